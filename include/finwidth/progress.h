@@ -1,0 +1,25 @@
+#pragma once
+
+/** @file
+ * Stages of a run (for `-log_view`) and a progress line with an estimated end, on rank 0, for anything over two
+ * seconds.
+ */
+
+#include <finwidth/base.h>
+
+typedef struct FwProgressImpl *FwProgress;
+
+/** Begin a stage of work.
+ *
+ * @collective{PETSC_COMM_WORLD}
+ * @param[in]  name    as the theory names it: "kernel", "decomposition", "saddle point"; becomes a log stage
+ * @param[in]  n_step  number of steps that FwProgressStep() will report; 0 when unknown
+ * @param[out] progress  release with FwProgressEnd()
+ */
+PetscErrorCode FwProgressBegin(const char name[], PetscInt64 n_step, FwProgress *progress);
+
+/** Report that `n_done` steps are done, on this rank. Not collective; cheap enough for a loop over tiles. */
+PetscErrorCode FwProgressStep(FwProgress progress, PetscInt64 n_done);
+
+/** End the stage and set the handle to NULL. Collective. */
+PetscErrorCode FwProgressEnd(FwProgress *progress);

@@ -1,0 +1,36 @@
+#pragma once
+
+/** @file
+ * Counter-based random numbers (Philox 4x64-10, Random123), keyed by what is being drawn and never by who draws it.
+ *
+ * A stream is named by the seed of the run, a purpose, and up to three indices (example, chain, step, ...). Its n-th
+ * number is a function of these alone, so that a result does not depend on the number of ranks and a checkpoint needs
+ * no generator state. Not collective; no state is kept.
+ */
+
+#include <finwidth/base.h>
+#include <stdint.h>
+
+/** What a stream is for; the numbers are part of every published result, so rows are only ever added. */
+typedef enum {
+  FW_RANDOM_SHUFFLE        = 1,
+  FW_RANDOM_GLYPH          = 2,
+  FW_RANDOM_TEACHER_INPUT  = 3,
+  FW_RANDOM_TEACHER_WEIGHT = 4,
+  FW_RANDOM_TEACHER_NOISE  = 5
+} FwPurpose;
+
+/** Name of a stream; copy it freely. */
+typedef struct {
+  uint64_t key[2];
+  uint64_t counter[3];
+} FwStream;
+
+/** The stream of a purpose with indices (i, j, k) under a seed. */
+FwStream FwStreamCreate(uint64_t seed, FwPurpose purpose, uint64_t i, uint64_t j, uint64_t k);
+
+/** Numbers `first` to `first + n - 1` of a stream, uniform in (0, 1), the ends excluded. */
+void FwStreamUniform(FwStream stream, uint64_t first, size_t n, double value[]);
+
+/** Numbers `first` to `first + n - 1` of a stream of standard normal numbers (Box and Muller). */
+void FwStreamNormal(FwStream stream, uint64_t first, size_t n, double value[]);

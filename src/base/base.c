@@ -1,0 +1,223 @@
+/** @file
+ * Start and end of a run, and the one-line error idiom.
+ */
+
+#include <finwidth/base.h>
+#include <finwidth/input.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MESSAGE_SIZE = 2048 };
+
+static struct {
+  char      message[MESSAGE_SIZE]; /* first error of this rank, or of the rank whose error was agreed on */
+  PetscBool is_shared;             /* every rank has it */
+  char     *warnings;              /* joined by newlines */
+} state;
+
+static PetscErrorCode RecordError(MPI_Comm comm, int line, const char *function, const char *file, PetscErrorCode code,
+                                  PetscErrorType type, const char *message, void *context)
+{
+  (void)context;
+  if (type != PETSC_ERROR_INITIAL) return code;
+  if (FwExitOf(code) == FW_EXIT_INTERNAL)
+    snprintf(state.message, MESSAGE_SIZE, "%s (error %d in %s, %s:%d)", message ? message : "", (int)code, function,
+             file, line);
+  else
+    snprintf(state.message, MESSAGE_SIZE, "%s", message ? message : "");
+  /* an error raised on a communicator that all ranks share is met by all of them */
+  state.is_shared = PETSC_FALSE;
+  if (comm != MPI_COMM_NULL) {
+    int size = 1, n_rank = 1;
+
+    MPI_Comm_size(comm, &size);
+    MPI_Comm_size(MPI_COMM_WORLD, &n_rank);
+    state.is_shared = (size == n_rank) ? PETSC_TRUE : PETSC_FALSE;
+  }
+  return code;
+}
+
+/* Before PETSc runs there is nobody to record an error but us */
+static PetscErrorCode CheckInputFile(const char *input)
+{
+  int rank, exit_code = 0;
+
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  if (rank == 0) exit_code = FwInputCheck(input, state.message, MESSAGE_SIZE);
+  MPI_Bcast(&exit_code, 1, MPI_INT, 0, MPI_COMM_WORLD);
+  if (!exit_code) return PETSC_SUCCESS;
+  MPI_Bcast(state.message, MESSAGE_SIZE, MPI_CHAR, 0, MPI_COMM_WORLD);
+  state.is_shared = PETSC_TRUE;
+  return exit_code == FW_EXIT_FILE ? FW_ERR_FILE : FW_ERR_INPUT;
+}
+
+/* PETSc reads what stands later over what stands before: the input file goes ahead of the command line */
+static PetscErrorCode StartPetsc(int argc, char **argv, const char *input)
+{
+  char         **words = malloc(((size_t)argc + 3) * sizeof *words);
+  char           file_option[] = "-options_file_yaml";
+  int            n = 0;
+  PetscErrorCode code;
+
+  if (!words) return PETSC_ERR_MEM;
+  words[n++] = argv[0];
+  if (input) {
+    words[n++] = file_option;
+    words[n++] = (char *)input; /* PETSc copies its arguments */
+  }
+  for (int i = 1; i < argc; i++) words[n++] = argv[i];
+  words[n] = NULL;
+  code = PetscInitialize(&n, &words, NULL, NULL);
+  free(words);
+  return code;
+}
+
+PetscErrorCode FwStart(int argc, char **argv, const char *input)
+{
+  int            is_running;
+  PetscErrorCode code;
+
+  MPI_Initialized(&is_running);
+  if (!is_running && MPI_Init(&argc, &argv)) return PETSC_ERR_MPI;
+  if (input && (code = CheckInputFile(input))) return code;
+  if ((code = StartPetsc(argc, argv, input))) {
+    snprintf(state.message, MESSAGE_SIZE, "PETSc did not start, or could not read '%s'", input ? input : "its options");
+    state.is_shared = PETSC_TRUE;
+    return FW_ERR_INPUT;
+  }
+  PetscCall(PetscPushErrorHandler(RecordError, NULL));
+  return PETSC_SUCCESS;
+}
+
+FwExit FwExitOf(PetscErrorCode code)
+{
+  switch ((int)code) {
+  case 0: return FW_EXIT_DONE;
+  case FW_ERR_INPUT:
+  case PETSC_ERR_USER_INPUT: return FW_EXIT_INPUT;
+  case FW_ERR_FILE:
+  case PETSC_ERR_FILE_OPEN:
+  case PETSC_ERR_FILE_READ:
+  case PETSC_ERR_FILE_WRITE:
+  case PETSC_ERR_FILE_UNEXPECTED: return FW_EXIT_FILE;
+  case FW_ERR_NUMERICAL:
+  case PETSC_ERR_FP:
+  case PETSC_ERR_NOT_CONVERGED: return FW_EXIT_NUMERICAL;
+  case FW_ERR_MEMORY:
+  case PETSC_ERR_MEM: return FW_EXIT_MEMORY;
+  case FW_ERR_STOPPED: return FW_EXIT_STOPPED;
+  case FW_ERR_EXISTS: return FW_EXIT_EXISTS;
+  default: return FW_EXIT_INTERNAL;
+  }
+}
+
+static void PrintError(PetscErrorCode code, int rank)
+{
+  fflush(stdout);
+  if (FwExitOf(code) == FW_EXIT_INTERNAL)
+    fprintf(stderr, "finwidth: error: internal error on rank %d, please report it: %s\n", rank, state.message);
+  else
+    fprintf(stderr, "finwidth: error: %s\n", state.message[0] ? state.message : "out of memory");
+  fflush(stderr);
+}
+
+int FwFinish(PetscErrorCode code)
+{
+  PetscBool is_started = PETSC_FALSE;
+  int       rank;
+
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  if (code && !state.is_shared) { /* the others do not know: they would wait for this rank for ever */
+    int n_rank;
+
+    MPI_Comm_size(MPI_COMM_WORLD, &n_rank);
+    PrintError(code, rank);
+    if (n_rank > 1) MPI_Abort(MPI_COMM_WORLD, FwExitOf(code));
+  } else if (code && rank == 0) {
+    PrintError(code, rank);
+  }
+  if (code) { /* objects of the failed computation are still alive: PetscFinalize would complain about each */
+    MPI_Barrier(MPI_COMM_WORLD);
+    MPI_Finalize();
+    fflush(stdout);
+    _exit(FwExitOf(code)); /* HDF5 and PETSc must not look at half-closed objects on the way out */
+  }
+  PetscInitialized(&is_started);
+  free(state.warnings);
+  state.warnings = NULL;
+  if (is_started && PetscFinalize()) return FW_EXIT_INTERNAL;
+  MPI_Finalize();
+  return FW_EXIT_DONE;
+}
+
+PetscErrorCode FwErrorAgree(MPI_Comm comm, PetscMPIInt root, PetscErrorCode code)
+{
+  PetscMPIInt rank;
+  int         shared_code = (int)code;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Bcast(&shared_code, 1, MPI_INT, root, comm));
+  if (shared_code) {
+    PetscCallMPI(MPI_Bcast(state.message, MESSAGE_SIZE, MPI_CHAR, root, comm));
+    state.is_shared = PETSC_TRUE;
+  }
+  PetscFunctionReturn((PetscErrorCode)shared_code); /* recorded already: no handler is called again */
+}
+
+PetscErrorCode FwErrorAgreeAny(MPI_Comm comm, PetscErrorCode code)
+{
+  PetscMPIInt rank, size, first;
+  int         mine;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  mine = code ? rank : size;
+  PetscCallMPI(MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, comm));
+  if (first == size) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(FwErrorAgree(comm, first, code));
+}
+
+const char *FwErrorMessage(void)
+{
+  return state.message;
+}
+
+void FwErrorClear(void)
+{
+  state.message[0] = '\0';
+  state.is_shared  = PETSC_FALSE;
+}
+
+PetscErrorCode FwWarn(const char format[], ...)
+{
+  char        text[MESSAGE_SIZE];
+  char       *all;
+  size_t      old = state.warnings ? strlen(state.warnings) : 0;
+  PetscMPIInt rank;
+  va_list     arguments;
+
+  PetscFunctionBegin;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  if (rank) PetscFunctionReturn(PETSC_SUCCESS);
+  fflush(stdout);
+  fprintf(stderr, "finwidth: warning: %s\n", text);
+  all = realloc(state.warnings, old + strlen(text) + 2);
+  PetscCheck(all, PETSC_COMM_SELF, PETSC_ERR_MEM, "out of memory for a warning");
+  snprintf(all + old, strlen(text) + 2, "%s%s", old ? "\n" : "", text);
+  state.warnings = all;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+const char *FwWarnings(void)
+{
+  return state.warnings ? state.warnings : "";
+}

@@ -1,0 +1,158 @@
+/** @file
+ * Checks of the input file that PETSc's YAML reader does not make, on the event stream of libyaml.
+ */
+
+#include <finwidth/base.h>
+#include <finwidth/input.h>
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+enum { MAX_DEPTH = 8 };
+
+/* One open mapping: the keys seen so far, joined by newlines */
+typedef struct {
+  char *keys;
+  int   is_list;
+  int   want_key;
+} Level;
+
+typedef struct {
+  const char *path;
+  Level       level[MAX_DEPTH];
+  int         depth; /* open mappings and lists */
+  int         n_document;
+  char       *message;
+  size_t      size;
+} Check;
+
+static int Fail(Check *check, size_t line, const char format[], ...)
+{
+  va_list arguments;
+  int     n = snprintf(check->message, check->size, "%s:%zu: ", check->path, line + 1);
+
+  va_start(arguments, format);
+  vsnprintf(check->message + n, check->size - (size_t)n, format, arguments);
+  va_end(arguments);
+  return FW_EXIT_INPUT;
+}
+
+static int AddKey(Check *check, size_t line, const char name[])
+{
+  Level       *level = &check->level[check->depth - 1];
+  const size_t old   = level->keys ? strlen(level->keys) : 0;
+  char        *line_of_key, *all;
+
+  if (asprintf(&line_of_key, "\n%s\n", name) < 0) return Fail(check, line, "out of memory");
+  if (level->keys && strstr(level->keys, line_of_key)) {
+    free(line_of_key);
+    return Fail(check, line, "key '%s' stands here a second time", name);
+  }
+  all = realloc(level->keys, old + strlen(line_of_key) + 1);
+  if (all) {
+    strcpy(all + old, line_of_key);
+    level->keys = all;
+  }
+  free(line_of_key);
+  return all ? 0 : Fail(check, line, "out of memory");
+}
+
+static int OnScalar(Check *check, const yaml_event_t *event)
+{
+  const char  *text  = (const char *)event->data.scalar.value;
+  const size_t line  = event->start_mark.line;
+  const int    plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+  Level       *level;
+
+  if (!check->depth) return Fail(check, line, "want 'key: value' lines, found '%s'", text);
+  level = &check->level[check->depth - 1];
+  if (!level->is_list && level->want_key) {
+    level->want_key = 0;
+    return strcmp(text, "<<") ? AddKey(check, line, text) : 0;
+  }
+  level->want_key = 1;
+  if (strchr(text, '\n')) return Fail(check, line, "a value of several lines is not possible");
+  if (plain && (!*text || !strcmp(text, "~") || !strcmp(text, "null"))) return Fail(check, line, "a key has no value");
+  return 0;
+}
+
+static int OnOpen(Check *check, const yaml_event_t *event, int is_list)
+{
+  const size_t line = event->start_mark.line;
+
+  if (is_list && !check->depth) return Fail(check, line, "want 'key: value' lines, found a list");
+  if (check->depth && check->level[check->depth - 1].is_list)
+    return Fail(check, line, "a list can hold only plain values");
+  if (check->depth && check->level[check->depth - 1].want_key) return Fail(check, line, "a key must be a plain word");
+  if (check->depth == MAX_DEPTH) return Fail(check, line, "keys nested more than %d deep", MAX_DEPTH);
+  check->level[check->depth++] = (Level){.is_list = is_list, .want_key = 1};
+  return 0;
+}
+
+static int OnClose(Check *check)
+{
+  check->depth--;
+  free(check->level[check->depth].keys);
+  if (check->depth) check->level[check->depth - 1].want_key = 1;
+  return 0;
+}
+
+static int OnEvent(Check *check, const yaml_event_t *event)
+{
+  switch (event->type) {
+  case YAML_DOCUMENT_START_EVENT:
+    return ++check->n_document > 1 ? Fail(check, event->start_mark.line, "a second document ('---') begins here") : 0;
+  case YAML_SCALAR_EVENT: return OnScalar(check, event);
+  case YAML_ALIAS_EVENT:
+    if (check->depth) check->level[check->depth - 1].want_key = 1;
+    return 0;
+  case YAML_MAPPING_START_EVENT: return OnOpen(check, event, 0);
+  case YAML_SEQUENCE_START_EVENT: return OnOpen(check, event, 1);
+  case YAML_MAPPING_END_EVENT:
+  case YAML_SEQUENCE_END_EVENT: return OnClose(check);
+  default: return 0;
+  }
+}
+
+static int Walk(Check *check, yaml_parser_t *parser)
+{
+  int code = 0, is_done = 0;
+
+  while (!code && !is_done) {
+    yaml_event_t event;
+
+    if (!yaml_parser_parse(parser, &event))
+      return Fail(check, parser->problem_mark.line, "not YAML: %s", parser->problem ? parser->problem : "unreadable");
+    code    = OnEvent(check, &event);
+    is_done = event.type == YAML_STREAM_END_EVENT;
+    yaml_event_delete(&event);
+  }
+  return code;
+}
+
+int FwInputCheck(const char path[], char message[], size_t size)
+{
+  Check         check = {.path = path, .message = message, .size = size};
+  yaml_parser_t parser;
+  FILE         *file = fopen(path, "rb");
+  int           code;
+
+  if (!file) {
+    snprintf(message, size, "cannot open input file '%s': %s", path, strerror(errno));
+    return FW_EXIT_FILE;
+  }
+  if (!yaml_parser_initialize(&parser)) {
+    fclose(file);
+    return Fail(&check, 0, "out of memory");
+  }
+  yaml_parser_set_input_file(&parser, file);
+  code = Walk(&check, &parser);
+  while (check.depth) OnClose(&check);
+  yaml_parser_delete(&parser);
+  fclose(file);
+  return code;
+}

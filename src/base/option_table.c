@@ -1,0 +1,99 @@
+/** @file
+ * Every key of finwidth: one row each. Parsing, help, docs/keys.md and the resolved input are made from it.
+ */
+
+#include <finwidth/option.h>
+
+#include <float.h>
+
+static const double any = DBL_MAX, huge_count = 2147483647.0;
+
+#define TEXT(key, value, who, line) \
+  {.name = key, .type = FW_KEY_TEXT, .default_value = value, .commands = who, .help = line}
+#define CHOICE(key, value, names, who, line) \
+  {.name = key, .type = FW_KEY_CHOICE, .default_value = value, .choices = names, .commands = who, .help = line}
+#define BOOLEAN(key, value, who, line) \
+  {.name = key, .type = FW_KEY_BOOLEAN, .default_value = value, .commands = who, .help = line}
+#define INTEGER(key, value, least, who, line) \
+  {.name = key, .type = FW_KEY_INTEGER, .default_value = value, .minimum = least, .maximum = huge_count, \
+   .commands = who, .help = line}
+#define INTEGERS(key, value, least, who, line) \
+  {.name = key, .type = FW_KEY_INTEGER, .is_list = PETSC_TRUE, .default_value = value, .minimum = least, \
+   .maximum = huge_count, .commands = who, .help = line}
+#define REAL(key, value, dimension, least, open, who, line) \
+  {.name = key, .type = FW_KEY_REAL, .default_value = value, .unit = dimension, .minimum = least, .is_open = open, \
+   .maximum = any, .commands = who, .help = line}
+#define REALS(key, value, least, open, who, line) \
+  {.name = key, .type = FW_KEY_REAL, .is_list = PETSC_TRUE, .default_value = value, .minimum = least, .is_open = open, \
+   .maximum = any, .commands = who, .help = line}
+
+enum {
+  DATA    = FW_FOR_PREDICT | FW_FOR_SAMPLE | FW_FOR_MIXTURE | FW_FOR_ANSATZ,
+  NETWORK = FW_FOR_ALL,
+  PREDICT = FW_FOR_PREDICT | FW_FOR_SAMPLE
+};
+
+#define ACTIVATIONS "erf,relu,linear,tanh,sin,gelu,sign,quadratic,softplus,leaky-relu,hardtanh"
+
+static const FwKey table[] = {
+  TEXT("output", NULL, FW_FOR_ALL, "result file (the input's base name, or the command's name, + .h5)"),
+  BOOLEAN("overwrite", "false", FW_FOR_ALL, "replace an existing result"),
+  BOOLEAN("resume", "false", FW_FOR_ALL, "continue an interrupted run"),
+  INTEGER("seed", "1", 0, FW_FOR_ALL, "one integer for everything random"),
+  {.name = "walltime", .type = FW_KEY_DURATION, .unit = "HH:MM:SS", .commands = FW_FOR_ALL,
+   .help = "stop cleanly before this time is over"},
+  {.name = "memory", .type = FW_KEY_BYTES, .unit = "bytes, such as 8G", .commands = FW_FOR_ALL,
+   .help = "memory per rank that may be used (what the node has, divided by its ranks)"},
+  BOOLEAN("dry_run", "false", FW_FOR_ALL, "check, print the resolved input and the estimate, stop"),
+  REAL("temperature", "0.01", "label^2", 0.0, PETSC_FALSE, FW_FOR_ALL,
+       "T of the posterior exp(-loss/T), loss = 1/2 sum (y - f)^2"),
+
+  CHOICE("data_source", "glyphs", "glyphs,teacher,mnist,cifar10,hdf5,csv", DATA, "where the examples come from"),
+  TEXT("data_path", NULL, DATA, "file or folder ($FINWIDTH_DATA/<source>)"),
+  CHOICE("data_split", "sequence", "sequence,files", DATA,
+         "test examples: after the training ones, or from the test file"),
+  TEXT("data_images", NULL, DATA, "IDX file of images below data_path, plain or .gz (found by its usual name)"),
+  TEXT("data_labels", NULL, DATA, "IDX file of labels below data_path, plain or .gz (found by its usual name)"),
+  TEXT("data_inputs", "x", DATA, "name of the inputs in an HDF5 file"),
+  TEXT("data_targets", "y", DATA, "name of the targets in an HDF5 file"),
+  INTEGERS("data_classes", NULL, 0, DATA, "classes to keep (all; glyphs: 0,1)"),
+  CHOICE("data_encoding", NULL, "sign,onehot,value", DATA,
+         "targets from classes (sign for two classes, onehot for more, value for hdf5, csv, teacher)"),
+  INTEGER("data_train", "500", 1, DATA, "number P of training examples"),
+  INTEGER("data_test", "500", 0, DATA, "number of test examples"),
+  INTEGER("data_skip", "0", 0, DATA, "examples to pass over first"),
+  INTEGER("teacher_inputs", "100", 1, DATA, "inputs N_0 of the built-in teacher"),
+  CHOICE("teacher_kind", "linear", "linear,one-layer,single-index", DATA, "the built-in teacher"),
+  INTEGER("teacher_width", "100", 1, DATA, "hidden units of a one-layer teacher"),
+  REAL("teacher_noise", "0", "label^2", 0.0, PETSC_FALSE, DATA, "variance of the noise on a teacher's labels"),
+  BOOLEAN("data_shuffle", "false", DATA, "draw the examples in an order given by the seed"),
+  INTEGER("data_size", NULL, 1, DATA, "side of the square image after area-averaging (the file's; glyphs: 16)"),
+  BOOLEAN("data_gray", "true", DATA, "colour to luminance"),
+  CHOICE("data_normalise", "standard", "none,unit,standard", DATA,
+         "none: bytes / 255; unit: each example to norm sqrt(N_0); standard: mean 0, deviation 1 over training pixels"),
+
+  CHOICE("network_type", "fc", "fc,cnn,lcn,pool", NETWORK, "architecture"),
+  INTEGER("network_depth", NULL, 1, NETWORK, "hidden layers L (the number of widths, or 1)"),
+  INTEGERS("network_width", "100", 1, NETWORK, "width N, or one per hidden layer; channels for cnn, lcn, pool"),
+  {.name = "network_activation", .type = FW_KEY_CHOICE, .is_list = PETSC_TRUE, .default_value = "erf",
+   .choices = ACTIVATIONS, .commands = NETWORK, .help = "activation, one or one per hidden layer"},
+  REALS("network_prior", "1", 0.0, PETSC_TRUE, NETWORK,
+        "lambda_0..lambda_L, one or one per layer: weights have variance 1/lambda"),
+  REAL("network_prior_readout", NULL, NULL, 0.0, PETSC_TRUE, NETWORK, "lambda_L alone, over the last of network_prior"),
+  REALS("network_bias", "0", 0.0, PETSC_FALSE, NETWORK, "variance of the biases, one or one for each of layers 0..L"),
+  INTEGER("network_outputs", NULL, 1, NETWORK, "number D of outputs (1; with onehot the number of classes)"),
+  INTEGERS("network_mask", "4", 1, NETWORK, "side of the patch, or a pair"),
+  INTEGERS("network_stride", NULL, 1, NETWORK, "step of the patch, or a pair (the mask's)"),
+
+  CHOICE("theory_model", "renormalised", "renormalised,infinite,ntk", PREDICT, "finite width, infinite width, or NTK"),
+  CHOICE("theory_composition", "product", "product,nested,linearised", PREDICT, "for depth >= 2"),
+  BOOLEAN("theory_average", "true", PREDICT, "exact average over the order parameter beside the saddle point"),
+  CHOICE("theory_mean", "auto", "auto,on,off", PREDICT, "mean terms of a non-odd activation"),
+  BOOLEAN("save_predictions", "false", PREDICT | FW_FOR_MIXTURE, "also store mean and deviation of each test example"),
+};
+
+const FwKey *FwKeyTable(PetscInt *n_key)
+{
+  *n_key = (PetscInt)PETSC_STATIC_ARRAY_LENGTH(table);
+  return table;
+}
