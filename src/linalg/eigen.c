@@ -1,0 +1,85 @@
+/** @file
+ * Eigenvalues and eigenvectors of a symmetric block-cyclic matrix, by ScaLAPACK's divide and conquer.
+ */
+
+#include "matrix_impl.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const int one = 1;
+
+static PetscErrorCode SumStrip(const FwStrip *strip, void *context)
+{
+  double *sum = (double *)context;
+
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < strip->n; i++) *sum += strip->value[i] * strip->value[i];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* LAPACK hangs or returns garbage on a NaN: look first */
+static PetscErrorCode CheckFinite(FwMatrix a)
+{
+  double sum = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(FwMatrixVisit(a, FW_LOWER, SumStrip, &sum));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &sum, 1, MPI_DOUBLE, MPI_SUM, a->grid->comm));
+  PetscCheck(isfinite(sum), a->grid->comm, FW_ERR_NUMERICAL, "the kernel matrix holds a NaN or an infinite entry");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CallEigen(FwMatrix a, double value[], FwMatrix z, double *work, int n_work, int *iwork,
+                                int n_iwork)
+{
+  int info;
+
+  PetscFunctionBegin;
+  pdsyevd_("V", "L", &a->n, a->value, &one, &one, a->desc, value, z->value, &one, &one, z->desc, work, &n_work, iwork,
+           &n_iwork, &info);
+  PetscCheck(!info, a->grid->comm, FW_ERR_NUMERICAL, "the eigenvalues of the kernel did not converge (pdsyevd: %d)",
+             info);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The documented workspace is too small for pdstedc in ScaLAPACK 2.2 (its issue 74): twice that is enough. For small
+   matrices it is too small for pdormtr, which then leaves wrong vectors behind and no error: two blocks more. */
+static PetscErrorCode Decompose(FwMatrix a, double value[], FwMatrix z)
+{
+  double  size, *work;
+  int     isize, *iwork, n_work, n_iwork, ok;
+
+  PetscFunctionBegin;
+  PetscCall(CallEigen(a, value, z, &size, -1, &isize, -1));
+  size   = 2.0 * size + BLOCK * (2.0 * BLOCK + a->m_local + a->n_local);
+  ok     = size < 2147483647.0;
+  n_work = ok ? (int)size : 0;
+  n_iwork = 2 * isize + 64;
+  work    = malloc((size_t)n_work * sizeof *work);
+  iwork   = malloc((size_t)n_iwork * sizeof *iwork);
+  ok      = ok && work && iwork;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &ok, 1, MPI_INT, MPI_MIN, a->grid->comm));
+  PetscCheck(ok, a->grid->comm, FW_ERR_MEMORY, "the eigenvectors need %.1f GiB of workspace a rank: use more ranks",
+             size * 8.0 / 1073741824.0);
+  PetscCall(CallEigen(a, value, z, work, n_work, iwork, n_iwork));
+  free(work);
+  free(iwork);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixEigen(FwMatrix *matrix, double value[], FwMatrix *vectors)
+{
+  FwMatrix    a = *matrix;
+  PetscMPIInt n;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMPIIntCast(a->n, &n));
+  PetscCall(CheckFinite(a));
+  PetscCall(FwMatrixCreate(a->grid, a->n, a->n, vectors));
+  PetscCall(Decompose(a, value, *vectors));
+  /* decisions are taken on these numbers: every rank must have the same bits */
+  PetscCallMPI(MPI_Bcast(value, n, MPI_DOUBLE, 0, a->grid->comm));
+  PetscCall(FwMatrixDestroy(matrix));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

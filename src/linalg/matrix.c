@@ -1,0 +1,234 @@
+/** @file
+ * Block-cyclic matrices: life, access, products.
+ */
+
+#include "matrix_impl.h"
+
+#include <petscblaslapack.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const int one = 1, zero = 0;
+
+/* PBLAS asks this Fortran function for its logical block; 32 where nobody answers. 64 makes the rank-k update a quarter
+   faster. The executable's definition goes before the library's. */
+int pilaenv_(const int *context, const char *precision);
+
+int pilaenv_(const int *context, const char *precision)
+{
+  (void)context;
+  (void)precision;
+  return BLOCK;
+}
+
+PetscErrorCode FwMatrixCreateUninitialised(FwGrid grid, PetscInt m, PetscInt n, FwMatrix *matrix)
+{
+  const int block = BLOCK;
+  FwMatrix  a;
+  int       info, leading, ok;
+  double    share;
+
+  PetscFunctionBegin;
+  PetscCall(PetscNew(&a));
+  a->grid    = grid;
+  a->m       = m;
+  a->n       = n;
+  a->m_local = numroc_(&m, &block, &grid->my_row, &zero, &grid->n_row);
+  a->n_local = numroc_(&n, &block, &grid->my_col, &zero, &grid->n_col);
+  share      = (double)a->m_local * (double)a->n_local;
+  leading    = PetscMax(1, a->m_local);
+  ok         = share < 2147483647.0;
+  if (ok) {
+    a->value = malloc(PetscMax((size_t)share, 1) * sizeof *a->value);
+    ok       = a->value != NULL;
+  }
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &ok, 1, MPI_INT, MPI_MIN, grid->comm));
+  PetscCheck(ok, grid->comm, FW_ERR_MEMORY,
+             "a %" PetscInt_FMT " x %" PetscInt_FMT " matrix needs %.1f GiB on each of %d ranks: use more ranks", m, n,
+             share * 8.0 / 1073741824.0, grid->size);
+  descinit_(a->desc, &m, &n, &block, &block, &zero, &zero, &grid->context, &leading, &info);
+  PetscCheck(!info, grid->comm, PETSC_ERR_PLIB, "descinit: argument %d", -info);
+  *matrix = a;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixCreate(FwGrid grid, PetscInt m, PetscInt n, FwMatrix *matrix)
+{
+  PetscFunctionBegin;
+  PetscCall(FwMatrixCreateUninitialised(grid, m, n, matrix));
+  memset((*matrix)->value, 0, (size_t)(*matrix)->m_local * (size_t)(*matrix)->n_local * sizeof(double));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixCreateFromSlab(FwGrid grid, PetscInt m, PetscInt n, PetscInt block, const double slab[],
+                                      FwMatrix *matrix)
+{
+  /* pdgemr2d fails when a rank moves more than 2 GiB at once: rows go in bands of at most 2^26 numbers a rank */
+  const PetscInt band = PetscMax(BLOCK, (PetscInt)((1 << 26) / PetscMax(block, 1) / BLOCK * BLOCK));
+  int            desc[DESC_SIZE], info;
+
+  PetscFunctionBegin;
+  PetscCall(FwMatrixCreateUninitialised(grid, m, n, matrix));
+  descinit_(desc, &m, &n, &m, &block, &zero, &zero, &grid->slab_context, &m, &info);
+  PetscCheck(!info, grid->comm, PETSC_ERR_PLIB, "descinit: argument %d", -info);
+  for (PetscInt row = 0; row < m && n > 0; row += band)
+    Cpdgemr2d(PetscMin(band, m - row), n, slab, (int)row + 1, 1, desc, (*matrix)->value, (int)row + 1, 1,
+              (*matrix)->desc, grid->slab_context);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixCreateFromCopy(FwGrid grid, PetscInt m, PetscInt n, const double copy[], FwMatrix *matrix)
+{
+  FwMatrix a;
+
+  PetscFunctionBegin;
+  PetscCall(FwMatrixCreateUninitialised(grid, m, n, &a));
+  for (PetscInt j = 0; j < a->n_local; j++)
+    for (PetscInt i = 0; i < a->m_local; i++)
+      a->value[i + (size_t)j * a->m_local] = copy[FwMatrixRow(a, i) + (size_t)FwMatrixColumn(a, j) * m];
+  *matrix = a;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixGather(FwMatrix a, double copy[])
+{
+  PetscMPIInt count;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMPIIntCast(a->m * a->n, &count));
+  PetscCall(PetscArrayzero(copy, count));
+  for (PetscInt j = 0; j < a->n_local; j++)
+    for (PetscInt i = 0; i < a->m_local; i++)
+      copy[FwMatrixRow(a, i) + (size_t)FwMatrixColumn(a, j) * a->m] = a->value[i + (size_t)j * a->m_local];
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, copy, count, MPI_DOUBLE, MPI_SUM, a->grid->comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixGetSize(FwMatrix matrix, PetscInt *m, PetscInt *n, PetscInt *m_local, PetscInt *n_local)
+{
+  PetscFunctionBegin;
+  if (m) *m = matrix->m;
+  if (n) *n = matrix->n;
+  if (m_local) *m_local = matrix->m_local;
+  if (n_local) *n_local = matrix->n_local;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscInt ToGlobal(PetscInt local, PetscMPIInt process, PetscMPIInt n_process)
+{
+  return (local / BLOCK * n_process + process) * BLOCK + local % BLOCK;
+}
+
+PetscInt FwMatrixRow(FwMatrix matrix, PetscInt local)
+{
+  return ToGlobal(local, matrix->grid->my_row, matrix->grid->n_row);
+}
+
+PetscInt FwMatrixColumn(FwMatrix matrix, PetscInt local)
+{
+  return ToGlobal(local, matrix->grid->my_col, matrix->grid->n_col);
+}
+
+FwGrid FwMatrixGrid(FwMatrix matrix)
+{
+  return matrix->grid;
+}
+
+/* Local rows are ordered by global index: the first one at or below the diagonal, by the block it lies in */
+static PetscInt FirstRowFrom(FwMatrix a, PetscInt global)
+{
+  const PetscInt block = global / BLOCK, n_row = a->grid->n_row, my_row = a->grid->my_row;
+  const PetscInt below = (block - my_row + n_row - 1) / n_row; /* local blocks before the one that could hold it */
+  const PetscInt first = block < my_row ? 0 : below * BLOCK;
+
+  return PetscMin(a->m_local, first + (block >= my_row && (block - my_row) % n_row == 0 ? global % BLOCK : 0));
+}
+
+PetscErrorCode FwMatrixVisit(FwMatrix a, FwTriangle triangle, FwStripFunction *function, void *context)
+{
+  PetscFunctionBegin;
+  for (PetscInt j = 0; j < a->n_local; j++) {
+    const PetscInt column = FwMatrixColumn(a, j), first = triangle == FW_LOWER ? FirstRowFrom(a, column) : 0;
+    const FwStrip  strip = {.column_local = j,
+                            .column       = column,
+                            .first        = first,
+                            .n            = a->m_local - first,
+                            .value        = a->value + first + (size_t)j * a->m_local};
+
+    if (strip.n > 0) PetscCall(function(&strip, context));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixGram(double alpha, FwMatrix a, FwMatrix c)
+{
+  const double beta = 0.0;
+
+  PetscFunctionBegin;
+  PetscAssert(c->m == a->n && c->n == a->n, a->grid->comm, PETSC_ERR_ARG_SIZ, "sizes do not fit");
+  pdsyrk_("L", "T", &a->n, &a->m, &alpha, a->value, &one, &one, a->desc, &beta, c->value, &one, &one, c->desc);
+  PetscCall(PetscLogFlops((double)a->n * (double)a->n * (double)a->m / a->grid->size));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixMultiply(PetscBool transpose, double alpha, FwMatrix a, FwMatrix b, FwMatrix c)
+{
+  const double beta = 0.0;
+
+  PetscFunctionBegin;
+  if (!c->m || !c->n) PetscFunctionReturn(PETSC_SUCCESS);
+  pdgemm_(transpose ? "T" : "N", "N", &c->m, &c->n, &b->m, &alpha, a->value, &one, &one, a->desc, b->value, &one, &one,
+          b->desc, &beta, c->value, &one, &one, c->desc);
+  PetscCall(PetscLogFlops(2.0 * (double)c->m * (double)c->n * (double)b->m / a->grid->size));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The rows of `weight` that this rank holds, [n_weight][m_local] */
+static void LocalWeights(FwMatrix a, PetscInt n_weight, const double weight[], double local[])
+{
+  for (PetscInt c = 0; c < n_weight; c++)
+    for (PetscInt i = 0; i < a->m_local; i++)
+      local[i + (size_t)c * a->m_local] = weight[FwMatrixRow(a, i) + (size_t)c * a->m];
+}
+
+static void SquareStrip(const double a[], PetscInt n, double out[])
+{
+  for (PetscInt i = 0; i < n; i++) out[i] = a[i] * a[i];
+}
+
+PetscErrorCode FwMatrixColumnSums(FwMatrix a, PetscInt power, PetscInt n_weight, const double weight[], double out[])
+{
+  const PetscScalar  alpha = 1.0, beta = 0.0;
+  const PetscBLASInt rows = a->m_local, count = n_weight, unit = 1, leading = PetscMax(1, a->m_local);
+  double            *local, *square, *sum;
+  PetscMPIInt        n_sum;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMPIIntCast(n_weight * a->n, &n_sum));
+  PetscCall(PetscArrayzero(out, n_sum));
+  PetscCall(PetscMalloc3((size_t)n_weight * a->m_local, &local, a->m_local, &square, n_weight, &sum));
+  LocalWeights(a, n_weight, weight, local);
+  for (PetscInt j = 0; j < a->n_local && a->m_local; j++) {
+    double *column = a->value + (size_t)j * a->m_local;
+
+    if (power == 2) {
+      SquareStrip(column, a->m_local, square);
+      column = square;
+    }
+    PetscCallBLAS("BLASgemv",
+                  BLASgemv_("T", &rows, &count, &alpha, local, &leading, column, &unit, &beta, sum, &unit));
+    for (PetscInt c = 0; c < n_weight; c++) out[FwMatrixColumn(a, j) + (size_t)c * a->n] = sum[c];
+  }
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, out, n_sum, MPI_DOUBLE, MPI_SUM, a->grid->comm));
+  PetscCall(PetscFree3(local, square, sum));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixDestroy(FwMatrix *matrix)
+{
+  PetscFunctionBegin;
+  if (!*matrix) PetscFunctionReturn(PETSC_SUCCESS);
+  free((*matrix)->value);
+  PetscCall(PetscFree(*matrix));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
