@@ -1,0 +1,104 @@
+/** @file
+ * Smooth activations without a closed form, and sin, which has one but not an elementary loop: phi and its first two
+ * derivatives; the averages come from the Mehler series.
+ *
+ * The bandwidth is the frequency beyond which the Fourier transform of phi is below 1e-16 of its size: log(1e16) = 37
+ * over the distance of the nearest singularity from the real axis, or from the spectrum itself. It only sets the first
+ * guess of the quadrature's step, which checks itself.
+ *
+ * hardtanh has a kink and no kernel: networks can use it, and its averages at one point.
+ */
+
+#include "activation_impl.h"
+#include <math.h>
+
+static void EvaluateTanh(double z, double jet[3])
+{
+  const double sech = 1.0 / cosh(z); /* rather than 1 - tanh^2, which cancels */
+
+  jet[0] = tanh(z);
+  jet[1] = sech * sech;
+  jet[2] = -2.0 * jet[0] * jet[1];
+}
+
+const struct FwActivationImpl FwActivation_Tanh = {
+  .name = "tanh", .is_odd = PETSC_TRUE, .evaluate = EvaluateTanh, .bandwidth = 37.0 / M_PI_2, /* poles at +- i pi/2 */
+};
+
+static void EvaluateSin(double z, double jet[3])
+{
+  jet[0] = sin(z);
+  jet[1] = cos(z);
+  jet[2] = -jet[0];
+}
+
+const struct FwActivationImpl FwActivation_Sin = {
+  .name      = "sin",
+  .is_odd    = PETSC_TRUE,
+  .evaluate  = EvaluateSin,
+  .bandwidth = 1.0,
+};
+
+static void EvaluateGelu(double z, double jet[3])
+{
+  const double below   = 0.5 * erfc(-M_SQRT1_2 * z); /* Phi(z), also where it is tiny */
+  const double density = 0.5 * M_2_SQRTPI * M_SQRT1_2 * exp(-0.5 * z * z);
+
+  jet[0] = z * below;
+  jet[1] = below + z * density;
+  jet[2] = (2.0 - z * z) * density;
+}
+
+const struct FwActivationImpl FwActivation_Gelu = {
+  .name = "gelu", .evaluate = EvaluateGelu, .bandwidth = 9.0, /* spectrum exp(-k^2/2) */
+};
+
+static void EvaluateSoftplus(double z, double jet[3])
+{
+  const double decay = exp(-fabs(z)), share = 1.0 / (1.0 + decay);
+
+  jet[0] = fmax(z, 0.0) + log1p(decay);
+  jet[1] = z >= 0.0 ? share : decay * share;
+  jet[2] = decay * share * share;
+}
+
+const struct FwActivationImpl FwActivation_Softplus = {
+  .name = "softplus", .evaluate = EvaluateSoftplus, .bandwidth = 37.0 / M_PI, /* branch points at +- i pi */
+};
+
+static void EvaluateHardtanh(double z, double jet[3])
+{
+  const double size = fabs(z);
+
+  jet[0] = z > 1.0 ? 1.0 : z < -1.0 ? -1.0 : z;
+  jet[1] = size < 1.0 ? 1.0 : size > 1.0 ? 0.0 : 0.5;
+  jet[2] = 0.0;
+}
+
+static double DensityHardtanh(double a)
+{
+  return a < FW_VARIANCE_TINY ? 0.0 : exp(-0.5 / a) / sqrt(2.0 * M_PI * a);
+}
+
+static double DiagonalCovarianceHardtanh(double a)
+{
+  return a < FW_VARIANCE_TINY ? 1.0 : erf(M_SQRT1_2 / sqrt(a));
+}
+
+static double DiagonalHardtanh(double a)
+{
+  if (a < FW_VARIANCE_TINY) return a;
+  return a * (DiagonalCovarianceHardtanh(a) - 2.0 * DensityHardtanh(a)) + erfc(M_SQRT1_2 / sqrt(a));
+}
+
+static double DiagonalRowVarianceHardtanh(double a)
+{
+  return -DensityHardtanh(a);
+}
+
+const struct FwActivationImpl FwActivation_Hardtanh = {
+  .name     = "hardtanh",
+  .is_odd   = PETSC_TRUE,
+  .evaluate = EvaluateHardtanh,
+  .diagonal = {DiagonalHardtanh, DiagonalCovarianceHardtanh, DiagonalRowVarianceHardtanh},
+};

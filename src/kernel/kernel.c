@@ -1,0 +1,278 @@
+/** @file
+ * Recursion of a kernel over layers and its assembly strip by strip.
+ *
+ * Diagonal entries follow from the variances alone, so they are computed once per example, by its owner, and known to
+ * all; what is left per entry is the covariance, which goes through all layers while it is in cache.
+ */
+
+#include <finwidth/activation.h>
+#include <finwidth/kernel.h>
+#include <finwidth/progress.h>
+
+struct FwKernelImpl {
+  FwGrid         grid;
+  const FwModel *model;
+  FwDataset      data;
+  PetscInt       n[2];        /* examples of each part */
+  double       **variance[2]; /* [part][l][example], l = 0 .. L: diagonal of C_l for l < L, of K_L for l = L */
+};
+
+/* --- variances ---------------------------------------------------------------------------------------------- */
+
+static double SquaredNorm(PetscInt n, const double x[])
+{
+  double sum = 0.0;
+
+  for (PetscInt i = 0; i < n; i++) sum += x[i] * x[i];
+  return sum;
+}
+
+/* Own examples only: variance of layer l+1 from that of layer l */
+static PetscErrorCode NextVariance(const FwModel *model, PetscInt layer, PetscInt n, const double before[],
+                                   double after[])
+{
+  const double bias = layer + 1 < model->depth ? model->bias[layer + 1] : 0.0;
+  FwActivation activation;
+
+  PetscFunctionBegin;
+  PetscCall(FwActivationGet((FwActivationType)model->activation[layer], &activation));
+  PetscCall(FwActivationDiagonal(activation, n, before, after));
+  for (PetscInt i = 0; i < n; i++) after[i] = after[i] / model->prior[layer + 1] + bias;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Slabs are consecutive in order of rank: gather them in place */
+static PetscErrorCode ShareSlab(MPI_Comm comm, const FwSlab *slab, double value[])
+{
+  PetscMPIInt size, *count, *offset;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCall(PetscMalloc2(size, &count, size, &offset));
+  for (PetscMPIInt r = 0; r < size; r++) {
+    offset[r] = PetscMin(r * slab->block, slab->n);
+    count[r]  = PetscMin(slab->block, slab->n - offset[r]);
+  }
+  PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, value, count, offset, MPI_DOUBLE, comm));
+  PetscCall(PetscFree2(count, offset));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetVariances(FwKernel k, FwPart part)
+{
+  const FwModel *model = k->model;
+  FwSlab         slab;
+  double       **variance;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSlab(k->data, part, &slab));
+  k->n[part] = slab.n;
+  PetscCall(PetscMalloc1(model->depth + 1, &variance));
+  for (PetscInt l = 0; l <= model->depth; l++) PetscCall(PetscMalloc1(PetscMax(slab.n, 1), &variance[l]));
+  for (PetscInt i = 0; i < slab.n_local; i++)
+    variance[0][slab.first + i] =
+      SquaredNorm(slab.n_input, slab.x + (size_t)i * slab.n_input) / (model->prior[0] * slab.n_input) + model->bias[0];
+  for (PetscInt l = 0; l < model->depth; l++)
+    PetscCall(NextVariance(model, l, slab.n_local, variance[l] + slab.first, variance[l + 1] + slab.first));
+  for (PetscInt l = 0; l <= model->depth; l++) PetscCall(ShareSlab(FwGridComm(k->grid), &slab, variance[l]));
+  k->variance[part] = variance;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwKernelCreate(FwGrid grid, const FwModel *model, FwDataset data, FwKernel *kernel)
+{
+  FwKernel k;
+
+  PetscFunctionBegin;
+  PetscCheck(model->type == FW_NETWORK_FC, FwGridComm(grid), FW_ERR_INPUT,
+             "network_type: only 'fc' has a kernel in this version");
+  PetscCall(PetscNew(&k));
+  k->grid  = grid;
+  k->model = model;
+  k->data  = data;
+  PetscCall(SetVariances(k, FW_TRAIN));
+  PetscCall(SetVariances(k, FW_TEST));
+  *kernel = k;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwKernelDiagonal(FwKernel kernel, FwPart part, const double **diagonal)
+{
+  PetscFunctionBegin;
+  *diagonal = kernel->variance[part][kernel->model->depth];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwKernelDestroy(FwKernel *kernel)
+{
+  PetscFunctionBegin;
+  if (!*kernel) PetscFunctionReturn(PETSC_SUCCESS);
+  for (int part = 0; part < 2; part++) {
+    for (PetscInt l = 0; l <= (*kernel)->model->depth; l++) PetscCall(PetscFree((*kernel)->variance[part][l]));
+    PetscCall(PetscFree((*kernel)->variance[part]));
+  }
+  PetscCall(PetscFree(*kernel));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the entry-wise map over all layers --------------------------------------------------------------------- */
+
+/* One layer on this rank's rows and columns of a matrix */
+typedef struct {
+  FwActivation activation;
+  FwPoints     rows, columns;
+  double       prior, bias;
+} Layer;
+
+typedef struct {
+  FwMatrix      matrix;
+  PetscInt      depth;
+  double        bias;     /* s_0^2 */
+  Layer        *layer;    /* [depth] */
+  const double *diagonal; /* [P] exact diagonal, or NULL */
+  FwProgress    progress;
+} MapContext;
+
+static PetscErrorCode MakePoints(FwActivation activation, FwMatrix matrix, PetscBool is_row, const double variance[],
+                                 FwPoints *points)
+{
+  PetscInt m_local, n_local;
+  double  *local;
+
+  PetscFunctionBegin;
+  PetscCall(FwMatrixGetSize(matrix, NULL, NULL, &m_local, &n_local));
+  if (!is_row) m_local = n_local;
+  PetscCall(PetscMalloc1(PetscMax(m_local, 1), &local));
+  for (PetscInt i = 0; i < m_local; i++)
+    local[i] = variance[is_row ? FwMatrixRow(matrix, i) : FwMatrixColumn(matrix, i)];
+  PetscCall(FwPointsCreate(activation, m_local, local, points));
+  PetscCall(PetscFree(local));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode MakeLayers(FwKernel k, FwMatrix matrix, FwPart column_part, MapContext *context)
+{
+  const FwModel *model = k->model;
+  PetscErrorCode code  = PETSC_SUCCESS;
+
+  PetscFunctionBegin;
+  context->matrix = matrix;
+  context->depth  = model->depth;
+  context->bias   = model->bias[0];
+  PetscCall(PetscCalloc1(model->depth, &context->layer));
+  for (PetscInt l = 0; l < model->depth && !code; l++) {
+    Layer *layer = &context->layer[l];
+
+    layer->prior = model->prior[l + 1];
+    layer->bias  = l + 1 < model->depth ? model->bias[l + 1] : 0.0;
+    PetscCall(FwActivationGet((FwActivationType)model->activation[l], &layer->activation));
+    code = MakePoints(layer->activation, matrix, PETSC_TRUE, k->variance[FW_TRAIN][l], &layer->rows);
+    if (!code) code = MakePoints(layer->activation, matrix, PETSC_FALSE, k->variance[column_part][l], &layer->columns);
+  }
+  PetscCall(FwErrorAgreeAny(FwGridComm(k->grid), code)); /* a variance may be bad on one rank only */
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode FreeLayers(MapContext *context)
+{
+  PetscFunctionBegin;
+  for (PetscInt l = 0; l < context->depth; l++) {
+    PetscCall(FwPointsDestroy(&context->layer[l].rows));
+    PetscCall(FwPointsDestroy(&context->layer[l].columns));
+  }
+  PetscCall(PetscFree(context->layer));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Pieces that stay in the first cache level through all layers */
+enum { PIECE = 1024 };
+
+static PetscErrorCode MapPiece(const MapContext *context, PetscInt column, PetscInt first, PetscInt n, double value[])
+{
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < n; i++) value[i] += context->bias;
+  for (PetscInt l = 0; l < context->depth; l++) {
+    const Layer *layer = &context->layer[l];
+
+    PetscCall(
+      FwActivationMap(layer->activation, FW_MAP_VALUE, layer->rows, first, n, layer->columns, column, value, value));
+    for (PetscInt i = 0; i < n; i++) value[i] = value[i] / layer->prior + layer->bias;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode MapStrip(const FwStrip *strip, void *user)
+{
+  const MapContext *context = (const MapContext *)user;
+
+  PetscFunctionBegin;
+  for (PetscInt begin = 0; begin < strip->n; begin += PIECE)
+    PetscCall(MapPiece(context, strip->column_local, strip->first + begin, PetscMin(PIECE, strip->n - begin),
+                       strip->value + begin));
+  if (context->diagonal && FwMatrixRow(context->matrix, strip->first) == strip->column)
+    strip->value[0] = context->diagonal[strip->column];
+  PetscCall(FwProgressStep(context->progress, strip->column_local + 1));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ApplyMap(FwKernel k, FwMatrix matrix, FwPart column_part, FwTriangle triangle)
+{
+  MapContext     context = {0};
+  PetscInt       n_local;
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(MakeLayers(k, matrix, column_part, &context));
+  if (triangle == FW_LOWER) PetscCall(FwKernelDiagonal(k, FW_TRAIN, &context.diagonal));
+  PetscCall(FwMatrixGetSize(matrix, NULL, NULL, NULL, &n_local));
+  PetscCall(FwProgressBegin("kernel map", n_local, &context.progress));
+  code = FwMatrixVisit(matrix, triangle, MapStrip, &context);
+  PetscCall(FwProgressEnd(&context.progress));
+  PetscCall(FwErrorAgreeAny(FwGridComm(k->grid), code));
+  PetscCall(FreeLayers(&context));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- assembly ----------------------------------------------------------------------------------------------- */
+
+/* Inputs of a part as the columns of a matrix, and the factor that turns their products into covariances */
+static PetscErrorCode SpreadInputs(FwKernel k, FwPart part, FwMatrix *inputs, double *scale)
+{
+  FwSlab slab;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSlab(k->data, part, &slab));
+  PetscCall(FwMatrixCreateFromSlab(k->grid, slab.n_input, slab.n, slab.block, slab.x, inputs));
+  *scale = 1.0 / (k->model->prior[0] * slab.n_input);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwKernelTrain(FwKernel k, FwMatrix *train)
+{
+  FwMatrix inputs;
+  double   scale = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(SpreadInputs(k, FW_TRAIN, &inputs, &scale));
+  PetscCall(FwMatrixCreate(k->grid, k->n[FW_TRAIN], k->n[FW_TRAIN], train));
+  PetscCall(FwMatrixGram(scale, inputs, *train));
+  PetscCall(FwMatrixDestroy(&inputs));
+  PetscCall(ApplyMap(k, *train, FW_TRAIN, FW_LOWER));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwKernelCross(FwKernel k, FwMatrix *cross)
+{
+  FwMatrix train, test;
+  double   scale = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(SpreadInputs(k, FW_TRAIN, &train, &scale));
+  PetscCall(SpreadInputs(k, FW_TEST, &test, &scale));
+  PetscCall(FwMatrixCreate(k->grid, k->n[FW_TRAIN], k->n[FW_TEST], cross));
+  PetscCall(FwMatrixMultiply(PETSC_TRUE, scale, train, test, *cross));
+  PetscCall(FwMatrixDestroy(&train));
+  PetscCall(FwMatrixDestroy(&test));
+  PetscCall(ApplyMap(k, *cross, FW_TEST, FW_WHOLE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
