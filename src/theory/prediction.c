@@ -1,0 +1,244 @@
+/** @file
+ * From a dataset and a network to predicted errors.
+ */
+
+#include <finwidth/kernel.h>
+#include <finwidth/prediction.h>
+#include <finwidth/progress.h>
+#include <finwidth/stop.h>
+
+#include <math.h>
+
+enum { CURVE_POINTS = 241 };
+
+/* --- errors of one mixture of Gaussian processes ------------------------------------------------------------ */
+
+static double Accuracy(PetscInt n, const double mean[], const double y[])
+{
+  PetscInt n_right = 0;
+
+  for (PetscInt i = 0; i < n; i++) n_right += mean[i] * y[i] > 0.0;
+  return n ? (double)n_right / (double)n : NAN;
+}
+
+static PetscErrorCode TestErrors(FwSpectrum spectrum, double temperature, PetscInt n_node, const double order[],
+                                 const double weight[], FwDataset data, FwErrors *errors)
+{
+  FwDataSizes     sizes;
+  FwPosterior     posterior;
+  const double   *y;
+  const PetscInt *classes;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(FwDatasetGetTargets(data, FW_TEST, &y));
+  PetscCall(FwDatasetGetClasses(data, FW_TEST, &classes));
+  PetscCall(PetscMalloc2(sizes.n_test, &errors->mean, sizes.n_test, &errors->deviation));
+  PetscCall(PetscMalloc2(sizes.n_test, &posterior.within, sizes.n_test, &posterior.between));
+  posterior.mean = errors->mean;
+  PetscCall(FwSpectrumPredict(spectrum, temperature, n_node, order, weight, &posterior));
+  errors->test_bias = errors->test_variance = sizes.n_test ? 0.0 : NAN;
+  for (PetscInt t = 0; t < sizes.n_test; t++) {
+    const double variance = posterior.within[t] + posterior.between[t];
+
+    errors->test_bias += PetscSqr(posterior.mean[t] - y[t]) / sizes.n_test;
+    errors->test_variance += variance / sizes.n_test;
+    errors->deviation[t] = sqrt(PetscMax(variance, 0.0)); /* round-off at an example that was also trained on */
+  }
+  errors->test_error = errors->test_bias + errors->test_variance;
+  errors->accuracy   = classes ? Accuracy(sizes.n_test, errors->mean, y) : NAN;
+  PetscCall(PetscFree2(posterior.within, posterior.between));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TrainErrors(FwSpectrum spectrum, double temperature, PetscInt n_node, const double order[],
+                                  const double weight[], FwErrors *errors)
+{
+  FwSpectrumBounds bounds;
+
+  PetscFunctionBegin;
+  PetscCall(FwSpectrumGetBounds(spectrum, &bounds));
+  errors->train_bias = errors->train_variance = 0.0;
+  for (PetscInt i = 0; i < n_node; i++) {
+    FwResolvent r;
+
+    PetscCall(FwSpectrumResolve(spectrum, temperature, order[i], PETSC_FALSE, &r));
+    errors->train_bias += weight[i] * temperature * temperature * r.residual2 / bounds.n;
+    errors->train_variance += weight[i] * temperature * (r.trace + r.trace_bias) / bounds.n;
+  }
+  errors->train_error = errors->train_bias + errors->train_variance;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ErrorsAt(FwSpectrum spectrum, double temperature, PetscInt n_node, const double order[],
+                               const double weight[], FwDataset data, FwErrors *errors)
+{
+  PetscFunctionBegin;
+  PetscCall(TrainErrors(spectrum, temperature, n_node, order, weight, errors));
+  PetscCall(TestErrors(spectrum, temperature, n_node, order, weight, data, errors));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- evidence ----------------------------------------------------------------------------------------------- */
+
+/* log p(y) = -(N/2)(S - sum_l N_l / N) - (P/2) log 2 pi at the saddle point */
+static double SaddleEvidence(const FwModel *model, double n_train, double action)
+{
+  const double last  = model->width[model->depth - 1];
+  double       total = 0.0;
+
+  for (PetscInt l = 0; l < model->depth; l++) total += model->width[l];
+  return -0.5 * (last * action - total) - 0.5 * n_train * log(2.0 * M_PI);
+}
+
+/* One hidden layer: Laplace's integral over u around the saddle point, with the exact normalisation of the Gamma law.
+   The force is N dS/du, so that N/2 d2S/du2 is half its slope. */
+static double LaplaceEvidence(double width, double n_train, const FwActionPoint *point)
+{
+  const double half = 0.5 * width;
+
+  return half * log(half) - lgamma(half) - half * point->value + 0.5 * log(4.0 * M_PI / point->slope) -
+         0.5 * n_train * log(2.0 * M_PI);
+}
+
+static PetscErrorCode InfiniteEvidence(FwSpectrum spectrum, double temperature, double *log_evidence)
+{
+  FwSpectrumBounds bounds;
+  FwResolvent      r;
+
+  PetscFunctionBegin;
+  PetscCall(FwSpectrumGetBounds(spectrum, &bounds));
+  PetscCall(FwSpectrumResolve(spectrum, temperature, 1.0, PETSC_TRUE, &r));
+  *log_evidence = -0.5 * (r.log_det + r.fit) - 0.5 * (double)bounds.n * log(2.0 * M_PI);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetEvidence(FwAction action, FwPrediction *p)
+{
+  const FwModel *model = FwActionModel(action);
+  FwActionPoint  point;
+
+  PetscFunctionBegin;
+  p->log_evidence = SaddleEvidence(model, p->n_train, p->saddle.minimum[0].value);
+  PetscCall(FwActionEvaluate(action, p->saddle.minimum[0].log_order, PETSC_TRUE, &point));
+  p->log_evidence_laplace = model->depth == 1 ? LaplaceEvidence(model->width[0], p->n_train, &point) : NAN;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the action as a curve ---------------------------------------------------------------------------------- */
+
+/* All minima and the infinite width (u = 0), with some of the slopes beside them */
+static PetscErrorCode SetCurve(FwAction action, FwPrediction *p)
+{
+  double low = 0.0, high = 0.0, margin;
+
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < p->saddle.n_minimum; i++) {
+    low  = PetscMin(low, p->saddle.minimum[i].log_order);
+    high = PetscMax(high, p->saddle.minimum[i].log_order);
+  }
+  margin     = PetscMax(0.3, 0.35 * (high - low));
+  p->n_curve = CURVE_POINTS;
+  PetscCall(PetscMalloc2(p->n_curve, &p->curve_log_order, p->n_curve, &p->curve_action));
+  for (PetscInt i = 0; i < p->n_curve; i++) {
+    FwActionPoint point;
+
+    p->curve_log_order[i] = low - margin + (high - low + 2.0 * margin) * (double)i / (double)(p->n_curve - 1);
+    PetscCall(FwActionEvaluate(action, p->curve_log_order[i], PETSC_TRUE, &point));
+    p->curve_action[i] = point.value;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the whole ---------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode Decompose(FwGrid grid, const FwModel *model, FwDataset data, FwSpectrum *spectrum)
+{
+  FwKernel      kernel;
+  FwMatrix      train, cross;
+  FwProgress    progress;
+  FwDataSizes   sizes;
+  const double *y, *diagonal;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(FwKernelCreate(grid, model, data, &kernel));
+  PetscCall(FwKernelTrain(kernel, &train));
+  PetscCall(FwStopCheck());
+  PetscCall(FwProgressBegin("decomposition", 0, &progress));
+  PetscCall(FwSpectrumCreate(&train, spectrum));
+  PetscCall(FwProgressEnd(&progress));
+  PetscCall(FwStopCheck());
+  PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &y));
+  PetscCall(FwSpectrumSetLabels(*spectrum, y, model->bias[model->depth]));
+  if (sizes.n_test) {
+    PetscCall(FwKernelCross(kernel, &cross));
+    PetscCall(FwKernelDiagonal(kernel, FW_TEST, &diagonal));
+    PetscCall(FwSpectrumSetTest(*spectrum, &cross, diagonal));
+  }
+  PetscCall(FwKernelDestroy(&kernel));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PredictFinite(FwSpectrum spectrum, const FwModel *model, FwDataset data, PetscBool with_average,
+                                    FwPrediction *p)
+{
+  const double one = 1.0;
+  FwAction     action;
+  double       order;
+
+  PetscFunctionBegin;
+  PetscCall(FwActionCreate(spectrum, model, &action));
+  PetscCall(FwSaddleFind(action, &p->saddle));
+  PetscCall(PetscMalloc1((size_t)p->saddle.n_minimum * model->depth, &p->order));
+  for (PetscInt i = 0; i < p->saddle.n_minimum; i++)
+    PetscCall(FwActionLayers(action, p->saddle.minimum[i].log_order, p->order + (size_t)i * model->depth));
+  order = exp(p->saddle.minimum[0].log_order);
+  PetscCall(ErrorsAt(spectrum, model->temperature, 1, &order, &one, data, &p->finite));
+  PetscCall(SetEvidence(action, p));
+  PetscCall(SetCurve(action, p));
+  if (with_average) PetscCall(FwAverageCreate(action, &p->saddle, &p->average));
+  if (p->average.is_available)
+    PetscCall(ErrorsAt(spectrum, model->temperature, p->average.n, p->average.order, p->average.weight, data,
+                       &p->averaged));
+  PetscCall(FwActionDestroy(&action));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictionCreate(FwGrid grid, const FwModel *model, FwDataset data, FwTheoryModel theory,
+                                  PetscBool with_average, FwPrediction *p)
+{
+  const double one = 1.0;
+  FwSpectrum   spectrum;
+  FwProgress   progress;
+  FwDataSizes  sizes;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  *p = (FwPrediction){.n_train     = sizes.n_train,
+                      .n_test      = sizes.n_test,
+                      .depth       = model->depth,
+                      .theory      = theory,
+                      .temperature = model->temperature};
+  PetscCall(Decompose(grid, model, data, &spectrum));
+  PetscCall(FwProgressBegin("saddle point", 0, &progress));
+  PetscCall(ErrorsAt(spectrum, model->temperature, 1, &one, &one, data, &p->infinite));
+  PetscCall(InfiniteEvidence(spectrum, model->temperature, &p->infinite_log_evidence));
+  if (theory == FW_THEORY_RENORMALISED) PetscCall(PredictFinite(spectrum, model, data, with_average, p));
+  PetscCall(FwProgressEnd(&progress));
+  PetscCall(FwSpectrumDestroy(&spectrum));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictionDestroy(FwPrediction *p)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscFree2(p->finite.mean, p->finite.deviation));
+  PetscCall(PetscFree2(p->infinite.mean, p->infinite.deviation));
+  PetscCall(PetscFree2(p->averaged.mean, p->averaged.deviation));
+  PetscCall(PetscFree2(p->curve_log_order, p->curve_action));
+  PetscCall(PetscFree(p->order));
+  PetscCall(FwAverageDestroy(&p->average));
+  PetscCall(FwSaddleDestroy(&p->saddle));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

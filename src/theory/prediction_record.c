@@ -1,0 +1,144 @@
+/** @file
+ * A prediction as the data sets of /predict.
+ */
+
+#include <finwidth/prediction.h>
+
+#include <math.h>
+
+static const char label2[] = "label^2";
+
+static PetscErrorCode RecordErrors(const FwErrors *e, const char prefix[], const char words[], PetscBool with_accuracy,
+                                   FwRecord record)
+{
+  const struct {
+    const char *name, *words;
+    double      value;
+  } row[] = {
+    {"train_error",    "train error",                             e->train_error   },
+    {"train_bias",     "bias part of the train error",            e->train_bias    },
+    {"train_variance", "variance part of the train error",        e->train_variance},
+    {"test_error",     "test error (bias + variance)",            e->test_error    },
+    {"test_bias",      "test error of the mean predictor (bias)", e->test_bias     },
+    {"test_variance",  "posterior variance at test examples",     e->test_variance },
+  };
+  char name[64], long_name[128];
+
+  PetscFunctionBegin;
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(row); i++) {
+    PetscCall(PetscSNPrintf(name, sizeof name, "%s%s", prefix, row[i].name));
+    PetscCall(PetscSNPrintf(long_name, sizeof long_name, "%s, %s", row[i].words, words));
+    PetscCall(FwRecordReal(record, name, row[i].value, label2, long_name));
+  }
+  if (!with_accuracy) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscSNPrintf(name, sizeof name, "%saccuracy", prefix));
+  PetscCall(PetscSNPrintf(long_name, sizeof long_name, "share of test examples with the right sign, %s", words));
+  PetscCall(FwRecordReal(record, name, e->accuracy, "1", long_name));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Other minima than the lowest; one row of NaN where there is none */
+static PetscErrorCode RecordMetastable(const FwPrediction *p, FwRecord record)
+{
+  const PetscInt n_other = p->saddle.n_minimum - 1, n_row = PetscMax(n_other, 1);
+  const FwShape  orders  = {.n_dim = 2, .name = {"minimum", "layer"}, .size = {n_row, p->depth}};
+  const FwShape  actions = {.n_dim = 1, .name = {"minimum"}, .size = {n_row}};
+  double        *order, *action;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc2((size_t)n_row * p->depth, &order, n_row, &action));
+  for (PetscInt i = 0; i < n_row; i++) {
+    action[i] = i < n_other ? p->saddle.minimum[i + 1].value : NAN;
+    for (PetscInt l = 0; l < p->depth; l++)
+      order[i * p->depth + l] = i < n_other ? p->order[(i + 1) * p->depth + l] : NAN;
+  }
+  PetscCall(FwRecordReals(record, "metastable_order_parameter", &orders, order, "1",
+                          "order parameters of the metastable minima"));
+  PetscCall(FwRecordReals(record, "metastable_action", &actions, action, "1", "action at the metastable minima"));
+  PetscCall(PetscFree2(order, action));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordSaddle(const FwPrediction *p, FwRecord record)
+{
+  const FwMinimum *lowest = &p->saddle.minimum[0];
+  const FwShape    layers = {.n_dim = 1, .name = {"layer"}, .size = {p->depth}};
+  const FwShape    curve  = {.n_dim = 1, .name = {"log_q"}, .size = {p->n_curve}};
+
+  PetscFunctionBegin;
+  PetscCall(FwRecordReals(record, "order_parameter", &layers, p->order, "1", "order parameter of each hidden layer"));
+  PetscCall(FwRecordReal(record, "total_order_parameter", exp(lowest->log_order), "1",
+                         "product of the order parameters over layers"));
+  PetscCall(FwRecordReal(record, "action", lowest->value, "1", "effective action at the saddle point"));
+  PetscCall(RecordMetastable(p, record));
+  PetscCall(FwRecordInteger(record, "converged", p->saddle.is_converged ? 1 : 0, "1", "1 if the solver converged"));
+  PetscCall(FwRecordInteger(record, "complete", p->saddle.is_complete ? 1 : 0, "1",
+                            "1 if the search proved that there are no other minima"));
+  PetscCall(FwRecordInteger(record, "iterations", lowest->n_iteration, "1", "Newton iterations at the saddle point"));
+  PetscCall(FwRecordInteger(record, "evaluations", p->saddle.n_evaluation, "1", "evaluations in the search"));
+  PetscCall(FwRecordReal(record, "residual", lowest->residual, "1", "|N dS/d log Q| at the saddle point"));
+  PetscCall(FwRecordReals(record, "log_q", &curve, p->curve_log_order, "1", "log of the total order parameter"));
+  PetscCall(FwRecordReals(record, "action_curve", &curve, p->curve_action, "1", "effective action"));
+  PetscCall(FwRecordReal(record, "log_evidence", p->log_evidence, "1", "log evidence at the saddle point"));
+  if (p->depth == 1)
+    PetscCall(FwRecordReal(record, "log_evidence_laplace", p->log_evidence_laplace, "1",
+                           "log evidence with Laplace's integral around the saddle point"));
+  PetscCall(FwRecordReal(record, "free_energy", -p->temperature * p->log_evidence, label2,
+                         "free energy -T log evidence at the saddle point"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The infinite network has order parameters one, and nothing to solve */
+static PetscErrorCode RecordInfinite(const FwPrediction *p, FwRecord record)
+{
+  const FwShape layers = {.n_dim = 1, .name = {"layer"}, .size = {p->depth}};
+  double       *ones;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(p->depth, &ones));
+  for (PetscInt l = 0; l < p->depth; l++) ones[l] = 1.0;
+  PetscCall(FwRecordReals(record, "order_parameter", &layers, ones, "1", "order parameter of each hidden layer"));
+  PetscCall(FwRecordInteger(record, "converged", 1, "1", "1 if the solver converged"));
+  PetscCall(FwRecordInteger(record, "iterations", 0, "1", "Newton iterations"));
+  PetscCall(FwRecordReal(record, "residual", 0.0, "1", "residual of the saddle-point equation"));
+  PetscCall(FwRecordReal(record, "log_evidence", p->infinite_log_evidence, "1", "log evidence at infinite width"));
+  PetscCall(FwRecordReal(record, "free_energy", -p->temperature * p->infinite_log_evidence, label2,
+                         "free energy -T log evidence at infinite width"));
+  PetscCall(PetscFree(ones));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordMeans(const FwPrediction *p, const FwErrors *e, const double targets[], FwRecord record)
+{
+  const FwShape shape = {.n_dim = 2, .name = {"example", "output"}, .size = {p->n_test, 1}};
+
+  PetscFunctionBegin;
+  PetscCall(FwRecordReals(record, "test_mean", &shape, e->mean, "label", "predicted mean of each test example"));
+  PetscCall(FwRecordReals(record, "test_std", &shape, e->deviation, "label",
+                          "predicted standard deviation of each test example"));
+  PetscCall(FwRecordReals(record, "test_target", &shape, targets, "label", "true label of each test example"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictionRecord(const FwPrediction *p, const double targets[], PetscBool with_means, FwRecord record)
+{
+  const PetscBool is_finite     = p->theory == FW_THEORY_RENORMALISED ? PETSC_TRUE : PETSC_FALSE;
+  const FwErrors *result        = is_finite ? &p->finite : &p->infinite;
+  const PetscBool with_accuracy = isnan(p->infinite.accuracy) ? PETSC_FALSE : PETSC_TRUE;
+
+  PetscFunctionBegin;
+  PetscCall(RecordErrors(result, "", is_finite ? "finite width" : "infinite width", with_accuracy, record));
+  PetscCall(RecordErrors(&p->infinite, "infinite_", "infinite width", with_accuracy, record));
+  PetscCall(FwRecordReal(record, "infinite_log_evidence", p->infinite_log_evidence, "1",
+                         "log evidence at infinite width"));
+  PetscCall(is_finite ? RecordSaddle(p, record) : RecordInfinite(p, record));
+  if (p->average.is_available) {
+    PetscCall(RecordErrors(&p->averaged, "average_", "average over the order parameter", with_accuracy, record));
+    PetscCall(FwRecordReal(record, "average_order_parameter", p->average.mean_order, "1",
+                           "posterior mean of the total order parameter"));
+    PetscCall(FwRecordReal(record, "log_evidence_average", p->average.log_evidence, "1",
+                           "log evidence averaged over the order parameter"));
+  }
+  if (with_means && p->n_test) PetscCall(RecordMeans(p, result, targets, record));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
