@@ -61,6 +61,10 @@ PetscErrorCode FwStart(int argc, char **argv, const char *input);
  */
 int FwFinish(PetscErrorCode code);
 
+/** Have a function called by FwFinish() when the run has failed, to remove what is half-written. Not collective; at most
+ *  four. It must not make MPI calls. */
+void FwOnFailure(void (*function)(void));
+
 /** The exit code that an error leads to. Not collective. */
 FwExit FwExitOf(PetscErrorCode code);
 

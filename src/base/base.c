@@ -11,12 +11,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MESSAGE_SIZE = 2048 };
+enum { MESSAGE_SIZE = 2048, FAILURE_MAX = 4 };
 
 static struct {
   char      message[MESSAGE_SIZE]; /* first error of this rank, or of the rank whose error was agreed on */
   PetscBool is_shared;             /* every rank has it */
   char     *warnings;              /* joined by newlines */
+  int       n_on_failure;
+  void (*on_failure[FAILURE_MAX])(void);
 } state;
 
 static PetscErrorCode RecordError(MPI_Comm comm, int line, const char *function, const char *file, PetscErrorCode code,
@@ -125,12 +127,20 @@ static void PrintError(PetscErrorCode code, int rank)
   fflush(stderr);
 }
 
+void FwOnFailure(void (*function)(void))
+{
+  for (int i = 0; i < state.n_on_failure; i++)
+    if (state.on_failure[i] == function) return;
+  if (state.n_on_failure < FAILURE_MAX) state.on_failure[state.n_on_failure++] = function;
+}
+
 int FwFinish(PetscErrorCode code)
 {
   PetscBool is_started = PETSC_FALSE;
   int       rank;
 
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  for (int i = 0; code && i < state.n_on_failure; i++) state.on_failure[i]();
   if (code && !state.is_shared) { /* the others do not know: they would wait for this rank for ever */
     int n_rank;
 

@@ -89,6 +89,7 @@ static const FwKey table[] = {
   CHOICE("theory_composition", "product", "product,nested,linearised", PREDICT, "for depth >= 2"),
   BOOLEAN("theory_average", "true", PREDICT, "exact average over the order parameter beside the saddle point"),
   CHOICE("theory_mean", "auto", "auto,on,off", PREDICT, "mean terms of a non-odd activation"),
+  TEXT("figure", NULL, 0, "which figure to draw (plot)"),
   BOOLEAN("save_predictions", "false", PREDICT | FW_FOR_MIXTURE, "also store mean and deviation of each test example"),
 };
 
