@@ -9,6 +9,11 @@
  * for testing. Files are read by rank 0, in blocks, and sent to the owners; built-in sources are drawn by each owner
  * from streams keyed by the number of the example, so that the data are the same for any number of ranks.
  *
+ * Inputs are scaled as `data_normalise` says, of whatever source: standardised where the user does not say. Likewise
+ * images of three channels become gray, HDF5 images too.
+ *
+ * Without `data_classes` the classes are those that occur in the files, in increasing order (glyphs: 0 and 1).
+ *
  * Notation, here and in the sources:
  *   P, P_t   numbers of training and test examples
  *   N_0      inputs per example

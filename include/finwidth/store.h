@@ -3,9 +3,10 @@
 /** @file
  * The result file: named arrays in HDF5, written beside their place and renamed when they are complete and verified.
  *
- * A store is open for writing or for reading. While one is written, `PATH.lock` says who writes it; the arrays go to a
- * temporary file in the same folder. FwStoreCommit() closes the file, syncs it, reads everything back, and only then
- * renames it to PATH: a run that is killed leaves the previous result, or none, never a half-written one.
+ * A store is open for writing or for reading. While one is written, `PATH.lock` says who writes it; the arrays stay in
+ * the memory of rank 0. FwStoreCommit() writes a temporary file in the same folder, syncs it, reads everything back, and
+ * only then renames it to PATH: a run that is killed leaves the previous result, or none, never a half-written one. A
+ * digest of the whole file stands behind the end that HDF5 knows; see docs/store.md.
  *
  * Arrays are small here (results, not matrices): rank 0 holds and writes them. Every array has a dimension scale of its
  * own group on each axis, `units`, `long_name`, and a fletcher32 checksum; types are int64, double and UTF-8 strings.

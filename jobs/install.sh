@@ -1,0 +1,34 @@
+#!/bin/sh
+# Install what is missing (Debian packages), build finwidth in build/, and install it in build/install.
+# usage: sh jobs/install.sh [-t] [cmake options]     -t: also what the tests need
+set -eu
+cd "$(dirname "$0")/.."
+
+packages="cmake gcc make pkg-config git ca-certificates openmpi-bin libopenmpi-dev petsc-dev libscalapack-openmpi-dev
+libhdf5-openmpi-dev libopenblas-dev libgsl-dev librandom123-dev libyaml-dev zlib1g-dev libxxhash-dev gnuplot-nox"
+if [ "${1:-}" = -t ]; then
+  shift
+  packages="$packages libcmocka-dev python3 python3-h5py"
+fi
+
+missing=
+for package in $packages; do
+  state=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+  [ "$state" = "install ok installed" ] || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+  echo "installing:$missing"
+  as_root=
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "error: these Debian packages are missing, and there is no sudo:$missing" >&2; exit 1; }
+    as_root=sudo
+  fi
+  $as_root apt-get update -qq
+  # shellcheck disable=SC2086 # a list of words
+  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+
+[ -f build/CMakeCache.txt ] && [ $# = 0 ] || cmake -S . -B build -DCMAKE_INSTALL_PREFIX="$PWD/build/install" "$@" >/dev/null
+cmake --build build -j "$(nproc)" -- --no-print-directory | grep -v '^\[.*Built target' || true
+cmake --build build >/dev/null # the pipe above hides a failure; this shows its exit code
+cmake --install build >/dev/null

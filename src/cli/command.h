@@ -1,0 +1,31 @@
+#pragma once
+
+/** @file
+ * One entry per subcommand: its name, what runs, and what `finwidth help` prints.
+ *
+ * Adding a command: write cmd_NAME.c, declare its function here, add it to the table in main.c, and give it a page in
+ * docs/ and tests in tests/cli.
+ */
+
+#include <finwidth/base.h>
+
+/** Run a command; `file` is the input file (or the result, for commands that read one), NULL where there is none. */
+typedef PetscErrorCode FwCommandFunction(const char *file);
+
+typedef struct {
+  const char        *name;
+  FwCommandFunction *run;
+  const char        *summary;
+  const char        *usage;         /**< what follows the name */
+  const char        *example;
+  unsigned           keys;          /**< FW_FOR_... bit; 0 for a command that works on a result file */
+  PetscBool          wants_result;  /**< the file is a result and must be given */
+} FwCommand;
+
+FwCommandFunction FwCommandRun_Predict, FwCommandRun_Plot, FwCommandRun_Verify;
+
+/** Path of the result: the key `output`, or the base name of the input (or `command`) + ".h5" in the current folder. */
+PetscErrorCode FwCommandOutput(const char *input, const char command[], size_t size, char path[]);
+
+/** Draw a result's overview beside it, as PATH without ".h5" + ".png"; a missing gnuplot is a warning. Collective. */
+PetscErrorCode FwCommandFigure(const char result[]);

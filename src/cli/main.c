@@ -1,0 +1,189 @@
+/** @file
+ * The program `finwidth`: take the command line apart, start MPI and PETSc, run the subcommand.
+ */
+
+#include "command.h"
+
+#include <finwidth/option.h>
+#include <finwidth/provenance.h>
+#include <finwidth/stop.h>
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const FwCommand commands[] = {
+  {.name    = "predict",
+   .run     = FwCommandRun_Predict,
+   .summary = "theory: order parameters, train and test error, evidence",
+   .usage   = "[INPUT.yaml] [-key value ...]",
+   .example = "mpirun -n 2 finwidth predict inputs/quickstart.yaml -network_width 200",
+   .keys    = FW_FOR_PREDICT},
+  {.name         = "plot",
+   .run          = FwCommandRun_Plot,
+   .summary      = "draw a figure of a result file",
+   .usage        = "RESULT.h5 -output FIG.png [-figure NAME]",
+   .example      = "finwidth plot quickstart.h5 -output action.svg -figure action",
+   .wants_result = PETSC_TRUE},
+  {.name         = "verify",
+   .run          = FwCommandRun_Verify,
+   .summary      = "check a result file: schema, checksums, status",
+   .usage        = "RESULT.h5",
+   .example      = "finwidth verify quickstart.h5",
+   .wants_result = PETSC_TRUE},
+};
+
+/* What the words of the command line mean */
+typedef struct {
+  const FwCommand *command;
+  const char      *word;    /* the first word, where it is no command */
+  const char      *file;    /* input or result */
+  const char      *stray;   /* a word that is neither an option nor its value */
+  int              n_word;  /* options: words[0 .. n_word), words[0] the program */
+  char           **words;
+  PetscBool        is_help, is_version, is_markdown;
+} Call;
+
+static const FwCommand *FindCommand(const char name[])
+{
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(commands); i++)
+    if (!strcmp(name, commands[i].name)) return &commands[i];
+  return NULL;
+}
+
+static PetscBool IsOption(const char word[])
+{
+  if (word[0] == '-' && word[1] == '-') word++;
+  return (word[0] == '-' && isalpha((unsigned char)word[1])) ? PETSC_TRUE : PETSC_FALSE;
+}
+
+static PetscBool IsOneOf(const char word[], const char a[], const char b[], const char c[])
+{
+  return (!strcmp(word, a) || !strcmp(word, b) || !strcmp(word, c)) ? PETSC_TRUE : PETSC_FALSE;
+}
+
+static PetscBool IsHelpWord(const char word[])
+{
+  return (IsOneOf(word, "help", "-help", "--help") || !strcmp(word, "-h")) ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* An option takes the next word as its value, unless that is an option too: PETSc reads it the same way */
+static void SortOptions(int argc, char **argv, int begin, Call *call)
+{
+  PetscBool wants_value = PETSC_FALSE;
+
+  for (int i = begin; i < argc; i++) {
+    if (IsHelpWord(argv[i]) && argv[i][0] == '-') {
+      call->is_help = PETSC_TRUE;
+      continue;
+    }
+    if (!IsOption(argv[i]) && !wants_value && !call->stray) call->stray = argv[i];
+    wants_value                  = IsOption(argv[i]);
+    call->words[call->n_word++] = argv[i];
+  }
+}
+
+static void ReadWords(int argc, char **argv, char **words, Call *call)
+{
+  int next = 2;
+
+  *call          = (Call){.words = words, .n_word = 1};
+  call->words[0] = argv[0];
+  if (argc < 2) return;
+  call->word       = argv[1];
+  call->is_help    = IsHelpWord(argv[1]);
+  call->is_version = IsOneOf(argv[1], "version", "-version", "--version");
+  if (call->is_help) {
+    call->is_markdown = (argc > 2 && !strcmp(argv[2], "keys")) ? PETSC_TRUE : PETSC_FALSE;
+    if (argc > 2) call->command = FindCommand(argv[2]);
+    if (argc > 2 && !call->command && !call->is_markdown) call->word = argv[2];
+    return;
+  }
+  call->command = FindCommand(argv[1]);
+  if (argc > 2 && !IsOption(argv[2])) call->file = argv[next++];
+  SortOptions(argc, argv, next, call);
+}
+
+static PetscErrorCode PrintUsage(void)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "usage: [mpirun -n R] finwidth COMMAND [FILE] [-key value ...]\n\n"));
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(commands); i++)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-9s %s\n", commands[i].name, commands[i].summary));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                        "  %-9s this text; help COMMAND: its keys; help keys: all keys as a Markdown table\n"
+                        "  %-9s of the program and its libraries\n\nexample: %s\n",
+                        "help", "version", commands[0].example));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintCommandHelp(const FwCommand *command)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "finwidth %s: %s\n\nusage:   finwidth %s %s\nexample: %s\n", command->name,
+                        command->summary, command->name, command->usage, command->example));
+  if (!command->keys) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                        "\nkeys ('-network_width 500' on the command line is 'network: {width: 500}' in the file):\n"));
+  PetscCall(FwOptionsPrintHelp(command->keys));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintVersion(void)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "finwidth %s, commit %s\n%s", FwVersion(), FwCommit(), FwLibraries()));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckCall(const Call *call)
+{
+  const PetscBool is_known =
+    (call->command || call->is_version || (call->is_help && call->word && IsHelpWord(call->word))) ? PETSC_TRUE
+                                                                                                   : PETSC_FALSE;
+
+  PetscFunctionBegin;
+  PetscCheck(call->word, PETSC_COMM_WORLD, FW_ERR_INPUT, "no command: try 'finwidth help'");
+  PetscCheck(is_known, PETSC_COMM_WORLD, FW_ERR_INPUT, "unknown command '%s': try 'finwidth help'", call->word);
+  PetscCheck(!call->stray, PETSC_COMM_WORLD, FW_ERR_INPUT, "stray word '%s' on the command line: options are '-key value'",
+             call->stray);
+  PetscCheck(!call->command || !call->command->wants_result || call->file || call->is_help, PETSC_COMM_WORLD,
+             FW_ERR_INPUT, "usage: finwidth %s %s", call->command->name, call->command->usage);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Run(const Call *call)
+{
+  PetscFunctionBegin;
+  PetscCall(CheckCall(call));
+  if (call->is_markdown)
+    PetscCall(FwOptionsPrintMarkdown());
+  else if (call->is_version)
+    PetscCall(PrintVersion());
+  else if (call->is_help && call->command)
+    PetscCall(PrintCommandHelp(call->command));
+  else if (call->is_help)
+    PetscCall(PrintUsage());
+  else {
+    PetscCall(FwOptionsCheck());
+    PetscCall(FwStopSetUp());
+    PetscCall(call->command->run(call->file));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+int main(int argc, char **argv)
+{
+  char         **words = calloc((size_t)argc + 1, sizeof *words);
+  Call           call;
+  PetscErrorCode code;
+  const char    *input;
+
+  if (!words || FwCommandLineSet(argc, argv)) return FW_EXIT_MEMORY;
+  ReadWords(argc, argv, words, &call);
+  input = call.command && !call.command->wants_result && !call.is_help ? call.file : NULL;
+  code  = FwStart(call.n_word, call.words, input);
+  if (!code) code = Run(&call);
+  free(words);
+  return FwFinish(code);
+}

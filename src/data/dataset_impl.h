@@ -1,0 +1,93 @@
+#pragma once
+
+/** @file
+ * Private layout of a dataset, and the steps of its set-up, one file each, in the order in which they run.
+ */
+
+#include <finwidth/dataset.h>
+
+#include "source.h"
+
+/** How stored pixels become inputs; see resize.c. */
+typedef struct {
+  PetscInt  channels, height, width; /* as stored */
+  PetscBool to_gray;
+  PetscInt  size; /* 0: as stored */
+  double    divisor;
+} FwPixels;
+
+struct FwDatasetImpl {
+  MPI_Comm    comm; /* from PetscCommDuplicate() */
+  PetscMPIInt rank, n_rank, tag;
+  FwDataKeys  keys;
+  PetscBool   has_options, is_set_up;
+  PetscBool   is_reader; /* this rank calls the source: rank 0 for files, every rank for drawn ones */
+  FwSource    source;
+  FwPixels    pixels;
+  PetscInt    n_class; /* kept classes; 0 where labels are only numbers */
+  PetscInt    classes[FW_MAX_CLASS];
+  FwEncoding  encoding;
+  FwDataSizes sizes;
+  PetscInt64 *example;     /* [P + P_t] number in the sequence of each example used */
+  double     *label;       /* [P + P_t, n_label] as stored; released after encoding */
+  double     *x[2];        /* [n_local, N_0] by part */
+  double     *y;           /* [P + P_t, D] */
+  PetscInt   *class_index; /* [P + P_t], or NULL */
+  char        digest[17];
+  char        summary[256];
+};
+
+/** Read the keys. */
+PetscErrorCode FwDataKeysRead(FwDataKeys *keys);
+
+/** Settle classes and encoding, and list the examples to be used. Collective. */
+PetscErrorCode FwDatasetSelect(FwDataset data);
+
+/** Read or draw the examples, spread them, and give their labels to every rank. Collective. */
+PetscErrorCode FwDatasetLoad(FwDataset data);
+
+/** Targets from labels, on every rank. */
+PetscErrorCode FwDatasetEncode(FwDataset data);
+
+/** Scale the inputs. Collective. */
+PetscErrorCode FwDatasetNormalise(FwDataset data);
+
+/** Digest of all that is used. Collective. */
+PetscErrorCode FwDatasetDigest(FwDataset data);
+
+/** Inputs [channels, height, width] that an image has after conversion. */
+void FwPixelsGetShape(const FwPixels *pixels, PetscInt *channels, PetscInt *height, PetscInt *width);
+
+/** Convert one example: luminance, area average, division. `work` has room for one stored example. */
+void FwPixelsConvert(const FwPixels *pixels, const double raw[], double work[], double x[]);
+
+/** One number per local example of a part becomes the list of all, in order, on every rank. Collective. */
+PetscErrorCode FwDatasetGather(FwDataset data, FwPart part, MPI_Datatype type, const void *local, void *all);
+
+/** An error of the ranks that call the source becomes the error of all. Collective. */
+PetscErrorCode FwDatasetAgree(FwDataset data, PetscErrorCode code);
+
+/** Names of choices for messages. */
+extern const char *const FwEncodingNames[], *const FwNormaliseNames[];
+
+static inline PetscInt FwPartSize(FwDataset data, FwPart part)
+{
+  return part == FW_TRAIN ? data->keys.n_train : data->keys.n_test;
+}
+
+/** Where a part begins in the lists of all examples. */
+static inline PetscInt64 FwPartOffset(FwDataset data, FwPart part)
+{
+  return part == FW_TRAIN ? 0 : data->keys.n_train;
+}
+
+/** The layout of a part over the ranks: block, and first and number of `rank`. */
+static inline void FwPartLayout(FwDataset data, FwPart part, PetscMPIInt rank, PetscInt *block, PetscInt *first,
+                                PetscInt *n_local)
+{
+  const PetscInt n = FwPartSize(data, part);
+
+  *block   = n / data->n_rank + (n % data->n_rank ? 1 : 0);
+  *first   = (PetscInt)PetscMin((PetscInt64)n, (PetscInt64)*block * rank);
+  *n_local = PetscMin(*block, n - *first);
+}

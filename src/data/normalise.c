@@ -1,0 +1,128 @@
+/** @file
+ * Scale of the inputs. Sums over all examples are added in their order on every rank, so that they have the same bits
+ * for any number of ranks.
+ */
+
+#include "dataset_impl.h"
+
+#include <float.h>
+#include <math.h>
+
+/* Neumaier's compensated sum */
+typedef struct {
+  double sum, lost;
+} Sum;
+
+static void SumAdd(Sum *s, double term)
+{
+  const double total = s->sum + term;
+
+  s->lost += fabs(s->sum) >= fabs(term) ? (s->sum - total) + term : (term - total) + s->sum;
+  s->sum = total;
+}
+
+static double SumValue(const Sum *s)
+{
+  return s->sum + s->lost;
+}
+
+/* Sum over the inputs of an example of x - shift, or of its square */
+static double ExampleSum(PetscInt n, const double x[], double shift, int power)
+{
+  Sum s = {0.0, 0.0};
+
+  for (PetscInt i = 0; i < n; i++) {
+    const double term = x[i] - shift;
+
+    SumAdd(&s, power == 2 ? term * term : term);
+  }
+  return SumValue(&s);
+}
+
+/* Mean over all training inputs of (x - shift)^power */
+static PetscErrorCode TrainingMoment(FwDataset data, double shift, int power, double *moment)
+{
+  const PetscInt n_input = data->sizes.n_input, n = data->keys.n_train;
+  PetscInt       block, first, n_local;
+  double        *local, *all;
+  Sum            total = {0.0, 0.0};
+
+  PetscFunctionBegin;
+  FwPartLayout(data, FW_TRAIN, data->rank, &block, &first, &n_local);
+  PetscCall(PetscMalloc2(n_local, &local, n, &all));
+  for (PetscInt i = 0; i < n_local; i++)
+    local[i] = ExampleSum(n_input, data->x[FW_TRAIN] + (PetscInt64)i * n_input, shift, power);
+  PetscCall(FwDatasetGather(data, FW_TRAIN, MPI_DOUBLE, local, all));
+  for (PetscInt i = 0; i < n; i++) SumAdd(&total, all[i]);
+  PetscCall(PetscFree2(local, all));
+  *moment = SumValue(&total) / ((double)n * n_input);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* By comparison, not by the deviation: the mean of equal numbers need not have their bits */
+static PetscErrorCode CheckNotConstant(FwDataset data)
+{
+  PetscInt block, first, n_local;
+  double   mine[2] = {-DBL_MAX, -DBL_MAX}, extreme[2]; /* maximum of x and of -x */
+
+  PetscFunctionBegin;
+  FwPartLayout(data, FW_TRAIN, data->rank, &block, &first, &n_local);
+  for (PetscInt64 i = 0; i < (PetscInt64)n_local * data->sizes.n_input; i++) {
+    mine[0] = fmax(mine[0], data->x[FW_TRAIN][i]);
+    mine[1] = fmax(mine[1], -data->x[FW_TRAIN][i]);
+  }
+  PetscCallMPI(MPI_Allreduce(mine, extreme, 2, MPI_DOUBLE, MPI_MAX, data->comm));
+  PetscCheck(extreme[0] > -extreme[1], data->comm, FW_ERR_INPUT,
+             "all inputs of the training examples (data_source '%s') are %g: data_normalise 'standard' cannot scale "
+             "them",
+             data->source.ops->name, extreme[0]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Standardise(FwDataset data)
+{
+  double mean, variance;
+
+  PetscFunctionBegin;
+  PetscCall(CheckNotConstant(data));
+  PetscCall(TrainingMoment(data, 0.0, 1, &mean));
+  PetscCall(TrainingMoment(data, mean, 2, &variance));
+  PetscCheck(isfinite(variance) && variance > 0.0, data->comm, FW_ERR_INPUT,
+             "the training inputs have mean %g and variance %g: data_normalise 'standard' cannot scale them", mean,
+             variance);
+  for (int part = 0; part < 2; part++) {
+    PetscInt block, first, n_local;
+
+    FwPartLayout(data, (FwPart)part, data->rank, &block, &first, &n_local);
+    for (PetscInt64 i = 0; i < (PetscInt64)n_local * data->sizes.n_input; i++)
+      data->x[part][i] = (data->x[part][i] - mean) / sqrt(variance);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* One example to norm sqrt(N_0); divided by its largest entry first, so that no square leaves the range */
+static void ScaleToUnit(PetscInt n, double x[])
+{
+  double largest = 0.0, norm;
+
+  for (PetscInt i = 0; i < n; i++) largest = fmax(largest, fabs(x[i]));
+  if (!(largest > 0.0)) return; /* nothing can be made of zeros */
+  for (PetscInt i = 0; i < n; i++) x[i] /= largest;
+  norm = sqrt(ExampleSum(n, x, 0.0, 2) / n);
+  for (PetscInt i = 0; i < n; i++) x[i] /= norm;
+}
+
+PetscErrorCode FwDatasetNormalise(FwDataset data)
+{
+  PetscFunctionBegin;
+  if (data->keys.normalise == FW_NORMALISE_STANDARD) PetscCall(Standardise(data));
+  if (data->keys.normalise != FW_NORMALISE_UNIT) PetscFunctionReturn(PETSC_SUCCESS);
+  for (int part = 0; part < 2; part++) {
+    PetscInt block, first, n_local;
+
+    FwPartLayout(data, (FwPart)part, data->rank, &block, &first, &n_local);
+    for (PetscInt i = 0; i < n_local; i++)
+      ScaleToUnit(data->sizes.n_input, data->x[part] + (PetscInt64)i * data->sizes.n_input);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

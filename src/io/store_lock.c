@@ -1,0 +1,242 @@
+/** @file
+ * Who writes a result: the lock file beside it, and what must be removed when a run is given up.
+ */
+
+#include "store_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_OPEN = 16, LOCK_SIZE = 512, HOST_SIZE = 256 };
+
+/* Fixed room, so that FwStoreAbandonAll() needs neither memory nor a store that is still whole */
+static struct {
+  volatile sig_atomic_t has_lock, has_temporary;
+  pid_t                 owner; /* a forked child must not remove its parent's files */
+  char                  lock[PATH_MAX], temporary[PATH_MAX];
+} open_stores[MAX_OPEN];
+
+typedef struct {
+  char host[HOST_SIZE];
+  long pid;
+  char time[64];
+} Holder;
+
+void FwStoreFolder(const char path[], size_t size, char folder[])
+{
+  const char  *slash = strrchr(path, '/');
+  const size_t n     = slash ? (size_t)(slash - path) : 0;
+
+  if (!slash)
+    snprintf(folder, size, ".");
+  else if (n == 0)
+    snprintf(folder, size, "/");
+  else
+    snprintf(folder, size, "%.*s", (int)n, path);
+}
+
+/* --- the lock file ------------------------------------------------------------------------------------------ */
+
+static void DescribeSelf(char text[LOCK_SIZE])
+{
+  const time_t now             = time(NULL);
+  char         host[HOST_SIZE] = "", started[64] = "";
+  struct tm    utc;
+
+  gethostname(host, sizeof host - 1);
+  if (gmtime_r(&now, &utc)) strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  snprintf(text, LOCK_SIZE, "host %s\npid %ld\ntime %s\n", host, (long)getpid(), started);
+}
+
+/* An empty or foreign lock counts as held: its owner may be about to write into it */
+static void ReadHolder(int descriptor, Holder *holder)
+{
+  char          text[LOCK_SIZE];
+  const ssize_t n = pread(descriptor, text, sizeof text - 1, 0);
+
+  *holder             = (Holder){.host = "unknown", .time = "an unknown time"};
+  text[n > 0 ? n : 0] = '\0';
+  (void)!sscanf(text, "host %255s\npid %ld\ntime %63s", holder->host, &holder->pid, holder->time);
+}
+
+static PetscBool IsGone(const Holder *holder)
+{
+  char host[HOST_SIZE] = "";
+
+  gethostname(host, sizeof host - 1);
+  if (strcmp(host, holder->host) || holder->pid <= 0) return PETSC_FALSE;
+  return (kill((pid_t)holder->pid, 0) && errno == ESRCH) ? PETSC_TRUE : PETSC_FALSE;
+}
+
+static PetscErrorCode RefuseHeld(const char lock[], const Holder *holder)
+{
+  PetscFunctionBegin;
+  PetscCheck(0, PETSC_COMM_SELF, FW_ERR_EXISTS,
+             "another run writes this result: process %ld on host '%s' since %s; if it is gone, remove '%s'",
+             holder->pid, holder->host, holder->time, lock);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode WriteSelf(int descriptor, const char lock[])
+{
+  char   text[LOCK_SIZE];
+  size_t n;
+
+  PetscFunctionBegin;
+  DescribeSelf(text);
+  n = strlen(text);
+  PetscCheck(!ftruncate(descriptor, 0) && pwrite(descriptor, text, n, 0) == (ssize_t)n && !fsync(descriptor),
+             PETSC_COMM_SELF, FW_ERR_FILE, "cannot write lock file '%s': %s", lock, strerror(errno));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Two runs may find the same dead lock: flock() lets one of them rewrite it, and the other then reads a live holder.
+   The lock is rewritten, not replaced, so that neither can remove what the other has just taken. */
+static PetscErrorCode TakeOver(int descriptor, const char lock[], PetscBool *is_taken)
+{
+  struct stat opened, named;
+  Holder      holder;
+
+  PetscFunctionBegin;
+  *is_taken = PETSC_FALSE;
+  ReadHolder(descriptor, &holder);
+  if (!IsGone(&holder)) PetscCall(RefuseHeld(lock, &holder));
+  if (flock(descriptor, LOCK_EX | LOCK_NB)) PetscCall(RefuseHeld(lock, &holder));
+  ReadHolder(descriptor, &holder);
+  if (!IsGone(&holder)) PetscCall(RefuseHeld(lock, &holder));
+  if (fstat(descriptor, &opened) || stat(lock, &named) || opened.st_ino != named.st_ino)
+    PetscFunctionReturn(PETSC_SUCCESS); /* removed meanwhile: try again from the start */
+  PetscCall(WriteSelf(descriptor, lock));
+  *is_taken = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TryLock(const char lock[], PetscBool *is_taken)
+{
+  int            descriptor = open(lock, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  *is_taken = PETSC_FALSE;
+  if (descriptor >= 0) {
+    code = WriteSelf(descriptor, lock);
+    close(descriptor);
+    if (code) unlink(lock);
+    PetscCall(code);
+    *is_taken = PETSC_TRUE;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCheck(errno == EEXIST, PETSC_COMM_SELF, FW_ERR_FILE, "cannot make lock file '%s': %s", lock, strerror(errno));
+  descriptor = open(lock, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+  if (descriptor < 0 && errno == ENOENT) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(descriptor >= 0, PETSC_COMM_SELF, FW_ERR_EXISTS,
+             "another run writes this result: lock file '%s' cannot be read (%s)", lock, strerror(errno));
+  code = TakeOver(descriptor, lock, is_taken);
+  close(descriptor);
+  PetscCall(code);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode FindSlot(FwStore store)
+{
+  PetscFunctionBegin;
+  for (int i = 0; i < MAX_OPEN && store->slot < 0; i++)
+    if (!open_stores[i].has_lock && !open_stores[i].has_temporary) store->slot = i;
+  PetscCheck(store->slot >= 0, PETSC_COMM_SELF, PETSC_ERR_PLIB, "more than %d stores are being written", MAX_OPEN);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreLock(FwStore store)
+{
+  PetscBool is_taken = PETSC_FALSE;
+  char     *lock;
+
+  PetscFunctionBegin;
+  PetscCall(FindSlot(store));
+  lock = open_stores[store->slot].lock;
+  PetscCall(PetscSNPrintf(lock, PATH_MAX, "%s.lock", store->path));
+  for (int attempt = 0; attempt < 10 && !is_taken; attempt++) PetscCall(TryLock(lock, &is_taken));
+  PetscCheck(is_taken, PETSC_COMM_SELF, FW_ERR_EXISTS, "other runs keep taking lock file '%s'", lock);
+  open_stores[store->slot].owner    = getpid();
+  open_stores[store->slot].has_lock = 1;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreSetTemporary(FwStore store, const char path[])
+{
+  PetscFunctionBegin;
+  open_stores[store->slot].has_temporary = 0;
+  if (!path) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscStrncpy(open_stores[store->slot].temporary, path, PATH_MAX));
+  open_stores[store->slot].has_temporary = 1;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void Abandon(int slot)
+{
+  if ((!open_stores[slot].has_lock && !open_stores[slot].has_temporary) || open_stores[slot].owner != getpid()) return;
+  if (open_stores[slot].has_temporary) unlink(open_stores[slot].temporary);
+  if (open_stores[slot].has_lock) unlink(open_stores[slot].lock);
+  open_stores[slot].has_temporary = open_stores[slot].has_lock = 0;
+}
+
+void FwStoreUnlock(FwStore store)
+{
+  if (store->slot >= 0) Abandon(store->slot);
+  store->slot = -1;
+}
+
+void FwStoreAbandonAll(void)
+{
+  for (int slot = 0; slot < MAX_OPEN; slot++) Abandon(slot);
+}
+
+/* --- the check before a run --------------------------------------------------------------------------------- */
+
+static PetscErrorCode CheckLock(const char path[])
+{
+  char   lock[PATH_MAX];
+  int    descriptor;
+  Holder holder;
+
+  PetscFunctionBegin;
+  PetscCall(PetscSNPrintf(lock, sizeof lock, "%s.lock", path));
+  descriptor = open(lock, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  if (descriptor < 0) PetscFunctionReturn(PETSC_SUCCESS); /* FwStoreLock() has the last word */
+  ReadHolder(descriptor, &holder);
+  close(descriptor);
+  if (!IsGone(&holder)) PetscCall(RefuseHeld(lock, &holder));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreCheckPath(const char path[], PetscBool overwrite)
+{
+  char        folder[PATH_MAX];
+  const char *name = strrchr(path, '/');
+  struct stat status;
+
+  PetscFunctionBegin;
+  name = name ? name + 1 : path;
+  /* room for ".NAME.XXXXXX.tmp" and "NAME.lock" */
+  PetscCheck(name[0] && strlen(name) < NAME_MAX - 16 && strlen(path) < PATH_MAX - 32, PETSC_COMM_SELF, FW_ERR_FILE,
+             "output '%s': want the name of a file, of at most %d characters", path, NAME_MAX - 16);
+  FwStoreFolder(path, sizeof folder, folder);
+  PetscCheck(!stat(folder, &status) && S_ISDIR(status.st_mode), PETSC_COMM_SELF, FW_ERR_FILE,
+             "output '%s': there is no folder '%s'", path, folder);
+  PetscCheck(!access(folder, W_OK | X_OK), PETSC_COMM_SELF, FW_ERR_FILE, "output '%s': cannot write to folder '%s': %s",
+             path, folder, strerror(errno));
+  PetscCall(CheckLock(path));
+  if (lstat(path, &status)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(S_ISREG(status.st_mode) || S_ISLNK(status.st_mode), PETSC_COMM_SELF, FW_ERR_FILE,
+             "output '%s' is not a file", path);
+  PetscCheck(overwrite, PETSC_COMM_SELF, FW_ERR_EXISTS, "'%s' exists: give -overwrite to replace it", path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,371 @@
+/** @file
+ * Reading a result: nothing is believed before its checksum, and nothing is followed out of the file.
+ */
+
+#include "store_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+/* --- the trailer -------------------------------------------------------------------------------------------- */
+
+static const char trailer_magic[16] = "finwidth-end-01"; /* with its NUL */
+
+static void MakeTrailer(PetscInt64 n_byte, XXH64_hash_t hash, unsigned char trailer[FW_STORE_TRAILER])
+{
+  memcpy(trailer, trailer_magic, 16);
+  for (int i = 0; i < 8; i++) {
+    trailer[16 + i] = (unsigned char)((uint64_t)n_byte >> (8 * i));
+    trailer[24 + i] = (unsigned char)(hash >> (8 * i));
+  }
+}
+
+void FwStoreTrailer(const void *image, size_t n_byte, unsigned char trailer[FW_STORE_TRAILER])
+{
+  MakeTrailer((PetscInt64)n_byte, XXH3_64bits(image, n_byte), trailer);
+}
+
+static PetscErrorCode ReadFully(int descriptor, const char path[], PetscInt64 offset, size_t n, void *buffer)
+{
+  PetscFunctionBegin;
+  for (size_t done = 0; done < n;) {
+    const ssize_t got = pread(descriptor, (char *)buffer + done, n - done, (off_t)(offset + (PetscInt64)done));
+
+    if (got < 0 && errno == EINTR) continue;
+    PetscCheck(got >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot read '%s': %s", path, strerror(errno));
+    PetscCheck(got > 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot read '%s': it has become shorter", path);
+    done += (size_t)got;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode HashFile(int descriptor, const char path[], PetscInt64 n_byte, XXH64_hash_t *hash)
+{
+  enum { PIECE = 1 << 20 };
+  XXH3_state_t *state = XXH3_createState();
+  char         *buffer;
+
+  PetscFunctionBegin;
+  PetscCheck(state, PETSC_COMM_SELF, PETSC_ERR_MEM, "out of memory");
+  PetscCall(PetscMalloc1(PIECE, &buffer));
+  XXH3_64bits_reset(state);
+  for (PetscInt64 done = 0; done < n_byte; done += PIECE) {
+    const size_t n = (size_t)PetscMin(PIECE, n_byte - done);
+
+    PetscCall(ReadFully(descriptor, path, done, n, buffer));
+    XXH3_64bits_update(state, buffer, n);
+  }
+  *hash = XXH3_64bits_digest(state);
+  XXH3_freeState(state);
+  PetscCall(PetscFree(buffer));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Beyond the trailer there is nothing; a file that another program has changed has none */
+static PetscErrorCode CheckTrailer(int descriptor, const char path[], PetscInt64 n_byte)
+{
+  unsigned char found[FW_STORE_TRAILER], expected[FW_STORE_TRAILER];
+  XXH64_hash_t  hash = 0;
+
+  PetscFunctionBegin;
+  PetscCheck(n_byte > FW_STORE_TRAILER, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is cut off after %lld bytes", path,
+             (long long)n_byte);
+  PetscCall(ReadFully(descriptor, path, n_byte - FW_STORE_TRAILER, sizeof found, found));
+  PetscCheck(!memcmp(found, trailer_magic, 16), PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s' is damaged, cut off, or was changed after finwidth wrote it: its trailer is missing", path);
+  PetscCall(HashFile(descriptor, path, n_byte - FW_STORE_TRAILER, &hash));
+  MakeTrailer(n_byte - FW_STORE_TRAILER, hash, expected);
+  PetscCheck(!memcmp(found, expected, sizeof found), PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s' is damaged: its bytes do not match their checksum", path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- opening ------------------------------------------------------------------------------------------------ */
+
+static PetscErrorCode CheckBytes(int descriptor, const char path[], PetscInt64 *n_byte)
+{
+  static const unsigned char signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
+  unsigned char              start[8]     = {0};
+  struct stat                status;
+
+  PetscFunctionBegin;
+  PetscCheck(!fstat(descriptor, &status), PETSC_COMM_SELF, FW_ERR_FILE, "cannot read '%s': %s", path, strerror(errno));
+  PetscCheck(S_ISREG(status.st_mode), PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is not a file", path);
+  *n_byte = (PetscInt64)status.st_size;
+  if (*n_byte >= 8) PetscCall(ReadFully(descriptor, path, 0, 8, start));
+  PetscCheck(!memcmp(start, signature, 8), PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s' is not a result of finwidth: it is not an HDF5 file", path);
+  PetscCall(CheckTrailer(descriptor, path, *n_byte));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadInteger(FwStore store, const char name[], PetscInt64 *value)
+{
+  hid_t attribute;
+
+  PetscFunctionBegin;
+  H5Call(store, attribute = H5Aopen(store->file, name, H5P_DEFAULT));
+  H5Call(store, H5Aread(attribute, H5T_NATIVE_INT64, value));
+  H5Call(store, H5Aclose(attribute));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckSchema(FwStore store)
+{
+  char      *schema;
+  PetscInt64 version;
+  PetscBool  is_ours;
+  htri_t     exists;
+
+  PetscFunctionBegin;
+  H5Call(store, exists = H5Aexists(store->file, "schema"));
+  PetscCheck(exists, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is HDF5, but not a result of finwidth: it has no schema",
+             store->path);
+  PetscCall(FwStoreReadText(store, "/", "schema", &schema));
+  PetscCall(PetscStrcmp(schema, "finwidth", &is_ours));
+  PetscCheck(is_ours, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is not a result of finwidth: its schema is '%s'", store->path,
+             schema);
+  PetscCall(PetscFree(schema));
+  PetscCall(ReadInteger(store, "schema_version", &version));
+  PetscCheck(version >= 1 && version <= FW_STORE_SCHEMA, PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s' has schema version %lld, this program reads 1 to %d", store->path, (long long)version,
+             FW_STORE_SCHEMA);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* HDF5's own file locks fail on some network file systems, and a committed result never changes */
+PetscErrorCode FwStoreOpenFile(FwStore store)
+{
+  hid_t          access;
+  int            descriptor = open(store->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(FwStoreQuietHdf5());
+  PetscCheck(descriptor >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot open '%s': %s", store->path, strerror(errno));
+  code = CheckBytes(descriptor, store->path, &store->n_byte);
+  close(descriptor);
+  PetscCall(code);
+  H5Call(store, access = H5Pcreate(H5P_FILE_ACCESS));
+  H5Call(store, H5Pset_fapl_sec2(access));
+  H5Call(store, H5Pset_file_locking(access, 0, 1));
+  H5Call(store, H5Pset_fclose_degree(access, H5F_CLOSE_STRONG));
+  H5Call(store, store->file = H5Fopen(store->path, H5F_ACC_RDONLY, access));
+  H5Call(store, H5Pclose(access));
+  PetscCall(CheckSchema(store));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- arrays ------------------------------------------------------------------------------------------------- */
+
+/* Only what finwidth writes: HDF5 can also take values from other files, or through a plugin */
+static PetscErrorCode CheckLayout(FwStore store, hid_t set, const char path[])
+{
+  hid_t    list;
+  unsigned flags;
+  size_t   n_value = 0;
+  int      n_filter, n_external, is_plain;
+
+  PetscFunctionBegin;
+  H5Call(store, list = H5Dget_create_plist(set));
+  is_plain = H5Pget_layout(list) == H5D_CONTIGUOUS || H5Pget_layout(list) == H5D_CHUNKED;
+  H5Call(store, n_external = H5Pget_external_count(list));
+  H5Call(store, n_filter = H5Pget_nfilters(list));
+  for (int i = 0; i < n_filter; i++)
+    is_plain =
+      is_plain && H5Pget_filter2(list, (unsigned)i, &flags, &n_value, NULL, 0, NULL, NULL) == H5Z_FILTER_FLETCHER32;
+  H5Call(store, H5Pclose(list));
+  PetscCheck(is_plain && !n_external, PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s': array '%s' is stored in a way that finwidth does not write", store->path, path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DescribeType(FwStore store, hid_t type, const char path[], FwStoreArray *array)
+{
+  const H5T_class_t class  = H5Tget_class(type);
+  const htri_t is_variable = class == H5T_STRING ? H5Tis_variable_str(type) : 0;
+
+  PetscFunctionBegin;
+  array->entry = H5Tget_size(type);
+  array->type  = class == H5T_FLOAT ? FW_STORE_REAL : class == H5T_INTEGER ? FW_STORE_INTEGER : FW_STORE_TEXT;
+  PetscCheck(class == H5T_STRING ? !is_variable && array->entry > 0
+                                 : (class == H5T_FLOAT || class == H5T_INTEGER) && array->entry == 8,
+             PETSC_COMM_SELF, FW_ERR_FILE, "'%s': array '%s' is neither doubles, 64-bit integers nor text", store->path,
+             path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A small file can declare a huge array; ours are not compressed, so none is larger than its file */
+static PetscErrorCode DescribeSpace(FwStore store, hid_t set, const char path[], FwStoreArray *array)
+{
+  hsize_t size[FW_STORE_MAX_DIM] = {0};
+  hid_t   space;
+  int     n_dim;
+
+  PetscFunctionBegin;
+  H5Call(store, space = H5Dget_space(set));
+  H5Call(store, n_dim = H5Sget_simple_extent_ndims(space));
+  PetscCheck(n_dim <= FW_STORE_MAX_DIM && H5Sget_simple_extent_type(space) != H5S_NULL, PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s': array '%s' has an impossible shape", store->path, path);
+  H5Call(store, H5Sget_simple_extent_dims(space, size, NULL));
+  H5Call(store, H5Sclose(space));
+  array->n_dim = n_dim;
+  array->n     = 1;
+  for (int d = 0; d < n_dim; d++) {
+    PetscCheck(store->is_writing || size[d] <= (hsize_t)store->n_byte / array->entry, PETSC_COMM_SELF, FW_ERR_FILE,
+               "'%s': array '%s' claims to be larger than its file", store->path, path);
+    array->size[d] = (PetscInt64)size[d];
+    PetscCheck(!size[d] || array->n <= INT64_MAX / (PetscInt64)array->entry / array->size[d], PETSC_COMM_SELF,
+               FW_ERR_FILE, "'%s': array '%s' has an impossible shape", store->path, path);
+    array->n *= array->size[d];
+  }
+  PetscCheck(store->is_writing || array->n * (PetscInt64)array->entry <= store->n_byte, PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s': array '%s' claims to be larger than its file", store->path, path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadValues(FwStore store, hid_t set, const char path[], FwStoreArray *array)
+{
+  hid_t type, memory_type;
+
+  PetscFunctionBegin;
+  H5Call(store, type = H5Dget_type(set));
+  PetscCall(DescribeType(store, type, path, array));
+  PetscCall(DescribeSpace(store, set, path, array));
+  PetscCall(PetscMalloc((size_t)PetscMax(1, array->n) * array->entry, &array->data));
+  memory_type = array->type == FW_STORE_REAL ? H5T_NATIVE_DOUBLE : H5T_NATIVE_INT64;
+  if (array->type == FW_STORE_TEXT) memory_type = type;
+  PetscCheck(!array->n || H5Dread(set, memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, array->data) >= 0, PETSC_COMM_SELF,
+             FW_ERR_FILE, "'%s': array '%s' cannot be read: %s", store->path, path, FwStoreReason());
+  H5Call(store, H5Tclose(type));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckDigest(FwStore store, const char path[], const FwStoreArray *array)
+{
+  char      expected[FW_STORE_DIGEST], *found;
+  PetscBool is_same;
+
+  PetscFunctionBegin;
+  FwStoreDigest(array, expected);
+  PetscCall(FwStoreReadText(store, path, "xxh64", &found));
+  PetscCall(PetscStrcmp(expected, found, &is_same));
+  PetscCall(PetscFree(found));
+  PetscCheck(is_same, PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s': array '%s' is damaged: its values do not match their checksum", store->path, path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreReadArray(FwStore store, const char path[], FwStoreArray *array)
+{
+  PetscBool exists;
+  hid_t     set;
+
+  PetscFunctionBegin;
+  *array = (FwStoreArray){.n = 0};
+  PetscCall(FwStoreExists(store, path, &exists));
+  PetscCheck(exists, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' has no array '%s'", store->path, path);
+  H5Call(store, set = H5Dopen2(store->file, path, H5P_DEFAULT));
+  PetscCall(CheckLayout(store, set, path));
+  PetscCall(ReadValues(store, set, path, array));
+  H5Call(store, H5Dclose(set));
+  PetscCall(CheckDigest(store, path, array));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreReadText(FwStore store, const char path[], const char name[], char **text)
+{
+  hid_t  object, attribute, type;
+  char  *value = NULL;
+  htri_t exists, is_text;
+
+  PetscFunctionBegin;
+  H5Call(store, object = H5Oopen(store->file, path, H5P_DEFAULT));
+  H5Call(store, exists = H5Aexists(object, name));
+  PetscCheck(exists, PETSC_COMM_SELF, FW_ERR_FILE, "'%s': '%s' has no attribute '%s'", store->path, path, name);
+  H5Call(store, attribute = H5Aopen(object, name, H5P_DEFAULT));
+  H5Call(store, type = H5Aget_type(attribute));
+  H5Call(store, is_text = H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) > 0);
+  PetscCheck(is_text && H5Aget_storage_size(attribute) == sizeof(char *) + 8, PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s': attribute '%s' of '%s' is not one text", store->path, name, path);
+  H5Call(store, H5Aread(attribute, type, &value));
+  PetscCall(PetscStrallocpy(value ? value : "", text));
+  H5free_memory(value);
+  H5Call(store, H5Tclose(type));
+  H5Call(store, H5Aclose(attribute));
+  H5Call(store, H5Oclose(object));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- verifying ---------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  FwStore        store;
+  PetscInt       n_array;
+  PetscErrorCode code;
+} Walk;
+
+static PetscErrorCode VisitObject(Walk *walk, const char name[], H5L_type_t link)
+{
+  FwStore      store = walk->store;
+  FwStoreArray array;
+  H5O_info_t   object;
+  char         path[1024];
+
+  PetscFunctionBegin;
+  PetscCheck(link == H5L_TYPE_HARD, PETSC_COMM_SELF, FW_ERR_FILE, "'%s': '/%s' leads out of the file", store->path,
+             name);
+  PetscCall(PetscSNPrintf(path, sizeof path, "/%s", name));
+  H5Call(store, H5Oget_info_by_name2(store->file, path, &object, H5O_INFO_BASIC, H5P_DEFAULT));
+  if (object.type != H5O_TYPE_DATASET) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwStoreReadArray(store, path, &array));
+  PetscCall(PetscFree(array.data));
+  walk->n_array++;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static herr_t VisitLink(hid_t group, const char *name, const H5L_info_t *info, void *context)
+{
+  Walk *walk = context;
+
+  (void)group;
+  walk->code = VisitObject(walk, name, info->type);
+  return walk->code ? 1 : 0;
+}
+
+static PetscErrorCode VerifyOpen(FwStore store, char report[], size_t size)
+{
+  Walk   walk = {.store = store};
+  char  *status;
+  htri_t has_status;
+
+  PetscFunctionBegin;
+  PetscCall(FwStoreOpenFile(store));
+  H5Call(store, H5Lvisit(store->file, H5_INDEX_NAME, H5_ITER_INC, VisitLink, &walk));
+  PetscCall(walk.code);
+  H5Call(store, has_status = H5Aexists(store->file, "status"));
+  if (has_status)
+    PetscCall(FwStoreReadText(store, "/", "status", &status));
+  else
+    PetscCall(PetscStrallocpy("no status", &status));
+  snprintf(report, size, "%s, %d arrays, schema %d", status, (int)walk.n_array, FW_STORE_SCHEMA);
+  PetscCall(PetscFree(status));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreVerifyFile(const char path[], char report[], size_t size)
+{
+  struct FwStoreImpl store = {.path = (char *)path, .file = H5I_INVALID_HID, .slot = -1};
+  PetscErrorCode     code;
+
+  PetscFunctionBegin;
+  code = VerifyOpen(&store, report, size);
+  if (store.file >= 0) H5Fclose(store.file);
+  PetscCall(code);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,73 @@
+/** @file
+ * Figures of a result file, and the life of their data.
+ */
+
+#include "panel.h"
+
+PetscErrorCode FwPanelAdd(FwPanel *panel, FwMark mark, FwColour colour, const char title[], PetscInt64 n,
+                          const double x[], const double y[], const double error[])
+{
+  const double *from[] = {x, y, error};
+  double      **to[3];
+  FwSeries     *series;
+
+  PetscFunctionBegin;
+  PetscCheck(panel->n_series < FW_SERIES_MAX, PETSC_COMM_SELF, PETSC_ERR_PLIB, "more than %d series", FW_SERIES_MAX);
+  series  = &panel->series[panel->n_series++];
+  *series = (FwSeries){.mark = mark, .colour = colour, .n = n};
+  PetscCall(PetscStrncpy(series->title, title, FW_LABEL_SIZE));
+  to[0] = &series->x;
+  to[1] = &series->y;
+  to[2] = &series->error;
+  for (int i = 0; i < 3; i++) {
+    if (!from[i]) continue;
+    PetscCall(PetscMalloc1((size_t)n, to[i]));
+    PetscCall(PetscArraycpy(*to[i], from[i], (size_t)n));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwFigureAddPanel(FwFigure *figure, FwPanel **panel)
+{
+  PetscFunctionBegin;
+  PetscCheck(figure->n_panel < FW_PANEL_MAX, PETSC_COMM_SELF, PETSC_ERR_PLIB, "more than %d panels", FW_PANEL_MAX);
+  *panel = &figure->panel[figure->n_panel++];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwFigureClear(FwFigure *figure)
+{
+  PetscFunctionBegin;
+  for (PetscInt p = 0; p < figure->n_panel; p++)
+    for (PetscInt s = 0; s < figure->panel[p].n_series; s++) {
+      FwSeries *series = &figure->panel[p].series[s];
+
+      PetscCall(PetscFree(series->x));
+      PetscCall(PetscFree(series->y));
+      PetscCall(PetscFree(series->error));
+    }
+  PetscCall(PetscMemzero(figure, sizeof *figure));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwFigureDraw(FwStore store, const char name[], const char output[])
+{
+  FwFigure      *figure;
+  PetscBool      has_predict;
+  PetscMPIInt    rank;
+  PetscErrorCode code = PETSC_SUCCESS;
+
+  PetscFunctionBegin;
+  PetscCall(FwFigureCheckExtension(output));
+  PetscCall(FwStoreHas(store, "/predict", &has_predict));
+  PetscCheck(has_predict, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "this file has no results of 'predict', the only ones that figures exist for");
+  PetscCall(PetscNew(&figure));
+  PetscCall(FwFigureFill_Predict(store, name, figure));
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  if (rank == 0) code = FwFigureRender(figure, output);
+  PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, code));
+  PetscCall(FwFigureClear(figure));
+  PetscCall(PetscFree(figure));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,398 @@
+/** @file
+ * Figures of the group /predict: where the minima of the action lie, what is predicted, and how wrong it is.
+ */
+
+#include "panel.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* One array of the group; n = 0 where the file does not have it */
+typedef struct {
+  PetscInt   n_dim;
+  PetscInt64 size[FW_STORE_MAX_DIM], n;
+  double    *value;
+} Array;
+
+static PetscErrorCode Get(FwStore store, const char name[], Array *array)
+{
+  char      path[128];
+  PetscBool has;
+
+  PetscFunctionBegin;
+  *array = (Array){0};
+  PetscCall(PetscSNPrintf(path, sizeof path, "/predict/%s", name));
+  PetscCall(FwStoreHas(store, path, &has));
+  if (has) PetscCall(FwStoreGetReals(store, path, &array->n_dim, array->size, &array->n, &array->value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Mean over outputs; NaN where the file does not have it */
+static PetscErrorCode GetMean(FwStore store, const char name[], double *mean)
+{
+  Array array;
+
+  PetscFunctionBegin;
+  PetscCall(Get(store, name, &array));
+  *mean = array.n ? 0.0 : NAN;
+  for (PetscInt64 i = 0; i < array.n; i++) *mean += array.value[i] / (double)array.n;
+  PetscCall(PetscFree(array.value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Describe(FwPanel *panel, const char title[], const char x_label[], const char y_label[])
+{
+  PetscFunctionBegin;
+  PetscCall(PetscStrncpy(panel->title, title, FW_LABEL_SIZE));
+  PetscCall(PetscStrncpy(panel->x_label, x_label, FW_LABEL_SIZE));
+  PetscCall(PetscStrncpy(panel->y_label, y_label, FW_LABEL_SIZE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- action ------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  Array  log_q, curve, total, metastable;
+  double lowest; /* the action is shown from here */
+} Action;
+
+static PetscErrorCode GetAction(FwStore store, Action *action)
+{
+  PetscFunctionBegin;
+  PetscCall(Get(store, "log_q", &action->log_q));
+  PetscCall(Get(store, "action_curve", &action->curve));
+  PetscCall(Get(store, "total_order_parameter", &action->total));
+  PetscCall(Get(store, "metastable_order_parameter", &action->metastable));
+  PetscCheck(action->log_q.n > 1 && action->log_q.n == action->curve.n && action->total.n == 1, PETSC_COMM_WORLD,
+             FW_ERR_INPUT, "figure 'action': the file does not hold one curve of the action");
+  action->lowest = INFINITY;
+  for (PetscInt64 i = 0; i < action->curve.n; i++) action->lowest = fmin(action->lowest, action->curve.value[i]);
+  for (PetscInt64 i = 0; i < action->curve.n; i++) action->curve.value[i] -= action->lowest;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Height of the curve at x, NaN outside */
+static double OnCurve(const Action *action, double x)
+{
+  const double *at = action->log_q.value, *curve = action->curve.value;
+
+  for (PetscInt64 i = 0; i + 1 < action->log_q.n; i++)
+    if (x >= at[i] && x <= at[i + 1])
+      return curve[i] + (curve[i + 1] - curve[i]) * (x - at[i]) / fmax(at[i + 1] - at[i], 1e-300);
+  return NAN;
+}
+
+/* The product of the order parameters of all layers of row `row`, on the axis of the curve */
+static double RowLogQ(const Array *metastable, PetscInt64 row, PetscInt64 n_layer)
+{
+  double log_q = 0.0;
+
+  for (PetscInt64 l = 0; l < n_layer; l++) log_q += log(metastable->value[row * n_layer + l]);
+  return log_q;
+}
+
+static PetscErrorCode AddMinima(FwPanel *panel, const Action *action, double inner[2])
+{
+  const Array *metastable = &action->metastable;
+  const double best = log(action->total.value[0]), best_height = OnCurve(action, best);
+
+  PetscFunctionBegin;
+  inner[0] = fmin(0.0, best);
+  inner[1] = fmax(0.0, best);
+  for (PetscInt64 row = 0, has_entry = 0; metastable->n_dim == 2 && row < metastable->size[0]; row++) {
+    const double x = RowLogQ(metastable, row, metastable->size[1]), y = OnCurve(action, x);
+
+    /* the lowest minimum may be listed too */
+    if (!isfinite(y) || fabs(x - best) < 1e-6 || panel->n_series > FW_SERIES_MAX - 3) continue;
+    PetscCall(FwPanelAdd(panel, FW_MARK_OPEN, FW_ORANGE, has_entry++ ? "" : "metastable", 1, &x, &y, NULL));
+    inner[0] = fmin(inner[0], x);
+    inner[1] = fmax(inner[1], x);
+  }
+  PetscCall(FwPanelAdd(panel, FW_MARK_FILLED, FW_ORANGE, "lowest minimum", 1, &best, &best_height, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* From where the curve comes into sight to where it leaves, and always the infinite width */
+static void SetVisibleRange(FwPanel *panel, const Action *action, double top)
+{
+  double low = 0.0, high = 0.0;
+
+  for (PetscInt64 i = 0; i < action->curve.n; i++) {
+    if (!(action->curve.value[i] <= top)) continue;
+    low  = fmin(low, action->log_q.value[i]);
+    high = fmax(high, action->log_q.value[i]);
+  }
+  panel->has_x_range = (low < high) ? PETSC_TRUE : PETSC_FALSE;
+  panel->x_range[0]  = low - 0.08 * (high - low);
+  panel->x_range[1]  = high + 0.08 * (high - low);
+}
+
+/* The curve grows without bounds to both sides: show all of it between the infinite width and the minima, barriers
+   included, and as much height outside */
+static void SetActionRange(FwPanel *panel, const Action *action, const double inner[2])
+{
+  double top = 0.0, lowest_end = fmin(action->curve.value[0], action->curve.value[action->curve.n - 1]);
+
+  for (PetscInt64 i = 0; i < action->curve.n; i++)
+    if (action->log_q.value[i] >= inner[0] && action->log_q.value[i] <= inner[1])
+      top = fmax(top, action->curve.value[i]);
+  top = 1.15 * fmax(top, 0.6 * lowest_end);
+  if (!(top > 0.0) || !isfinite(top)) return;
+  panel->has_y_range = PETSC_TRUE;
+  panel->y_range[0]  = -0.06 * top;
+  panel->y_range[1]  = top;
+  SetVisibleRange(panel, action, top);
+}
+
+static PetscErrorCode Fill_Action(FwStore store, FwPanel *panel)
+{
+  const double zero = 0.0;
+  double       inner[2];
+  Action       action;
+
+  PetscFunctionBegin;
+  PetscCall(GetAction(store, &action));
+  PetscCall(Describe(panel, "Effective action", "log q, with q the product of the order parameters", "S − S(lowest)"));
+  panel->is_legend_outside = PETSC_TRUE;
+  PetscCall(FwPanelAdd(panel, FW_MARK_VERTICAL, FW_GRAY, "infinite width", 1, &zero, NULL, NULL));
+  PetscCall(FwPanelAdd(panel, FW_MARK_LINE, FW_BLUE, "", action.curve.n, action.log_q.value, action.curve.value, NULL));
+  PetscCall(AddMinima(panel, &action, inner));
+  SetActionRange(panel, &action, inner);
+  PetscCall(PetscFree(action.log_q.value));
+  PetscCall(PetscFree(action.curve.value));
+  PetscCall(PetscFree(action.total.value));
+  PetscCall(PetscFree(action.metastable.value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- prediction --------------------------------------------------------------------------------------------- */
+
+static void FindRange(const Array *array, double *low, double *high)
+{
+  for (PetscInt64 i = 0; i < array->n; i++) {
+    *low  = fmin(*low, array->value[i]);
+    *high = fmax(*high, array->value[i]);
+  }
+}
+
+/* Class labels take two values, whatever the encoding */
+static PetscBool IsTwoValued(const Array *target, double *low, double *high)
+{
+  *low  = INFINITY;
+  *high = -INFINITY;
+  FindRange(target, low, high);
+  if (!(*low < *high)) return PETSC_FALSE;
+  for (PetscInt64 i = 0; i < target->n; i++)
+    if (target->value[i] != *low && target->value[i] != *high) return PETSC_FALSE;
+  return PETSC_TRUE;
+}
+
+/* Share of the examples with this label in each bin of the predicted mean */
+static PetscErrorCode AddHistogram(FwPanel *panel, const Array *mean, const Array *target, double label,
+                                   FwColour colour)
+{
+  enum { N_BIN = 32 };
+  double low = INFINITY, high = -INFINITY, width, x[N_BIN], y[N_BIN] = {0};
+  char   title[64];
+
+  PetscFunctionBegin;
+  FindRange(mean, &low, &high);
+  width = fmax((high - low) / N_BIN, 1e-12 * fmax(1.0, fabs(high)));
+  for (int b = 0; b < N_BIN; b++) x[b] = low + (b + 0.5) * width;
+  for (PetscInt64 i = 0; i < mean->n; i++)
+    if (target->value[i] == label && isfinite(mean->value[i]))
+      y[PetscMin(N_BIN - 1, (int)((mean->value[i] - low) / width))]++;
+  snprintf(title, sizeof title, "label %+g", label);
+  PetscCall(FwPanelAdd(panel, FW_MARK_BOX, colour, title, N_BIN, x, y, NULL));
+  panel->series[panel->n_series - 1].box_width = width;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode AddClasses(FwPanel *panel, const Array *mean, const Array *target, double low, double high)
+{
+  const double boundary = 0.5 * (low + high);
+
+  PetscFunctionBegin;
+  PetscCall(Describe(panel, "Prediction on test examples", "predicted mean", "examples"));
+  PetscCall(AddHistogram(panel, mean, target, low, FW_BLUE));
+  PetscCall(AddHistogram(panel, mean, target, high, FW_ORANGE));
+  PetscCall(FwPanelAdd(panel, FW_MARK_VERTICAL, FW_GRAY, "boundary", 1, &boundary, NULL, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode AddValues(FwPanel *panel, const Array *mean, const Array *deviation, const Array *target)
+{
+  double ends[2] = {INFINITY, -INFINITY};
+
+  PetscFunctionBegin;
+  PetscCall(Describe(panel, "Prediction on test examples", "target", "predicted mean ± standard deviation"));
+  FindRange(target, &ends[0], &ends[1]);
+  PetscCall(FwPanelAdd(panel, FW_MARK_ERROR_BAR, FW_BLUE, "test example", mean->n, target->value, mean->value,
+                       deviation->value));
+  PetscCall(FwPanelAdd(panel, FW_MARK_DASHED, FW_BLACK, "perfect prediction", 2, ends, ends, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Fill_Prediction(FwStore store, FwPanel *panel)
+{
+  Array  mean, deviation, target;
+  double low, high;
+
+  PetscFunctionBegin;
+  PetscCall(Get(store, "test_mean", &mean));
+  PetscCall(Get(store, "test_std", &deviation));
+  PetscCall(Get(store, "test_target", &target));
+  PetscCheck(mean.n > 0 && mean.n == target.n && mean.n == deviation.n, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "figure 'prediction': the file does not hold one mean, deviation and target for each test example");
+  panel->is_legend_outside = PETSC_TRUE;
+  if (IsTwoValued(&target, &low, &high))
+    PetscCall(AddClasses(panel, &mean, &target, low, high));
+  else
+    PetscCall(AddValues(panel, &mean, &deviation, &target));
+  PetscCall(PetscFree(mean.value));
+  PetscCall(PetscFree(deviation.value));
+  PetscCall(PetscFree(target.value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- errors ------------------------------------------------------------------------------------------------- */
+
+enum { TRAIN, BIAS, VARIANCE, TEST, N_ERROR };
+
+static PetscErrorCode GetErrors(FwStore store, const char prefix[], double error[N_ERROR])
+{
+  static const char *const names[N_ERROR] = {"train_error", "test_bias", "test_variance", "test_error"};
+  char                     name[128];
+
+  PetscFunctionBegin;
+  for (int e = 0; e < N_ERROR; e++) {
+    PetscCall(PetscSNPrintf(name, sizeof name, "%s%s", prefix, names[e]));
+    PetscCall(GetMean(store, name, &error[e]));
+  }
+  if (!isfinite(error[TEST])) error[TEST] = error[BIAS] + error[VARIANCE];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode AddErrors(FwPanel *panel, const double error[N_ERROR], double offset, double width,
+                                FwColour colour, const char title[])
+{
+  double x[N_ERROR], y[N_ERROR];
+  int    n = 0;
+
+  PetscFunctionBegin;
+  for (int e = 0; e < N_ERROR; e++) {
+    if (!isfinite(error[e])) continue; /* no test examples, or no average */
+    x[n]   = e + offset;
+    y[n++] = error[e];
+  }
+  if (!n) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwPanelAdd(panel, FW_MARK_BOX, colour, title, n, x, y, NULL));
+  panel->series[panel->n_series - 1].box_width = width;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A training error of 1e-6 beside a test error of 0.3 is a bar that nobody sees: decades then */
+static void SetErrorScale(FwPanel *panel)
+{
+  double low = INFINITY, high = 0.0;
+
+  for (PetscInt s = 0; s < panel->n_series; s++)
+    for (PetscInt64 i = 0; i < panel->series[s].n; i++) {
+      if (panel->series[s].y[i] > 0.0) low = fmin(low, panel->series[s].y[i]);
+      high = fmax(high, panel->series[s].y[i]);
+    }
+  panel->has_y_range = (high > 0.0) ? PETSC_TRUE : PETSC_FALSE;
+  panel->is_log_y    = (high > 30.0 * low) ? PETSC_TRUE : PETSC_FALSE;
+  panel->y_range[0]  = panel->is_log_y ? pow(10.0, floor(log10(0.7 * low))) : 0.0;
+  panel->y_range[1]  = panel->is_log_y ? 2.0 * high : 1.1 * high;
+}
+
+static PetscErrorCode Fill_Errors(FwStore store, FwPanel *panel)
+{
+  static const char *const ticks[N_ERROR] = {"train error", "test bias", "test variance", "test error"};
+  static const char *const prefix[]       = {"", "average_", "infinite_"};
+  static const char *const title[]        = {"finite width", "exact average", "infinite width"};
+  static const FwColour    colour[]       = {FW_BLUE, FW_GREEN, FW_ORANGE};
+  double                   error[3][N_ERROR];
+  int                      n_group = 0, group = 0;
+
+  PetscFunctionBegin;
+  PetscCall(Describe(panel, "Errors", "", "mean squared error per example"));
+  for (int g = 0; g < 3; g++) {
+    PetscCall(GetErrors(store, prefix[g], error[g]));
+    n_group += isfinite(error[g][TRAIN]) || isfinite(error[g][TEST]);
+  }
+  PetscCheck(n_group, PETSC_COMM_WORLD, FW_ERR_INPUT, "figure 'errors': the file holds no finite error");
+  for (int g = 0; g < 3; g++) {
+    if (!isfinite(error[g][TRAIN]) && !isfinite(error[g][TEST])) continue;
+    PetscCall(
+      AddErrors(panel, error[g], (group++ - 0.5 * (n_group - 1)) * 0.8 / n_group, 0.72 / n_group, colour[g], title[g]));
+  }
+  panel->n_tick = isfinite(error[0][TEST]) ? N_ERROR : 1;
+  for (int t = 0; t < N_ERROR; t++) PetscCall(PetscStrncpy(panel->tick[t], ticks[t], FW_LABEL_SIZE));
+  panel->is_legend_outside = panel->has_x_range = PETSC_TRUE;
+  panel->x_range[0]                             = -0.6;
+  panel->x_range[1]                             = panel->n_tick - 0.4;
+  SetErrorScale(panel);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- which -------------------------------------------------------------------------------------------------- */
+
+static const struct {
+  const char *name;
+  const char *needs[3];
+  PetscErrorCode (*fill)(FwStore, FwPanel *);
+} figures[] = {
+  {"action",     {"log_q", "action_curve", NULL},               Fill_Action    },
+  {"prediction", {"test_mean", "test_std", "test_target"},      Fill_Prediction},
+  {"errors",     {"train_error", "infinite_train_error", NULL}, Fill_Errors    },
+};
+
+enum { N_FIGURE = PETSC_STATIC_ARRAY_LENGTH(figures) };
+
+/* A scan has its axes first, so that the action is no longer one number */
+static PetscErrorCode FindAvailable(FwStore store, PetscBool available[N_FIGURE], size_t size, char names[])
+{
+  Array  action;
+  size_t length = 0;
+
+  PetscFunctionBegin;
+  PetscCall(Get(store, "action", &action));
+  PetscCall(PetscFree(action.value));
+  names[0] = '\0';
+  for (int f = 0; f < N_FIGURE; f++) {
+    available[f] = action.n_dim == 0 ? PETSC_TRUE : PETSC_FALSE;
+    for (int a = 0; a < 3 && figures[f].needs[a] && available[f]; a++) {
+      char path[128];
+
+      PetscCall(PetscSNPrintf(path, sizeof path, "/predict/%s", figures[f].needs[a]));
+      PetscCall(FwStoreHas(store, path, &available[f]));
+    }
+    if (available[f]) length += (size_t)snprintf(names + length, size - length, ", %s", figures[f].name);
+  }
+  PetscCheck(length, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "no figure can be drawn of this file: it holds a scan, or lacks the arrays of 'predict'");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwFigureFill_Predict(FwStore store, const char name[], FwFigure *figure)
+{
+  PetscBool       available[N_FIGURE];
+  const PetscBool is_overview = (!name || !strcmp(name, "overview")) ? PETSC_TRUE : PETSC_FALSE;
+  char            names[128];
+
+  PetscFunctionBegin;
+  PetscCall(FindAvailable(store, available, sizeof names, names));
+  for (int f = 0; f < N_FIGURE; f++) {
+    FwPanel *panel;
+
+    if (!available[f] || (!is_overview && strcmp(name, figures[f].name))) continue;
+    PetscCall(FwFigureAddPanel(figure, &panel));
+    PetscCall(figures[f].fill(store, panel));
+  }
+  PetscCheck(figure->n_panel, PETSC_COMM_WORLD, FW_ERR_INPUT, "figure '%s': this file can give overview%s", name,
+             names);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

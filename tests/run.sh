@@ -1,0 +1,8 @@
+#!/bin/sh
+# Install what is missing, build, and run the tests. usage: sh tests/run.sh [cmake options]
+# The long physics checks: ctest --test-dir build -L long. Tests on real images need FINWIDTH_DATA.
+set -eu
+cd "$(dirname "$0")/.."
+sh jobs/install.sh -t "$@"
+cmake -S . -B build >/dev/null # the tests carry the present FINWIDTH_DATA
+exec ctest --test-dir build --output-on-failure -LE long -j "$(nproc)"

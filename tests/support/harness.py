@@ -1,0 +1,89 @@
+"""Run the installed program as a user would, and read what it writes."""
+import atexit
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+PROGRAM = os.environ.get("FINWIDTH_PROGRAM", "finwidth")
+MPIEXEC = os.environ.get("FINWIDTH_MPIEXEC", "mpirun")
+SOURCE = Path(__file__).resolve().parents[2]
+DATA = os.environ.get("FINWIDTH_TEST_DATA", "")
+
+# what mpirun itself adds when a rank returns an error; finwidth's own line stays
+_MPIRUN = re.compile(r"^(-{10,}|Primary job|mpirun|\s*Process name|\s*Exit code|a non-zero exit|Per user-direction|By default|.*aborted\.?)", re.M)
+
+
+class Run:
+    """Outcome of one call: code, stdout, stderr, and stderr's own lines."""
+
+    def __init__(self, done):
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+        self.lines = [line for line in done.stderr.splitlines() if line.startswith("finwidth: ")]
+
+    @property
+    def errors(self):
+        return [line for line in self.lines if line.startswith("finwidth: error:")]
+
+
+def folder():
+    """A folder of the test's own, removed at the end."""
+    path = Path(tempfile.mkdtemp(prefix="finwidth-test-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+def run(*words, ranks=1, cwd=None, env=None, timeout=120):
+    command = [PROGRAM, *map(str, words)]
+    if ranks > 1:
+        command = [MPIEXEC, "-n", str(ranks)] + command
+    environment = dict(os.environ, **(env or {}))
+    if env is None or "FINWIDTH_DATA" not in env:
+        environment["FINWIDTH_DATA"] = DATA or "/nonexistent"
+    return Run(subprocess.run(command, cwd=cwd, env=environment, timeout=timeout, text=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+
+
+def read(path, group="predict"):
+    """All data sets of a group as a dict of arrays (scalars as numbers)."""
+    with h5py.File(path, "r") as file:
+        return {name: item[()] for name, item in file[group].items() if isinstance(item, h5py.Dataset)}
+
+
+def attribute(path, name):
+    with h5py.File(path, "r") as file:
+        value = file.attrs[name]
+        return value.decode() if isinstance(value, bytes) else value
+
+
+def reference(name):
+    return json.loads((SOURCE / "tests" / "reference" / f"{name}.json").read_text())
+
+
+def write_arrays(path, **arrays):
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    return path
+
+
+def needs_data(test):
+    return unittest.skipUnless(DATA, "FINWIDTH_DATA is not set")(test)
+
+
+def main():
+    """Run the tests of the calling module, with a closing line that a person and a machine can read."""
+    result = unittest.main(module="__main__", argv=[sys.argv[0], "-v"], exit=False).result
+    skipped, failed = len(result.skipped), len(result.failures) + len(result.errors)
+    print(f"{result.testsRun - skipped - failed} passed, {failed} failed, {skipped} skipped")
+    if failed:
+        sys.exit(1)
+    sys.exit(77 if skipped and skipped == result.testsRun else 0)

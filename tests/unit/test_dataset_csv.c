@@ -1,0 +1,130 @@
+/** @file
+ * CSV files: inputs and targets, header, classes from targets, what is refused and where, and the three normalisations.
+ */
+
+#include "../support/dataset_fixture.h"
+
+static const char *const table = "# a comment\na,b,c,y\n1,2,3,0.5\n\n4, 5 ,6e0,-1\r\n7,8,9,2\n-1,0,1,3";
+
+static void numbers_are_taken_as_they_are(void **state)
+{
+  FwDataset   data;
+  FwDataSizes sizes;
+
+  (void)state;
+  folder_create();
+  write_text("t.csv", table);
+  data = open_data("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 3 -data_test 1");
+  TestCall(FwDatasetGetSizes(data, &sizes));
+  assert_close(sizes.n_input, 3, 0);
+  assert_close(sizes.n_class, 0, 0);
+  assert_close(input_at(data, FW_TRAIN, 1, 1), 5, 0);
+  assert_close(input_at(data, FW_TEST, 0, 0), -1, 0);
+  assert_close(target_at(data, FW_TRAIN, 2), 2, 0);
+  TestCall(FwDatasetDestroy(&data));
+  data = open_data("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 3 -data_test 1 -network_outputs 2");
+  TestCall(FwDatasetGetSizes(data, &sizes));
+  assert_close(sizes.n_input, 2, 0);
+  assert_close(target_at(data, FW_TRAIN, 2), 6, 0); /* first target of the second example */
+  TestCall(FwDatasetDestroy(&data));
+  assert_digest_without_ranks("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 3 -data_test 1 -data_shuffle");
+  folder_destroy();
+}
+
+static void standard_has_mean_zero_and_deviation_one(void **state)
+{
+  FwDataset data;
+  double    sum = 0.0, squares = 0.0;
+
+  (void)state;
+  folder_create();
+  write_text("t.csv", table);
+  data = open_data("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 3 -data_test 1 -data_normalise standard");
+  for (int i = 0; i < 9; i++) {
+    const double x = input_at(data, FW_TRAIN, i / 3, i % 3);
+
+    sum += x;
+    squares += x * x;
+  }
+  assert_close(sum / 9, 0.0, 1e-15);
+  assert_close(squares / 9, 1.0, 1e-15);
+  /* 1..9 have mean 5 and variance 60/9: the test example is scaled by these, not by its own */
+  assert_close(input_at(data, FW_TEST, 0, 0), -6.0 / sqrt(60.0 / 9.0), 1e-15);
+  TestCall(FwDatasetDestroy(&data));
+  data = open_data("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 3 -data_test 1 -data_normalise unit");
+  assert_close(input_at(data, FW_TRAIN, 0, 2), 3.0 * sqrt(3.0 / 14.0), 1e-15);
+  TestCall(FwDatasetDestroy(&data));
+  folder_destroy();
+}
+
+static void whole_targets_may_be_classes(void **state)
+{
+  FwDataset data;
+
+  (void)state;
+  folder_create();
+  write_text("t.csv", "1,2,7\n3,4,5\n5,6,9\n7,8,5\n");
+  data = open_data(
+    "-data_source csv -data_path %s/t.csv -data_normalise none -data_train 3 -data_test 1 -data_encoding onehot "
+    "-network_outputs 3");
+  for (int k = 0; k < 9; k++) assert_close(target_at(data, FW_TRAIN, k), k == 1 || k == 3 || k == 8, 0);
+  TestCall(FwDatasetDestroy(&data));
+  data = open_data(
+    "-data_source csv -data_path %s/t.csv -data_normalise none -data_train 2 -data_test 1 -data_encoding sign "
+    "-data_classes 7,5");
+  assert_close(target_at(data, FW_TRAIN, 0), -1, 0);
+  assert_close(target_at(data, FW_TRAIN, 1), 1, 0);
+  assert_close(input_at(data, FW_TEST, 0, 0), 7, 0);
+  TestCall(FwDatasetDestroy(&data));
+  data = open_data("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 2 -data_test 0 -data_classes 5");
+  assert_close(target_at(data, FW_TRAIN, 1), 5, 0); /* value: the number itself, of the kept class */
+  TestCall(FwDatasetDestroy(&data));
+  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_encoding sign", FW_ERR_INPUT, "there are 3");
+  write_text("t.csv", "1,2,0.5\n3,4,1\n");
+  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_encoding onehot", FW_ERR_INPUT, "example 0 is 0.5");
+  folder_destroy();
+}
+
+static void mistakes_are_named_by_line_and_column(void **state)
+{
+  const char *options = "-data_source csv -data_path %s/t.csv -data_normalise none -data_train 1 -data_test 1";
+
+  (void)state;
+  folder_create();
+  assert_refused(options, FW_ERR_FILE, "t.csv");
+  write_text("t.csv", "a,b\n1,2\n3,x4\n");
+  assert_refused(options, FW_ERR_INPUT, "line 3, column 2: 'x4'");
+  write_text("t.csv", "1,2\n3,nan\n");
+  assert_refused(options, FW_ERR_INPUT, "line 2, column 2: 'nan'");
+  write_text("t.csv", "1,1e999\n3,4\n");
+  assert_refused(options, FW_ERR_INPUT, "line 1, column 2");
+  write_text("t.csv", "1,2\n3,\n");
+  assert_refused(options, FW_ERR_INPUT, "line 2, column 2: ''");
+  write_text("t.csv", "1,2\n3,4,5\n");
+  assert_refused(options, FW_ERR_INPUT, "line 2 has 3 fields");
+  write_text("t.csv", "1;2\n3;4\n");
+  assert_refused(options, FW_ERR_INPUT, "1 fields");
+  write_text("t.csv", "");
+  assert_refused(options, FW_ERR_INPUT, "no example");
+  write_bytes("t.csv", 8, "1,2\n3\0,4");
+  assert_refused(options, FW_ERR_INPUT, "zero byte");
+  write_text("t.csv", "1,2\n1,3\n");
+  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 1 -data_test 1 -data_normalise standard",
+                 FW_ERR_INPUT, "standard");
+  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 2 -data_test 1", FW_ERR_INPUT, "has 2 examples");
+  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_size 4", FW_ERR_INPUT, "data_size");
+  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_split files", FW_ERR_INPUT, "data_split");
+  folder_destroy();
+}
+
+int main(int argc, char **argv)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(numbers_are_taken_as_they_are), cmocka_unit_test(standard_has_mean_zero_and_deviation_one),
+    cmocka_unit_test(whole_targets_may_be_classes), cmocka_unit_test(mistakes_are_named_by_line_and_column)};
+  int n_failed;
+
+  if (FwStart(argc, argv, NULL)) return 1;
+  n_failed = cmocka_run_group_tests_name("dataset_csv", tests, NULL, NULL);
+  return FwFinish(0) || n_failed;
+}
