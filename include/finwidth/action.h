@@ -25,13 +25,13 @@ typedef struct FwActionImpl *FwAction;
 
 /** The action at one point. */
 typedef struct {
-  double      log_order;    /**< u = log prod_l Q_l */
-  double      shift;        /**< c = N_l (Q_l - 1) */
-  double      shift_slope;  /**< dc / du */
-  double      force;        /**< F = N dS/du */
-  double      slope;        /**< dF / du */
-  double      value;        /**< S; only where asked for */
-  FwResolvent resolvent;    /**< at (T, e^u) */
+  double      log_order;   /**< u = log prod_l Q_l */
+  double      shift;       /**< c = N_l (Q_l - 1) */
+  double      shift_slope; /**< dc / du */
+  double      force;       /**< F = N dS/du */
+  double      slope;       /**< dF / du */
+  double      value;       /**< S; only where asked for */
+  FwResolvent resolvent;   /**< at (T, e^u) */
 } FwActionPoint;
 
 /** Create the action of a model on a decomposed kernel; both are borrowed.

@@ -19,7 +19,7 @@
 typedef struct {
   double  train_error, train_bias, train_variance;
   double  test_error, test_bias, test_variance;
-  double  accuracy;      /**< share of right classes; NaN where labels are not classes */
+  double  accuracy;         /**< share of right classes; NaN where labels are not classes */
   double *mean, *deviation; /**< [P_t] posterior mean and standard deviation */
 } FwErrors;
 

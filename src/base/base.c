@@ -60,9 +60,9 @@ static PetscErrorCode CheckInputFile(const char *input)
 /* PETSc reads what stands later over what stands before: the input file goes ahead of the command line */
 static PetscErrorCode StartPetsc(int argc, char **argv, const char *input)
 {
-  char         **words = malloc(((size_t)argc + 3) * sizeof *words);
+  char         **words         = malloc(((size_t)argc + 3) * sizeof *words);
   char           file_option[] = "-options_file_yaml";
-  int            n = 0;
+  int            n             = 0;
   PetscErrorCode code;
 
   if (!words) return PETSC_ERR_MEM;
@@ -73,7 +73,7 @@ static PetscErrorCode StartPetsc(int argc, char **argv, const char *input)
   }
   for (int i = 1; i < argc; i++) words[n++] = argv[i];
   words[n] = NULL;
-  code = PetscInitialize(&n, &words, NULL, NULL);
+  code     = PetscInitialize(&n, &words, NULL, NULL);
   free(words);
   return code;
 }
@@ -98,22 +98,30 @@ PetscErrorCode FwStart(int argc, char **argv, const char *input)
 FwExit FwExitOf(PetscErrorCode code)
 {
   switch ((int)code) {
-  case 0: return FW_EXIT_DONE;
-  case FW_ERR_INPUT:
-  case PETSC_ERR_USER_INPUT: return FW_EXIT_INPUT;
-  case FW_ERR_FILE:
-  case PETSC_ERR_FILE_OPEN:
-  case PETSC_ERR_FILE_READ:
-  case PETSC_ERR_FILE_WRITE:
-  case PETSC_ERR_FILE_UNEXPECTED: return FW_EXIT_FILE;
-  case FW_ERR_NUMERICAL:
-  case PETSC_ERR_FP:
-  case PETSC_ERR_NOT_CONVERGED: return FW_EXIT_NUMERICAL;
-  case FW_ERR_MEMORY:
-  case PETSC_ERR_MEM: return FW_EXIT_MEMORY;
-  case FW_ERR_STOPPED: return FW_EXIT_STOPPED;
-  case FW_ERR_EXISTS: return FW_EXIT_EXISTS;
-  default: return FW_EXIT_INTERNAL;
+    case 0:
+      return FW_EXIT_DONE;
+    case FW_ERR_INPUT:
+    case PETSC_ERR_USER_INPUT:
+      return FW_EXIT_INPUT;
+    case FW_ERR_FILE:
+    case PETSC_ERR_FILE_OPEN:
+    case PETSC_ERR_FILE_READ:
+    case PETSC_ERR_FILE_WRITE:
+    case PETSC_ERR_FILE_UNEXPECTED:
+      return FW_EXIT_FILE;
+    case FW_ERR_NUMERICAL:
+    case PETSC_ERR_FP:
+    case PETSC_ERR_NOT_CONVERGED:
+      return FW_EXIT_NUMERICAL;
+    case FW_ERR_MEMORY:
+    case PETSC_ERR_MEM:
+      return FW_EXIT_MEMORY;
+    case FW_ERR_STOPPED:
+      return FW_EXIT_STOPPED;
+    case FW_ERR_EXISTS:
+      return FW_EXIT_EXISTS;
+    default:
+      return FW_EXIT_INTERNAL;
   }
 }
 

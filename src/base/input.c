@@ -104,17 +104,22 @@ static int OnClose(Check *check)
 static int OnEvent(Check *check, const yaml_event_t *event)
 {
   switch (event->type) {
-  case YAML_DOCUMENT_START_EVENT:
-    return ++check->n_document > 1 ? Fail(check, event->start_mark.line, "a second document ('---') begins here") : 0;
-  case YAML_SCALAR_EVENT: return OnScalar(check, event);
-  case YAML_ALIAS_EVENT:
-    if (check->depth) check->level[check->depth - 1].want_key = 1;
-    return 0;
-  case YAML_MAPPING_START_EVENT: return OnOpen(check, event, 0);
-  case YAML_SEQUENCE_START_EVENT: return OnOpen(check, event, 1);
-  case YAML_MAPPING_END_EVENT:
-  case YAML_SEQUENCE_END_EVENT: return OnClose(check);
-  default: return 0;
+    case YAML_DOCUMENT_START_EVENT:
+      return ++check->n_document > 1 ? Fail(check, event->start_mark.line, "a second document ('---') begins here") : 0;
+    case YAML_SCALAR_EVENT:
+      return OnScalar(check, event);
+    case YAML_ALIAS_EVENT:
+      if (check->depth) check->level[check->depth - 1].want_key = 1;
+      return 0;
+    case YAML_MAPPING_START_EVENT:
+      return OnOpen(check, event, 0);
+    case YAML_SEQUENCE_START_EVENT:
+      return OnOpen(check, event, 1);
+    case YAML_MAPPING_END_EVENT:
+    case YAML_SEQUENCE_END_EVENT:
+      return OnClose(check);
+    default:
+      return 0;
   }
 }
 

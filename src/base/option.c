@@ -57,12 +57,18 @@ static PetscErrorCode GetValue(const FwKey *key, char text[TEXT_SIZE], PetscBool
 static const char *TypeName(const FwKey *key)
 {
   switch (key->type) {
-  case FW_KEY_INTEGER: return "an integer";
-  case FW_KEY_REAL: return "a number";
-  case FW_KEY_BOOLEAN: return "true or false";
-  case FW_KEY_BYTES: return "a size such as 8G";
-  case FW_KEY_DURATION: return "a time HH:MM:SS";
-  default: return "a text";
+    case FW_KEY_INTEGER:
+      return "an integer";
+    case FW_KEY_REAL:
+      return "a number";
+    case FW_KEY_BOOLEAN:
+      return "true or false";
+    case FW_KEY_BYTES:
+      return "a size such as 8G";
+    case FW_KEY_DURATION:
+      return "a time HH:MM:SS";
+    default:
+      return "a text";
   }
 }
 
@@ -135,7 +141,10 @@ static PetscBool ParseDuration(const char text[], double *value)
 
 static PetscBool ParseBoolean(const char text[], double *value)
 {
-  static const char *const names[2][4] = {{"false", "no", "off", "0"}, {"true", "yes", "on", "1"}};
+  static const char *const names[2][4] = {
+    {"false", "no",  "off", "0"},
+    {"true",  "yes", "on",  "1"}
+  };
 
   for (int truth = 0; truth < 2; truth++)
     for (int i = 0; i < 4; i++)
@@ -170,13 +179,26 @@ static PetscErrorCode Parse(const FwKey *key, const char text[], double *value)
   PetscFunctionBegin;
   *value = 0.0;
   switch (key->type) {
-  case FW_KEY_INTEGER: good = ParseInteger(text, value); break;
-  case FW_KEY_REAL: good = ParseReal(text, value); break;
-  case FW_KEY_BYTES: good = ParseBytes(text, value); break;
-  case FW_KEY_DURATION: good = ParseDuration(text, value); break;
-  case FW_KEY_BOOLEAN: good = ParseBoolean(text, value); break;
-  case FW_KEY_CHOICE: good = ParseChoice(key, text, value); break;
-  case FW_KEY_TEXT: break;
+    case FW_KEY_INTEGER:
+      good = ParseInteger(text, value);
+      break;
+    case FW_KEY_REAL:
+      good = ParseReal(text, value);
+      break;
+    case FW_KEY_BYTES:
+      good = ParseBytes(text, value);
+      break;
+    case FW_KEY_DURATION:
+      good = ParseDuration(text, value);
+      break;
+    case FW_KEY_BOOLEAN:
+      good = ParseBoolean(text, value);
+      break;
+    case FW_KEY_CHOICE:
+      good = ParseChoice(key, text, value);
+      break;
+    case FW_KEY_TEXT:
+      break;
   }
   if (key->type == FW_KEY_INTEGER || key->type == FW_KEY_REAL)
     good = (good && *value <= key->maximum && (key->is_open ? *value > key->minimum : *value >= key->minimum))
@@ -373,9 +395,9 @@ static const char *NearestKey(const char name[])
 static PetscBool IsLatePetscOption(const char name[])
 {
   static const char *const prefixes[] = {"snes_", "ksp_", "pc_", "mat_", "vec_", "saddle_"};
-  static const char *const names[]    = {"options_left",  "options_view", "malloc_dump",      "malloc_view",
-                                         "memory_view",   "objects_dump", "objects_view",     "log_all",
-                                         "log_view",      "log_trace",    "options_file_yaml", "skip_petscrc",
+  static const char *const names[]    = {"options_left",   "options_view", "malloc_dump",       "malloc_view",
+                                         "memory_view",    "objects_dump", "objects_view",      "log_all",
+                                         "log_view",       "log_trace",    "options_file_yaml", "skip_petscrc",
                                          "options_monitor"};
 
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(names); i++)

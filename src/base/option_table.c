@@ -8,24 +8,38 @@
 
 static const double any = DBL_MAX, huge_count = 2147483647.0;
 
-#define TEXT(key, value, who, line) \
-  {.name = key, .type = FW_KEY_TEXT, .default_value = value, .commands = who, .help = line}
-#define CHOICE(key, value, names, who, line) \
-  {.name = key, .type = FW_KEY_CHOICE, .default_value = value, .choices = names, .commands = who, .help = line}
-#define BOOLEAN(key, value, who, line) \
-  {.name = key, .type = FW_KEY_BOOLEAN, .default_value = value, .commands = who, .help = line}
-#define INTEGER(key, value, least, who, line) \
-  {.name = key, .type = FW_KEY_INTEGER, .default_value = value, .minimum = least, .maximum = huge_count, \
-   .commands = who, .help = line}
-#define INTEGERS(key, value, least, who, line) \
-  {.name = key, .type = FW_KEY_INTEGER, .is_list = PETSC_TRUE, .default_value = value, .minimum = least, \
-   .maximum = huge_count, .commands = who, .help = line}
-#define REAL(key, value, dimension, least, open, who, line) \
-  {.name = key, .type = FW_KEY_REAL, .default_value = value, .unit = dimension, .minimum = least, .is_open = open, \
-   .maximum = any, .commands = who, .help = line}
-#define REALS(key, value, least, open, who, line) \
-  {.name = key, .type = FW_KEY_REAL, .is_list = PETSC_TRUE, .default_value = value, .minimum = least, .is_open = open, \
-   .maximum = any, .commands = who, .help = line}
+#define TEXT(key, value, who, line)                                                         \
+  {                                                                                         \
+    .name = key, .type = FW_KEY_TEXT, .default_value = value, .commands = who, .help = line \
+  }
+#define CHOICE(key, value, names, who, line)                                                                    \
+  {                                                                                                             \
+    .name = key, .type = FW_KEY_CHOICE, .default_value = value, .choices = names, .commands = who, .help = line \
+  }
+#define BOOLEAN(key, value, who, line)                                                         \
+  {                                                                                            \
+    .name = key, .type = FW_KEY_BOOLEAN, .default_value = value, .commands = who, .help = line \
+  }
+#define INTEGER(key, value, least, who, line)                                                             \
+  {                                                                                                       \
+    .name = key, .type = FW_KEY_INTEGER, .default_value = value, .minimum = least, .maximum = huge_count, \
+    .commands = who, .help = line                                                                         \
+  }
+#define INTEGERS(key, value, least, who, line)                                                            \
+  {                                                                                                       \
+    .name = key, .type = FW_KEY_INTEGER, .is_list = PETSC_TRUE, .default_value = value, .minimum = least, \
+    .maximum = huge_count, .commands = who, .help = line                                                  \
+  }
+#define REAL(key, value, dimension, least, open, who, line)                                                         \
+  {                                                                                                                 \
+    .name = key, .type = FW_KEY_REAL, .default_value = value, .unit = dimension, .minimum = least, .is_open = open, \
+    .maximum = any, .commands = who, .help = line                                                                   \
+  }
+#define REALS(key, value, least, open, who, line)                                                      \
+  {                                                                                                    \
+    .name = key, .type = FW_KEY_REAL, .is_list = PETSC_TRUE, .default_value = value, .minimum = least, \
+    .is_open = open, .maximum = any, .commands = who, .help = line                                     \
+  }
 
 enum {
   DATA    = FW_FOR_PREDICT | FW_FOR_SAMPLE | FW_FOR_MIXTURE | FW_FOR_ANSATZ,
@@ -40,10 +54,16 @@ static const FwKey table[] = {
   BOOLEAN("overwrite", "false", FW_FOR_ALL, "replace an existing result"),
   BOOLEAN("resume", "false", FW_FOR_ALL, "continue an interrupted run"),
   INTEGER("seed", "1", 0, FW_FOR_ALL, "one integer for everything random"),
-  {.name = "walltime", .type = FW_KEY_DURATION, .unit = "HH:MM:SS", .commands = FW_FOR_ALL,
-   .help = "stop cleanly before this time is over"},
-  {.name = "memory", .type = FW_KEY_BYTES, .unit = "bytes, such as 8G", .commands = FW_FOR_ALL,
-   .help = "memory per rank that may be used (what the node has, divided by its ranks)"},
+  {.name     = "walltime",
+                                                                     .type     = FW_KEY_DURATION,
+                                                                     .unit     = "HH:MM:SS",
+                                                                     .commands = FW_FOR_ALL,
+                                                                     .help     = "stop cleanly before this time is over"                                                                             },
+  { .name     = "memory",
+                                                                     .type     = FW_KEY_BYTES,
+                                                                     .unit     = "bytes, such as 8G",
+                                                                     .commands = FW_FOR_ALL,
+                                                                     .help     = "memory per rank that may be used (what the node has, divided by its ranks)"},
   BOOLEAN("dry_run", "false", FW_FOR_ALL, "check, print the resolved input and the estimate, stop"),
   REAL("temperature", "0.01", "label^2", 0.0, PETSC_FALSE, FW_FOR_ALL,
        "T of the posterior exp(-loss/T), loss = 1/2 sum (y - f)^2"),
@@ -75,8 +95,13 @@ static const FwKey table[] = {
   CHOICE("network_type", "fc", "fc,cnn,lcn,pool", NETWORK, "architecture"),
   INTEGER("network_depth", NULL, 1, NETWORK, "hidden layers L (the number of widths, or 1)"),
   INTEGERS("network_width", "100", 1, NETWORK, "width N, or one per hidden layer; channels for cnn, lcn, pool"),
-  {.name = "network_activation", .type = FW_KEY_CHOICE, .is_list = PETSC_TRUE, .default_value = "erf",
-   .choices = ACTIVATIONS, .commands = NETWORK, .help = "activation, one or one per hidden layer"},
+  {                                                                                                     .name          = "network_activation",
+                                                                     .type          = FW_KEY_CHOICE,
+                                                                     .is_list       = PETSC_TRUE,
+                                                                     .default_value = "erf",
+                                                                     .choices       = ACTIVATIONS,
+                                                                     .commands      = NETWORK,
+                                                                     .help          = "activation, one or one per hidden layer"},
   REALS("network_prior", "1", 0.0, PETSC_TRUE, NETWORK,
         "lambda_0..lambda_L, one or one per layer: weights have variance 1/lambda"),
   REAL("network_prior_readout", NULL, NULL, 0.0, PETSC_TRUE, NETWORK, "lambda_L alone, over the last of network_prior"),

@@ -81,6 +81,7 @@ const char *FwCommandLine(void)
 
 const char *FwCitation(void)
 {
-  return "finwidth " FINWIDTH_VERSION "\n"
+  return "finwidth " FINWIDTH_VERSION
+         "\n"
          "Pacelli, Ariosto, Pastore, Ginelli, Gherardi, Rotondo, Nat. Mach. Intell. 5 (2023), arXiv:2209.04882";
 }

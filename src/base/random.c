@@ -11,9 +11,13 @@ enum { WORDS = 4 };
 
 static void DrawBlock(FwStream stream, uint64_t block, uint64_t word[WORDS])
 {
-  const philox4x64_ctr_t counter = {{block, stream.counter[0], stream.counter[1], stream.counter[2]}};
-  const philox4x64_key_t key     = {{stream.key[0], stream.key[1]}};
-  const philox4x64_ctr_t drawn   = philox4x64(counter, key);
+  const philox4x64_ctr_t counter = {
+    {block, stream.counter[0], stream.counter[1], stream.counter[2]}
+  };
+  const philox4x64_key_t key = {
+    {stream.key[0], stream.key[1]}
+  };
+  const philox4x64_ctr_t drawn = philox4x64(counter, key);
 
   for (int w = 0; w < WORDS; w++) word[w] = drawn.v[w];
 }
@@ -61,7 +65,10 @@ static void Draw(FwStream stream, uint64_t first, size_t n, double value[],
 
 FwStream FwStreamCreate(uint64_t seed, FwPurpose purpose, uint64_t i, uint64_t j, uint64_t k)
 {
-  return (FwStream){.key = {seed, (uint64_t)purpose}, .counter = {i, j, k}};
+  return (FwStream){
+    .key = {seed, (uint64_t)purpose},
+      .counter = { i,   j,                 k}
+  };
 }
 
 void FwStreamUniform(FwStream stream, uint64_t first, size_t n, double value[])

@@ -5,6 +5,7 @@
 #include "command.h"
 
 #include <finwidth/activation.h>
+#include <finwidth/estimate.h>
 #include <finwidth/option.h>
 #include <finwidth/prediction.h>
 
@@ -62,8 +63,9 @@ static PetscErrorCode CheckTheory(Request *request)
     all_odd = (all_odd && is_odd) ? PETSC_TRUE : PETSC_FALSE;
   }
   if (mean == 0 && !all_odd && request->theory == FW_THEORY_RENORMALISED)
-    PetscCall(FwWarn("theory_mean: auto takes the plain second-moment kernel (off) for an activation that is not odd: "
-                     "good for balanced labels"));
+    PetscCall(
+      FwWarn("theory_mean: auto takes the plain second-moment kernel (off) for an activation that is not odd: "
+             "good for balanced labels"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -93,7 +95,8 @@ static PetscErrorCode LoadData(FwDataset *data)
   PetscCall(FwDatasetSetUp(*data));
   PetscCall(FwDatasetGetSizes(*data, &sizes));
   PetscCheck(sizes.n_output == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "the data have %" PetscInt_FMT " outputs, this version predicts one: choose two classes "
+             "the data have %" PetscInt_FMT
+             " outputs, this version predicts one: choose two classes "
              "(data_classes) with data_encoding sign",
              sizes.n_output);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -109,12 +112,13 @@ static PetscErrorCode PrintHeader(const FwModel *model, FwDataset data)
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwDatasetGetSummary(data, &summary));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "data    %s\n        P = %" PetscInt_FMT ", %" PetscInt_FMT
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                        "data    %s\n        P = %" PetscInt_FMT ", %" PetscInt_FMT
                         " test examples, N_0 = %" PetscInt_FMT "\n",
                         summary, sizes.n_train, sizes.n_test, sizes.n_input));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "network fc, "));
   for (PetscInt l = 0; l < PetscMin(model->depth, 8); l++)
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%s %g", l ? " - " : "", FwActivationNames[model->activation[l]],
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%s %.0f", l ? " - " : "", FwActivationNames[model->activation[l]],
                           model->width[l]));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s, T = %g\n\n", model->depth > 8 ? " - ..." : "", model->temperature));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -139,8 +143,8 @@ static PetscErrorCode PrintRow(const FwPrediction *p, const char name[], double 
   if (p->theory == FW_THEORY_INFINITE)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s\n", name, Cell(infinite, c)));
   else if (p->average.is_available)
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s %s\n", name, Cell(finite, a), Cell(averaged, b),
-                          Cell(infinite, c)));
+    PetscCall(
+      PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s %s\n", name, Cell(finite, a), Cell(averaged, b), Cell(infinite, c)));
   else
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s\n", name, Cell(finite, a), Cell(infinite, c)));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -176,8 +180,7 @@ static PetscErrorCode PrintOrders(const FwPrediction *p)
     for (PetscInt l = 0; l < p->depth; l++)
       PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %.8g", p->order[m * p->depth + l]));
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, ",  S = %.10g  (%" PetscInt_FMT " Newton steps, residual %.1e)\n",
-                          p->saddle.minimum[m].value, p->saddle.minimum[m].n_iteration,
-                          p->saddle.minimum[m].residual));
+                          p->saddle.minimum[m].value, p->saddle.minimum[m].n_iteration, p->saddle.minimum[m].residual));
   }
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -191,8 +194,9 @@ static PetscErrorCode WarnAboutSaddle(const FwPrediction *p)
                      "metastable, S = %.6g",
                      p->saddle.n_minimum, p->saddle.minimum[0].value, p->saddle.minimum[1].value));
   if (p->theory == FW_THEORY_RENORMALISED && !p->saddle.is_complete)
-    PetscCall(FwWarn("two stationary points of the action lie closer than 1e-7 in log Q (a spinodal): one of them may "
-                     "be missing"));
+    PetscCall(
+      FwWarn("two stationary points of the action lie closer than 1e-7 in log Q (a spinodal): one of them may "
+             "be missing"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -212,7 +216,7 @@ static PetscErrorCode Save(const Request *request, FwDataset data, const FwPredi
   PetscCall(FwOptionsResolved(FW_FOR_PREDICT, &resolved));
   PetscCall(FwRecordCreate(&record));
   PetscCall(FwPredictionRecord(p, targets, request->with_means, record));
-  PetscCall(FwStoreCreate(PETSC_COMM_WORLD, request->output, request->overwrite, &store));
+  PetscCall(FwStoreCreate(PETSC_COMM_WORLD, request->output, request->overwrite || request->resume, &store));
   PetscCall(FwRecordWrite(record, store, "/predict"));
   PetscCall(FwStoreProvenance(store, resolved, digest,
                               p->theory == FW_THEORY_INFINITE || p->saddle.is_converged ? "complete" : "failed"));
@@ -242,48 +246,87 @@ static PetscErrorCode IsAlreadyDone(const Request *request, PetscBool *is_done)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Predict(const Request *request, FwDataset data, FwPrediction *prediction)
+static PetscErrorCode GetWork(const Request *request, FwDataset data, FwWork *work)
 {
-  FwGrid grid;
+  FwDataSizes sizes;
 
   PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  *work = (FwWork){
+    .n_train = sizes.n_train, .n_test = sizes.n_test, .n_input = sizes.n_input, .depth = (double)request->model.depth};
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintDryRun(const FwEstimate *estimate)
+{
+  char *resolved;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionsResolved(FW_FOR_PREDICT, &resolved));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", resolved));
+  PetscCall(PetscFree(resolved));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "estimate  %.2f GiB on each rank, %.3g flops, about %.1f s\n",
+                        estimate->peak_bytes / 1073741824.0,
+                        estimate->assembly_flops + estimate->decomposition_flops + estimate->prediction_flops,
+                        estimate->seconds));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintAndSave(const Request *request, FwDataset data, const FwPrediction *prediction)
+{
+  PetscFunctionBegin;
+  PetscCall(PrintTable(prediction));
+  PetscCall(PrintOrders(prediction));
+  PetscCall(WarnAboutSaddle(prediction));
+  PetscCall(Save(request, data, prediction));
+  PetscCall(FwCommandFigure(request->output));
+  PetscCheck(
+    request->theory == FW_THEORY_INFINITE || prediction->saddle.is_converged, PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
+    "the saddle-point solver did not converge: '%s' keeps what was computed, with status 'failed'", request->output);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Predict(const Request *request)
+{
+  FwDataset    data;
+  FwGrid       grid;
+  FwWork       work;
+  FwEstimate   estimate;
+  FwPrediction prediction;
+
+  PetscFunctionBegin;
+  PetscCall(LoadData(&data));
   PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
-  PetscCall(
-    FwPredictionCreate(grid, &request->model, data, request->theory, request->with_average, prediction));
+  PetscCall(GetWork(request, data, &work));
+  PetscCall(FwEstimatePredict(grid, &work, &estimate));
+  if (request->is_dry) PetscCall(PrintDryRun(&estimate));
+  PetscCall(FwEstimateCheck(grid, &work, &estimate));
+  if (!request->is_dry) {
+    PetscCall(PrintHeader(&request->model, data));
+    PetscCall(FwPredictionCreate(grid, &request->model, data, request->theory, request->with_average, &prediction));
+    PetscCall(PrintAndSave(request, data, &prediction));
+    PetscCall(FwPredictionDestroy(&prediction));
+  }
   PetscCall(FwGridDestroy(&grid));
+  PetscCall(FwDatasetDestroy(&data));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwCommandRun_Predict(const char *input)
 {
-  Request      request;
-  FwDataset    data;
-  FwPrediction prediction;
-  PetscBool    is_done, is_converged;
+  Request   request;
+  PetscBool is_done;
 
   PetscFunctionBegin;
   PetscCall(ReadRequest(input, &request));
   PetscCall(IsAlreadyDone(&request, &is_done));
   if (is_done) {
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "result  %s is complete: nothing to do\n", request.output));
-    PetscCall(FwModelDestroy(&request.model));
-    PetscFunctionReturn(PETSC_SUCCESS);
+  } else {
+    PetscCall(
+      FwStoreCheckOutput(PETSC_COMM_WORLD, request.output, request.overwrite || request.resume || request.is_dry));
+    PetscCall(Predict(&request));
   }
-  PetscCall(FwStoreCheckOutput(PETSC_COMM_WORLD, request.output, request.overwrite || request.resume));
-  PetscCall(LoadData(&data));
-  PetscCall(PrintHeader(&request.model, data));
-  PetscCall(Predict(&request, data, &prediction));
-  PetscCall(PrintTable(&prediction));
-  PetscCall(PrintOrders(&prediction));
-  PetscCall(WarnAboutSaddle(&prediction));
-  PetscCall(Save(&request, data, &prediction));
-  PetscCall(FwCommandFigure(request.output));
-  is_converged = request.theory == FW_THEORY_INFINITE || prediction.saddle.is_converged;
-  PetscCall(FwPredictionDestroy(&prediction));
-  PetscCall(FwDatasetDestroy(&data));
   PetscCall(FwModelDestroy(&request.model));
-  PetscCheck(is_converged, PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
-             "the saddle-point solver did not converge: '%s' keeps what was computed, with status 'failed'",
-             request.output);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

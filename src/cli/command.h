@@ -16,10 +16,10 @@ typedef struct {
   const char        *name;
   FwCommandFunction *run;
   const char        *summary;
-  const char        *usage;         /**< what follows the name */
+  const char        *usage; /**< what follows the name */
   const char        *example;
-  unsigned           keys;          /**< FW_FOR_... bit; 0 for a command that works on a result file */
-  PetscBool          wants_result;  /**< the file is a result and must be given */
+  unsigned           keys;         /**< FW_FOR_... bit; 0 for a command that works on a result file */
+  PetscBool          wants_result; /**< the file is a result and must be given */
 } FwCommand;
 
 FwCommandFunction FwCommandRun_Predict, FwCommandRun_Plot, FwCommandRun_Verify;

@@ -18,7 +18,7 @@ static const FwCommand commands[] = {
    .summary = "theory: order parameters, train and test error, evidence",
    .usage   = "[INPUT.yaml] [-key value ...]",
    .example = "mpirun -n 2 finwidth predict inputs/quickstart.yaml -network_width 200",
-   .keys    = FW_FOR_PREDICT},
+   .keys    = FW_FOR_PREDICT },
   {.name         = "plot",
    .run          = FwCommandRun_Plot,
    .summary      = "draw a figure of a result file",
@@ -36,10 +36,10 @@ static const FwCommand commands[] = {
 /* What the words of the command line mean */
 typedef struct {
   const FwCommand *command;
-  const char      *word;    /* the first word, where it is no command */
-  const char      *file;    /* input or result */
-  const char      *stray;   /* a word that is neither an option nor its value */
-  int              n_word;  /* options: words[0 .. n_word), words[0] the program */
+  const char      *word;   /* the first word, where it is no command */
+  const char      *file;   /* input or result */
+  const char      *stray;  /* a word that is neither an option nor its value */
+  int              n_word; /* options: words[0 .. n_word), words[0] the program */
   char           **words;
   PetscBool        is_help, is_version, is_markdown;
 } Call;
@@ -78,7 +78,7 @@ static void SortOptions(int argc, char **argv, int begin, Call *call)
       continue;
     }
     if (!IsOption(argv[i]) && !wants_value && !call->stray) call->stray = argv[i];
-    wants_value                  = IsOption(argv[i]);
+    wants_value                 = IsOption(argv[i]);
     call->words[call->n_word++] = argv[i];
   }
 }
@@ -145,8 +145,8 @@ static PetscErrorCode CheckCall(const Call *call)
   PetscFunctionBegin;
   PetscCheck(call->word, PETSC_COMM_WORLD, FW_ERR_INPUT, "no command: try 'finwidth help'");
   PetscCheck(is_known, PETSC_COMM_WORLD, FW_ERR_INPUT, "unknown command '%s': try 'finwidth help'", call->word);
-  PetscCheck(!call->stray, PETSC_COMM_WORLD, FW_ERR_INPUT, "stray word '%s' on the command line: options are '-key value'",
-             call->stray);
+  PetscCheck(!call->stray, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "stray word '%s' on the command line: options are '-key value'", call->stray);
   PetscCheck(!call->command || !call->command->wants_result || call->file || call->is_help, PETSC_COMM_WORLD,
              FW_ERR_INPUT, "usage: finwidth %s %s", call->command->name, call->command->usage);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -64,9 +64,9 @@ typedef struct {
 /** Files are read on rank 0 only; drawn sources work on every rank. No function is collective. */
 struct FwSourceOps {
   const char *name;
-  PetscBool   is_drawn;   /* built in: the owner of an example draws it */
-  PetscInt    n_class;    /* labels are 0..n_class - 1; 0 where labels may be any numbers */
-  double      divisor;    /* raw inputs are divided by this: 255 for bytes */
+  PetscBool   is_drawn; /* built in: the owner of an example draws it */
+  PetscInt    n_class;  /* labels are 0..n_class - 1; 0 where labels may be any numbers */
+  double      divisor;  /* raw inputs are divided by this: 255 for bytes */
 
   /** Check what there is; fill info and, for files, label. */
   PetscErrorCode (*open)(FwSource *source);

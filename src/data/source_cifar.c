@@ -117,9 +117,5 @@ static PetscErrorCode CloseCifar(FwSource *source)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-const FwSourceOps FwSourceOps_Cifar10 = {.name       = "cifar10",
-                                         .n_class    = N_CLASS,
-                                         .divisor    = 255.0,
-                                         .open       = OpenCifar,
-                                         .read       = ReadCifar,
-                                         .close      = CloseCifar};
+const FwSourceOps FwSourceOps_Cifar10 = {
+  .name = "cifar10", .n_class = N_CLASS, .divisor = 255.0, .open = OpenCifar, .read = ReadCifar, .close = CloseCifar};

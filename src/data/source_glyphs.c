@@ -124,10 +124,10 @@ static PetscErrorCode CloseGlyphs(FwSource *source)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-const FwSourceOps FwSourceOps_Glyphs = {.name       = "glyphs",
-                                        .is_drawn   = PETSC_TRUE,
-                                        .n_class    = N_CLASS,
-                                        .divisor    = 1.0,
-                                        .open       = OpenGlyphs,
-                                        .read       = ReadGlyphs,
-                                        .close      = CloseGlyphs};
+const FwSourceOps FwSourceOps_Glyphs = {.name     = "glyphs",
+                                        .is_drawn = PETSC_TRUE,
+                                        .n_class  = N_CLASS,
+                                        .divisor  = 1.0,
+                                        .open     = OpenGlyphs,
+                                        .read     = ReadGlyphs,
+                                        .close    = CloseGlyphs};

@@ -44,7 +44,7 @@ static PetscErrorCode ReadBytes(gzFile file, const char path[], PetscInt64 n, vo
     int       zlib_error;
 
     gzerror(file, &zlib_error);
-    PetscCheck(got >= 0 || zlib_error == Z_BUF_ERROR, PETSC_COMM_SELF, FW_ERR_FILE,
+    PetscCheck(got >= 0 || zlib_error == Z_BUF_ERROR, PETSC_COMM_SELF, FW_ERR_INPUT,
                "'%s' cannot be read: damaged or not a gzip file", path);
     PetscCheck(got > 0, PETSC_COMM_SELF, FW_ERR_INPUT, "'%s' is shorter than its header says, or cut off", path);
     done += got;
@@ -60,7 +60,7 @@ static PetscErrorCode ExpectEnd(gzFile file, const char path[])
 
   PetscFunctionBegin;
   gzerror(file, &zlib_error);
-  PetscCheck(got >= 0 && (zlib_error == Z_OK || zlib_error == Z_STREAM_END), PETSC_COMM_SELF, FW_ERR_FILE,
+  PetscCheck(got >= 0 && (zlib_error == Z_OK || zlib_error == Z_STREAM_END), PETSC_COMM_SELF, FW_ERR_INPUT,
              "'%s' cannot be read to its end: damaged or cut off", path);
   PetscCheck(got == 0, PETSC_COMM_SELF, FW_ERR_INPUT, "'%s' is longer than its header says", path);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -343,10 +343,10 @@ static PetscErrorCode CloseIdx(FwSource *source)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-const FwSourceOps FwSourceOps_Mnist = {.name       = "mnist",
-                                       .n_class    = N_CLASS,
-                                       .divisor    = 255.0,
-                                       .open       = OpenIdx,
-                                       .prepare    = PrepareIdx,
-                                       .read       = ReadIdx,
-                                       .close      = CloseIdx};
+const FwSourceOps FwSourceOps_Mnist = {.name    = "mnist",
+                                       .n_class = N_CLASS,
+                                       .divisor = 255.0,
+                                       .open    = OpenIdx,
+                                       .prepare = PrepareIdx,
+                                       .read    = ReadIdx,
+                                       .close   = CloseIdx};

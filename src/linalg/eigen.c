@@ -47,14 +47,14 @@ static PetscErrorCode CallEigen(FwMatrix a, double value[], FwMatrix z, double *
    matrices it is too small for pdormtr, which then leaves wrong vectors behind and no error: two blocks more. */
 static PetscErrorCode Decompose(FwMatrix a, double value[], FwMatrix z)
 {
-  double  size, *work;
-  int     isize, *iwork, n_work, n_iwork, ok;
+  double size, *work;
+  int    isize, *iwork, n_work, n_iwork, ok;
 
   PetscFunctionBegin;
   PetscCall(CallEigen(a, value, z, &size, -1, &isize, -1));
-  size   = 2.0 * size + BLOCK * (2.0 * BLOCK + a->m_local + a->n_local);
-  ok     = size < 2147483647.0;
-  n_work = ok ? (int)size : 0;
+  size    = 2.0 * size + BLOCK * (2.0 * BLOCK + a->m_local + a->n_local);
+  ok      = size < 2147483647.0;
+  n_work  = ok ? (int)size : 0;
   n_iwork = 2 * isize + 64;
   work    = malloc((size_t)n_work * sizeof *work);
   iwork   = malloc((size_t)n_iwork * sizeof *iwork);

@@ -15,8 +15,8 @@ PetscErrorCode FwGridCreate(MPI_Comm comm, FwGrid *grid)
   PetscCallMPI(MPI_Comm_size(g->comm, &g->size));
   PetscCallMPI(MPI_Comm_rank(g->comm, &g->rank));
   for (g->n_row = (PetscMPIInt)PetscSqrtReal((PetscReal)g->size); g->size % g->n_row; g->n_row--) continue;
-  g->n_col  = g->size / g->n_row;
-  g->handle = Csys2blacs_handle(g->comm);
+  g->n_col   = g->size / g->n_row;
+  g->handle  = Csys2blacs_handle(g->comm);
   g->context = g->slab_context = g->handle;
   Cblacs_gridinit(&g->context, "Row", g->n_row, g->n_col);
   Cblacs_gridinit(&g->slab_context, "Row", 1, g->size);

@@ -215,8 +215,7 @@ PetscErrorCode FwMatrixColumnSums(FwMatrix a, PetscInt power, PetscInt n_weight,
       SquareStrip(column, a->m_local, square);
       column = square;
     }
-    PetscCallBLAS("BLASgemv",
-                  BLASgemv_("T", &rows, &count, &alpha, local, &leading, column, &unit, &beta, sum, &unit));
+    PetscCallBLAS("BLASgemv", BLASgemv_("T", &rows, &count, &alpha, local, &leading, column, &unit, &beta, sum, &unit));
     for (PetscInt c = 0; c < n_weight; c++) out[FwMatrixColumn(a, j) + (size_t)c * a->n] = sum[c];
   }
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, out, n_sum, MPI_DOUBLE, MPI_SUM, a->grid->comm));

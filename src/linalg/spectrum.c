@@ -70,8 +70,7 @@ static PetscErrorCode CheckRotation(FwSpectrum s, const double y[])
     ones += s->h[i] * s->h[i];
   }
   PetscCheck(fabs(after - before) <= 1e-10 * before && fabs(ones - s->n) <= 1e-10 * s->n, FwGridComm(s->grid),
-             PETSC_ERR_LIB, "ScaLAPACK returned eigenvectors that are not orthogonal (%g)",
-             fabs(ones - s->n) / s->n);
+             PETSC_ERR_LIB, "ScaLAPACK returned eigenvectors that are not orthogonal (%g)", fabs(ones - s->n) / s->n);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -265,8 +264,8 @@ static void AddNode(FwSpectrum s, double order, double weight, const Modes *mode
     posterior->mean[t] += weight * mean[t];
     posterior->within[t] += weight * (order * s->test_kernel[t] + bias);
     if (bias > 0.0)
-      posterior->within[t] -= weight * (2.0 * bias * order * z_ones[t] + bias * bias * modes->ones_sum -
-                                        gain * PetscSqr(order * z_ones[t]));
+      posterior->within[t] -=
+        weight * (2.0 * bias * order * z_ones[t] + bias * bias * modes->ones_sum - gain * PetscSqr(order * z_ones[t]));
   }
 }
 
@@ -302,6 +301,7 @@ PetscErrorCode FwSpectrumPredict(FwSpectrum s, double temperature, PetscInt n, c
   Modes         *modes;
 
   PetscFunctionBegin;
+  if (!s->n_test) PetscFunctionReturn(PETSC_SUCCESS);
   for (PetscInt t = 0; t < s->n_test; t++) posterior->mean[t] = posterior->within[t] = 0.0;
   PetscCall(PetscMalloc4(2 * (size_t)n * s->n, &column, (size_t)n_column * s->n_test, &sum, (size_t)n * s->n_test,
                          &mean, n, &modes));

@@ -97,7 +97,7 @@ static PetscErrorCode FindWindow(FwAction action, const FwSaddle *saddle, double
   *low = *high = saddle->minimum[0].log_order;
   *step        = INFINITY;
   for (PetscInt i = 0; i < saddle->n_minimum; i++) {
-    const double u = saddle->minimum[i].log_order;
+    const double u         = saddle->minimum[i].log_order;
     double       deviation = INFINITY;
 
     if (0.5 * last * (saddle->minimum[i].value - lowest) > drop) continue;
@@ -196,8 +196,7 @@ static PetscErrorCode Weigh(FwAction action, const GridFunction *density, double
 
     average->order[i] = exp((double)(begin + i) * step);
     PetscCall(FwSpectrumResolve(FwActionSpectrum(action), model->temperature, average->order[i], PETSC_TRUE, &r));
-    average->weight[i] =
-      at >= 0 && at < density->n ? density->log_value[at] - 0.5 * (r.log_det + r.fit) : -INFINITY;
+    average->weight[i] = at >= 0 && at < density->n ? density->log_value[at] - 0.5 * (r.log_det + r.fit) : -INFINITY;
   }
   total                 = LogSumExp(average->n, average->weight);
   average->log_evidence = total + log(step);

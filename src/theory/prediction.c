@@ -199,8 +199,8 @@ static PetscErrorCode PredictFinite(FwSpectrum spectrum, const FwModel *model, F
   PetscCall(SetCurve(action, p));
   if (with_average) PetscCall(FwAverageCreate(action, &p->saddle, &p->average));
   if (p->average.is_available)
-    PetscCall(ErrorsAt(spectrum, model->temperature, p->average.n, p->average.order, p->average.weight, data,
-                       &p->averaged));
+    PetscCall(
+      ErrorsAt(spectrum, model->temperature, p->average.n, p->average.order, p->average.weight, data, &p->averaged));
   PetscCall(FwActionDestroy(&action));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -41,9 +41,12 @@ static PetscErrorCode RecordErrors(const FwErrors *e, const char prefix[], const
 static PetscErrorCode RecordMetastable(const FwPrediction *p, FwRecord record)
 {
   const PetscInt n_other = p->saddle.n_minimum - 1, n_row = PetscMax(n_other, 1);
-  const FwShape  orders  = {.n_dim = 2, .name = {"minimum", "layer"}, .size = {n_row, p->depth}};
-  const FwShape  actions = {.n_dim = 1, .name = {"minimum"}, .size = {n_row}};
-  double        *order, *action;
+  const FwShape  orders = {
+     .n_dim = 2, .name = {"minimum", "layer" },
+          .size = {n_row,     p->depth}
+  };
+  const FwShape actions = {.n_dim = 1, .name = {"minimum"}, .size = {n_row}};
+  double       *order, *action;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc2((size_t)n_row * p->depth, &order, n_row, &action));
@@ -110,7 +113,10 @@ static PetscErrorCode RecordInfinite(const FwPrediction *p, FwRecord record)
 
 static PetscErrorCode RecordMeans(const FwPrediction *p, const FwErrors *e, const double targets[], FwRecord record)
 {
-  const FwShape shape = {.n_dim = 2, .name = {"example", "output"}, .size = {p->n_test, 1}};
+  const FwShape shape = {
+    .n_dim = 2, .name = {"example", "output"},
+         .size = {p->n_test, 1       }
+  };
 
   PetscFunctionBegin;
   PetscCall(FwRecordReals(record, "test_mean", &shape, e->mean, "label", "predicted mean of each test example"));
@@ -129,8 +135,8 @@ PetscErrorCode FwPredictionRecord(const FwPrediction *p, const double targets[],
   PetscFunctionBegin;
   PetscCall(RecordErrors(result, "", is_finite ? "finite width" : "infinite width", with_accuracy, record));
   PetscCall(RecordErrors(&p->infinite, "infinite_", "infinite width", with_accuracy, record));
-  PetscCall(FwRecordReal(record, "infinite_log_evidence", p->infinite_log_evidence, "1",
-                         "log evidence at infinite width"));
+  PetscCall(
+    FwRecordReal(record, "infinite_log_evidence", p->infinite_log_evidence, "1", "log evidence at infinite width"));
   PetscCall(is_finite ? RecordSaddle(p, record) : RecordInfinite(p, record));
   if (p->average.is_available) {
     PetscCall(RecordErrors(&p->averaged, "average_", "average over the order parameter", with_accuracy, record));

@@ -42,13 +42,15 @@ static void make_problem(Problem *p, int depth, const double width[], double tem
     k[i] = 3.0 / PetscSqr(1.0 + i);
     y[i] = amplitude * cos(3.0 * i) / sqrt(1.0 + i);
   }
-  *p = (Problem){.model = {.depth = depth, .temperature = temperature}};
+  *p = (Problem){
+    .model = {.depth = depth, .temperature = temperature}
+  };
   for (int l = 0; l < depth; l++) p->width[l] = width[l];
-  p->bias[depth]  = bias;
-  p->model.width  = p->width;
-  p->model.prior  = p->prior;
-  p->model.bias   = p->bias;
-  p->spectrum     = make_spectrum(P, k, y, bias);
+  p->bias[depth] = bias;
+  p->model.width = p->width;
+  p->model.prior = p->prior;
+  p->model.bias  = p->bias;
+  p->spectrum    = make_spectrum(P, k, y, bias);
   TestCall(FwActionCreate(p->spectrum, &p->model, &p->action));
 }
 

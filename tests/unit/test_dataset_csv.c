@@ -22,12 +22,14 @@ static void numbers_are_taken_as_they_are(void **state)
   assert_close(input_at(data, FW_TEST, 0, 0), -1, 0);
   assert_close(target_at(data, FW_TRAIN, 2), 2, 0);
   TestCall(FwDatasetDestroy(&data));
-  data = open_data("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 3 -data_test 1 -network_outputs 2");
+  data = open_data(
+    "-data_source csv -data_path %s/t.csv -data_normalise none -data_train 3 -data_test 1 -network_outputs 2");
   TestCall(FwDatasetGetSizes(data, &sizes));
   assert_close(sizes.n_input, 2, 0);
   assert_close(target_at(data, FW_TRAIN, 2), 6, 0); /* first target of the second example */
   TestCall(FwDatasetDestroy(&data));
-  assert_digest_without_ranks("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 3 -data_test 1 -data_shuffle");
+  assert_digest_without_ranks(
+    "-data_source csv -data_path %s/t.csv -data_normalise none -data_train 3 -data_test 1 -data_shuffle");
   folder_destroy();
 }
 
@@ -39,7 +41,8 @@ static void standard_has_mean_zero_and_deviation_one(void **state)
   (void)state;
   folder_create();
   write_text("t.csv", table);
-  data = open_data("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 3 -data_test 1 -data_normalise standard");
+  data = open_data(
+    "-data_source csv -data_path %s/t.csv -data_normalise none -data_train 3 -data_test 1 -data_normalise standard");
   for (int i = 0; i < 9; i++) {
     const double x = input_at(data, FW_TRAIN, i / 3, i % 3);
 
@@ -51,7 +54,8 @@ static void standard_has_mean_zero_and_deviation_one(void **state)
   /* 1..9 have mean 5 and variance 60/9: the test example is scaled by these, not by its own */
   assert_close(input_at(data, FW_TEST, 0, 0), -6.0 / sqrt(60.0 / 9.0), 1e-15);
   TestCall(FwDatasetDestroy(&data));
-  data = open_data("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 3 -data_test 1 -data_normalise unit");
+  data = open_data(
+    "-data_source csv -data_path %s/t.csv -data_normalise none -data_train 3 -data_test 1 -data_normalise unit");
   assert_close(input_at(data, FW_TRAIN, 0, 2), 3.0 * sqrt(3.0 / 14.0), 1e-15);
   TestCall(FwDatasetDestroy(&data));
   folder_destroy();
@@ -76,12 +80,15 @@ static void whole_targets_may_be_classes(void **state)
   assert_close(target_at(data, FW_TRAIN, 1), 1, 0);
   assert_close(input_at(data, FW_TEST, 0, 0), 7, 0);
   TestCall(FwDatasetDestroy(&data));
-  data = open_data("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 2 -data_test 0 -data_classes 5");
+  data =
+    open_data("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 2 -data_test 0 -data_classes 5");
   assert_close(target_at(data, FW_TRAIN, 1), 5, 0); /* value: the number itself, of the kept class */
   TestCall(FwDatasetDestroy(&data));
-  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_encoding sign", FW_ERR_INPUT, "there are 3");
+  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_encoding sign", FW_ERR_INPUT,
+                 "there are 3");
   write_text("t.csv", "1,2,0.5\n3,4,1\n");
-  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_encoding onehot", FW_ERR_INPUT, "example 0 is 0.5");
+  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_encoding onehot", FW_ERR_INPUT,
+                 "example 0 is 0.5");
   folder_destroy();
 }
 
@@ -109,11 +116,14 @@ static void mistakes_are_named_by_line_and_column(void **state)
   write_bytes("t.csv", 8, "1,2\n3\0,4");
   assert_refused(options, FW_ERR_INPUT, "zero byte");
   write_text("t.csv", "1,2\n1,3\n");
-  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 1 -data_test 1 -data_normalise standard",
-                 FW_ERR_INPUT, "standard");
-  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 2 -data_test 1", FW_ERR_INPUT, "has 2 examples");
+  assert_refused(
+    "-data_source csv -data_path %s/t.csv -data_normalise none -data_train 1 -data_test 1 -data_normalise standard",
+    FW_ERR_INPUT, "standard");
+  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_train 2 -data_test 1", FW_ERR_INPUT,
+                 "has 2 examples");
   assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_size 4", FW_ERR_INPUT, "data_size");
-  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_split files", FW_ERR_INPUT, "data_split");
+  assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_split files", FW_ERR_INPUT,
+                 "data_split");
   folder_destroy();
 }
 

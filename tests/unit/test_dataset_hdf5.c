@@ -99,7 +99,8 @@ static void shapes_are_understood(void **state)
   write_file(4, (const hsize_t[]){N, 3, 4, 4}, H5T_NATIVE_FLOAT);
   check_channels("", 1); /* colour becomes gray as it does from any source */
   check_channels("-data_gray false", 3);
-  assert_digest_without_ranks("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_train 3 -data_test 1 -data_shuffle");
+  assert_digest_without_ranks(
+    "-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_train 3 -data_test 1 -data_shuffle");
   folder_destroy();
 }
 
@@ -113,12 +114,14 @@ static void files_that_lead_elsewhere_are_refused(void **state)
   write_file(2, size, H5T_NATIVE_DOUBLE);
   assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs soft", FW_ERR_INPUT,
                  "'soft' is a soft or external");
-  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs external", FW_ERR_INPUT, "'external' is a soft");
+  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs external", FW_ERR_INPUT,
+                 "'external' is a soft");
   list = H5Pcreate(H5P_DATASET_CREATE);
   H5Pset_external(list, "/etc/hostname", 0, H5F_UNLIMITED);
   add_set(H5T_NATIVE_DOUBLE, list, 2, size, NULL);
   H5Pclose(list);
-  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs z", FW_ERR_INPUT, "'z' are stored in other files");
+  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs z", FW_ERR_INPUT,
+                 "'z' are stored in other files");
   list = H5Pcreate(H5P_DATASET_CREATE);
   {
     const hid_t space = H5Screate_simple(2, size, NULL);
@@ -128,7 +131,8 @@ static void files_that_lead_elsewhere_are_refused(void **state)
   }
   add_set(H5T_NATIVE_DOUBLE, list, 2, size, NULL);
   H5Pclose(list);
-  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs z", FW_ERR_INPUT, "'z' are stored in other files");
+  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs z", FW_ERR_INPUT,
+                 "'z' are stored in other files");
   folder_destroy();
 }
 
@@ -144,11 +148,14 @@ static void declared_sizes_are_not_believed(void **state)
   list = H5Pcreate(H5P_DATASET_CREATE);
   H5Pset_chunk(list, 2, chunk);
   add_set(H5T_NATIVE_DOUBLE, list, 2, huge, NULL);
-  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs z", FW_ERR_INPUT, "only 0 are stored");
+  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs z", FW_ERR_INPUT,
+                 "only 0 are stored");
   add_set(H5T_NATIVE_DOUBLE, list, 2, more, x);
   H5Pclose(list);
-  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs z", FW_ERR_INPUT, "'y' has 5 examples");
-  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_targets z", FW_ERR_INPUT, "'z' has 6 examples");
+  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs z", FW_ERR_INPUT,
+                 "'y' has 5 examples");
+  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_targets z", FW_ERR_INPUT,
+                 "'z' has 6 examples");
   folder_destroy();
 }
 
@@ -164,23 +171,28 @@ static void bad_contents_are_refused(void **state)
   write_text("d.h5", "not what it seems");
   assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none", FW_ERR_INPUT, "not an HDF5 file");
   write_file(2, size, H5T_NATIVE_DOUBLE);
-  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs nothing", FW_ERR_INPUT, "no data set 'nothing'");
-  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs group", FW_ERR_INPUT, "'group' is not a data set");
-  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs y", FW_ERR_INPUT, "'y' has one dimension");
+  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs nothing", FW_ERR_INPUT,
+                 "no data set 'nothing'");
+  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs group", FW_ERR_INPUT,
+                 "'group' is not a data set");
+  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs y", FW_ERR_INPUT,
+                 "'y' has one dimension");
   assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_size 4", FW_ERR_INPUT, "data_size");
   assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none", FW_ERR_INPUT, "has 5 examples");
-  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_train 3 -data_test 1 -network_outputs 4", FW_ERR_INPUT,
-                 "network_outputs");
+  assert_refused(
+    "-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_train 3 -data_test 1 -network_outputs 4",
+    FW_ERR_INPUT, "network_outputs");
   text = H5Tcopy(H5T_C_S1);
   add_set(text, H5P_DEFAULT, 2, size, NULL);
   H5Tclose(text);
-  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs z", FW_ERR_INPUT, "'z' does not hold numbers");
+  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs z", FW_ERR_INPUT,
+                 "'z' does not hold numbers");
   x[3 * 12 + 7] = NAN; /* read while the others wait for their blocks */
   add_set(H5T_NATIVE_DOUBLE, H5P_DEFAULT, 2, size, x);
-  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs z -data_train 2 -data_test 2", FW_ERR_INPUT,
-                 "input 7 of example 3");
-  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_targets z -data_train 2 -data_test 2", FW_ERR_INPUT,
-                 "target 7 of example 3");
+  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_inputs z -data_train 2 -data_test 2",
+                 FW_ERR_INPUT, "input 7 of example 3");
+  assert_refused("-data_source hdf5 -data_path %s/d.h5 -data_normalise none -data_targets z -data_train 2 -data_test 2",
+                 FW_ERR_INPUT, "target 7 of example 3");
   folder_destroy();
 }
 
@@ -196,7 +208,7 @@ static void real_teacher_is_read(void **state)
            real);
   data = open_data(options);
   TestCall(FwDatasetGetSummary(data, &summary));
-  assert_close(strcmp(summary, "hdf5, 1 output, 1 x 8 x 8, none"), 0, 0);
+  assert_close(strcmp(summary, "hdf5, 1 output, 1 x 8 x 8, standard"), 0, 0);
   TestCall(FwDatasetDestroy(&data));
 }
 

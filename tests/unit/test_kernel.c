@@ -11,10 +11,16 @@ enum { P = 71, P_TEST = 10, INPUTS = 23, DEPTH = 3 };
 static FwGrid    grid;
 static FwDataset data;
 
-static double  width[DEPTH] = {40, 50, 60}, prior[DEPTH + 1] = {1.2, 0.7, 1.5, 2.0}, bias[DEPTH + 1] = {0.1, 0.2, 0.0, 0.4};
-static PetscInt activation[DEPTH] = {FW_ACTIVATION_ERF, FW_ACTIVATION_RELU, FW_ACTIVATION_TANH};
-static const FwModel model = {.type = FW_NETWORK_FC, .depth = DEPTH, .width = width, .activation = activation,
-                              .prior = prior, .bias = bias, .temperature = 0.1};
+static double width[DEPTH] = {40, 50, 60}, prior[DEPTH + 1] = {1.2, 0.7, 1.5, 2.0},
+              bias[DEPTH + 1]          = {0.1, 0.2, 0.0, 0.4};
+static PetscInt      activation[DEPTH] = {FW_ACTIVATION_ERF, FW_ACTIVATION_RELU, FW_ACTIVATION_TANH};
+static const FwModel model             = {.type        = FW_NETWORK_FC,
+                                          .depth       = DEPTH,
+                                          .width       = width,
+                                          .activation  = activation,
+                                          .prior       = prior,
+                                          .bias        = bias,
+                                          .temperature = 0.1};
 
 /* All examples on every rank, training first, [P + P_TEST][INPUTS] */
 static double *gather_inputs(void)

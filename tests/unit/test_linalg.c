@@ -61,7 +61,7 @@ static PetscErrorCode count_strip(const FwStrip *strip, void *context)
 
 static void visit_meets_every_entry_of_the_triangle_once(void **state)
 {
-  FwMatrix a = make_matrix(N, N);
+  FwMatrix a     = make_matrix(N, N);
   long     lower = 0, whole = 0;
 
   (void)state;

@@ -90,22 +90,22 @@ static void bad_values_are_refused_with_what_would_be_right(void **state)
   static const struct {
     const char *option, *value, *words[3];
   } bad[] = {
-    {"-network_width",      "-3",       {"'network_width' is '-3'", "an integer >= 1"}     },
-    {"-network_width",      "40,0",     {"'0'", "or a list"}                               },
-    {"-network_width",      "40.5",     {"'40.5'", "an integer"}                           },
-    {"-network_width",      "40,",      {"network_width", "an integer"}                    },
-    {"-network_width",      "99999999999999999999", {"network_width"}                      },
-    {"-temperature",        "-1",       {"'temperature' is '-1'", ">= 0"}                  },
-    {"-temperature",        "nan",      {"'nan'", "a number"}                              },
-    {"-temperature",        "inf",      {"'inf'"}                                          },
-    {"-temperature",        "1e-2x",    {"'1e-2x'"}                                        },
-    {"-temperature",        "",         {"'temperature' has no value"}                     },
-    {"-network_prior",      "0",        {"> 0"}                                            },
-    {"-network_activation", "erff",     {"'erff'", "one of erf,relu"}                      },
-    {"-network_activation", "erf,tan",  {"'tan'"}                                          },
-    {"-data_gray",          "perhaps",  {"true or false"}                                  },
-    {"-memory",             "8X",       {"a size such as 8G"}                              },
-    {"-walltime",           "1:99:00",  {"HH:MM:SS"}                                       },
+    {"-network_width",      "-3",                   {"'network_width' is '-3'", "an integer >= 1"}},
+    {"-network_width",      "40,0",                 {"'0'", "or a list"}                          },
+    {"-network_width",      "40.5",                 {"'40.5'", "an integer"}                      },
+    {"-network_width",      "40,",                  {"network_width", "an integer"}               },
+    {"-network_width",      "99999999999999999999", {"network_width"}                             },
+    {"-temperature",        "-1",                   {"'temperature' is '-1'", ">= 0"}             },
+    {"-temperature",        "nan",                  {"'nan'", "a number"}                         },
+    {"-temperature",        "inf",                  {"'inf'"}                                     },
+    {"-temperature",        "1e-2x",                {"'1e-2x'"}                                   },
+    {"-temperature",        "",                     {"'temperature' has no value"}                },
+    {"-network_prior",      "0",                    {"> 0"}                                       },
+    {"-network_activation", "erff",                 {"'erff'", "one of erf,relu"}                 },
+    {"-network_activation", "erf,tan",              {"'tan'"}                                     },
+    {"-data_gray",          "perhaps",              {"true or false"}                             },
+    {"-memory",             "8X",                   {"a size such as 8G"}                         },
+    {"-walltime",           "1:99:00",              {"HH:MM:SS"}                                  },
   };
 
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(bad); i++) {

@@ -9,8 +9,11 @@
 /* Philox4x64-10 of counter 0 and key 0 begins with 0x16554d9eca36314c, 0xdb20fe9d672d0fdc (Random123's kat_vectors) */
 static void generator_gives_the_known_answers(void **state)
 {
-  const FwStream stream = {.key = {0, 0}, .counter = {0, 0, 0}};
-  double         value[2];
+  const FwStream stream = {
+    .key = {0,  0},
+      .counter = { 0, 0, 0}
+  };
+  double value[2];
 
   (void)state;
   FwStreamUniform(stream, 0, 2, value);
@@ -32,9 +35,9 @@ static void pieces_equal_the_whole(void **state)
 
 static void streams_of_other_names_differ(void **state)
 {
-  const FwStream name[] = {FwStreamCreate(1, FW_RANDOM_GLYPH, 0, 0, 0), FwStreamCreate(2, FW_RANDOM_GLYPH, 0, 0, 0),
+  const FwStream name[] = {FwStreamCreate(1, FW_RANDOM_GLYPH, 0, 0, 0),   FwStreamCreate(2, FW_RANDOM_GLYPH, 0, 0, 0),
                            FwStreamCreate(1, FW_RANDOM_SHUFFLE, 0, 0, 0), FwStreamCreate(1, FW_RANDOM_GLYPH, 1, 0, 0),
-                           FwStreamCreate(1, FW_RANDOM_GLYPH, 0, 1, 0), FwStreamCreate(1, FW_RANDOM_GLYPH, 0, 0, 1)};
+                           FwStreamCreate(1, FW_RANDOM_GLYPH, 0, 1, 0),   FwStreamCreate(1, FW_RANDOM_GLYPH, 0, 0, 1)};
   double         value[6];
 
   (void)state;

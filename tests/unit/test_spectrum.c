@@ -78,10 +78,10 @@ static FwCholesky make_dense(double temperature, double order, double bias, FwMa
 
 static void check_resolvent(double temperature, double order, double bias)
 {
-  FwSpectrum  spectrum = make_spectrum(bias);
-  FwMatrix    right;
-  FwCholesky  factor = make_dense(temperature, order, bias, &right);
-  FwResolvent r, up, down;
+  FwSpectrum   spectrum = make_spectrum(bias);
+  FwMatrix     right;
+  FwCholesky   factor = make_dense(temperature, order, bias, &right);
+  FwResolvent  r, up, down;
   const double step = 1e-4;
   double       log_det, fit = 0.0, residual2 = 0.0, *x;
 
@@ -158,8 +158,7 @@ static void check_prediction(double bias)
 
     assert_close(mean[t], average, 1e-11);
     assert_close(within[t], weight[0] * v[0][t] + weight[1] * v[1][t], 1e-11);
-    assert_close(between[t],
-                 weight[0] * PetscSqr(m[0][t] - average) + weight[1] * PetscSqr(m[1][t] - average), 1e-11);
+    assert_close(between[t], weight[0] * PetscSqr(m[0][t] - average) + weight[1] * PetscSqr(m[1][t] - average), 1e-11);
   }
   TestCall(FwSpectrumDestroy(&spectrum));
 }
@@ -174,7 +173,7 @@ static void predictions_equal_dense_algebra(void **state)
 /* Two examples twice: rank P - 2, and no finite evidence without noise */
 static void repeated_examples_are_zero_modes_and_need_noise(void **state)
 {
-  const double y[4] = {1.0, 1.0, -1.0, -1.0}, copy[16] = {2, 2, 1, 1, 2, 2, 1, 1, 1, 1, 3, 3, 1, 1, 3, 3};
+  const double     y[4] = {1.0, 1.0, -1.0, -1.0}, copy[16] = {2, 2, 1, 1, 2, 2, 1, 1, 1, 1, 3, 3, 1, 1, 3, 3};
   FwMatrix         k;
   FwSpectrum       spectrum;
   FwSpectrumBounds bounds;

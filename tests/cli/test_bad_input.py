@@ -1,0 +1,148 @@
+"""Bad input: one clear line from rank 0, the documented exit code on any number of ranks, no file, no hang."""
+import gzip
+import os
+import struct
+import sys
+import unittest
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+from harness import run
+
+RANKS = (1, 3)
+
+
+def idx(array, magic=None):
+    array = np.asarray(array, dtype=np.uint8)
+    head = struct.pack(">I", magic or 0x800 + array.ndim) + b"".join(struct.pack(">I", n) for n in array.shape)
+    return head + array.tobytes()
+
+
+class BadInput(unittest.TestCase):
+    def setUp(self):
+        self.place = harness.folder()
+
+    def refused(self, code, words, *command, file=None, leaves=(), all_ranks=RANKS):
+        if file is not None:
+            (self.place / "in.yaml").write_text(file)
+            command = ("predict", "in.yaml", *command)
+        before = sorted(os.listdir(self.place))
+        for ranks in all_ranks:
+            done = run(*command, ranks=ranks, cwd=self.place, timeout=60)
+            self.assertEqual(done.code, code, f"{command} on {ranks}: {done.err}{done.out}")
+            self.assertEqual(len(done.errors), 1, done.err)
+            for word in [words] if isinstance(words, str) else words:
+                self.assertIn(word, done.errors[0])
+            self.assertNotIn("PETSC ERROR", done.err)
+            self.assertEqual(sorted(os.listdir(self.place)), sorted([*before, *leaves]))
+
+    def test_commands_and_words(self):
+        self.refused(2, "no command")
+        self.refused(2, ["unknown command 'predcit'", "finwidth help"], "predcit")
+        self.refused(2, "stray word '7'", "predict", "-network_width", "5", "7")
+        self.refused(2, "usage: finwidth plot", "plot")
+
+    def test_misspelt_keys(self):
+        self.refused(2, ["'network_widht'", "'network_width'"], "predict", "-network_widht", 5)
+        self.refused(2, ["'network_widht'", "'network_width'"], file="network: {widht: 5}\n")
+        self.refused(2, ["'temprature'", "'temperature'"], file="temprature: 5\n")
+        self.refused(2, "snes_montior", "predict", "-snes_montior")
+
+    def test_values_out_of_range(self):
+        for key, value, word in [("network_width", "-3", ">= 1"), ("network_width", "0", ">= 1"),
+                                 ("network_width", "10,-1", ">= 1"), ("network_depth", "0", ">= 1"),
+                                 ("temperature", "-0.1", ">= 0"), ("temperature", "nan", "a number"),
+                                 ("network_prior", "0", "> 0"), ("network_bias", "-1", ">= 0"),
+                                 ("data_train", "0", ">= 1"), ("data_train", "1e3", "an integer"),
+                                 ("network_activation", "swish", "one of"), ("data_source", "imagenet", "one of"),
+                                 ("data_normalise", "yes", "one of"), ("walltime", "1h", "HH:MM:SS")]:
+            self.refused(2, [key, word], "predict", f"-{key}", value, all_ranks=(1,))
+        self.refused(2, ["network_width", "3 entries"], "predict", "-network_depth", 2, "-network_width", "4,5,6")
+        self.refused(2, ["network_prior", "2 entries"], "predict", "-network_width", "4,5", "-network_prior", "1,1")
+        self.refused(2, "has no value", "predict", "-temperature")
+
+    def test_input_files(self):
+        self.refused(3, ["nowhere.yaml", "No such file"], "predict", "nowhere.yaml")
+        self.refused(2, "in.yaml:3", file="network:\n  width: [3\n")
+        self.refused(2, ["in.yaml:1", "not YAML"], file="\tnetwork: 3\n")
+        self.refused(2, ["in.yaml:3", "second time"], file="temperature: 1\nseed: 2\ntemperature: 2\n")
+        self.refused(2, "no value", file="temperature:\n")
+        self.refused(2, "a list", file="- 3\n- 4\n")
+        self.refused(2, "plain values", file="network: {width: [[1, 2]]}\n")
+        self.refused(2, "second document", file="seed: 1\n---\nseed: 2\n")
+
+    def test_what_is_not_built_is_named(self):
+        self.refused(2, "theory_mean", "predict", "-theory_mean", "on")
+        self.refused(2, "network_type", "predict", "-network_type", "cnn")
+        self.refused(2, "one: choose two classes", "predict", "-data_classes", "0,1,2")
+
+    def test_output(self):
+        self.refused(3, "/nonexistent/out.h5", "predict", "-output", "/nonexistent/out.h5")
+        (self.place / "folder").mkdir()
+        self.refused(3, "folder", "predict", "-output", "folder", "-overwrite")
+
+    def test_result_files(self):
+        (self.place / "text.h5").write_text("this is not HDF5\n")
+        self.refused(3, "text.h5", "plot", "text.h5", "-output", "a.png")
+        self.refused(3, "text.h5", "verify", "text.h5")
+        self.refused(3, "nowhere.h5", "verify", "nowhere.h5")
+        harness.write_arrays(self.place / "foreign.h5", x=np.zeros(3))
+        self.refused(3, "foreign.h5", "verify", "foreign.h5")
+
+    def test_image_files(self):
+        images, labels = np.arange(6 * 4 * 4).reshape(6, 4, 4) % 251, np.array([0, 1, 0, 1, 1, 0])
+        command = ("predict", "-data_source", "mnist", "-data_path", ".", "-data_train", "3", "-data_test", "2",
+                   "-data_images", "i", "-data_labels", "l")
+
+        def write(i, l=idx(labels)):
+            (self.place / "i").write_bytes(i)
+            (self.place / "l").write_bytes(l)
+
+        self.refused(3, "i", *command)
+        write(idx(images))
+        self.refused(2, "", *command, "-data_train", "30")
+        write(idx(images)[:-5])
+        self.refused(2, "i", *command)
+        write(idx(images) + b"zz")
+        self.refused(2, "i", *command)
+        write(idx(images, magic=0x1234))
+        self.refused(2, ["0x00001234", "0x00000803"], *command)
+        write(idx(images), idx(labels[:4]))
+        self.refused(2, "4", *command)
+        write(struct.pack(">IIII", 0x803, 2**31 - 1, 60000, 60000))
+        self.refused(2, "i", *command)
+        write(b"")
+        self.refused(2, "i", *command)
+        (self.place / "i").unlink()
+        (self.place / "l").unlink()
+        (self.place / "i").write_bytes(gzip.compress(idx(images))[:-9])
+        (self.place / "l").write_bytes(idx(labels))
+        self.refused(2, "i", *command)
+
+    def test_other_data_files(self):
+        command = ("predict", "-data_train", "3", "-data_test", "1", "-data_path")
+        (self.place / "data_batch_1.bin").write_bytes(bytes(3073) + b"x")
+        self.refused(2, "3073", *command, ".", "-data_source", "cifar10")
+        (self.place / "data_batch_1.bin").write_bytes(b"\x0c" + bytes(3072))
+        self.refused(2, "12", *command, ".", "-data_source", "cifar10")
+        x, y = np.ones((5, 4)), np.ones(5)
+        x[:, 0], x[2, 1] = np.arange(5), np.nan
+        harness.write_arrays(self.place / "d.h5", x=x, y=y)
+        self.refused(2, "d.h5", *command, "d.h5", "-data_source", "hdf5")
+        self.refused(2, "'z'", *command, "d.h5", "-data_source", "hdf5", "-data_inputs", "z")
+        (self.place / "d.csv").write_text("1,2,3\n1,2,x\n4,5,6\n1,2,2\n")
+        self.refused(2, ["d.csv", "2"], *command, "d.csv", "-data_source", "csv")
+
+    def test_singular_kernel_at_zero_temperature_is_exit_4(self):
+        x = np.random.default_rng(1).normal(size=(8, 3))
+        harness.write_arrays(self.place / "d.h5", x=x, y=x[:, 0])
+        self.refused(4, "rank 3 of 6", "predict", "-data_source", "hdf5", "-data_path", "d.h5", "-data_train", 6,
+                     "-data_test", 2, "-network_activation", "linear", "-temperature", 0)
+
+
+if __name__ == "__main__":
+    harness.main()

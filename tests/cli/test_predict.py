@@ -1,0 +1,176 @@
+"""`finwidth predict`, `plot`, `verify` and `help` as a user meets them."""
+import os
+import re
+import sys
+import unittest
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+from harness import SOURCE, read, run
+
+QUICKSTART = SOURCE / "inputs" / "quickstart.yaml"
+SMALL = ["-data_train", 60, "-data_test", 20]
+
+
+class Predict(unittest.TestCase):
+    def setUp(self):
+        self.place = harness.folder()
+
+    def predict(self, *words, **more):
+        return run("predict", *SMALL, *words, cwd=self.place, **more)
+
+    def test_quickstart_prints_a_table_and_writes_file_and_picture(self):
+        done = run("predict", QUICKSTART, ranks=2, cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        for word in ["saddle point", "exact average", "infinite", "test error", "variance", "accuracy", "log evidence"]:
+            self.assertIn(word, done.out)
+        self.assertEqual(done.errors, [])
+        r = read(self.place / "quickstart.h5")
+        self.assertGreater(r["accuracy"], 0.9)
+        self.assertAlmostEqual(r["test_error"], r["test_bias"] + r["test_variance"], 14)
+        self.assertEqual((self.place / "quickstart.png").read_bytes()[:4], b"\x89PNG")
+        self.assertEqual(sorted(os.listdir(self.place)), ["quickstart.h5", "quickstart.png"])
+
+    def test_result_says_where_it_comes_from(self):
+        self.assertEqual(self.predict("-seed", 5).code, 0)
+        out = self.place / "predict.h5"
+        self.assertEqual(harness.attribute(out, "status"), "complete")
+        self.assertIn("-seed 5", harness.attribute(out, "command_line"))
+        self.assertIn("data_train: 60\n", harness.attribute(out, "input"))
+        self.assertRegex(harness.attribute(out, "data_digest"), "^[0-9a-f]{16}$")
+        self.assertIn("petsc", harness.attribute(out, "libraries"))
+        with h5py.File(out, "r") as file:
+            for name, item in file["predict"].items():
+                self.assertIn("units", item.attrs, name)
+                self.assertIn("long_name", item.attrs, name)
+                for axis in item.dims:
+                    self.assertEqual(len(axis), 0 if h5py.h5ds.is_scale(item.id) else 1, name)
+
+    def test_resolved_input_gives_the_same_numbers_again(self):
+        self.assertEqual(self.predict("-network_width", "30,40", "-seed", 3).code, 0)
+        text = harness.attribute(self.place / "predict.h5", "input")
+        (self.place / "again.yaml").write_text(text)
+        self.assertEqual(run("predict", "again.yaml", cwd=self.place).code, 0)
+        self.assertEqual(read(self.place / "predict.h5")["action"], read(self.place / "again.h5")["action"])
+
+    def test_same_numbers_on_any_number_of_ranks(self):
+        results = []
+        for ranks in (1, 2, 3, 4):
+            done = self.predict("-output", f"{ranks}.h5", "-data_train", 201, "-save_predictions", ranks=ranks)
+            self.assertEqual(done.code, 0, done.err)
+            results.append(read(self.place / f"{ranks}.h5"))
+        for other in results[1:]:
+            for name in results[0]:
+                if name not in ("iterations", "residual", "evaluations"):
+                    np.testing.assert_allclose(other[name], results[0][name], rtol=1e-10, atol=1e-12, err_msg=name)
+        self.assertEqual(len({harness.attribute(self.place / f"{n}.h5", "data_digest") for n in (1, 2, 3, 4)}), 1)
+
+    def test_existing_result_is_kept_unless_told_otherwise(self):
+        self.assertEqual(self.predict().code, 0)
+        before = (self.place / "predict.h5").read_bytes()
+        done = self.predict("-seed", 2)
+        self.assertEqual(done.code, 7)
+        self.assertIn("predict.h5", done.errors[0])
+        self.assertEqual((self.place / "predict.h5").read_bytes(), before)
+        self.assertEqual(self.predict("-resume").code, 0)
+        self.assertEqual((self.place / "predict.h5").read_bytes(), before)
+        self.assertEqual(self.predict("-seed", 2, "-overwrite").code, 0)
+        self.assertNotEqual((self.place / "predict.h5").read_bytes(), before)
+
+    def test_solver_that_did_not_converge_is_exit_4_and_keeps_a_failed_result(self):
+        done = self.predict("-snes_max_it", 0, ranks=2)
+        self.assertEqual(done.code, 4, done.err)
+        self.assertEqual(len(done.errors), 1)
+        self.assertIn("did not converge", done.errors[0])
+        self.assertEqual(harness.attribute(self.place / "predict.h5", "status"), "failed")
+        self.assertEqual(read(self.place / "predict.h5")["converged"], 0)
+
+    def test_several_minima_are_exit_0_with_a_warning(self):
+        done = run("predict", SOURCE / "inputs" / "two-minima.yaml", cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertTrue(any("2 minima" in line for line in done.lines), done.err)
+        self.assertIn("metastable", done.out)
+        r = read(self.place / "two-minima.h5")
+        self.assertLess(r["action"], r["metastable_action"][0])
+        self.assertIn("2 minima", harness.attribute(self.place / "two-minima.h5", "warnings"))
+
+    def test_infinite_width_alone(self):
+        self.assertEqual(self.predict("-output", "finite.h5").code, 0)
+        done = self.predict("-theory_model", "infinite")
+        self.assertEqual(done.code, 0, done.err)
+        r, finite = read(self.place / "predict.h5"), read(self.place / "finite.h5")
+        self.assertEqual(r["order_parameter"], [1.0])
+        np.testing.assert_allclose(r["test_error"], finite["infinite_test_error"], rtol=1e-12)
+
+    def test_no_test_examples_is_legal(self):
+        done = self.predict("-data_test", 0)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertTrue(np.isnan(read(self.place / "predict.h5")["test_error"]))
+        self.assertGreater(read(self.place / "predict.h5")["train_error"], 0)
+
+    def test_one_example_and_zero_temperature(self):
+        done = self.predict("-data_train", 1, "-temperature", 0)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertLess(read(self.place / "predict.h5")["train_error"], 1e-20)
+
+    def test_dry_run_computes_nothing(self):
+        done = self.predict("-dry_run")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertIn("temperature: 0.01", done.out)
+        self.assertEqual(os.listdir(self.place), [])
+
+    def test_every_figure_and_format_can_be_drawn(self):
+        self.assertEqual(self.predict("-save_predictions").code, 0)
+        for name, start in [("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF")]:
+            done = run("plot", "predict.h5", "-output", name, cwd=self.place)
+            self.assertEqual(done.code, 0, done.err)
+            self.assertTrue((self.place / name).read_bytes().startswith(start), name)
+        for figure in ("action", "prediction", "errors", "overview"):
+            done = run("plot", "predict.h5", "-output", "b.png", "-figure", figure, cwd=self.place)
+            self.assertEqual(done.code, 0, done.err)
+
+    def test_verify_finds_one_changed_byte(self):
+        self.assertEqual(self.predict().code, 0)
+        done = run("verify", "predict.h5", cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertIn("complete", done.out)
+        data = bytearray((self.place / "predict.h5").read_bytes())
+        data[len(data) // 2] ^= 4
+        (self.place / "predict.h5").write_bytes(data)
+        done = run("verify", "predict.h5", cwd=self.place)
+        self.assertEqual(done.code, 3)
+        self.assertEqual(len(done.errors), 1)
+
+    def test_help_names_every_key_and_an_example(self):
+        done = run("help")
+        self.assertEqual(done.code, 0)
+        self.assertIn("predict", done.out)
+        for words in (["help", "predict"], ["predict", "-help"], ["predict", "--help"]):
+            done = run(*words)
+            self.assertEqual(done.code, 0, done.err)
+            self.assertIn("example:", done.out)
+            self.assertIn("-network_width", done.out)
+        self.assertEqual(run("version").code, 0)
+        self.assertIn("petsc", run("version").out)
+
+    def test_page_of_keys_is_that_of_the_program(self):
+        self.assertIn(run("help", "keys").out, (SOURCE / "docs" / "keys.md").read_text())
+
+    def test_petsc_options_pass_through(self):
+        done = self.predict("-snes_monitor", "-snes_converged_reason")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertIn("SNES Function norm", done.out)
+
+    def test_log_view_names_the_stages(self):
+        (self.place / "in.yaml").write_text("log_view: ':log.txt'\n")
+        done = run("predict", "in.yaml", *SMALL, cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertRegex((self.place / "log.txt").read_text(), "decomposition")
+
+
+if __name__ == "__main__":
+    harness.main()
