@@ -29,6 +29,5 @@ if [ -n "$missing" ]; then
 fi
 
 [ -f build/CMakeCache.txt ] && [ $# = 0 ] || cmake -S . -B build -DCMAKE_INSTALL_PREFIX="$PWD/build/install" "$@" >/dev/null
-cmake --build build -j "$(nproc)" -- --no-print-directory | grep -v '^\[.*Built target' || true
-cmake --build build >/dev/null # the pipe above hides a failure; this shows its exit code
+cmake --build build -j "$(nproc)" >build/build.log 2>&1 || { grep -E "error|Error" -A5 build/build.log >&2; exit 1; }
 cmake --install build >/dev/null

@@ -21,5 +21,9 @@ PetscErrorCode FwCholeskySolve(FwCholesky factor, FwMatrix b);
 /** B <- L^-1 B, so that column sums of squares are diagonal entries of B^T A^-1 B. Collective. */
 PetscErrorCode FwCholeskyHalfSolve(FwCholesky factor, FwMatrix b);
 
+/** Turn the factor into A^-1 (lower triangle) and hand the matrix over; the factor is destroyed, its handle set to NULL.
+ *  Collective. Cost 2 n^3 / 3 flops, in place. */
+PetscErrorCode FwCholeskyInverse(FwCholesky *factor, FwMatrix *inverse);
+
 /** Release and set the handle to NULL; NULL is fine. */
 PetscErrorCode FwCholeskyDestroy(FwCholesky *factor);

@@ -51,6 +51,10 @@ PetscErrorCode FwMatrixGetSize(FwMatrix matrix, PetscInt *m, PetscInt *n, PetscI
 PetscInt FwMatrixRow(FwMatrix matrix, PetscInt local);
 PetscInt FwMatrixColumn(FwMatrix matrix, PetscInt local);
 
+/** The entries of a local column from a local row on: the same strip of another matrix of the same size and grid while one
+ *  is visited. Borrowed. */
+double *FwMatrixStrip(FwMatrix matrix, PetscInt row_local, PetscInt column_local);
+
 /** The grid a matrix lives on. Borrowed. */
 FwGrid FwMatrixGrid(FwMatrix matrix);
 

@@ -75,6 +75,21 @@ PetscErrorCode FwCholeskyHalfSolve(FwCholesky factor, FwMatrix b)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwCholeskyInverse(FwCholesky *factor, FwMatrix *inverse)
+{
+  FwMatrix l = (*factor)->factor;
+  int      info;
+
+  PetscFunctionBegin;
+  pdpotri_("L", &l->n, l->value, &one, &one, l->desc, &info);
+  PetscCheck(!info, l->grid->comm, FW_ERR_NUMERICAL, "the factor of the matrix is singular (pdpotri: %d)", info);
+  PetscCall(PetscLogFlops(2.0 * pow((double)l->n, 3.0) / 3.0 / l->grid->size));
+  *inverse          = l;
+  (*factor)->factor = NULL;
+  PetscCall(FwCholeskyDestroy(factor));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwCholeskyDestroy(FwCholesky *factor)
 {
   PetscFunctionBegin;

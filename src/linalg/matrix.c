@@ -129,6 +129,11 @@ PetscInt FwMatrixColumn(FwMatrix matrix, PetscInt local)
   return ToGlobal(local, matrix->grid->my_col, matrix->grid->n_col);
 }
 
+double *FwMatrixStrip(FwMatrix matrix, PetscInt row_local, PetscInt column_local)
+{
+  return matrix->value + row_local + (size_t)column_local * matrix->m_local;
+}
+
 FwGrid FwMatrixGrid(FwMatrix matrix)
 {
   return matrix->grid;

@@ -28,6 +28,7 @@ void pdgemm_(const char *trans_a, const char *trans_b, const int *m, const int *
              const int *jb, const int *desc_b, const double *beta, double *c, const int *ic, const int *jc,
              const int *desc_c);
 void pdpotrf_(const char *uplo, const int *n, double *a, const int *ia, const int *ja, const int *desc, int *info);
+void pdpotri_(const char *uplo, const int *n, double *a, const int *ia, const int *ja, const int *desc, int *info);
 void pdpotrs_(const char *uplo, const int *n, const int *n_rhs, const double *a, const int *ia, const int *ja,
               const int *desc_a, double *b, const int *ib, const int *jb, const int *desc_b, int *info);
 void pdtrsm_(const char *side, const char *uplo, const char *trans, const char *diag, const int *m, const int *n,

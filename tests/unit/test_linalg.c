@@ -217,6 +217,30 @@ static void half_solve_gives_quadratic_forms(void **state)
   TestCall(FwCholeskyDestroy(&factor));
 }
 
+static void inverse_times_matrix_is_one(void **state)
+{
+  double    *copy, *x;
+  FwMatrix   a = make_positive(&copy), inverse;
+  FwCholesky factor;
+
+  (void)state;
+  TestCall(FwCholeskyCreate(&a, &factor));
+  TestCall(FwCholeskyInverse(&factor, &inverse));
+  assert_close(factor == NULL, 1, 0.0);
+  TestCall(PetscMalloc1(N * N, &x));
+  TestCall(FwMatrixGather(inverse, x));
+  for (int j = 0; j < N; j += 19)
+    for (int i = 0; i < N; i += 11) {
+      double sum = 0.0;
+
+      for (int k = 0; k < N; k++) sum += copy[i + k * N] * (k >= j ? x[k + j * N] : x[j + k * N]);
+      assert_close(sum, i == j, 1e-10);
+    }
+  TestCall(PetscFree(x));
+  TestCall(PetscFree(copy));
+  TestCall(FwMatrixDestroy(&inverse));
+}
+
 static void indefinite_matrix_and_nan_are_refused(void **state)
 {
   const double indefinite[4] = {1.0, 2.0, 2.0, 1.0}, broken[4] = {1.0, NAN, NAN, 1.0};
@@ -243,6 +267,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(eigenvectors_rebuild_the_matrix),
     cmocka_unit_test(cholesky_agrees_with_eigenvalues_and_solves),
     cmocka_unit_test(half_solve_gives_quadratic_forms),
+    cmocka_unit_test(inverse_times_matrix_is_one),
     cmocka_unit_test(indefinite_matrix_and_nan_are_refused),
   };
   int n_failed;
