@@ -35,8 +35,11 @@ typedef struct {
 } FwActionPoint;
 
 /** Create the action of a model on a decomposed kernel; both are borrowed.
- * @param[out] action  release with FwActionDestroy() */
-PetscErrorCode FwActionCreate(FwSpectrum spectrum, const FwModel *model, FwAction *action);
+ *
+ * @param[in]  scale   the model's kernel is `scale` times the decomposed one: another readout prior, for instance
+ * @param[out] action  release with FwActionDestroy()
+ */
+PetscErrorCode FwActionCreate(FwSpectrum spectrum, double scale, const FwModel *model, FwAction *action);
 
 /** Evaluate F, its slope, and where asked S, at u. Cost O(P).
  * @error FW_ERR_NUMERICAL  T = 0 and the kernel is singular */
@@ -53,9 +56,14 @@ PetscErrorCode FwActionBracket(FwAction action, double *low, double *high);
 /** Order parameters Q_1 .. Q_L at u; shape [L]. */
 PetscErrorCode FwActionLayers(FwAction action, double log_order, double order[]);
 
-/** The model and the spectrum of an action. Borrowed. */
+/** The model of an action. Borrowed. */
 const FwModel *FwActionModel(FwAction action);
-FwSpectrum     FwActionSpectrum(FwAction action);
+
+/** Traces and quadratic forms at Q, of the model's kernel. @error as FwActionEvaluate() */
+PetscErrorCode FwActionResolve(FwAction action, double order, PetscBool with_log_det, FwResolvent *resolvent);
+
+/** Bounds of the model's kernel. */
+PetscErrorCode FwActionBounds(FwAction action, FwSpectrumBounds *bounds);
 
 /** Release and set the handle to NULL; NULL is fine. */
 PetscErrorCode FwActionDestroy(FwAction *action);

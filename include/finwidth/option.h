@@ -51,6 +51,14 @@ typedef struct {
 /** The table: `*n_key` rows, in the order in which they are shown. Borrowed. */
 const FwKey *FwKeyTable(PetscInt *n_key);
 
+/** The row of a key; NULL when there is none. Borrowed. */
+const FwKey *FwKeyFind(const char name[]);
+
+/** Check a text as one value of a key (not a list).
+ * @param[out] number  its value: a number, a truth value, or the index of a choice; 0 for a text
+ * @error FW_ERR_INPUT  as for reading the key */
+PetscErrorCode FwKeyParse(const FwKey *key, const char text[], double *number);
+
 /** Whether the user gave the key. */
 PetscErrorCode FwOptionIsSet(const char key[], PetscBool *is_set);
 
@@ -85,7 +93,7 @@ PetscErrorCode FwOptionsCheck(void);
 /** Print the keys of a command (a bit of FW_FOR_...), one line each, on stdout from rank 0. Collective. */
 PetscErrorCode FwOptionsPrintHelp(unsigned command);
 
-/** The values that a command would use, one `key: value` line each, with defaults filled in.
+/** The values that a command would use, one `key: value` line each, with defaults filled in, and the axes of a scan.
  * @param[out] text  owned by the caller, release with PetscFree() */
 PetscErrorCode FwOptionsResolved(unsigned command, char **text);
 

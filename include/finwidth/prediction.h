@@ -8,6 +8,8 @@
  *     bias = mean (m - y)^2,   variance = mean v  (of the latent f; add T for noisy targets),
  *
  * means over the examples of the posterior mean m and variance v.
+ *
+ * A predictor holds one decomposed kernel; every temperature, list of widths and readout prior is a point on it.
  */
 
 #include <finwidth/average.h>
@@ -15,52 +17,79 @@
 #include <finwidth/grid.h>
 #include <finwidth/record.h>
 
-/** Errors of one predictor; NaN where there are no test examples. Units of label^2. */
+/** Errors of one kind of prediction; NaN where there are no test examples. Units of label^2. */
 typedef struct {
   double  train_error, train_bias, train_variance;
   double  test_error, test_bias, test_variance;
   double  accuracy;         /**< share of right classes; NaN where labels are not classes */
-  double *mean, *deviation; /**< [P_t] posterior mean and standard deviation */
+  double *mean, *deviation; /**< [P_t] posterior mean and standard deviation; NULL unless asked for */
 } FwErrors;
 
-typedef enum { FW_THEORY_RENORMALISED, FW_THEORY_INFINITE } FwTheoryModel;
+/** The choices of `theory_model` and `theory_composition`. */
+typedef enum { FW_THEORY_RENORMALISED, FW_THEORY_INFINITE, FW_THEORY_NTK } FwTheoryModel;
+typedef enum { FW_COMPOSITION_PRODUCT, FW_COMPOSITION_NESTED, FW_COMPOSITION_LINEARISED } FwComposition;
+
+/** What is to be predicted at a point. */
+typedef struct {
+  FwTheoryModel theory;
+  FwComposition composition;
+  PetscBool     with_average; /**< also the exact average */
+  PetscBool     with_curve;   /**< also the action as a curve */
+  PetscBool     with_means;   /**< keep means and deviations of each test example */
+} FwTheory;
 
 typedef struct {
-  PetscInt      n_train, n_test, depth;
-  FwTheoryModel theory;
-  double        temperature;
-  FwErrors      finite, infinite, averaged;
-  FwSaddle      saddle;  /**< empty for the infinite network */
-  FwAverage     average; /**< not available where it was not asked for */
-  double       *order;   /**< [n_minimum][L] order parameters, the lowest minimum first */
-  double        log_evidence, log_evidence_laplace, infinite_log_evidence;
-  PetscInt      n_curve;
-  double       *curve_log_order, *curve_action; /**< [n_curve] the action around its minima */
+  PetscInt       n_train, n_test, depth;
+  FwTheory       request;
+  double         temperature;
+  PetscErrorCode failure; /**< a numerical error at this point, in a scan: all numbers are NaN */
+  FwErrors       finite, infinite, averaged;
+  FwSaddle       saddle;  /**< empty for the infinite network */
+  FwAverage      average; /**< not available where it was not asked for */
+  double        *order;   /**< [n_minimum][L] order parameters, the lowest minimum first */
+  double         log_evidence, log_evidence_laplace, infinite_log_evidence;
+  PetscInt       n_curve;
+  double        *curve_log_order, *curve_action; /**< [n_curve] the action around its minima */
 } FwPrediction;
 
-/** Predict.
+typedef struct FwPredictorImpl *FwPredictor;
+
+/** Assemble and decompose the kernel of a model on a dataset.
  *
  * @collective{grid}
- * @param[in]  grid          where the matrices live
- * @param[in]  model         fully-connected
- * @param[in]  data          set up, one output
- * @param[in]  theory        renormalised, or infinite width alone
- * @param[in]  with_average  also the exact average
- * @param[out] prediction    release with FwPredictionDestroy()
- * @error FW_ERR_NUMERICAL  a kernel that is not positive, or T = 0 with a singular one. A solver that did not converge
- *                          is no error here: see saddle.is_converged
+ * @param[in]  grid       where the matrices live; borrowed, as are model and data
+ * @param[in]  model      fully-connected; its temperature and, for the product composition, widths do not matter here
+ * @param[in]  data       set up, one output
+ * @param[in]  theory     which kernel: NNGP or NTK
+ * @param[in]  n_point    how many points will be asked for: decides the form of the decomposition
+ * @param[out] predictor  release with FwPredictorDestroy()
+ * @error FW_ERR_NUMERICAL  a kernel that is not positive
  */
-PetscErrorCode FwPredictionCreate(FwGrid grid, const FwModel *model, FwDataset data, FwTheoryModel theory,
-                                  PetscBool with_average, FwPrediction *prediction);
+PetscErrorCode FwPredictorCreate(FwGrid grid, const FwModel *model, FwDataset data, const FwTheory *theory,
+                                 PetscInt n_point, FwPredictor *predictor);
+
+/** Predict at n points.
+ *
+ * The models may differ from that of the predictor in temperature, widths and the readout's prior. The saddle points are
+ * divided over the ranks; the predictions are made by all together.
+ *
+ * @collective{predictor}
+ * @param[out] prediction  [n], release each with FwPredictionDestroy()
+ * @error FW_ERR_NUMERICAL  only for n = 1: T = 0 with a singular kernel, or no solution; otherwise see `failure`. A solver
+ *                          that did not converge is no error: see saddle.is_converged
+ */
+PetscErrorCode FwPredictorRun(FwPredictor predictor, PetscInt n, const FwModel model[], const FwTheory theory[],
+                              FwPrediction prediction[]);
+
+/** Release and set the handle to NULL; NULL is fine. Collective. */
+PetscErrorCode FwPredictorDestroy(FwPredictor *predictor);
 
 /** Put a prediction into a record, as the data sets of /predict.
  *
- * @param[in]     targets      [P_t] true test targets
- * @param[in]     with_means   also means and deviations of each test example
+ * @param[in]     targets  [P_t] true test targets
  * @param[in,out] record
  */
-PetscErrorCode FwPredictionRecord(const FwPrediction *prediction, const double targets[], PetscBool with_means,
-                                  FwRecord record);
+PetscErrorCode FwPredictionRecord(const FwPrediction *prediction, const double targets[], FwRecord record);
 
 /** Release the arrays. */
 PetscErrorCode FwPredictionDestroy(FwPrediction *prediction);

@@ -24,8 +24,34 @@ PetscErrorCode FwRecordReal(FwRecord record, const char name[], double value, co
 PetscErrorCode FwRecordInteger(FwRecord record, const char name[], PetscInt64 value, const char units[],
                                const char long_name[]);
 
-/** Write all arrays into a group of a store, in the order in which they were added. Collective on the store. */
+/** Value of a scalar; NaN when the record has none of that name. */
+PetscErrorCode FwRecordGet(FwRecord record, const char name[], double *value);
+
+/** Entry `i`, row-major, of an array as a number; NaN when the record has none of that name or it is shorter. */
+double FwRecordAt(FwRecord record, const char name[], PetscInt64 i);
+
+/** The same of an array of integers, exactly; 0 when there is none. */
+PetscInt64 FwRecordIntegerAt(FwRecord record, const char name[], PetscInt64 i);
+
+/** Write all arrays into a group of a store on PETSC_COMM_WORLD, in the order in which they were added. Collective; the record
+ *  is looked at on rank 0 only and may be NULL elsewhere. */
 PetscErrorCode FwRecordWrite(FwRecord record, FwStore store, const char group[]);
+
+/** Put records of several points together into one, with axes in front.
+ *
+ * Where the points' arrays differ in size (numbers of minima, of layers) they are padded with NaN, or with -1 for
+ * integers; so are points without a record. Each array is one that some point has.
+ *
+ * @param[in]  axes    names and lengths of the axes in front; their product is the number of points, row-major
+ * @param[in]  point   [number of points], NULL where a point was not computed
+ * @param[out] all     release with FwRecordDestroy()
+ */
+PetscErrorCode FwRecordStack(const FwShape *axes, const FwRecord point[], FwRecord *all);
+
+/** A record as bytes, and back: to send it, or for a checkpoint. Release `bytes` with PetscFree().
+ * @error FW_ERR_FILE  the bytes are not a record */
+PetscErrorCode FwRecordPack(FwRecord record, size_t *n, char **bytes);
+PetscErrorCode FwRecordUnpack(size_t n, const char bytes[], FwRecord *record);
 
 /** Release and set the handle to NULL; NULL is fine. */
 PetscErrorCode FwRecordDestroy(FwRecord *record);

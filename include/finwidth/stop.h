@@ -12,12 +12,6 @@
 /** Install the handlers and read the key `walltime`. Collective; call it once, after FwStart(). */
 PetscErrorCode FwStopSetUp(void);
 
-/** Whether any rank was asked to stop, or the wall time is nearly over. Collective on PETSC_COMM_WORLD. */
-PetscErrorCode FwStopRequested(PetscBool *stop);
+/** Whether any rank of `comm` was asked to stop, or the wall time is nearly over. Collective on `comm`. */
+PetscErrorCode FwStopRequested(MPI_Comm comm, PetscBool *stop);
 
-/** Stop here when that was asked for.
- *
- * @collective{PETSC_COMM_WORLD}
- * @error FW_ERR_STOPPED  with what to do next
- */
-PetscErrorCode FwStopCheck(void);

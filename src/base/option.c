@@ -16,7 +16,7 @@ enum { TEXT_SIZE = 8192, LIST_MAX = 4096, NAME_SIZE = 128 };
 
 /* --- the table ---------------------------------------------------------------------------------------------- */
 
-static const FwKey *FindKey(const char name[])
+const FwKey *FwKeyFind(const char name[])
 {
   PetscInt     n;
   const FwKey *keys = FwKeyTable(&n);
@@ -29,7 +29,7 @@ static const FwKey *FindKey(const char name[])
 static PetscErrorCode GetKey(const char name[], FwKeyType type, const FwKey **key)
 {
   PetscFunctionBegin;
-  *key = FindKey(name);
+  *key = FwKeyFind(name);
   PetscCheck(*key && ((*key)->type == type || (type == FW_KEY_REAL && (*key)->type >= FW_KEY_BYTES)), PETSC_COMM_SELF,
              PETSC_ERR_PLIB, "key '%s' is not in the table with this type", name);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -205,6 +205,13 @@ static PetscErrorCode Parse(const FwKey *key, const char text[], double *value)
              ? PETSC_TRUE
              : PETSC_FALSE;
   if (!good) PetscCall(Complain(key, text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwKeyParse(const FwKey *key, const char text[], double *number)
+{
+  PetscFunctionBegin;
+  PetscCall(Parse(key, text, number));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -428,6 +435,12 @@ static PetscErrorCode LetPetscReadItsOptions(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* `scan: {temperature: ...}` is the option scan_temperature */
+static PetscBool IsScanKey(const char name[])
+{
+  return (!strncmp(name, "scan_", 5) && FwKeyFind(name + 5)) ? PETSC_TRUE : PETSC_FALSE;
+}
+
 static PetscErrorCode CheckNames(void)
 {
   PetscInt n;
@@ -438,7 +451,7 @@ static PetscErrorCode CheckNames(void)
   PetscCall(LetPetscReadItsOptions());
   PetscCall(PetscOptionsLeftGet(NULL, &n, &names, &values));
   for (PetscInt i = 0; i < n && !unknown[0]; i++)
-    if (!FindKey(names[i]) && !IsLatePetscOption(names[i])) PetscCall(PetscStrncpy(unknown, names[i], sizeof unknown));
+    if (!FwKeyFind(names[i]) && !IsScanKey(names[i]) && !IsLatePetscOption(names[i])) PetscCall(PetscStrncpy(unknown, names[i], sizeof unknown));
   PetscCall(PetscOptionsLeftRestore(NULL, &n, &names, &values));
   PetscCheck(!unknown[0], PETSC_COMM_WORLD, FW_ERR_INPUT, "unknown key '%s': the nearest known key is '%s'", unknown,
              NearestKey(unknown));
@@ -516,25 +529,41 @@ static int PrintQuoted(size_t room, char out[], const char name[], const char te
   return n + snprintf(out + n, room - (size_t)n, "%s\n", is_plain ? "" : "'");
 }
 
+/* Value of the axis that scans a key, as it was typed */
+static PetscErrorCode GetScanValue(const FwKey *key, char text[TEXT_SIZE], PetscBool *is_set)
+{
+  char option[NAME_SIZE];
+
+  PetscFunctionBegin;
+  PetscCall(PetscSNPrintf(option, sizeof option, "-scan_%s", key->name));
+  PetscCall(PetscOptionsGetString(NULL, NULL, option, text, TEXT_SIZE, is_set));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwOptionsResolved(unsigned command, char **text)
 {
   PetscInt     n;
   const FwKey *keys = FwKeyTable(&n);
   size_t       size = 1;
   int          used = 0;
-  char         value[TEXT_SIZE];
+  char         value[TEXT_SIZE], name[NAME_SIZE];
   PetscBool    is_set;
 
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n; i++) {
     PetscCall(GetValue(&keys[i], value, &is_set));
     if (is_set) size += strlen(keys[i].name) + 2 * strlen(value) + 8;
+    PetscCall(GetScanValue(&keys[i], value, &is_set));
+    if (is_set) size += strlen(keys[i].name) + 2 * strlen(value) + 13;
   }
   PetscCall(PetscCalloc1(size, text));
   for (PetscInt i = 0; i < n; i++) {
     if (!(keys[i].commands & command)) continue;
     PetscCall(GetValue(&keys[i], value, &is_set));
     if (is_set) used += PrintQuoted(size - (size_t)used, *text + used, keys[i].name, value);
+    PetscCall(GetScanValue(&keys[i], value, &is_set));
+    PetscCall(PetscSNPrintf(name, sizeof name, "scan_%s", keys[i].name));
+    if (is_set) used += PrintQuoted(size - (size_t)used, *text + used, name, value);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -120,6 +120,7 @@ static const FwKey table[] = {
           "alignment, hidden Gram matrix and first-layer weights after learning"),
   BOOLEAN("theory_average", "true", PREDICT, "exact average over the order parameter beside the saddle point"),
   CHOICE("theory_mean", "auto", "auto,on,off", PREDICT, "mean terms of a non-odd activation"),
+  TEXT("scan_index", NULL, PREDICT, "run only these points of the scan, such as 7 or 0-9 (all)"),
   TEXT("figure", NULL, 0, "which figure to draw (plot)"),
   BOOLEAN("save_predictions", "false", PREDICT | FW_FOR_MIXTURE, "also store mean and deviation of each test example"),
 };

@@ -55,7 +55,7 @@ PetscErrorCode FwStopSetUp(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwStopRequested(PetscBool *stop)
+PetscErrorCode FwStopRequested(MPI_Comm comm, PetscBool *stop)
 {
   PetscLogDouble now;
   int            mine, any;
@@ -63,18 +63,7 @@ PetscErrorCode FwStopRequested(PetscBool *stop)
   PetscFunctionBegin;
   PetscCall(PetscTime(&now));
   mine = n_stop_signal > 0 || (deadline > 0.0 && now > deadline);
-  PetscCallMPI(MPI_Allreduce(&mine, &any, 1, MPI_INT, MPI_MAX, PETSC_COMM_WORLD));
+  PetscCallMPI(MPI_Allreduce(&mine, &any, 1, MPI_INT, MPI_MAX, comm));
   *stop = any ? PETSC_TRUE : PETSC_FALSE;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode FwStopCheck(void)
-{
-  PetscBool stop;
-
-  PetscFunctionBegin;
-  PetscCall(FwStopRequested(&stop));
-  PetscCheck(!stop, PETSC_COMM_WORLD, FW_ERR_STOPPED,
-             "stopped before there was anything to keep: run the same command again");
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -3,23 +3,42 @@
  */
 
 #include "command.h"
+#include "predict_print.h"
 
 #include <finwidth/activation.h>
+#include <finwidth/checkpoint.h>
 #include <finwidth/estimate.h>
 #include <finwidth/option.h>
-#include <finwidth/prediction.h>
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
+
+static const double checkpoint_seconds = 60.0;
+
+/* Points that differ in these alone have one kernel, in the product composition */
+static const char *const shared_keys[] = {"temperature", "network_width", "network_prior_readout", "theory_average",
+                                          NULL};
+static const char *const no_keys[]     = {NULL};
 
 /* What the run was asked for */
 typedef struct {
-  FwModel       model;
-  FwTheoryModel theory;
-  PetscBool     with_average, with_means, overwrite, resume, is_dry;
-  char          output[PETSC_MAX_PATH_LEN];
+  PetscBool overwrite, resume, is_dry, is_single, with_means;
+  char      output[PETSC_MAX_PATH_LEN], checkpoint[PETSC_MAX_PATH_LEN];
+  char     *resolved;
+  char      tag[32];
+  FwScan    scan;
+  PetscBool is_shared; /* points may share a kernel */
 } Request;
+
+/* One point: its network and what to predict of it */
+typedef struct {
+  FwModel  model;
+  FwTheory theory;
+} Point;
 
 PetscErrorCode FwCommandOutput(const char *input, const char command[], size_t size, char path[])
 {
@@ -36,36 +55,119 @@ PetscErrorCode FwCommandOutput(const char *input, const char command[], size_t s
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* --- the request -------------------------------------------------------------------------------------------- */
+/* --- one point's keys --------------------------------------------------------------------------------------- */
 
-/* The theory's other models and forms are refused by name, not silently replaced */
-static PetscErrorCode CheckTheory(Request *request)
+static PetscErrorCode IsOdd(const FwModel *model, PetscBool *is_odd)
 {
-  PetscInt  model, composition, mean;
-  PetscBool is_odd, all_odd = PETSC_TRUE;
+  PetscFunctionBegin;
+  *is_odd = PETSC_TRUE;
+  for (PetscInt l = 0; l < model->depth && *is_odd; l++) {
+    FwActivation activation;
+
+    PetscCall(FwActivationGet((FwActivationType)model->activation[l], &activation));
+    PetscCall(FwActivationIsOdd(activation, is_odd));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Theories that are not built are refused by name, not silently replaced */
+static PetscErrorCode ReadTheory(const FwModel *model, FwTheory *theory)
+{
+  PetscInt choice, composition, mean;
 
   PetscFunctionBegin;
-  PetscCall(FwOptionChoice("theory_model", &model, NULL));
-  PetscCheck(model < 2, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_model: 'ntk' is not in this version, want renormalised or infinite");
-  request->theory = model ? FW_THEORY_INFINITE : FW_THEORY_RENORMALISED;
+  PetscCall(FwOptionChoice("theory_model", &choice, NULL));
+  theory->theory = (FwTheoryModel)choice;
   PetscCall(FwOptionChoice("theory_composition", &composition, NULL));
-  PetscCheck(composition == 0 || request->model.depth == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
+  theory->composition = model->depth == 1 ? FW_COMPOSITION_PRODUCT : (FwComposition)composition;
+  PetscCheck(theory->composition == FW_COMPOSITION_PRODUCT, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_composition: only 'product' is in this version");
   PetscCall(FwOptionChoice("theory_mean", &mean, NULL));
   PetscCheck(mean != 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_mean: 'on' is not in this version, want off (the plain second-moment kernel) or auto");
-  for (PetscInt l = 0; l < request->model.depth; l++) {
-    FwActivation activation;
+  PetscCall(FwOptionBoolean("theory_average", &theory->with_average, NULL));
+  PetscCall(FwOptionBoolean("save_predictions", &theory->with_means, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
-    PetscCall(FwActivationGet((FwActivationType)request->model.activation[l], &activation));
-    PetscCall(FwActivationIsOdd(activation, &is_odd));
-    all_odd = (all_odd && is_odd) ? PETSC_TRUE : PETSC_FALSE;
+static PetscErrorCode ReadPoint(Point *point)
+{
+  PetscFunctionBegin;
+  PetscCall(FwModelFromOptions(&point->model));
+  PetscCheck(point->model.type == FW_NETWORK_FC, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "network_type: only 'fc' is in this version");
+  PetscCall(ReadTheory(&point->model, &point->theory));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the request -------------------------------------------------------------------------------------------- */
+
+/* A scanned width holds for all layers: their number is that of the list it replaces */
+static PetscErrorCode KeepDepth(void)
+{
+  enum { WIDTH_MAX = 4096 };
+  PetscInt64 width[WIDTH_MAX];
+  PetscInt   n = WIDTH_MAX;
+  PetscBool  is_scanned, has_depth;
+  char       text[32];
+
+  PetscFunctionBegin;
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-scan_network_width", &is_scanned));
+  PetscCall(FwOptionIsSet("network_depth", &has_depth));
+  PetscCall(FwOptionIntegers("network_width", &n, width));
+  if (!is_scanned || has_depth || n < 2) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscSNPrintf(text, sizeof text, "%" PetscInt_FMT, n));
+  PetscCall(PetscOptionsSetValue(NULL, "-network_depth", text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Every point is read once before anything is computed: a bad value is found at once */
+static PetscErrorCode CheckPoints(Request *request)
+{
+  PetscInt  n_axis, n_point;
+  PetscBool is_odd = PETSC_TRUE, wants_hint = PETSC_FALSE;
+  PetscInt  mean;
+
+  PetscFunctionBegin;
+  PetscCall(FwScanGetSize(request->scan, &n_axis, &n_point, NULL));
+  request->is_single = n_axis == 0 ? PETSC_TRUE : PETSC_FALSE;
+  request->is_shared = PETSC_TRUE;
+  for (PetscInt p = 0; p < n_point; p++) {
+    Point point;
+
+    PetscCall(FwScanApply(request->scan, p));
+    PetscCall(ReadPoint(&point));
+    if (point.theory.composition != FW_COMPOSITION_PRODUCT) request->is_shared = PETSC_FALSE;
+    PetscCall(IsOdd(&point.model, &is_odd));
+    if (!is_odd && point.theory.theory == FW_THEORY_RENORMALISED) wants_hint = PETSC_TRUE;
+    PetscCall(FwModelDestroy(&point.model));
   }
-  if (mean == 0 && !all_odd && request->theory == FW_THEORY_RENORMALISED)
+  PetscCall(FwScanApply(request->scan, -1));
+  PetscCall(FwOptionChoice("theory_mean", &mean, NULL));
+  if (mean == 0 && wants_hint)
     PetscCall(
       FwWarn("theory_mean: auto takes the plain second-moment kernel (off) for an activation that is not odd: "
              "good for balanced labels"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Digest of the input without the keys that say how, not what, to compute */
+static PetscErrorCode MakeTag(Request *request)
+{
+  static const char *const how[] = {"output:", "overwrite:", "resume:", "walltime:", "memory:", "dry_run:"};
+  XXH64_hash_t             hash  = 0;
+
+  PetscFunctionBegin;
+  for (const char *line = request->resolved; *line;) {
+    const size_t n    = strcspn(line, "\n") + 1;
+    PetscBool    skip = PETSC_FALSE;
+
+    for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(how); i++)
+      if (!strncmp(line, how[i], strlen(how[i]))) skip = PETSC_TRUE;
+    if (!skip) hash = XXH3_64bits_withSeed(line, n, hash);
+    line += n;
+  }
+  snprintf(request->tag, sizeof request->tag, "predict-1-%016" PRIx64, (uint64_t)hash);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -73,28 +175,39 @@ static PetscErrorCode ReadRequest(const char *input, Request *request)
 {
   PetscFunctionBegin;
   PetscCall(FwCommandOutput(input, "predict", sizeof request->output, request->output));
+  snprintf(request->checkpoint, sizeof request->checkpoint, "%.*s.chk", PETSC_MAX_PATH_LEN - 8, request->output);
   PetscCall(FwOptionBoolean("overwrite", &request->overwrite, NULL));
   PetscCall(FwOptionBoolean("resume", &request->resume, NULL));
   PetscCall(FwOptionBoolean("dry_run", &request->is_dry, NULL));
-  PetscCall(FwOptionBoolean("theory_average", &request->with_average, NULL));
   PetscCall(FwOptionBoolean("save_predictions", &request->with_means, NULL));
-  PetscCall(FwModelFromOptions(&request->model));
-  PetscCheck(request->model.type == FW_NETWORK_FC, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "network_type: only 'fc' is in this version");
-  PetscCall(CheckTheory(request));
+  PetscCall(FwOptionsResolved(FW_FOR_PREDICT, &request->resolved));
+  PetscCall(KeepDepth());
+  PetscCall(FwScanCreate(&request->scan));
+  PetscCall(CheckPoints(request));
+  PetscCall(MakeTag(request));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode LoadData(FwDataset *data)
+static PetscErrorCode DestroyRequest(Request *request)
+{
+  PetscFunctionBegin;
+  PetscCall(FwScanDestroy(&request->scan));
+  PetscCall(PetscFree(request->resolved));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- a group of points on one kernel ------------------------------------------------------------------------ */
+
+static PetscErrorCode LoadData(MPI_Comm comm, FwDataset *data)
 {
   FwDataSizes sizes;
 
   PetscFunctionBegin;
-  PetscCall(FwDatasetCreate(PETSC_COMM_WORLD, data));
+  PetscCall(FwDatasetCreate(comm, data));
   PetscCall(FwDatasetSetFromOptions(*data));
   PetscCall(FwDatasetSetUp(*data));
   PetscCall(FwDatasetGetSizes(*data, &sizes));
-  PetscCheck(sizes.n_output == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
+  PetscCheck(sizes.n_output == 1, comm, FW_ERR_INPUT,
              "the data have %" PetscInt_FMT
              " outputs, this version predicts one: choose two classes "
              "(data_classes) with data_encoding sign",
@@ -102,87 +215,17 @@ static PetscErrorCode LoadData(FwDataset *data)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* --- the table ---------------------------------------------------------------------------------------------- */
-
-static PetscErrorCode PrintHeader(const FwModel *model, FwDataset data)
+static PetscErrorCode Estimate(FwGrid grid, const FwModel *model, FwDataset data, FwEstimate *estimate)
 {
   FwDataSizes sizes;
-  const char *summary;
+  FwWork      work;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
-  PetscCall(FwDatasetGetSummary(data, &summary));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD,
-                        "data    %s\n        P = %" PetscInt_FMT ", %" PetscInt_FMT
-                        " test examples, N_0 = %" PetscInt_FMT "\n",
-                        summary, sizes.n_train, sizes.n_test, sizes.n_input));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "network fc, "));
-  for (PetscInt l = 0; l < PetscMin(model->depth, 8); l++)
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%s %.0f", l ? " - " : "", FwActivationNames[model->activation[l]],
-                          model->width[l]));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s, T = %g\n\n", model->depth > 8 ? " - ..." : "", model->temperature));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* A number in 12 columns, or a dash where there is none */
-static const char *Cell(double value, char cell[16])
-{
-  if (isnan(value))
-    snprintf(cell, 16, "%12s", "-");
-  else
-    snprintf(cell, 16, "%12.6g", value);
-  return cell;
-}
-
-static PetscErrorCode PrintRow(const FwPrediction *p, const char name[], double finite, double averaged,
-                               double infinite)
-{
-  char a[16], b[16], c[16];
-
-  PetscFunctionBegin;
-  if (p->theory == FW_THEORY_INFINITE)
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s\n", name, Cell(infinite, c)));
-  else if (p->average.is_available)
-    PetscCall(
-      PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s %s\n", name, Cell(finite, a), Cell(averaged, b), Cell(infinite, c)));
-  else
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s\n", name, Cell(finite, a), Cell(infinite, c)));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode PrintTable(const FwPrediction *p)
-{
-  const FwErrors *f = &p->finite, *a = &p->averaged, *i = &p->infinite;
-
-  PetscFunctionBegin;
-  if (p->theory == FW_THEORY_INFINITE)
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %12s\n", "", "infinite"));
-  else
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %12s%s%s %12s\n", "", "saddle point",
-                          p->average.is_available ? " " : "", p->average.is_available ? "exact average" : "",
-                          "infinite"));
-  PetscCall(PrintRow(p, "train error", f->train_error, a->train_error, i->train_error));
-  PetscCall(PrintRow(p, "test error", f->test_error, a->test_error, i->test_error));
-  PetscCall(PrintRow(p, "  bias", f->test_bias, a->test_bias, i->test_bias));
-  PetscCall(PrintRow(p, "  variance", f->test_variance, a->test_variance, i->test_variance));
-  if (!isnan(i->accuracy)) PetscCall(PrintRow(p, "test accuracy", f->accuracy, a->accuracy, i->accuracy));
-  PetscCall(PrintRow(p, "order parameter", p->saddle.n_minimum ? exp(p->saddle.minimum[0].log_order) : NAN,
-                     p->average.mean_order, 1.0));
-  PetscCall(PrintRow(p, "log evidence", p->log_evidence, p->average.log_evidence, p->infinite_log_evidence));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode PrintOrders(const FwPrediction *p)
-{
-  PetscFunctionBegin;
-  for (PetscInt m = 0; m < p->saddle.n_minimum; m++) {
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%s  Q =", m ? "" : "\n", m ? "  metastable  " : "  saddle point"));
-    for (PetscInt l = 0; l < p->depth; l++)
-      PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %.8g", p->order[m * p->depth + l]));
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, ",  S = %.10g  (%" PetscInt_FMT " Newton steps, residual %.1e)\n",
-                          p->saddle.minimum[m].value, p->saddle.minimum[m].n_iteration, p->saddle.minimum[m].residual));
-  }
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
+  work =
+    (FwWork){.n_train = sizes.n_train, .n_test = sizes.n_test, .n_input = sizes.n_input, .depth = (double)model->depth};
+  PetscCall(FwEstimatePredict(grid, &work, estimate));
+  PetscCall(FwEstimateCheck(grid, &work, estimate));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -193,41 +236,207 @@ static PetscErrorCode WarnAboutSaddle(const FwPrediction *p)
     PetscCall(FwWarn("the action has %" PetscInt_FMT " minima; the result is the lowest, S = %.6g; the next is "
                      "metastable, S = %.6g",
                      p->saddle.n_minimum, p->saddle.minimum[0].value, p->saddle.minimum[1].value));
-  if (p->theory == FW_THEORY_RENORMALISED && !p->saddle.is_complete)
+  if (p->saddle.n_minimum && !p->saddle.is_complete)
     PetscCall(
       FwWarn("two stationary points of the action lie closer than 1e-7 in log Q (a spinodal): one of them may "
              "be missing"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* --- the file ----------------------------------------------------------------------------------------------- */
-
-static PetscErrorCode Save(const Request *request, FwDataset data, const FwPrediction *p)
+static PetscErrorCode RecordDigest(FwDataset data, FwRecord record)
 {
-  FwStore       store;
-  FwRecord      record;
-  const double *targets;
-  const char   *digest;
-  char         *resolved;
+  const char *digest;
 
   PetscFunctionBegin;
-  PetscCall(FwDatasetGetTargets(data, FW_TEST, &targets));
   PetscCall(FwDatasetGetDigest(data, &digest));
-  PetscCall(FwOptionsResolved(FW_FOR_PREDICT, &resolved));
-  PetscCall(FwRecordCreate(&record));
-  PetscCall(FwPredictionRecord(p, targets, request->with_means, record));
-  PetscCall(FwStoreCreate(PETSC_COMM_WORLD, request->output, request->overwrite || request->resume, &store));
-  PetscCall(FwRecordWrite(record, store, "/predict"));
-  PetscCall(FwStoreProvenance(store, resolved, digest,
-                              p->theory == FW_THEORY_INFINITE || p->saddle.is_converged ? "complete" : "failed"));
-  PetscCall(FwStoreCommit(&store));
-  PetscCall(FwRecordDestroy(&record));
-  PetscCall(PetscFree(resolved));
+  PetscCall(FwRecordInteger(record, "data_digest", (PetscInt64)strtoull(digest, NULL, 16), "1",
+                            "digest of the data used, as a signed integer"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PredictPoints(FwGrid grid, FwDataset data, const Request *request, PetscInt n,
+                                    const FwModel model[], const FwTheory theory[], FwRecord record[])
+{
+  FwPredictor   predictor;
+  FwPrediction *prediction;
+  const double *targets;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(n, &prediction));
+  PetscCall(FwPredictorCreate(grid, &model[0], data, &theory[0], n, &predictor));
+  PetscCall(FwPredictorRun(predictor, n, model, theory, prediction));
+  PetscCall(FwPredictorDestroy(&predictor));
+  PetscCall(FwDatasetGetTargets(data, FW_TEST, &targets));
+  for (PetscInt i = 0; i < n; i++) {
+    if (request->is_single) PetscCall(FwPrintPrediction(&prediction[i]));
+    if (request->is_single) PetscCall(WarnAboutSaddle(&prediction[i]));
+    PetscCall(FwPredictionRecord(&prediction[i], targets, record[i]));
+    PetscCall(RecordDigest(data, record[i]));
+    PetscCall(FwPredictionDestroy(&prediction[i]));
+  }
+  PetscCall(PetscFree(prediction));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadPoints(FwScan scan, PetscBool is_single, PetscInt n, const PetscInt point[], FwModel model[],
+                                 FwTheory theory[])
+{
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < n; i++) {
+    Point here = {.theory = {.with_curve = is_single}};
+
+    PetscCall(FwScanApply(scan, point[i]));
+    PetscCall(ReadPoint(&here));
+    model[i]  = here.model;
+    theory[i] = here.theory;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const PetscInt point[], FwRecord record[],
+                               void *context)
+{
+  const Request *request = (const Request *)context;
+  FwModel       *model;
+  FwTheory      *theory;
+  FwDataset      data;
+  FwGrid         grid;
+  FwEstimate     estimate;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc2(n, &model, n, &theory));
+  PetscCall(ReadPoints(scan, request->is_single, n, point, model, theory));
+  PetscCall(LoadData(comm, &data));
+  PetscCall(FwGridCreate(comm, &grid));
+  PetscCall(Estimate(grid, &model[0], data, &estimate));
+  if (request->is_single) PetscCall(FwPrintHeader(&model[0], data));
+  PetscCall(PredictPoints(grid, data, request, n, model, theory, record));
+  PetscCall(FwGridDestroy(&grid));
+  PetscCall(FwDatasetDestroy(&data));
+  for (PetscInt i = 0; i < n; i++) PetscCall(FwModelDestroy(&model[i]));
+  PetscCall(PetscFree2(model, theory));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the run ------------------------------------------------------------------------------------------------ */
+
+static PetscErrorCode DryRun(Request *request)
+{
+  Point      point;
+  FwDataset  data;
+  FwGrid     grid;
+  FwEstimate estimate;
+  PetscInt   n_point, n_chosen;
+
+  PetscFunctionBegin;
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", request->resolved));
+  PetscCall(FwScanGetSize(request->scan, NULL, &n_point, &n_chosen));
+  PetscCall(FwScanApply(request->scan, 0));
+  PetscCall(ReadPoint(&point));
+  PetscCall(LoadData(PETSC_COMM_WORLD, &data));
+  PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
+  PetscCall(Estimate(grid, &point.model, data, &estimate));
+  if (!request->is_single)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                          "scan      %" PetscInt_FMT " points, %" PetscInt_FMT " to compute; the first:\n", n_point,
+                          n_chosen));
+  PetscCall(PetscPrintf(
+    PETSC_COMM_WORLD, "estimate  %.2f GiB on each rank, %.3g flops, about %.1f s\n", estimate.peak_bytes / 1073741824.0,
+    estimate.assembly_flops + estimate.decomposition_flops + estimate.prediction_flops, estimate.seconds));
+  PetscCall(FwGridDestroy(&grid));
+  PetscCall(FwDatasetDestroy(&data));
+  PetscCall(FwModelDestroy(&point.model));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What the records say of the whole: points that failed, points without a result, one digest or several */
+typedef struct {
+  PetscInt n_failed, n_missing, n_several;
+  char     digest[64];
+} Summary;
+
+static PetscErrorCode Summarise(FwScan scan, FwRecord all, Summary *summary)
+{
+  PetscInt    n_point;
+  PetscMPIInt rank;
+  PetscInt64  first     = 0;
+  PetscBool   has_first = PETSC_FALSE, is_one = PETSC_TRUE;
+
+  PetscFunctionBegin;
+  *summary = (Summary){0};
+  PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  for (PetscInt p = 0; p < n_point && rank == 0; p++) {
+    const double     converged = FwRecordAt(all, "converged", p);
+    const PetscInt64 digest    = FwRecordIntegerAt(all, "data_digest", p);
+
+    if (converged == 0.0) summary->n_failed++;
+    if (!(converged >= 0.0)) summary->n_missing++;
+    if (FwRecordAt(all, "metastable_count", p) > 0.0) summary->n_several++;
+    if (!(converged >= 0.0)) continue;
+    if (has_first && digest != first) is_one = PETSC_FALSE;
+    first     = digest;
+    has_first = PETSC_TRUE;
+  }
+  if (is_one)
+    snprintf(summary->digest, sizeof summary->digest, "%016" PRIx64, (uint64_t)first);
+  else
+    snprintf(summary->digest, sizeof summary->digest, "several: see /predict/data_digest");
+  PetscCallMPI(MPI_Bcast(summary, (int)sizeof *summary, MPI_BYTE, 0, PETSC_COMM_WORLD));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Save(const Request *request, const Summary *summary, FwRecord all, FwStore *store)
+{
+  const char *status = summary->n_failed ? "failed" : summary->n_missing ? "partial" : "complete";
+
+  PetscFunctionBegin;
+  PetscCall(FwScanWriteAxes(request->scan, *store, "/predict"));
+  PetscCall(FwRecordWrite(all, *store, "/predict"));
+  PetscCall(FwStoreProvenance(*store, request->resolved, summary->digest, status));
+  PetscCall(FwStoreCommit(store));
+  PetscCall(FwCheckpointRemove(PETSC_COMM_WORLD, request->checkpoint));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "result  %s\n", request->output));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* -resume: a complete result is left as it is; there is nothing half-done to continue in a run of one point */
+static PetscErrorCode WarnAboutScan(const Request *request, const Summary *summary)
+{
+  PetscFunctionBegin;
+  if (!request->is_single && summary->n_several)
+    PetscCall(FwWarn("%" PetscInt_FMT " points have several minima; the result is the lowest, the others are in "
+                     "metastable_order_parameter",
+                     summary->n_several));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Compute(Request *request)
+{
+  const FwScanPlan plan = {.shared     = request->is_shared ? shared_keys : no_keys,
+                           .checkpoint = request->checkpoint,
+                           .tag        = request->tag,
+                           .resume     = request->resume,
+                           .interval   = checkpoint_seconds};
+  FwStore          store;
+  FwRecord         all;
+  Summary          summary;
+
+  PetscFunctionBegin;
+  PetscCall(FwStoreCreate(PETSC_COMM_WORLD, request->output, request->overwrite || request->resume, &store));
+  PetscCall(FwScanRun(request->scan, &plan, RunGroup, request, &all));
+  PetscCall(Summarise(request->scan, all, &summary));
+  if (!request->is_single) PetscCall(FwPrintScan(request->scan, all));
+  PetscCall(WarnAboutScan(request, &summary));
+  PetscCall(Save(request, &summary, all, &store));
+  PetscCall(FwRecordDestroy(&all));
+  PetscCall(FwCommandFigure(request->output));
+  PetscCheck(!summary.n_failed, PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
+             "the saddle-point solver did not converge%s: '%s' keeps what was computed, with status 'failed'",
+             request->is_single ? "" : " at some points", request->output);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* -resume: a complete result is left as it is */
 static PetscErrorCode IsAlreadyDone(const Request *request, PetscBool *is_done)
 {
   PetscBool exists;
@@ -246,87 +455,18 @@ static PetscErrorCode IsAlreadyDone(const Request *request, PetscBool *is_done)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode GetWork(const Request *request, FwDataset data, FwWork *work)
-{
-  FwDataSizes sizes;
-
-  PetscFunctionBegin;
-  PetscCall(FwDatasetGetSizes(data, &sizes));
-  *work = (FwWork){
-    .n_train = sizes.n_train, .n_test = sizes.n_test, .n_input = sizes.n_input, .depth = (double)request->model.depth};
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode PrintDryRun(const FwEstimate *estimate)
-{
-  char *resolved;
-
-  PetscFunctionBegin;
-  PetscCall(FwOptionsResolved(FW_FOR_PREDICT, &resolved));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", resolved));
-  PetscCall(PetscFree(resolved));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "estimate  %.2f GiB on each rank, %.3g flops, about %.1f s\n",
-                        estimate->peak_bytes / 1073741824.0,
-                        estimate->assembly_flops + estimate->decomposition_flops + estimate->prediction_flops,
-                        estimate->seconds));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode PrintAndSave(const Request *request, FwDataset data, const FwPrediction *prediction)
-{
-  PetscFunctionBegin;
-  PetscCall(PrintTable(prediction));
-  PetscCall(PrintOrders(prediction));
-  PetscCall(WarnAboutSaddle(prediction));
-  PetscCall(Save(request, data, prediction));
-  PetscCall(FwCommandFigure(request->output));
-  PetscCheck(
-    request->theory == FW_THEORY_INFINITE || prediction->saddle.is_converged, PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
-    "the saddle-point solver did not converge: '%s' keeps what was computed, with status 'failed'", request->output);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Predict(const Request *request)
-{
-  FwDataset    data;
-  FwGrid       grid;
-  FwWork       work;
-  FwEstimate   estimate;
-  FwPrediction prediction;
-
-  PetscFunctionBegin;
-  PetscCall(LoadData(&data));
-  PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
-  PetscCall(GetWork(request, data, &work));
-  PetscCall(FwEstimatePredict(grid, &work, &estimate));
-  if (request->is_dry) PetscCall(PrintDryRun(&estimate));
-  PetscCall(FwEstimateCheck(grid, &work, &estimate));
-  if (!request->is_dry) {
-    PetscCall(PrintHeader(&request->model, data));
-    PetscCall(FwPredictionCreate(grid, &request->model, data, request->theory, request->with_average, &prediction));
-    PetscCall(PrintAndSave(request, data, &prediction));
-    PetscCall(FwPredictionDestroy(&prediction));
-  }
-  PetscCall(FwGridDestroy(&grid));
-  PetscCall(FwDatasetDestroy(&data));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode FwCommandRun_Predict(const char *input)
 {
-  Request   request;
+  Request   request = {.scan = NULL};
   PetscBool is_done;
 
   PetscFunctionBegin;
   PetscCall(ReadRequest(input, &request));
   PetscCall(IsAlreadyDone(&request, &is_done));
-  if (is_done) {
+  if (is_done)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "result  %s is complete: nothing to do\n", request.output));
-  } else {
-    PetscCall(
-      FwStoreCheckOutput(PETSC_COMM_WORLD, request.output, request.overwrite || request.resume || request.is_dry));
-    PetscCall(Predict(&request));
-  }
-  PetscCall(FwModelDestroy(&request.model));
+  else
+    PetscCall(request.is_dry ? DryRun(&request) : Compute(&request));
+  PetscCall(DestroyRequest(&request));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

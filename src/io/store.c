@@ -106,6 +106,7 @@ static PetscErrorCode CreateOnRoot(FwStore store, PetscBool overwrite)
   PetscFunctionBegin;
   PetscCall(FwStoreQuietHdf5());
   PetscCall(FwStoreCheckPath(store->path, overwrite));
+  FwOnFailure(FwStoreAbandonAll);
   PetscCall(FwStoreLock(store));
   if (!overwrite) {
     PetscBool exists;

@@ -5,17 +5,7 @@
  * all; what is left per entry is the covariance, which goes through all layers while it is in cache.
  */
 
-#include <finwidth/activation.h>
-#include <finwidth/kernel.h>
-#include <finwidth/progress.h>
-
-struct FwKernelImpl {
-  FwGrid         grid;
-  const FwModel *model;
-  FwDataset      data;
-  PetscInt       n[2];        /* examples of each part */
-  double       **variance[2]; /* [part][l][example], l = 0 .. L: diagonal of C_l for l < L, of K_L for l = L */
-};
+#include "kernel_impl.h"
 
 /* --- variances ---------------------------------------------------------------------------------------------- */
 
@@ -42,7 +32,7 @@ static PetscErrorCode NextVariance(const FwModel *model, PetscInt layer, PetscIn
 }
 
 /* Slabs are consecutive in order of rank: gather them in place */
-static PetscErrorCode ShareSlab(MPI_Comm comm, const FwSlab *slab, double value[])
+PetscErrorCode FwKernelShareSlab(MPI_Comm comm, const FwSlab *slab, double value[])
 {
   PetscMPIInt size, *count, *offset;
 
@@ -74,7 +64,7 @@ static PetscErrorCode SetVariances(FwKernel k, FwPart part)
       SquaredNorm(slab.n_input, slab.x + (size_t)i * slab.n_input) / (model->prior[0] * slab.n_input) + model->bias[0];
   for (PetscInt l = 0; l < model->depth; l++)
     PetscCall(NextVariance(model, l, slab.n_local, variance[l] + slab.first, variance[l + 1] + slab.first));
-  for (PetscInt l = 0; l <= model->depth; l++) PetscCall(ShareSlab(FwGridComm(k->grid), &slab, variance[l]));
+  for (PetscInt l = 0; l <= model->depth; l++) PetscCall(FwKernelShareSlab(FwGridComm(k->grid), &slab, variance[l]));
   k->variance[part] = variance;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -117,27 +107,12 @@ PetscErrorCode FwKernelDestroy(FwKernel *kernel)
 
 /* --- the entry-wise map over all layers --------------------------------------------------------------------- */
 
-/* One layer on this rank's rows and columns of a matrix */
-typedef struct {
-  FwActivation activation;
-  FwPoints     rows, columns;
-  double       prior, bias;
-} Layer;
-
-typedef struct {
-  FwMatrix      matrix;
-  PetscInt      depth;
-  double        bias;     /* s_0^2 */
-  Layer        *layer;    /* [depth] */
-  const double *diagonal; /* [P] exact diagonal, or NULL */
-  FwProgress    progress;
-} MapContext;
-
 static PetscErrorCode MakePoints(FwActivation activation, FwMatrix matrix, PetscBool is_row, const double variance[],
-                                 FwPoints *points)
+                                 PetscBool with_slopes, FwPoints *points)
 {
-  PetscInt m_local, n_local;
-  double  *local;
+  PetscInt       m_local, n_local;
+  double        *local;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwMatrixGetSize(matrix, NULL, NULL, &m_local, &n_local));
@@ -145,12 +120,15 @@ static PetscErrorCode MakePoints(FwActivation activation, FwMatrix matrix, Petsc
   PetscCall(PetscMalloc1(PetscMax(m_local, 1), &local));
   for (PetscInt i = 0; i < m_local; i++)
     local[i] = variance[is_row ? FwMatrixRow(matrix, i) : FwMatrixColumn(matrix, i)];
-  PetscCall(FwPointsCreate(activation, m_local, local, points));
+  code = FwPointsCreate(activation, m_local, local, points);
+  if (!code && with_slopes) code = FwPointsAddSlopes(*points);
   PetscCall(PetscFree(local));
+  PetscCall(code);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode MakeLayers(FwKernel k, FwMatrix matrix, FwPart column_part, MapContext *context)
+static PetscErrorCode MakeLayers(FwKernel k, FwMatrix matrix, FwPart column_part, PetscBool with_slopes,
+                                 FwKernelMapContext *context)
 {
   const FwModel *model = k->model;
   PetscErrorCode code  = PETSC_SUCCESS;
@@ -161,19 +139,21 @@ static PetscErrorCode MakeLayers(FwKernel k, FwMatrix matrix, FwPart column_part
   context->bias   = model->bias[0];
   PetscCall(PetscCalloc1(model->depth, &context->layer));
   for (PetscInt l = 0; l < model->depth && !code; l++) {
-    Layer *layer = &context->layer[l];
+    FwKernelLayer *layer  = &context->layer[l];
+    const double  *row    = k->variance[FW_TRAIN][l];
+    const double  *column = k->variance[column_part][l];
 
     layer->prior = model->prior[l + 1];
     layer->bias  = l + 1 < model->depth ? model->bias[l + 1] : 0.0;
     PetscCall(FwActivationGet((FwActivationType)model->activation[l], &layer->activation));
-    code = MakePoints(layer->activation, matrix, PETSC_TRUE, k->variance[FW_TRAIN][l], &layer->rows);
-    if (!code) code = MakePoints(layer->activation, matrix, PETSC_FALSE, k->variance[column_part][l], &layer->columns);
+    code = MakePoints(layer->activation, matrix, PETSC_TRUE, row, with_slopes, &layer->rows);
+    if (!code) code = MakePoints(layer->activation, matrix, PETSC_FALSE, column, with_slopes, &layer->columns);
   }
   PetscCall(FwErrorAgreeAny(FwGridComm(k->grid), code)); /* a variance may be bad on one rank only */
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode FreeLayers(MapContext *context)
+static PetscErrorCode FreeLayers(FwKernelMapContext *context)
 {
   PetscFunctionBegin;
   for (PetscInt l = 0; l < context->depth; l++) {
@@ -184,15 +164,13 @@ static PetscErrorCode FreeLayers(MapContext *context)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Pieces that stay in the first cache level through all layers */
-enum { PIECE = 1024 };
-
-static PetscErrorCode MapPiece(const MapContext *context, PetscInt column, PetscInt first, PetscInt n, double value[])
+static PetscErrorCode MapPiece(const FwKernelMapContext *context, PetscInt column, PetscInt first, PetscInt n,
+                               double value[])
 {
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n; i++) value[i] += context->bias;
   for (PetscInt l = 0; l < context->depth; l++) {
-    const Layer *layer = &context->layer[l];
+    const FwKernelLayer *layer = &context->layer[l];
 
     PetscCall(
       FwActivationMap(layer->activation, FW_MAP_VALUE, layer->rows, first, n, layer->columns, column, value, value));
@@ -203,30 +181,31 @@ static PetscErrorCode MapPiece(const MapContext *context, PetscInt column, Petsc
 
 static PetscErrorCode MapStrip(const FwStrip *strip, void *user)
 {
-  const MapContext *context = (const MapContext *)user;
+  const FwKernelMapContext *context = (const FwKernelMapContext *)user;
 
   PetscFunctionBegin;
-  for (PetscInt begin = 0; begin < strip->n; begin += PIECE)
-    PetscCall(MapPiece(context, strip->column_local, strip->first + begin, PetscMin(PIECE, strip->n - begin),
-                       strip->value + begin));
+  for (PetscInt begin = 0; begin < strip->n; begin += FW_KERNEL_PIECE)
+    PetscCall(context->piece(context, strip->column_local, strip->first + begin,
+                             PetscMin(FW_KERNEL_PIECE, strip->n - begin), strip->value + begin));
   if (context->diagonal && FwMatrixRow(context->matrix, strip->first) == strip->column)
     strip->value[0] = context->diagonal[strip->column];
   PetscCall(FwProgressStep(context->progress, strip->column_local + 1));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ApplyMap(FwKernel k, FwMatrix matrix, FwPart column_part, FwTriangle triangle)
+/* With a diagonal: lower triangle between training examples; else the whole, with test examples as columns */
+static PetscErrorCode ApplyMap(FwKernel k, FwKernelPiece *piece, PetscBool with_slopes, const double diagonal[],
+                               FwMatrix matrix)
 {
-  MapContext     context = {0};
-  PetscInt       n_local;
-  PetscErrorCode code;
+  FwKernelMapContext context = {.piece = piece, .diagonal = diagonal};
+  PetscInt           n_local;
+  PetscErrorCode     code;
 
   PetscFunctionBegin;
-  PetscCall(MakeLayers(k, matrix, column_part, &context));
-  if (triangle == FW_LOWER) PetscCall(FwKernelDiagonal(k, FW_TRAIN, &context.diagonal));
+  PetscCall(MakeLayers(k, matrix, diagonal ? FW_TRAIN : FW_TEST, with_slopes, &context));
   PetscCall(FwMatrixGetSize(matrix, NULL, NULL, NULL, &n_local));
   PetscCall(FwProgressBegin("kernel map", n_local, &context.progress));
-  code = FwMatrixVisit(matrix, triangle, MapStrip, &context);
+  code = FwMatrixVisit(matrix, diagonal ? FW_LOWER : FW_WHOLE, MapStrip, &context);
   PetscCall(FwProgressEnd(&context.progress));
   PetscCall(FwErrorAgreeAny(FwGridComm(k->grid), code));
   PetscCall(FreeLayers(&context));
@@ -247,7 +226,8 @@ static PetscErrorCode SpreadInputs(FwKernel k, FwPart part, FwMatrix *inputs, do
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwKernelTrain(FwKernel k, FwMatrix *train)
+PetscErrorCode FwKernelAssembleTrain(FwKernel k, FwKernelPiece *piece, PetscBool with_slopes, const double diagonal[],
+                                     FwMatrix *train)
 {
   FwMatrix inputs;
   double   scale = 0.0;
@@ -257,11 +237,11 @@ PetscErrorCode FwKernelTrain(FwKernel k, FwMatrix *train)
   PetscCall(FwMatrixCreate(k->grid, k->n[FW_TRAIN], k->n[FW_TRAIN], train));
   PetscCall(FwMatrixGram(scale, inputs, *train));
   PetscCall(FwMatrixDestroy(&inputs));
-  PetscCall(ApplyMap(k, *train, FW_TRAIN, FW_LOWER));
+  PetscCall(ApplyMap(k, piece, with_slopes, diagonal, *train));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwKernelCross(FwKernel k, FwMatrix *cross)
+PetscErrorCode FwKernelAssembleCross(FwKernel k, FwKernelPiece *piece, PetscBool with_slopes, FwMatrix *cross)
 {
   FwMatrix train, test;
   double   scale = 0.0;
@@ -273,6 +253,20 @@ PetscErrorCode FwKernelCross(FwKernel k, FwMatrix *cross)
   PetscCall(FwMatrixMultiply(PETSC_TRUE, scale, train, test, *cross));
   PetscCall(FwMatrixDestroy(&train));
   PetscCall(FwMatrixDestroy(&test));
-  PetscCall(ApplyMap(k, *cross, FW_TEST, FW_WHOLE));
+  PetscCall(ApplyMap(k, piece, with_slopes, NULL, *cross));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwKernelTrain(FwKernel k, FwMatrix *train)
+{
+  PetscFunctionBegin;
+  PetscCall(FwKernelAssembleTrain(k, MapPiece, PETSC_FALSE, k->variance[FW_TRAIN][k->model->depth], train));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwKernelCross(FwKernel k, FwMatrix *cross)
+{
+  PetscFunctionBegin;
+  PetscCall(FwKernelAssembleCross(k, MapPiece, PETSC_FALSE, cross));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

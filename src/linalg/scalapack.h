@@ -27,6 +27,8 @@ void pdgemm_(const char *trans_a, const char *trans_b, const int *m, const int *
              const double *a, const int *ia, const int *ja, const int *desc_a, const double *b, const int *ib,
              const int *jb, const int *desc_b, const double *beta, double *c, const int *ic, const int *jc,
              const int *desc_c);
+void pdtran_(const int *m, const int *n, const double *alpha, const double *a, const int *ia, const int *ja,
+             const int *desc_a, const double *beta, double *c, const int *ic, const int *jc, const int *desc_c);
 void pdpotrf_(const char *uplo, const int *n, double *a, const int *ia, const int *ja, const int *desc, int *info);
 void pdpotri_(const char *uplo, const int *n, double *a, const int *ia, const int *ja, const int *desc, int *info);
 void pdpotrs_(const char *uplo, const int *n, const int *n_rhs, const double *a, const int *ia, const int *ja,

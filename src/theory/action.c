@@ -14,9 +14,10 @@ struct FwActionImpl {
   const FwModel *model;
   double         smallest; /* N_min */
   double         last;     /* N = N_L */
+  double         scale;    /* of the kernel */
 };
 
-PetscErrorCode FwActionCreate(FwSpectrum spectrum, const FwModel *model, FwAction *action)
+PetscErrorCode FwActionCreate(FwSpectrum spectrum, double scale, const FwModel *model, FwAction *action)
 {
   FwAction a;
 
@@ -24,6 +25,7 @@ PetscErrorCode FwActionCreate(FwSpectrum spectrum, const FwModel *model, FwActio
   PetscCall(PetscNew(&a));
   a->spectrum = spectrum;
   a->model    = model;
+  a->scale    = scale;
   a->last     = model->width[model->depth - 1];
   a->smallest = a->last;
   for (PetscInt l = 0; l < model->depth; l++) a->smallest = PetscMin(a->smallest, model->width[l]);
@@ -36,9 +38,21 @@ const FwModel *FwActionModel(FwAction action)
   return action->model;
 }
 
-FwSpectrum FwActionSpectrum(FwAction action)
+/* A factor of the kernel is a factor of Q: nothing else changes, derivatives in log Q included */
+PetscErrorCode FwActionResolve(FwAction a, double order, PetscBool with_log_det, FwResolvent *resolvent)
 {
-  return action->spectrum;
+  PetscFunctionBegin;
+  PetscCall(FwSpectrumResolve(a->spectrum, a->model->temperature, order * a->scale, with_log_det, resolvent));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwActionBounds(FwAction a, FwSpectrumBounds *bounds)
+{
+  PetscFunctionBegin;
+  PetscCall(FwSpectrumGetBounds(a->spectrum, bounds));
+  bounds->trace *= a->scale;
+  bounds->inverse /= a->scale;
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwActionDestroy(FwAction *action)
@@ -114,7 +128,7 @@ PetscErrorCode FwActionEvaluate(FwAction a, double log_order, PetscBool with_val
 
   PetscFunctionBegin;
   point->log_order = log_order;
-  PetscCall(FwSpectrumResolve(a->spectrum, a->model->temperature, exp(log_order), with_value, r));
+  PetscCall(FwActionResolve(a, exp(log_order), with_value, r));
   entropy      = Entropy(a, log_order, &point->shift, &point->shift_slope);
   point->force = point->shift + r->trace - r->fit_slope;
   point->slope = point->shift_slope + r->trace_slope - r->fit_slope + 2.0 * r->fit_curve;
@@ -191,7 +205,7 @@ PetscErrorCode FwActionBracket(FwAction a, double *low, double *high)
   double           highest;
 
   PetscFunctionBegin;
-  PetscCall(FwSpectrumGetBounds(a->spectrum, &b));
+  PetscCall(FwActionBounds(a, &b));
   highest = HighestShift(a, &b);
   PetscCheck(isfinite(highest), PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
              "there is no finite solution at T = %g: set a larger temperature", a->model->temperature);

@@ -2,10 +2,7 @@
  * From a dataset and a network to predicted errors.
  */
 
-#include <finwidth/kernel.h>
-#include <finwidth/prediction.h>
-#include <finwidth/progress.h>
-#include <finwidth/stop.h>
+#include "predictor_impl.h"
 
 #include <math.h>
 
@@ -70,12 +67,38 @@ static PetscErrorCode TrainErrors(FwSpectrum spectrum, double temperature, Petsc
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ErrorsAt(FwSpectrum spectrum, double temperature, PetscInt n_node, const double order[],
-                               const double weight[], FwDataset data, FwErrors *errors)
+/* Errors averaged over values of Q with weights; Q in units of the decomposed kernel is Q times `scale` */
+static PetscErrorCode ErrorsAt(FwSpectrum spectrum, double scale, double temperature, PetscInt n_node,
+                               const double order[], const double weight[], FwDataset data, PetscBool with_means,
+                               FwErrors *errors)
 {
+  double *scaled;
+
   PetscFunctionBegin;
-  PetscCall(TrainErrors(spectrum, temperature, n_node, order, weight, errors));
-  PetscCall(TestErrors(spectrum, temperature, n_node, order, weight, data, errors));
+  PetscCall(PetscMalloc1(n_node, &scaled));
+  for (PetscInt i = 0; i < n_node; i++) scaled[i] = scale * order[i];
+  PetscCall(TrainErrors(spectrum, temperature, n_node, scaled, weight, errors));
+  PetscCall(TestErrors(spectrum, temperature, n_node, scaled, weight, data, errors));
+  PetscCall(PetscFree(scaled));
+  if (!with_means) PetscCall(PetscFree2(errors->mean, errors->deviation));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictionErrors(FwSpectrum spectrum, double scale, FwDataset data, FwPrediction *p)
+{
+  const PetscBool with_means = p->request.with_means;
+  const double    one        = 1.0;
+
+  PetscFunctionBegin;
+  PetscCall(ErrorsAt(spectrum, scale, p->temperature, 1, &one, &one, data, with_means, &p->infinite));
+  if (p->saddle.n_minimum) {
+    const double order = exp(p->saddle.minimum[0].log_order);
+
+    PetscCall(ErrorsAt(spectrum, scale, p->temperature, 1, &order, &one, data, with_means, &p->finite));
+  }
+  if (p->average.is_available)
+    PetscCall(ErrorsAt(spectrum, scale, p->temperature, p->average.n, p->average.order, p->average.weight, data,
+                       with_means, &p->averaged));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -101,14 +124,14 @@ static double LaplaceEvidence(double width, double n_train, const FwActionPoint 
          0.5 * n_train * log(2.0 * M_PI);
 }
 
-static PetscErrorCode InfiniteEvidence(FwSpectrum spectrum, double temperature, double *log_evidence)
+static PetscErrorCode InfiniteEvidence(FwAction action, double *log_evidence)
 {
   FwSpectrumBounds bounds;
   FwResolvent      r;
 
   PetscFunctionBegin;
-  PetscCall(FwSpectrumGetBounds(spectrum, &bounds));
-  PetscCall(FwSpectrumResolve(spectrum, temperature, 1.0, PETSC_TRUE, &r));
+  PetscCall(FwActionBounds(action, &bounds));
+  PetscCall(FwActionResolve(action, 1.0, PETSC_TRUE, &r));
   *log_evidence = -0.5 * (r.log_det + r.fit) - 0.5 * (double)bounds.n * log(2.0 * M_PI);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -152,81 +175,28 @@ static PetscErrorCode SetCurve(FwAction action, FwPrediction *p)
 
 /* --- the whole ---------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode Decompose(FwGrid grid, const FwModel *model, FwDataset data, FwSpectrum *spectrum)
+static PetscErrorCode SolveFinite(FwAction action, FwPrediction *p)
 {
-  FwKernel      kernel;
-  FwMatrix      train, cross;
-  FwProgress    progress;
-  FwDataSizes   sizes;
-  const double *y, *diagonal;
-
   PetscFunctionBegin;
-  PetscCall(FwDatasetGetSizes(data, &sizes));
-  PetscCall(FwKernelCreate(grid, model, data, &kernel));
-  PetscCall(FwKernelTrain(kernel, &train));
-  PetscCall(FwStopCheck());
-  PetscCall(FwProgressBegin("decomposition", 0, &progress));
-  PetscCall(FwSpectrumCreate(&train, spectrum));
-  PetscCall(FwProgressEnd(&progress));
-  PetscCall(FwStopCheck());
-  PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &y));
-  PetscCall(FwSpectrumSetLabels(*spectrum, y, model->bias[model->depth]));
-  if (sizes.n_test) {
-    PetscCall(FwKernelCross(kernel, &cross));
-    PetscCall(FwKernelDiagonal(kernel, FW_TEST, &diagonal));
-    PetscCall(FwSpectrumSetTest(*spectrum, &cross, diagonal));
-  }
-  PetscCall(FwKernelDestroy(&kernel));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode PredictFinite(FwSpectrum spectrum, const FwModel *model, FwDataset data, PetscBool with_average,
-                                    FwPrediction *p)
-{
-  const double one = 1.0;
-  FwAction     action;
-  double       order;
-
-  PetscFunctionBegin;
-  PetscCall(FwActionCreate(spectrum, model, &action));
   PetscCall(FwSaddleFind(action, &p->saddle));
-  PetscCall(PetscMalloc1((size_t)p->saddle.n_minimum * model->depth, &p->order));
+  PetscCall(PetscMalloc1((size_t)p->saddle.n_minimum * p->depth, &p->order));
   for (PetscInt i = 0; i < p->saddle.n_minimum; i++)
-    PetscCall(FwActionLayers(action, p->saddle.minimum[i].log_order, p->order + (size_t)i * model->depth));
-  order = exp(p->saddle.minimum[0].log_order);
-  PetscCall(ErrorsAt(spectrum, model->temperature, 1, &order, &one, data, &p->finite));
+    PetscCall(FwActionLayers(action, p->saddle.minimum[i].log_order, p->order + (size_t)i * p->depth));
   PetscCall(SetEvidence(action, p));
-  PetscCall(SetCurve(action, p));
-  if (with_average) PetscCall(FwAverageCreate(action, &p->saddle, &p->average));
-  if (p->average.is_available)
-    PetscCall(
-      ErrorsAt(spectrum, model->temperature, p->average.n, p->average.order, p->average.weight, data, &p->averaged));
-  PetscCall(FwActionDestroy(&action));
+  if (p->request.with_curve) PetscCall(SetCurve(action, p));
+  if (p->request.with_average) PetscCall(FwAverageCreate(action, &p->saddle, &p->average));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPredictionCreate(FwGrid grid, const FwModel *model, FwDataset data, FwTheoryModel theory,
-                                  PetscBool with_average, FwPrediction *p)
+PetscErrorCode FwPredictionSolve(FwSpectrum spectrum, double scale, const FwModel *model, FwPrediction *p)
 {
-  const double one = 1.0;
-  FwSpectrum   spectrum;
-  FwProgress   progress;
-  FwDataSizes  sizes;
+  FwAction action;
 
   PetscFunctionBegin;
-  PetscCall(FwDatasetGetSizes(data, &sizes));
-  *p = (FwPrediction){.n_train     = sizes.n_train,
-                      .n_test      = sizes.n_test,
-                      .depth       = model->depth,
-                      .theory      = theory,
-                      .temperature = model->temperature};
-  PetscCall(Decompose(grid, model, data, &spectrum));
-  PetscCall(FwProgressBegin("saddle point", 0, &progress));
-  PetscCall(ErrorsAt(spectrum, model->temperature, 1, &one, &one, data, &p->infinite));
-  PetscCall(InfiniteEvidence(spectrum, model->temperature, &p->infinite_log_evidence));
-  if (theory == FW_THEORY_RENORMALISED) PetscCall(PredictFinite(spectrum, model, data, with_average, p));
-  PetscCall(FwProgressEnd(&progress));
-  PetscCall(FwSpectrumDestroy(&spectrum));
+  PetscCall(FwActionCreate(spectrum, scale, model, &action));
+  PetscCall(InfiniteEvidence(action, &p->infinite_log_evidence));
+  if (p->request.theory == FW_THEORY_RENORMALISED) PetscCall(SolveFinite(action, p));
+  PetscCall(FwActionDestroy(&action));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

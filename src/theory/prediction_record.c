@@ -74,14 +74,17 @@ static PetscErrorCode RecordSaddle(const FwPrediction *p, FwRecord record)
                          "product of the order parameters over layers"));
   PetscCall(FwRecordReal(record, "action", lowest->value, "1", "effective action at the saddle point"));
   PetscCall(RecordMetastable(p, record));
+  PetscCall(FwRecordInteger(record, "metastable_count", p->saddle.n_minimum - 1, "1", "number of metastable minima"));
   PetscCall(FwRecordInteger(record, "converged", p->saddle.is_converged ? 1 : 0, "1", "1 if the solver converged"));
   PetscCall(FwRecordInteger(record, "complete", p->saddle.is_complete ? 1 : 0, "1",
                             "1 if the search proved that there are no other minima"));
   PetscCall(FwRecordInteger(record, "iterations", lowest->n_iteration, "1", "Newton iterations at the saddle point"));
   PetscCall(FwRecordInteger(record, "evaluations", p->saddle.n_evaluation, "1", "evaluations in the search"));
   PetscCall(FwRecordReal(record, "residual", lowest->residual, "1", "|N dS/d log Q| at the saddle point"));
-  PetscCall(FwRecordReals(record, "log_q", &curve, p->curve_log_order, "1", "log of the total order parameter"));
-  PetscCall(FwRecordReals(record, "action_curve", &curve, p->curve_action, "1", "effective action"));
+  if (p->n_curve) {
+    PetscCall(FwRecordReals(record, "log_q", &curve, p->curve_log_order, "1", "log of the total order parameter"));
+    PetscCall(FwRecordReals(record, "action_curve", &curve, p->curve_action, "1", "effective action"));
+  }
   PetscCall(FwRecordReal(record, "log_evidence", p->log_evidence, "1", "log evidence at the saddle point"));
   if (p->depth == 1)
     PetscCall(FwRecordReal(record, "log_evidence_laplace", p->log_evidence_laplace, "1",
@@ -126,13 +129,17 @@ static PetscErrorCode RecordMeans(const FwPrediction *p, const FwErrors *e, cons
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPredictionRecord(const FwPrediction *p, const double targets[], PetscBool with_means, FwRecord record)
+PetscErrorCode FwPredictionRecord(const FwPrediction *p, const double targets[], FwRecord record)
 {
-  const PetscBool is_finite     = p->theory == FW_THEORY_RENORMALISED ? PETSC_TRUE : PETSC_FALSE;
+  const PetscBool is_finite     = p->request.theory == FW_THEORY_RENORMALISED ? PETSC_TRUE : PETSC_FALSE;
   const FwErrors *result        = is_finite ? &p->finite : &p->infinite;
   const PetscBool with_accuracy = isnan(p->infinite.accuracy) ? PETSC_FALSE : PETSC_TRUE;
 
   PetscFunctionBegin;
+  if (p->failure) {
+    PetscCall(FwRecordInteger(record, "converged", 0, "1", "1 if the solver converged"));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(RecordErrors(result, "", is_finite ? "finite width" : "infinite width", with_accuracy, record));
   PetscCall(RecordErrors(&p->infinite, "infinite_", "infinite width", with_accuracy, record));
   PetscCall(
@@ -145,6 +152,6 @@ PetscErrorCode FwPredictionRecord(const FwPrediction *p, const double targets[],
     PetscCall(FwRecordReal(record, "log_evidence_average", p->average.log_evidence, "1",
                            "log evidence averaged over the order parameter"));
   }
-  if (with_means && p->n_test) PetscCall(RecordMeans(p, result, targets, record));
+  if (result->mean && p->n_test) PetscCall(RecordMeans(p, result, targets, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

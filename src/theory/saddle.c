@@ -135,7 +135,7 @@ static PetscErrorCode RoundOff(FwAction action, double u, double *tolerance)
 
   PetscFunctionBegin;
   PetscCall(FwActionEvaluate(action, u, PETSC_FALSE, &point));
-  PetscCall(FwSpectrumGetBounds(FwActionSpectrum(action), &bounds));
+  PetscCall(FwActionBounds(action, &bounds));
   *tolerance = DBL_EPSILON * (100.0 + (double)bounds.n) *
                (1.0 + fabs(point.shift) + point.resolvent.trace + point.resolvent.fit_slope);
   PetscFunctionReturn(PETSC_SUCCESS);

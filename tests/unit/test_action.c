@@ -51,7 +51,7 @@ static void make_problem(Problem *p, int depth, const double width[], double tem
   p->model.prior = p->prior;
   p->model.bias  = p->bias;
   p->spectrum    = make_spectrum(P, k, y, bias);
-  TestCall(FwActionCreate(p->spectrum, &p->model, &p->action));
+  TestCall(FwActionCreate(p->spectrum, 1.0, &p->model, &p->action));
 }
 
 static void free_problem(Problem *p)
@@ -181,7 +181,7 @@ static void both_minima_of_a_bistable_action_are_found(void **state)
     y[i] = i ? 0.04 : 5.0;
   }
   spectrum = make_spectrum(N_MODE, k, y, 0.0);
-  TestCall(FwActionCreate(spectrum, &model, &action));
+  TestCall(FwActionCreate(spectrum, 1.0, &model, &action));
   TestCall(FwSaddleFind(action, &saddle));
   assert_close(saddle.n_minimum, 2, 0.0);
   assert_close(saddle.minimum[0].value < saddle.minimum[1].value, 1, 0.0);

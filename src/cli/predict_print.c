@@ -1,0 +1,158 @@
+/** @file
+ * The tables that `finwidth predict` prints.
+ */
+
+#include "predict_print.h"
+
+#include <finwidth/activation.h>
+
+#include <math.h>
+#include <stdio.h>
+
+PetscErrorCode FwPrintHeader(const FwModel *model, FwDataset data)
+{
+  FwDataSizes sizes;
+  const char *summary;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(FwDatasetGetSummary(data, &summary));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                        "data    %s\n        P = %" PetscInt_FMT ", %" PetscInt_FMT
+                        " test examples, N_0 = %" PetscInt_FMT "\n",
+                        summary, sizes.n_train, sizes.n_test, sizes.n_input));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "network fc, "));
+  for (PetscInt l = 0; l < PetscMin(model->depth, 8); l++)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%s %.0f", l ? " - " : "", FwActivationNames[model->activation[l]],
+                          model->width[l]));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s, T = %g\n\n", model->depth > 8 ? " - ..." : "", model->temperature));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A number in 12 columns, or a dash where there is none */
+static const char *Cell(double value, char cell[16])
+{
+  if (isnan(value))
+    snprintf(cell, 16, "%12s", "-");
+  else
+    snprintf(cell, 16, "%12.6g", value);
+  return cell;
+}
+
+static PetscErrorCode PrintRow(const FwPrediction *p, const char name[], double finite, double averaged,
+                               double infinite)
+{
+  char a[16], b[16], c[16];
+
+  PetscFunctionBegin;
+  if (p->request.theory != FW_THEORY_RENORMALISED)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s\n", name, Cell(infinite, c)));
+  else if (p->average.is_available)
+    PetscCall(
+      PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s %s\n", name, Cell(finite, a), Cell(averaged, b), Cell(infinite, c)));
+  else
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s\n", name, Cell(finite, a), Cell(infinite, c)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintTable(const FwPrediction *p)
+{
+  const FwErrors *f = &p->finite, *a = &p->averaged, *i = &p->infinite;
+
+  PetscFunctionBegin;
+  if (p->request.theory != FW_THEORY_RENORMALISED)
+    PetscCall(
+      PetscPrintf(PETSC_COMM_WORLD, "  %-18s %12s\n", "", p->request.theory == FW_THEORY_NTK ? "NTK" : "infinite"));
+  else
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %12s%s%s %12s\n", "", "saddle point",
+                          p->average.is_available ? " " : "", p->average.is_available ? "exact average" : "",
+                          p->request.theory == FW_THEORY_NTK ? "NTK" : "infinite"));
+  PetscCall(PrintRow(p, "train error", f->train_error, a->train_error, i->train_error));
+  PetscCall(PrintRow(p, "test error", f->test_error, a->test_error, i->test_error));
+  PetscCall(PrintRow(p, "  bias", f->test_bias, a->test_bias, i->test_bias));
+  PetscCall(PrintRow(p, "  variance", f->test_variance, a->test_variance, i->test_variance));
+  if (!isnan(i->accuracy)) PetscCall(PrintRow(p, "test accuracy", f->accuracy, a->accuracy, i->accuracy));
+  PetscCall(PrintRow(p, "order parameter", p->saddle.n_minimum ? exp(p->saddle.minimum[0].log_order) : NAN,
+                     p->average.mean_order, 1.0));
+  PetscCall(PrintRow(p, "log evidence", p->log_evidence, p->average.log_evidence, p->infinite_log_evidence));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintOrders(const FwPrediction *p)
+{
+  PetscFunctionBegin;
+  for (PetscInt m = 0; m < p->saddle.n_minimum; m++) {
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%s  Q =", m ? "" : "\n", m ? "  metastable  " : "  saddle point"));
+    for (PetscInt l = 0; l < p->depth; l++)
+      PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %.8g", p->order[m * p->depth + l]));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, ",  S = %.10g  (%" PetscInt_FMT " Newton steps, residual %.1e)\n",
+                          p->saddle.minimum[m].value, p->saddle.minimum[m].n_iteration, p->saddle.minimum[m].residual));
+  }
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPrintPrediction(const FwPrediction *p)
+{
+  PetscFunctionBegin;
+  PetscCall(PrintTable(p));
+  PetscCall(PrintOrders(p));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- scans -------------------------------------------------------------------------------------------------- */
+
+enum { ROWS_MAX = 60 };
+
+static PetscErrorCode PrintScanHead(FwScan scan, PetscInt n_axis)
+{
+  PetscFunctionBegin;
+  for (PetscInt d = 0; d < n_axis; d++) {
+    const FwScanAxis *axis;
+
+    PetscCall(FwScanGetAxis(scan, d, &axis));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %14.14s", axis->key->name));
+  }
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %12s %12s %12s %12s %12s\n", "order par.", "train error", "test error",
+                        "infinite", "log evidence"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintScanRow(FwScan scan, PetscInt n_axis, PetscInt point, FwRecord all)
+{
+  static const char *const column[]  = {"total_order_parameter", "train_error", "test_error", "infinite_test_error",
+                                        "log_evidence"};
+  const double             converged = FwRecordAt(all, "converged", point);
+  char                     cell[16];
+
+  PetscFunctionBegin;
+  for (PetscInt d = 0; d < n_axis; d++) {
+    const FwScanAxis *axis;
+
+    PetscCall(FwScanGetAxis(scan, d, &axis));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %14.14s", axis->text[FwScanPosition(scan, point, d)]));
+  }
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, " "));
+  for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(column); c++)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %s", Cell(FwRecordAt(all, column[c], point), cell)));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n",
+                        converged == 1.0   ? ""
+                        : converged == 0.0 ? "  not converged"
+                                           : "  not computed"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPrintScan(FwScan scan, FwRecord all)
+{
+  PetscInt n_axis, n_point;
+
+  PetscFunctionBegin;
+  PetscCall(FwScanGetSize(scan, &n_axis, &n_point, NULL));
+  PetscCall(PrintScanHead(scan, n_axis));
+  for (PetscInt p = 0; p < PetscMin(n_point, ROWS_MAX); p++) PetscCall(PrintScanRow(scan, n_axis, p, all));
+  if (n_point > ROWS_MAX)
+    PetscCall(
+      PetscPrintf(PETSC_COMM_WORLD, "  ... and %" PetscInt_FMT " more points in the file\n", n_point - ROWS_MAX));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

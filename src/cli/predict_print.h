@@ -1,0 +1,17 @@
+#pragma once
+
+/** @file
+ * The tables that `finwidth predict` prints.
+ */
+
+#include <finwidth/prediction.h>
+#include <finwidth/scan.h>
+
+/** Data and network, above the table. Collective on PETSC_COMM_WORLD, as are the others. */
+PetscErrorCode FwPrintHeader(const FwModel *model, FwDataset data);
+
+/** The table of one point: errors side by side, order parameters, metastable minima. */
+PetscErrorCode FwPrintPrediction(const FwPrediction *prediction);
+
+/** A line for each point of a scan; `all` is looked at on rank 0. */
+PetscErrorCode FwPrintScan(FwScan scan, FwRecord all);

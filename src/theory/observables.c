@@ -1,0 +1,533 @@
+/** @file
+ * Observables of a trained network with one hidden layer.
+ *
+ * Symbols of the paper: A = T + s^2 1 1^T + Q K, a = A^-1 y, u = A^-1 1, G = a a^T - A^-1, X the inputs, H the matrix
+ * between X^T and X in the covariance of the weights.
+ *
+ * With R = T + s^2 1 1^T, Q K = A - R, and every product of K with A^-1 is entry-wise:
+ *
+ *     Q K a       = y - T a - s^2 (1.a) 1,
+ *     Q^2 K A^-1 K = Q K - R + R A^-1 R,   (R A^-1 R)_ij = T^2 A^-1_ij + T s^2 (u_i + u_j) + s^4 (1.u),
+ *
+ * so that one factor and one inverse give all that is needed of the hidden layer.
+ */
+
+#include <finwidth/activation.h>
+#include <finwidth/cholesky.h>
+#include <finwidth/kernel.h>
+#include <finwidth/observables.h>
+#include <finwidth/progress.h>
+#include <finwidth/transpose.h>
+
+#include <math.h>
+
+/* One hidden layer, and A^-1 once it is known */
+typedef struct {
+  FwGrid         grid;
+  const FwModel *model;
+  FwDataset      data;
+  PetscInt       n;              /* P */
+  double         order;          /* Q */
+  const double  *y;              /* [n] */
+  double        *fit, *constant; /* [n] a, u */
+  double         sum_fit, sum_constant;
+  FwMatrix       inverse; /* A^-1, lower triangle; whole once the hidden layer is done */
+} Layer;
+
+/* --- sums over the hidden Gram matrix ------------------------------------------------------------------------ */
+
+/* Sums over all entries of M before and M after, and of their difference */
+enum { TRACE, SQUARE, FORM, TRACE_AFTER, SQUARE_AFTER, FORM_AFTER, SQUARE_CHANGE, N_SUM };
+
+typedef struct {
+  const Layer  *layer;  /* NULL: M before alone */
+  FwMatrix      kernel; /* K, lower triangle */
+  double        scale;  /* M before = scale * K */
+  const double *y;
+  double       *image; /* [n] Q K a */
+  double        sum[N_SUM];
+} GramContext;
+
+/* Add entry (i, j) of the lower triangle, and the one above the diagonal that equals it */
+static void AddEntry(GramContext *c, PetscInt i, PetscInt j, double before, double change)
+{
+  const double times = i == j ? 1.0 : 2.0, after = before + change, form = times * c->y[i] * c->y[j];
+
+  if (i == j) c->sum[TRACE] += before;
+  if (i == j) c->sum[TRACE_AFTER] += after;
+  c->sum[SQUARE] += times * before * before;
+  c->sum[SQUARE_AFTER] += times * after * after;
+  c->sum[SQUARE_CHANGE] += times * change * change;
+  c->sum[FORM] += form * before;
+  c->sum[FORM_AFTER] += form * after;
+}
+
+/* (M after - M before) / lambda_1 = (Q K G K) / N_1 at one entry; `kernel` and `inverse` are those of K and A^-1 */
+static double Change(const GramContext *c, PetscInt i, PetscInt j, double kernel, double inverse)
+{
+  const Layer *layer = c->layer;
+  const double t = layer->model->temperature, s2 = layer->model->bias[1], q = layer->order;
+  const double ridge = (i == j ? t : 0.0) + s2;
+  const double twice =
+    t * t * inverse + t * s2 * (layer->constant[i] + layer->constant[j]) + s2 * s2 * layer->sum_constant;
+
+  return (c->image[i] * c->image[j] - (q * kernel - ridge + twice)) / (q * layer->model->width[0]);
+}
+
+static PetscErrorCode SumStrip(const FwStrip *strip, void *user)
+{
+  GramContext  *c       = (GramContext *)user;
+  const double *inverse = c->layer ? FwMatrixStrip(c->layer->inverse, strip->first, strip->column_local) : NULL;
+
+  PetscFunctionBegin;
+  for (PetscInt r = 0; r < strip->n; r++) {
+    const PetscInt i      = FwMatrixRow(c->kernel, strip->first + r);
+    const double   change = inverse ? Change(c, i, strip->column, strip->value[r], inverse[r]) : 0.0;
+
+    AddEntry(c, i, strip->column, c->scale * strip->value[r], c->scale * change);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static double Alignment(PetscInt n, const double y[], double form, double square)
+{
+  double label2 = 0.0;
+
+  for (PetscInt i = 0; i < n; i++) label2 += y[i] * y[i];
+  return form / (sqrt(square) * label2);
+}
+
+static PetscErrorCode SumGram(FwMatrix kernel, GramContext *c)
+{
+  PetscFunctionBegin;
+  PetscCall(FwMatrixVisit(kernel, FW_LOWER, SumStrip, c));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, c->sum, N_SUM, MPI_DOUBLE, MPI_SUM, FwGridComm(FwMatrixGrid(kernel))));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode HiddenObservables(const Layer *layer, FwMatrix kernel, FwObservables *o)
+{
+  const FwModel *model = layer->model;
+  GramContext    c     = {.layer = layer, .kernel = kernel, .scale = model->prior[1], .y = layer->y};
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(layer->n, &c.image));
+  for (PetscInt i = 0; i < layer->n; i++)
+    c.image[i] = layer->y[i] - model->temperature * layer->fit[i] - model->bias[1] * layer->sum_fit;
+  PetscCall(SumGram(kernel, &c));
+  o->alignment_before    = Alignment(layer->n, layer->y, c.sum[FORM], c.sum[SQUARE]);
+  o->alignment_after     = Alignment(layer->n, layer->y, c.sum[FORM_AFTER], c.sum[SQUARE_AFTER]);
+  o->hidden_trace_before = c.sum[TRACE] / layer->n;
+  o->hidden_trace_after  = c.sum[TRACE_AFTER] / layer->n;
+  o->hidden_distance     = sqrt(c.sum[SQUARE_CHANGE] / c.sum[SQUARE]);
+  PetscCall(PetscFree(c.image));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the resolvent ------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const Layer *layer;
+  FwMatrix     kernel, matrix;
+} ResolventContext;
+
+static PetscErrorCode FillResolvent(const FwStrip *strip, void *user)
+{
+  const ResolventContext *c      = (const ResolventContext *)user;
+  const FwModel          *model  = c->layer->model;
+  const double           *kernel = FwMatrixStrip(c->kernel, strip->first, strip->column_local);
+
+  PetscFunctionBegin;
+  for (PetscInt r = 0; r < strip->n; r++) {
+    const PetscBool is_diagonal = FwMatrixRow(c->matrix, strip->first + r) == strip->column ? PETSC_TRUE : PETSC_FALSE;
+
+    strip->value[r] = c->layer->order * kernel[r] + model->bias[1] + (is_diagonal ? model->temperature : 0.0);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* a = A^-1 y and u = A^-1 1, with their sums */
+static PetscErrorCode SolveLabels(FwCholesky factor, Layer *layer)
+{
+  FwMatrix sides;
+  double  *copy;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(2 * layer->n, &copy));
+  for (PetscInt i = 0; i < layer->n; i++) {
+    copy[i]            = layer->y[i];
+    copy[layer->n + i] = 1.0;
+  }
+  PetscCall(FwMatrixCreateFromCopy(layer->grid, layer->n, 2, copy, &sides));
+  PetscCall(FwCholeskySolve(factor, sides));
+  PetscCall(FwMatrixGather(sides, copy));
+  PetscCall(FwMatrixDestroy(&sides));
+  PetscCall(PetscMalloc2(layer->n, &layer->fit, layer->n, &layer->constant));
+  for (PetscInt i = 0; i < layer->n; i++) {
+    layer->fit[i]      = copy[i];
+    layer->constant[i] = copy[layer->n + i];
+    layer->sum_fit += layer->fit[i];
+    layer->sum_constant += layer->constant[i];
+  }
+  PetscCall(PetscFree(copy));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Resolve(FwMatrix kernel, Layer *layer)
+{
+  ResolventContext context = {.layer = layer, .kernel = kernel};
+  FwCholesky       factor;
+
+  PetscFunctionBegin;
+  PetscCall(FwMatrixCreate(layer->grid, layer->n, layer->n, &context.matrix));
+  PetscCall(FwMatrixVisit(context.matrix, FW_LOWER, FillResolvent, &context));
+  PetscCall(FwCholeskyCreate(&context.matrix, &factor));
+  PetscCall(SolveLabels(factor, layer));
+  PetscCall(FwCholeskyInverse(&factor, &layer->inverse));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- covariance of the first weights ------------------------------------------------------------------------- */
+
+enum { PIECE = 512 }; /* entries whose slopes are kept aside */
+
+typedef struct {
+  const Layer *layer;
+  FwMatrix     matrix; /* C_0, which becomes G o k_b column by column */
+  FwActivation activation;
+  FwPoints     rows, columns;
+  double      *row_sum; /* [n] (G o k_a) 1 */
+  double      *input2;  /* [n] |x|^2 / (lambda_0 N_0) */
+  double       trace;   /* sum over (G o k_b)_ij x_i.x_j / (lambda_0 N_0) */
+} SlopeContext;
+
+static PetscErrorCode SlopePiece(SlopeContext *c, PetscInt column_local, PetscInt column, PetscInt first, PetscInt n,
+                                 double value[])
+{
+  const Layer  *layer   = c->layer;
+  const double  bias    = layer->model->bias[0];
+  const double *inverse = FwMatrixStrip(layer->inverse, first, column_local);
+  double        by_covariance[PIECE], by_variance[PIECE];
+
+  PetscFunctionBegin;
+  PetscCall(FwActivationMap(c->activation, FW_MAP_COVARIANCE, c->rows, first, n, c->columns, column_local, value,
+                            by_covariance));
+  PetscCall(FwActivationMap(c->activation, FW_MAP_ROW_VARIANCE, c->rows, first, n, c->columns, column_local, value,
+                            by_variance));
+  for (PetscInt r = 0; r < n; r++) {
+    const PetscInt row = FwMatrixRow(c->matrix, first + r);
+    const double   g   = layer->fit[row] * layer->fit[column] - inverse[r];
+
+    c->row_sum[row] += g * by_variance[r];
+    c->trace += g * by_covariance[r] * (value[r] - bias);
+    value[r] = g * by_covariance[r];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SlopeStrip(const FwStrip *strip, void *user)
+{
+  PetscFunctionBegin;
+  for (PetscInt begin = 0; begin < strip->n; begin += PIECE)
+    PetscCall(SlopePiece((SlopeContext *)user, strip->column_local, strip->column, strip->first + begin,
+                         PetscMin(PIECE, strip->n - begin), strip->value + begin));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Diagonal entries of C_0, which visitors of the diagonal turn into |x|^2 / (lambda_0 N_0) or add to */
+static PetscErrorCode ReadDiagonal(const FwStrip *strip, void *user)
+{
+  SlopeContext *c = (SlopeContext *)user;
+
+  PetscFunctionBegin;
+  if (FwMatrixRow(c->matrix, strip->first) == strip->column) c->input2[strip->column] = strip->value[0];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode AddRowSums(const FwStrip *strip, void *user)
+{
+  SlopeContext *c = (SlopeContext *)user;
+
+  PetscFunctionBegin;
+  if (FwMatrixRow(c->matrix, strip->first) == strip->column) strip->value[0] += 2.0 * c->row_sum[strip->column];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode AddBias(const FwStrip *strip, void *user)
+{
+  const double bias = ((SlopeContext *)user)->layer->model->bias[0];
+
+  PetscFunctionBegin;
+  for (PetscInt r = 0; r < strip->n; r++) strip->value[r] += bias;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode MakePoints(SlopeContext *c, PetscBool is_row, FwPoints *points)
+{
+  PetscInt       m_local, n_local;
+  double        *variance;
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(FwMatrixGetSize(c->matrix, NULL, NULL, &m_local, &n_local));
+  if (!is_row) m_local = n_local;
+  PetscCall(PetscMalloc1(PetscMax(m_local, 1), &variance));
+  for (PetscInt i = 0; i < m_local; i++)
+    variance[i] =
+      c->input2[is_row ? FwMatrixRow(c->matrix, i) : FwMatrixColumn(c->matrix, i)] + c->layer->model->bias[0];
+  code = FwPointsCreate(c->activation, m_local, variance, points);
+  if (!code) code = FwPointsAddSlopes(*points);
+  PetscCall(PetscFree(variance));
+  PetscCall(code);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Sum over the ranks, for every rank */
+static PetscErrorCode SumOver(FwGrid grid, PetscInt n, double value[])
+{
+  PetscMPIInt count;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMPIIntCast(n, &count));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, value, count, MPI_DOUBLE, MPI_SUM, FwGridComm(grid)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* C_0 between training examples, both triangles, and the points of its rows and columns */
+static PetscErrorCode SlopesBegin(const Layer *layer, FwMatrix inputs, SlopeContext *c)
+{
+  PetscInt       n_input;
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(FwMatrixGetSize(inputs, &n_input, NULL, NULL, NULL));
+  PetscCall(PetscCalloc2(layer->n, &c->row_sum, layer->n, &c->input2));
+  PetscCall(FwMatrixCreate(layer->grid, layer->n, layer->n, &c->matrix));
+  PetscCall(FwMatrixMultiply(PETSC_TRUE, 1.0 / (layer->model->prior[0] * n_input), inputs, inputs, c->matrix));
+  PetscCall(FwMatrixVisit(c->matrix, FW_LOWER, ReadDiagonal, c));
+  PetscCall(SumOver(layer->grid, layer->n, c->input2));
+  PetscCall(FwMatrixVisit(c->matrix, FW_WHOLE, AddBias, c));
+  PetscCall(FwActivationGet((FwActivationType)layer->model->activation[0], &c->activation));
+  code = MakePoints(c, PETSC_TRUE, &c->rows);
+  if (!code) code = MakePoints(c, PETSC_FALSE, &c->columns);
+  PetscCall(FwErrorAgreeAny(FwGridComm(layer->grid), code));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* H in place of C_0; *trace = tr X^T H X / (lambda_0 N_0) */
+static PetscErrorCode SlopesApply(const Layer *layer, SlopeContext *c, double *trace)
+{
+  PetscFunctionBegin;
+  PetscCall(FwErrorAgreeAny(FwGridComm(layer->grid), FwMatrixVisit(c->matrix, FW_WHOLE, SlopeStrip, c)));
+  PetscCall(SumOver(layer->grid, layer->n, c->row_sum));
+  PetscCall(SumOver(layer->grid, 1, &c->trace));
+  for (PetscInt i = 0; i < layer->n; i++) c->trace += 2.0 * c->row_sum[i] * c->input2[i];
+  PetscCall(FwMatrixVisit(c->matrix, FW_LOWER, AddRowSums, c));
+  *trace = c->trace;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SlopesEnd(SlopeContext *c)
+{
+  PetscFunctionBegin;
+  PetscCall(FwPointsDestroy(&c->rows));
+  PetscCall(FwPointsDestroy(&c->columns));
+  PetscCall(FwMatrixDestroy(&c->matrix));
+  PetscCall(PetscFree2(c->row_sum, c->input2));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+typedef struct {
+  FwMatrix matrix;
+  double   value;
+} DiagonalContext;
+
+static PetscErrorCode AddToDiagonal(const FwStrip *strip, void *user)
+{
+  const DiagonalContext *c = (const DiagonalContext *)user;
+
+  PetscFunctionBegin;
+  if (FwMatrixRow(c->matrix, strip->first) == strip->column) strip->value[0] += c->value;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* 1/lambda_0 + scale * X^T H X; `inputs` holds examples as columns */
+static PetscErrorCode WeightCovariance(FwMatrix inputs, FwMatrix h, double scale, double prior, FwMatrix *covariance)
+{
+  FwGrid          grid = FwMatrixGrid(inputs);
+  DiagonalContext context;
+  FwMatrix        x, hx;
+  PetscInt        n, n_input;
+
+  PetscFunctionBegin;
+  PetscCall(FwMatrixGetSize(inputs, &n_input, &n, NULL, NULL));
+  PetscCall(FwMatrixTranspose(inputs, &x));
+  PetscCall(FwMatrixCreate(grid, n, n_input, &hx));
+  PetscCall(FwMatrixMultiply(PETSC_FALSE, 1.0, h, x, hx));
+  PetscCall(FwMatrixCreate(grid, n_input, n_input, covariance));
+  PetscCall(FwMatrixMultiply(PETSC_TRUE, scale, x, hx, *covariance));
+  PetscCall(FwMatrixDestroy(&x));
+  PetscCall(FwMatrixDestroy(&hx));
+  context = (DiagonalContext){.matrix = *covariance, .value = 1.0 / prior};
+  PetscCall(FwMatrixVisit(*covariance, FW_LOWER, AddToDiagonal, &context));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode WeightSpectrum(FwMatrix *covariance, FwObservables *o)
+{
+  FwMatrix vectors;
+  PetscInt n;
+
+  PetscFunctionBegin;
+  PetscCall(FwMatrixGetSize(*covariance, &n, NULL, NULL, NULL));
+  PetscCall(PetscMalloc1(n, &o->weight_eigenvalue));
+  o->n_weight = n;
+  PetscCall(FwMatrixEigen(covariance, o->weight_eigenvalue, &vectors));
+  PetscCall(FwMatrixDestroy(&vectors));
+  for (PetscInt i = 0; i < n / 2; i++) {
+    const double smaller = o->weight_eigenvalue[i];
+
+    o->weight_eigenvalue[i]         = o->weight_eigenvalue[n - 1 - i];
+    o->weight_eigenvalue[n - 1 - i] = smaller;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode WeightObservables(Layer *layer, FwObservables *o)
+{
+  const FwModel *model = layer->model;
+  SlopeContext   c     = {.layer = layer};
+  FwSlab         slab;
+  FwMatrix       inputs, covariance;
+  double         scale, trace = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSlab(layer->data, FW_TRAIN, &slab));
+  PetscCall(FwMatrixCreateFromSlab(layer->grid, slab.n_input, slab.n, slab.block, slab.x, &inputs));
+  PetscCall(FwMatrixSymmetrise(layer->inverse)); /* k_a is not symmetric: row sums need both triangles */
+  PetscCall(SlopesBegin(layer, inputs, &c));
+  PetscCall(SlopesApply(layer, &c, &trace));
+  PetscCall(FwMatrixDestroy(&layer->inverse));
+  scale                 = layer->order / (model->prior[0] * model->prior[1] * model->width[0]);
+  o->weight_trace_after = slab.n_input / model->prior[0] + scale * trace;
+  if (slab.n_input <= FW_OBSERVABLES_MAX_SPECTRUM) {
+    scale /= model->prior[0] * slab.n_input;
+    PetscCall(WeightCovariance(inputs, c.matrix, scale, model->prior[0], &covariance));
+    PetscCall(WeightSpectrum(&covariance, o));
+  }
+  PetscCall(SlopesEnd(&c));
+  PetscCall(FwMatrixDestroy(&inputs));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the whole ----------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode OneHiddenLayer(Layer *layer, FwMatrix *kernel, FwObservables *o)
+{
+  PetscFunctionBegin;
+  PetscCall(Resolve(*kernel, layer));
+  PetscCall(HiddenObservables(layer, *kernel, o));
+  PetscCall(FwMatrixDestroy(kernel));
+  if (layer->model->activation[0] != FW_ACTIVATION_SIGN) PetscCall(WeightObservables(layer, o));
+  PetscCall(FwMatrixDestroy(&layer->inverse));
+  PetscCall(PetscFree2(layer->fit, layer->constant));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PriorAlignment(const Layer *layer, FwMatrix *kernel, FwObservables *o)
+{
+  GramContext c = {.kernel = *kernel, .scale = 1.0, .y = layer->y};
+
+  PetscFunctionBegin;
+  PetscCall(SumGram(*kernel, &c));
+  o->alignment_before = Alignment(layer->n, layer->y, c.sum[FORM], c.sum[SQUARE]);
+  PetscCall(FwMatrixDestroy(kernel));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode AssembleKernel(const Layer *layer, FwMatrix *train)
+{
+  FwKernel kernel;
+
+  PetscFunctionBegin;
+  PetscCall(FwKernelCreate(layer->grid, layer->model, layer->data, &kernel));
+  PetscCall(FwKernelTrain(kernel, train));
+  PetscCall(FwKernelDestroy(&kernel));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What is not known stays NaN */
+static FwObservables Unknown(void)
+{
+  return (FwObservables){.alignment_before    = NAN,
+                         .alignment_after     = NAN,
+                         .hidden_trace_before = NAN,
+                         .hidden_trace_after  = NAN,
+                         .hidden_distance     = NAN,
+                         .weight_trace_before = NAN,
+                         .weight_trace_after  = NAN,
+                         .kernel_distance     = NAN};
+}
+
+PetscErrorCode FwObservablesCreate(FwGrid grid, const FwModel *model, FwDataset data, double order, FwObservables *o)
+{
+  Layer       layer = {.grid = grid, .model = model, .data = data, .order = order};
+  FwDataSizes sizes;
+  FwMatrix    kernel;
+  FwProgress  progress;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCheck(sizes.n_output == 1, FwGridComm(grid), FW_ERR_INPUT,
+             "theory_observables needs one output, network_outputs is %" PetscInt_FMT, sizes.n_output);
+  *o                 = Unknown();
+  o->kernel_distance = order - 1.0;
+  layer.n            = sizes.n_train;
+  PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &layer.y));
+  PetscCall(AssembleKernel(&layer, &kernel));
+  PetscCall(FwProgressBegin("observables", 0, &progress));
+  if (model->depth == 1) {
+    o->weight_trace_before = sizes.n_input / model->prior[0];
+    PetscCall(OneHiddenLayer(&layer, &kernel, o));
+  } else {
+    PetscCall(PriorAlignment(&layer, &kernel, o));
+  }
+  PetscCall(FwProgressEnd(&progress));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwObservablesRecord(const FwObservables *o, FwRecord record)
+{
+  const FwShape weights = {.n_dim = 1, .name = {"weight"}, .size = {o->n_weight}};
+  const struct {
+    const char *name, *long_name;
+    double      value;
+  } row[] = {
+    {"alignment_before",    "kernel-target alignment of the hidden layer before learning",          o->alignment_before   },
+    {"alignment_after",     "kernel-target alignment of the hidden layer after learning",           o->alignment_after    },
+    {"hidden_trace_before", "mean squared hidden activation before learning",                       o->hidden_trace_before},
+    {"hidden_trace_after",  "mean squared hidden activation after learning",                        o->hidden_trace_after },
+    {"hidden_distance",     "relative change of the hidden Gram matrix by learning",                o->hidden_distance    },
+    {"weight_trace_before", "trace of the covariance of the first layer's weights before learning",
+     o->weight_trace_before                                                                                               },
+    {"weight_trace_after",  "trace of the covariance of the first layer's weights after learning",
+     o->weight_trace_after                                                                                                },
+    {"kernel_distance",     "distance from the kernel regime, Q - 1",                               o->kernel_distance    },
+  };
+
+  PetscFunctionBegin;
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(row); i++)
+    PetscCall(FwRecordReal(record, row[i].name, row[i].value, "1", row[i].long_name));
+  if (o->n_weight)
+    PetscCall(FwRecordReals(record, "weight_eigenvalue", &weights, o->weight_eigenvalue, "1",
+                            "eigenvalues of the covariance of the first layer's weights after learning"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwObservablesDestroy(FwObservables *o)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscFree(o->weight_eigenvalue));
+  o->n_weight = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,145 @@
+/** @file
+ * One decomposed kernel, and the points on it.
+ */
+
+#include "predictor_impl.h"
+
+#include <finwidth/kernel_tangent.h>
+#include <finwidth/progress.h>
+
+/* --- making it ---------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode AssembleTrain(FwKernel kernel, PetscBool is_tangent, FwMatrix *train)
+{
+  PetscFunctionBegin;
+  PetscCall(is_tangent ? FwKernelTangentTrain(kernel, train) : FwKernelTrain(kernel, train));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetTest(FwPredictor p, FwKernel kernel, PetscBool is_tangent)
+{
+  FwDataSizes   sizes;
+  FwMatrix      cross;
+  const double *nngp;
+  double       *diagonal;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(p->data, &sizes));
+  if (!sizes.n_test) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1(sizes.n_test, &diagonal));
+  if (is_tangent) {
+    PetscCall(FwKernelTangentCross(kernel, &cross));
+    PetscCall(FwKernelTangentDiagonal(kernel, FW_TEST, diagonal));
+  } else {
+    PetscCall(FwKernelCross(kernel, &cross));
+    PetscCall(FwKernelDiagonal(kernel, FW_TEST, &nngp));
+    PetscCall(PetscArraycpy(diagonal, nngp, sizes.n_test));
+  }
+  PetscCall(FwSpectrumSetTest(p->spectrum, &cross, diagonal));
+  PetscCall(PetscFree(diagonal));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictorCreate(FwGrid grid, const FwModel *model, FwDataset data, const FwTheory *theory,
+                                 PetscInt n_point, FwPredictor *predictor)
+{
+  const PetscBool is_tangent = theory->theory == FW_THEORY_NTK ? PETSC_TRUE : PETSC_FALSE;
+  FwPredictor     p;
+  FwKernel        kernel;
+  FwMatrix        train;
+  FwProgress      progress;
+  const double   *y;
+
+  PetscFunctionBegin;
+  (void)n_point;
+  PetscCall(PetscNew(&p));
+  p->grid          = grid;
+  p->data          = data;
+  p->prior_readout = model->prior[model->depth];
+  PetscCall(FwKernelCreate(grid, model, data, &kernel));
+  PetscCall(AssembleTrain(kernel, is_tangent, &train));
+  PetscCall(FwProgressBegin("decomposition", 0, &progress));
+  PetscCall(FwSpectrumCreate(&train, &p->spectrum));
+  PetscCall(FwProgressEnd(&progress));
+  PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &y));
+  PetscCall(FwSpectrumSetLabels(p->spectrum, y, model->bias[model->depth]));
+  PetscCall(SetTest(p, kernel, is_tangent));
+  PetscCall(FwKernelDestroy(&kernel));
+  *predictor = p;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictorDestroy(FwPredictor *predictor)
+{
+  PetscFunctionBegin;
+  if (!*predictor) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwSpectrumDestroy(&(*predictor)->spectrum));
+  PetscCall(PetscFree(*predictor));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- points ------------------------------------------------------------------------------------------------- */
+
+/* A point without a solution is a result of a scan: its message becomes a warning */
+static PetscErrorCode SolvePoint(FwPredictor p, const FwModel *model, FwPrediction *prediction)
+{
+  const double   scale = p->prior_readout / model->prior[model->depth];
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  code = FwPredictionSolve(p->spectrum, scale, model, prediction);
+  if (FwExitOf(code) != FW_EXIT_NUMERICAL) PetscCall(code);
+  if (!code) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwPredictionDestroy(prediction)); /* what it had before the error */
+  prediction->saddle  = (FwSaddle){0};
+  prediction->average = (FwAverage){0};
+  prediction->n_curve = 0;
+  prediction->failure = code;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Point i is solved by rank i modulo their number; then all have all */
+static PetscErrorCode SolvePoints(FwPredictor p, PetscInt n, const FwModel model[], FwPrediction prediction[])
+{
+  MPI_Comm       comm = FwGridComm(p->grid);
+  PetscMPIInt    rank, size;
+  PetscErrorCode code = PETSC_SUCCESS;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  for (PetscInt i = rank; i < n && !code; i += size) code = SolvePoint(p, &model[i], &prediction[i]);
+  PetscCall(FwErrorAgreeAny(comm, code));
+  for (PetscInt i = 0; i < n; i++) PetscCall(FwPredictionShare(comm, i % size, &prediction[i]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictorRun(FwPredictor p, PetscInt n, const FwModel model[], const FwTheory theory[],
+                              FwPrediction prediction[])
+{
+  FwDataSizes sizes;
+  FwProgress  progress;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(p->data, &sizes));
+  for (PetscInt i = 0; i < n; i++)
+    prediction[i] = (FwPrediction){.n_train     = sizes.n_train,
+                                   .n_test      = sizes.n_test,
+                                   .depth       = model[i].depth,
+                                   .request     = theory[i],
+                                   .temperature = model[i].temperature};
+  PetscCall(FwProgressBegin("saddle points", 0, &progress));
+  PetscCall(SolvePoints(p, n, model, prediction));
+  PetscCall(FwProgressEnd(&progress));
+  /* of a single point the message is still there, on the rank that met it */
+  if (n == 1 && prediction[0].failure) PetscCall(FwErrorAgree(FwGridComm(p->grid), 0, prediction[0].failure));
+  PetscCall(FwProgressBegin("predictions", n, &progress));
+  for (PetscInt i = 0; i < n; i++) {
+    const double scale = p->prior_readout / model[i].prior[model[i].depth];
+
+    if (!prediction[i].failure) PetscCall(FwPredictionErrors(p->spectrum, scale, p->data, &prediction[i]));
+    PetscCall(FwProgressStep(progress, i + 1));
+  }
+  PetscCall(FwProgressEnd(&progress));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,24 @@
+#pragma once
+
+/** @file
+ * What the parts of a prediction share: the predictor, the solution at a point, and the errors that follow from it.
+ */
+
+#include <finwidth/kernel.h>
+#include <finwidth/prediction.h>
+
+struct FwPredictorImpl {
+  FwGrid     grid;
+  FwDataset  data;
+  FwSpectrum spectrum;
+  double     prior_readout; /* lambda_L of the decomposed kernel */
+};
+
+/* prediction.c: order parameters, evidences, nodes of the average; the same on every rank that calls it, alone */
+PetscErrorCode FwPredictionSolve(FwSpectrum spectrum, double scale, const FwModel *model, FwPrediction *prediction);
+
+/* prediction.c: errors that follow from a solution. Collective on the spectrum's grid. */
+PetscErrorCode FwPredictionErrors(FwSpectrum spectrum, double scale, FwDataset data, FwPrediction *prediction);
+
+/* prediction_share.c: what FwPredictionSolve() has set, from one rank to all of `comm` */
+PetscErrorCode FwPredictionShare(MPI_Comm comm, PetscMPIInt owner, FwPrediction *prediction);
