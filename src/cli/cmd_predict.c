@@ -17,7 +17,13 @@
 #include <string.h>
 #include <xxhash.h>
 
-static const double checkpoint_seconds = 60.0;
+/* Between checkpoints; a test sets the variable */
+static double CheckpointSeconds(void)
+{
+  const char *text = getenv("FINWIDTH_CHECKPOINT_SECONDS");
+
+  return text ? strtod(text, NULL) : 60.0;
+}
 
 /* Points that differ in these alone have one kernel, in the product composition */
 static const char *const shared_keys[] = {"temperature", "network_width", "network_prior_readout", "theory_average",
@@ -416,7 +422,7 @@ static PetscErrorCode Compute(Request *request)
                            .checkpoint = request->checkpoint,
                            .tag        = request->tag,
                            .resume     = request->resume,
-                           .interval   = checkpoint_seconds};
+                           .interval   = CheckpointSeconds()};
   FwStore          store;
   FwRecord         all;
   Summary          summary;

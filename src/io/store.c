@@ -319,6 +319,79 @@ PetscErrorCode FwStoreGetReals(FwStore store, const char path[], PetscInt *n_dim
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode ReadTexts(FwStore store, const char path[], FwStoreArray *array)
+{
+  PetscFunctionBegin;
+  PetscCall(FwStoreReadArray(store, path, array));
+  PetscCheck(array->type == FW_STORE_TEXT, PETSC_COMM_SELF, FW_ERR_FILE, "'%s': array '%s' holds numbers, want text",
+             store->path, path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* From NUL-padded entries to pointers and the texts that they point to */
+static PetscErrorCode UnpackTexts(const FwStoreArray *array, const char entries[], char ***text)
+{
+  const size_t n = (size_t)array->n, stride = array->entry + 1;
+  char        *copy;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc(PetscMax(1, n * (sizeof(char *) + stride)), text));
+  copy = (char *)(*text + n);
+  for (size_t i = 0; i < n; i++) {
+    (*text)[i] = copy + i * stride;
+    memcpy((*text)[i], entries + i * array->entry, array->entry);
+    (*text)[i][array->entry] = '\0';
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreGetTexts(FwStore store, const char path[], PetscInt64 *n, char ***text)
+{
+  FwStoreArray   array   = {0};
+  PetscErrorCode code    = PETSC_SUCCESS;
+  char          *entries = NULL;
+
+  PetscFunctionBegin;
+  if (store->rank == 0) code = ReadTexts(store, path, &array);
+  PetscCall(FwErrorAgree(store->comm, 0, code));
+  entries    = array.data;
+  array.data = NULL;
+  PetscCall(Broadcast(store->comm, &array, sizeof array));
+  PetscCall(MakeRoom(store, (size_t)array.n * array.entry, &entries));
+  PetscCall(Broadcast(store->comm, entries, (size_t)array.n * array.entry));
+  code = UnpackTexts(&array, entries, text);
+  PetscCall(FwErrorAgreeAny(store->comm, code));
+  PetscCall(PetscFree(entries));
+  *n = array.n;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreGetType(FwStore store, const char path[], FwStoreType *type)
+{
+  PetscErrorCode code = PETSC_SUCCESS;
+
+  PetscFunctionBegin;
+  *type = FW_STORE_REAL;
+  if (store->rank == 0) code = FwStoreReadType(store, path, type);
+  PetscCall(FwErrorAgree(store->comm, 0, code));
+  PetscCall(Broadcast(store->comm, type, sizeof *type));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreGetAxes(FwStore store, const char path[], PetscInt *n_dim,
+                              char axis[FW_STORE_MAX_DIM][FW_STORE_NAME_SIZE])
+{
+  PetscErrorCode code = PETSC_SUCCESS;
+
+  PetscFunctionBegin;
+  *n_dim = 0;
+  if (store->rank == 0) code = FwStoreReadAxes(store, path, n_dim, axis);
+  PetscCall(FwErrorAgree(store->comm, 0, code));
+  PetscCall(Broadcast(store->comm, n_dim, sizeof *n_dim));
+  PetscCall(Broadcast(store->comm, axis, (size_t)*n_dim * FW_STORE_NAME_SIZE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwStoreGetText(FwStore store, const char path[], const char name[], char **text)
 {
   PetscErrorCode code   = PETSC_SUCCESS;

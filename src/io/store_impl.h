@@ -63,6 +63,9 @@ PetscErrorCode FwStoreExists(FwStore store, const char path[], PetscBool *exists
 PetscErrorCode FwStoreOpenFile(FwStore store);
 PetscErrorCode FwStoreReadArray(FwStore store, const char path[], FwStoreArray *array); /* data: PetscFree() */
 PetscErrorCode FwStoreReadText(FwStore store, const char path[], const char name[], char **text);
+PetscErrorCode FwStoreReadType(FwStore store, const char path[], FwStoreType *type);
+PetscErrorCode FwStoreReadAxes(FwStore store, const char path[], PetscInt *n_dim,
+                               char axis[FW_STORE_MAX_DIM][FW_STORE_NAME_SIZE]);
 PetscErrorCode FwStoreVerifyFile(const char path[], char report[], size_t size);
 
 /** store_write.c: an empty file in memory, and one attribute of it. */

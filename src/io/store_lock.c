@@ -25,9 +25,10 @@ static struct {
 } open_stores[MAX_OPEN];
 
 typedef struct {
-  char host[HOST_SIZE];
-  long pid;
-  char time[64];
+  char      host[HOST_SIZE];
+  long      pid;
+  char      time[64];
+  long long start; /* of the process, in the kernel's ticks: a number that is used again has another; 0 if unknown */
 } Holder;
 
 void FwStoreFolder(const char path[], size_t size, char folder[])
@@ -45,15 +46,38 @@ void FwStoreFolder(const char path[], size_t size, char folder[])
 
 /* --- the lock file ------------------------------------------------------------------------------------------ */
 
+/* State and start of a process from /proc: a killed process whose parent is gone may stay as a zombie, which kill()
+   takes for alive. False where there is no such file. */
+static PetscBool ReadProcess(long pid, char *state, long long *start)
+{
+  char        path[64], text[1024] = "";
+  const char *end;
+  FILE       *file;
+
+  snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+  file = fopen(path, "r");
+  if (!file) return PETSC_FALSE;
+  text[fread(text, 1, sizeof text - 1, file)] = '\0';
+  fclose(file);
+  end = strrchr(text, ')'); /* the name in parentheses may hold anything */
+  return end && sscanf(end + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld", state,
+                       start) == 2
+           ? PETSC_TRUE
+           : PETSC_FALSE;
+}
+
 static void DescribeSelf(char text[LOCK_SIZE])
 {
+  char      state = ' ';
+  long long start = 0;
   const time_t now             = time(NULL);
   char         host[HOST_SIZE] = "", started[64] = "";
   struct tm    utc;
 
   gethostname(host, sizeof host - 1);
   if (gmtime_r(&now, &utc)) strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  snprintf(text, LOCK_SIZE, "host %s\npid %ld\ntime %s\n", host, (long)getpid(), started);
+  (void)ReadProcess(getpid(), &state, &start);
+  snprintf(text, LOCK_SIZE, "host %s\npid %ld\ntime %s\nstart %lld\n", host, (long)getpid(), started, start);
 }
 
 /* An empty or foreign lock counts as held: its owner may be about to write into it */
@@ -64,15 +88,19 @@ static void ReadHolder(int descriptor, Holder *holder)
 
   *holder             = (Holder){.host = "unknown", .time = "an unknown time"};
   text[n > 0 ? n : 0] = '\0';
-  (void)!sscanf(text, "host %255s\npid %ld\ntime %63s", holder->host, &holder->pid, holder->time);
+  (void)!sscanf(text, "host %255s\npid %ld\ntime %63s\nstart %lld", holder->host, &holder->pid, holder->time,
+                &holder->start);
 }
 
 static PetscBool IsGone(const Holder *holder)
 {
-  char host[HOST_SIZE] = "";
+  char      host[HOST_SIZE] = "", state = ' ';
+  long long start = 0;
 
   gethostname(host, sizeof host - 1);
   if (strcmp(host, holder->host) || holder->pid <= 0) return PETSC_FALSE;
+  if (ReadProcess(holder->pid, &state, &start))
+    return (state == 'Z' || state == 'X' || (holder->start && start != holder->start)) ? PETSC_TRUE : PETSC_FALSE;
   return (kill((pid_t)holder->pid, 0) && errno == ESRCH) ? PETSC_TRUE : PETSC_FALSE;
 }
 

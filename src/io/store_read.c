@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <hdf5_hl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -261,16 +262,24 @@ static PetscErrorCode CheckDigest(FwStore store, const char path[], const FwStor
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwStoreReadArray(FwStore store, const char path[], FwStoreArray *array)
+static PetscErrorCode OpenSet(FwStore store, const char path[], hid_t *set)
 {
   PetscBool exists;
-  hid_t     set;
+
+  PetscFunctionBegin;
+  PetscCall(FwStoreExists(store, path, &exists));
+  PetscCheck(exists, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' has no array '%s'", store->path, path);
+  H5Call(store, *set = H5Dopen2(store->file, path, H5P_DEFAULT));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreReadArray(FwStore store, const char path[], FwStoreArray *array)
+{
+  hid_t set;
 
   PetscFunctionBegin;
   *array = (FwStoreArray){.n = 0};
-  PetscCall(FwStoreExists(store, path, &exists));
-  PetscCheck(exists, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' has no array '%s'", store->path, path);
-  H5Call(store, set = H5Dopen2(store->file, path, H5P_DEFAULT));
+  PetscCall(OpenSet(store, path, &set));
   PetscCall(CheckLayout(store, set, path));
   PetscCall(ReadValues(store, set, path, array));
   H5Call(store, H5Dclose(set));
@@ -299,6 +308,58 @@ PetscErrorCode FwStoreReadText(FwStore store, const char path[], const char name
   H5Call(store, H5Tclose(type));
   H5Call(store, H5Aclose(attribute));
   H5Call(store, H5Oclose(object));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreReadType(FwStore store, const char path[], FwStoreType *type)
+{
+  FwStoreArray array;
+  hid_t        set, stored;
+
+  PetscFunctionBegin;
+  PetscCall(OpenSet(store, path, &set));
+  H5Call(store, stored = H5Dget_type(set));
+  PetscCall(DescribeType(store, stored, path, &array));
+  H5Call(store, H5Tclose(stored));
+  H5Call(store, H5Dclose(set));
+  *type = array.type;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- axes --------------------------------------------------------------------------------------------------- */
+
+/* The first scale of an axis is its name; HDF5 goes through all of them */
+static herr_t TakeName(hid_t set, unsigned d, hid_t scale, void *name)
+{
+  const ssize_t n = H5DSget_scale_name(scale, name, FW_STORE_NAME_SIZE);
+
+  (void)set;
+  (void)d;
+  return n < 0 || n >= FW_STORE_NAME_SIZE ? -1 : 1;
+}
+
+PetscErrorCode FwStoreReadAxes(FwStore store, const char path[], PetscInt *n_dim,
+                               char axis[FW_STORE_MAX_DIM][FW_STORE_NAME_SIZE])
+{
+  FwStoreArray array = {.entry = 1};
+  hid_t        set;
+  htri_t       is_scale;
+
+  PetscFunctionBegin;
+  PetscCall(OpenSet(store, path, &set));
+  PetscCall(DescribeSpace(store, set, path, &array));
+  H5Call(store, is_scale = H5DSis_scale(set));
+  for (PetscInt d = 0; d < array.n_dim; d++) {
+    herr_t found;
+
+    axis[d][0] = '\0';
+    found      = is_scale ? TakeName(set, (unsigned)d, set, axis[d])
+                          : H5DSiterate_scales(set, (unsigned)d, NULL, TakeName, axis[d]);
+    PetscCheck(found >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "'%s': axis %" PetscInt_FMT " of '%s' has no readable name",
+               store->path, d, path);
+  }
+  H5Call(store, H5Dclose(set));
+  *n_dim = array.n_dim;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -81,7 +81,7 @@ def needs_data(test):
 
 def main():
     """Run the tests of the calling module, with a closing line that a person and a machine can read."""
-    result = unittest.main(module="__main__", argv=[sys.argv[0], "-v"], exit=False).result
+    result = unittest.main(module="__main__", argv=[*sys.argv, "-v"], exit=False).result
     skipped, failed = len(result.skipped), len(result.failures) + len(result.errors)
     print(f"{result.testsRun - skipped - failed} passed, {failed} failed, {skipped} skipped")
     if failed:

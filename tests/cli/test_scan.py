@@ -1,0 +1,182 @@
+"""Scans: the same numbers as single points, on any number of ranks, resumed after any end."""
+import os
+import signal
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+from harness import read, run
+
+SMALL = ["-data_train", 60, "-data_test", 20]
+
+
+class Scan(unittest.TestCase):
+    def setUp(self):
+        self.place = harness.folder().resolve()
+
+    def scan(self, *words, ranks=1, **more):
+        return run("predict", *SMALL, *words, ranks=ranks, cwd=self.place, **more)
+
+    def test_points_equal_single_runs(self):
+        (self.place / "in.yaml").write_text("network: {width: [30, 30]}\n"
+                                            "scan: {temperature: '0.01:1:3:log', network: {width: [20, 40], prior: "
+                                            "{readout: [1, 50]}, activation: [erf, relu]}}\n")
+        done = run("predict", "in.yaml", *SMALL, "-theory_mean", "off", "-save_predictions", ranks=2, cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        r = read(self.place / "in.h5")
+        self.assertEqual(r["test_error"].shape, (3, 2, 2, 2))
+        self.assertEqual([word.decode() for word in r["network_activation"]], ["erf", "relu"])
+        for t, n, a, l in [(0, 0, 0, 0), (1, 1, 1, 1), (2, 0, 1, 0)]:
+            done = self.scan("-theory_mean", "off", "-temperature", repr(r["temperature"][t]), "-network_depth", 2,
+                             "-network_width", int(r["network_width"][n]), "-network_activation", ["erf", "relu"][a],
+                             "-network_prior_readout", r["network_prior_readout"][l], "-save_predictions",
+                             "-overwrite")
+            self.assertEqual(done.code, 0, done.err)
+            one = read(self.place / "predict.h5")
+            for name in ("action", "test_error", "infinite_test_error", "average_test_error", "log_evidence",
+                         "log_evidence_average", "order_parameter", "test_mean", "test_std", "train_error"):
+                np.testing.assert_allclose(r[name][t, n, a, l], one[name], rtol=1e-9, atol=1e-12, err_msg=name)
+
+    def test_axes_come_in_the_order_of_the_key_table_with_names(self):
+        self.assertEqual(self.scan("-scan_network_width", "10,20", "-scan_temperature", "0.1,0.2,0.3").code, 0)
+        with h5py.File(self.place / "predict.h5") as file:
+            error = file["predict/test_error"]
+            self.assertEqual(error.shape, (3, 2))
+            self.assertEqual([list(axis.keys())[0] for axis in error.dims], ["temperature", "network_width"])
+            np.testing.assert_array_equal(file["predict/temperature"], [0.1, 0.2, 0.3])
+
+    def test_ranges(self):
+        self.assertEqual(self.scan("-scan_temperature", "0.01:1:5:log", "-scan_network_width", "10:100:4:log").code, 0)
+        r = read(self.place / "predict.h5")
+        np.testing.assert_allclose(r["temperature"], np.logspace(-2, 0, 5), rtol=1e-14)
+        np.testing.assert_array_equal(r["network_width"], [10, 22, 46, 100])
+
+    def test_same_numbers_on_any_number_of_ranks(self):
+        results = []
+        for ranks in (1, 2, 4):
+            done = self.scan("-scan_temperature", "0.01:1:3", "-scan_data_train", "40,80,120", "-output",
+                             f"{ranks}.h5", ranks=ranks)
+            self.assertEqual(done.code, 0, done.err)
+            results.append(read(self.place / f"{ranks}.h5"))
+        for other in results[1:]:
+            for name in results[0]:
+                if name not in ("iterations", "residual", "evaluations"):
+                    np.testing.assert_allclose(other[name], results[0][name], rtol=1e-10, atol=1e-12, err_msg=name)
+
+    def test_scan_index_computes_only_these_points(self):
+        self.assertEqual(self.scan("-scan_temperature", "0.1:1:10", "-output", "all.h5").code, 0)
+        done = self.scan("-scan_temperature", "0.1:1:10", "-scan_index", "2,5-7")
+        self.assertEqual(done.code, 0, done.err)
+        r, whole = read(self.place / "predict.h5"), read(self.place / "all.h5")
+        computed = np.isfinite(r["test_error"])
+        self.assertEqual(list(np.nonzero(computed)[0]), [2, 5, 6, 7])
+        np.testing.assert_allclose(r["test_error"][computed], whole["test_error"][computed], rtol=1e-12)
+        self.assertEqual(harness.attribute(self.place / "predict.h5", "status"), "partial")
+
+    def test_failed_point_is_exit_4_and_the_others_are_kept(self):
+        x = np.random.default_rng(1).normal(size=(8, 3))
+        harness.write_arrays(self.place / "d.h5", x=x, y=x[:, 0])
+        done = run("predict", "-data_source", "hdf5", "-data_path", "d.h5", "-data_train", 6, "-data_test", 2,
+                   "-network_activation", "linear", "-scan_temperature", "0,0.1", ranks=2, cwd=self.place)
+        self.assertEqual(done.code, 4, done.err)
+        r = read(self.place / "predict.h5")
+        self.assertEqual(list(r["converged"]), [0, 1])
+        self.assertTrue(np.isnan(r["test_error"][0]) and r["test_error"][1] > 0)
+        self.assertEqual(harness.attribute(self.place / "predict.h5", "status"), "failed")
+
+    def test_bad_scans_are_refused_before_anything_is_computed(self):
+        for words, message in [(("-scan_temperature", "1:2"), "want first:last:count"),
+                               (("-scan_temperature", "1:2:3:lin"), "want first:last:count"),
+                               (("-scan_temperature", "-1:2:3:log"), "must be positive"),
+                               (("-scan_temperature", "0.1,-1"), ">= 0"),
+                               (("-scan_network_width", "10,0"), ">= 1"),
+                               (("-scan_network_activation", "erf,swish"), "one of"),
+                               (("-scan_temprature", "1,2"), "scan_temprature"),
+                               (("-scan_output", "a,b"), "cannot be scanned"),
+                               (("-scan_temperature", "1,2", "-scan_index", "2"), "from 0 to 1"),
+                               (("-scan_temperature", "1,2", "-scan_index", "x"), "scan_index")]:
+            done = self.scan(*words)
+            self.assertEqual(done.code, 2, (words, done.err))
+            self.assertEqual(len(done.errors), 1)
+            self.assertIn(message, done.errors[0])
+            self.assertEqual(os.listdir(self.place), [])
+
+    LONG = [*map(str, SMALL), "-data_train", "500", "-scan_seed", "1:24:24", "-output", "out.h5", "-theory_average",
+            "false"]
+
+    def start(self, *words):
+        command = [harness.MPIEXEC, "-n", "2", harness.PROGRAM, "predict", *self.LONG, *words]
+        return subprocess.Popen(command, cwd=self.place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env=dict(os.environ, FINWIDTH_CHECKPOINT_SECONDS="0"))
+
+    def signal_ranks(self, number):
+        """To the ranks themselves: mpirun passes TERM on a second later, and then returns 1 whatever they return."""
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if (process / "comm").read_text() == "finwidth\n" and (process / "cwd").resolve() == self.place:
+                    os.kill(int(process.name), number)
+            except OSError:
+                pass
+
+    def wait_for(self, name):
+        for _ in range(400):
+            if (self.place / name).exists():
+                return True
+            time.sleep(0.02)
+        return False
+
+    def whole(self):
+        done = run("predict", *self.LONG, "-output", "whole.h5", ranks=2, cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        return read(self.place / "whole.h5")
+
+    def check_resumed(self):
+        done = run("predict", *self.LONG, "-resume", ranks=2, cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertEqual(sorted(name for name in os.listdir(self.place) if name.endswith((".chk", ".lock", ".tmp"))), [])
+        resumed, whole = read(self.place / "out.h5"), self.whole()
+        for name in whole:
+            np.testing.assert_array_equal(resumed[name], whole[name], err_msg=name)
+
+    def test_term_is_exit_6_and_resumes_to_the_same_bits(self):
+        run_ = self.start()
+        self.assertTrue(self.wait_for("out.h5.chk"))
+        self.signal_ranks(signal.SIGTERM)
+        _, err = run_.communicate(timeout=60)
+        self.assertEqual(run_.returncode, 6, err)
+        self.assertIn("-resume", err)
+        self.assertFalse((self.place / "out.h5").exists())
+        self.check_resumed()
+
+    def test_kill_resumes_to_the_same_bits(self):
+        run_ = self.start()
+        self.assertTrue(self.wait_for("out.h5.chk"))
+        self.signal_ranks(signal.SIGKILL)
+        run_.communicate(timeout=60)
+        self.assertFalse((self.place / "out.h5").exists())
+        self.check_resumed()
+
+    def test_checkpoint_of_another_input_is_refused(self):
+        run_ = self.start()
+        self.assertTrue(self.wait_for("out.h5.chk"))
+        self.signal_ranks(signal.SIGTERM)
+        run_.communicate(timeout=60)
+        done = run("predict", *self.LONG, "-resume", "-temperature", 0.5, ranks=2, cwd=self.place)
+        self.assertEqual(done.code, 2, done.err)
+        self.assertIn("another input", done.errors[0])
+
+    def test_walltime_stops_with_a_checkpoint(self):
+        done = run("predict", *self.LONG, "-walltime", "00:00:01", ranks=1, cwd=self.place)
+        self.assertEqual(done.code, 6, done.err)
+        self.check_resumed()
+
+
+if __name__ == "__main__":
+    harness.main()
