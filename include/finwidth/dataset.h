@@ -24,11 +24,12 @@
 
 typedef struct FwDatasetImpl *FwDataset;
 
-typedef enum { FW_TRAIN, FW_TEST } FwPart;
+/** FW_NEW: further inputs without labels, from the file of `data_predict`. */
+typedef enum { FW_TRAIN, FW_TEST, FW_NEW, FW_PART_COUNT } FwPart;
 
 /** Sizes of a dataset. An image has `channels`, `height`, `width`; other inputs have 1, 1, N_0. */
 typedef struct {
-  PetscInt n_train, n_test, n_input, n_output;
+  PetscInt n_train, n_test, n_new, n_input, n_output;
   PetscInt channels, height, width;
   PetscInt n_class; /**< 0 where labels are not classes */
 } FwDataSizes;
@@ -63,10 +64,10 @@ PetscErrorCode FwDatasetGetSizes(FwDataset data, FwDataSizes *sizes);
 /** This rank's examples of a part, after normalisation. Not collective; borrowed. */
 PetscErrorCode FwDatasetGetSlab(FwDataset data, FwPart part, FwSlab *slab);
 
-/** Targets of a part, shape [n, D], row-major, on every rank; in units of label. Not collective; borrowed. */
+/** Targets of FW_TRAIN or FW_TEST, shape [n, D], row-major, on every rank; in units of label. Not collective; borrowed. */
 PetscErrorCode FwDatasetGetTargets(FwDataset data, FwPart part, const double **y);
 
-/** Class of each example of a part as an index into the kept classes, shape [n], on every rank; NULL where labels are
+/** Class of each example of FW_TRAIN or FW_TEST as an index into the kept classes, shape [n], on every rank; NULL where labels are
  *  not classes. Not collective; borrowed. */
 PetscErrorCode FwDatasetGetClasses(FwDataset data, FwPart part, const PetscInt **index);
 

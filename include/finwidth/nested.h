@@ -76,8 +76,8 @@ typedef struct {
  * @error FW_ERR_NUMERICAL  A is not positive definite at any start (T = 0 with a singular kernel)
  * @error FW_ERR_INPUT      as FwNestedActionCreate()
  */
-PetscErrorCode FwNestedCreate(FwGrid grid, const FwModel *model, FwDataset data, FwNestedForm form,
-                              PetscInt n_start, const double start[], FwNestedResult *result);
+PetscErrorCode FwNestedCreate(FwGrid grid, const FwModel *model, FwDataset data, FwNestedForm form, PetscInt n_start,
+                              const double start[], FwNestedResult *result);
 
 /** Release the arrays. */
 PetscErrorCode FwNestedDestroy(FwNestedResult *result);

@@ -86,8 +86,8 @@ static PetscErrorCode ReadTheory(const FwModel *model, FwTheory *theory)
   theory->theory = (FwTheoryModel)choice;
   PetscCall(FwOptionChoice("theory_composition", &composition, NULL));
   theory->composition = model->depth == 1 ? FW_COMPOSITION_PRODUCT : (FwComposition)composition;
-  PetscCheck(theory->composition == FW_COMPOSITION_PRODUCT, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_composition: only 'product' is in this version");
+  PetscCheck(theory->composition != FW_COMPOSITION_LINEARISED || model->depth == 2, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_composition: 'linearised' is for two hidden layers, the network has %" PetscInt_FMT, model->depth);
   PetscCall(FwOptionChoice("theory_mean", &mean, NULL));
   PetscCheck(mean != 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_mean: 'on' is not in this version, want off (the plain second-moment kernel) or auto");
@@ -242,7 +242,7 @@ static PetscErrorCode WarnAboutSaddle(const FwPrediction *p)
     PetscCall(FwWarn("the action has %" PetscInt_FMT " minima; the result is the lowest, S = %.6g; the next is "
                      "metastable, S = %.6g",
                      p->saddle.n_minimum, p->saddle.minimum[0].value, p->saddle.minimum[1].value));
-  if (p->saddle.n_minimum && !p->saddle.is_complete)
+  if (p->saddle.n_minimum && !p->saddle.is_complete && p->request.composition == FW_COMPOSITION_PRODUCT)
     PetscCall(
       FwWarn("two stationary points of the action lie closer than 1e-7 in log Q (a spinodal): one of them may "
              "be missing"));

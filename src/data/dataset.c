@@ -145,6 +145,7 @@ PetscErrorCode FwDatasetSetUp(FwDataset data)
   PetscCall(FwDatasetNormalise(data));
   PetscCall(FwDatasetDigest(data));
   PetscCall(CloseSource(data));
+  PetscCall(FwDatasetLoadNew(data));
   Describe(data);
   data->is_set_up = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -219,6 +220,7 @@ PetscErrorCode FwDatasetDestroy(FwDataset *data)
   PetscCall(CloseSource(d));
   PetscCall(PetscFree(d->x[FW_TRAIN]));
   PetscCall(PetscFree(d->x[FW_TEST]));
+  PetscCall(PetscFree(d->x[FW_NEW]));
   PetscCall(PetscFree(d->y));
   PetscCall(PetscFree(d->class_index));
   PetscCall(PetscCommDestroy(&d->comm));

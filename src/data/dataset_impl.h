@@ -30,7 +30,8 @@ struct FwDatasetImpl {
   FwDataSizes sizes;
   PetscInt64 *example;     /* [P + P_t] number in the sequence of each example used */
   double     *label;       /* [P + P_t, n_label] as stored; released after encoding */
-  double     *x[2];        /* [n_local, N_0] by part */
+  double     *x[FW_PART_COUNT]; /* [n_local, N_0] by part */
+  double      shift, scale;     /* of data_normalise standard: x becomes (x - shift) / scale */
   double     *y;           /* [P + P_t, D] */
   PetscInt   *class_index; /* [P + P_t], or NULL */
   char        digest[17];
@@ -52,6 +53,15 @@ PetscErrorCode FwDatasetEncode(FwDataset data);
 /** Scale the inputs. Collective. */
 PetscErrorCode FwDatasetNormalise(FwDataset data);
 
+/** Read the inputs of `data_predict`, and scale them as the training inputs were. Collective. */
+PetscErrorCode FwDatasetLoadNew(FwDataset data);
+
+/** Scale one part as the training inputs were. */
+void FwDatasetScalePart(FwDataset data, FwPart part);
+
+/** Send a block of n examples from rank 0 to its owner, who has it in `x`; on rank 0 they are one. */
+PetscErrorCode FwDatasetPassBlock(FwDataset data, PetscMPIInt owner, PetscInt n, const double block[], double x[]);
+
 /** Digest of all that is used. Collective. */
 PetscErrorCode FwDatasetDigest(FwDataset data);
 
@@ -72,7 +82,7 @@ extern const char *const FwEncodingNames[], *const FwNormaliseNames[];
 
 static inline PetscInt FwPartSize(FwDataset data, FwPart part)
 {
-  return part == FW_TRAIN ? data->keys.n_train : data->keys.n_test;
+  return part == FW_TRAIN ? data->keys.n_train : part == FW_TEST ? data->keys.n_test : data->sizes.n_new;
 }
 
 /** Where a part begins in the lists of all examples. */

@@ -22,6 +22,7 @@ static PetscErrorCode ReadSource(FwDataKeys *keys)
   PetscCall(FwOptionText("data_labels", sizeof keys->labels, keys->labels, NULL));
   PetscCall(FwOptionText("data_inputs", sizeof keys->inputs, keys->inputs, NULL));
   PetscCall(FwOptionText("data_targets", sizeof keys->targets, keys->targets, NULL));
+  PetscCall(FwOptionText("data_predict", sizeof keys->new_inputs, keys->new_inputs, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

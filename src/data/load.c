@@ -73,7 +73,7 @@ static PetscErrorCode ReadRows(FwDataset data, PetscInt64 position, PetscInt n, 
 
 /* --- files -------------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode PassBlock(FwDataset data, PetscMPIInt owner, PetscInt n, const double block[], double x[])
+PetscErrorCode FwDatasetPassBlock(FwDataset data, PetscMPIInt owner, PetscInt n, const double block[], double x[])
 {
   const int count = (int)(n * data->sizes.n_input); /* a block, or one example: fits */
 
@@ -99,7 +99,7 @@ static PetscErrorCode SpreadToOwner(FwDataset data, FwPart part, PetscMPIInt own
     if (data->is_reader)
       code = ReadRows(data, FwPartOffset(data, part) + first + begin, n, block, owner ? block->x : mine, NULL);
     PetscCall(FwErrorAgree(data->comm, 0, code));
-    PetscCall(PassBlock(data, owner, n, block->x, mine));
+    PetscCall(FwDatasetPassBlock(data, owner, n, block->x, mine));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -90,13 +90,8 @@ static PetscErrorCode Standardise(FwDataset data)
   PetscCheck(isfinite(variance) && variance > 0.0, data->comm, FW_ERR_INPUT,
              "the training inputs have mean %g and variance %g: data_normalise 'standard' cannot scale them", mean,
              variance);
-  for (int part = 0; part < 2; part++) {
-    PetscInt block, first, n_local;
-
-    FwPartLayout(data, (FwPart)part, data->rank, &block, &first, &n_local);
-    for (PetscInt64 i = 0; i < (PetscInt64)n_local * data->sizes.n_input; i++)
-      data->x[part][i] = (data->x[part][i] - mean) / sqrt(variance);
-  }
+  data->shift = mean;
+  data->scale = sqrt(variance);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -112,17 +107,23 @@ static void ScaleToUnit(PetscInt n, double x[])
   for (PetscInt i = 0; i < n; i++) x[i] /= norm;
 }
 
+void FwDatasetScalePart(FwDataset data, FwPart part)
+{
+  const PetscInt64 n_input = data->sizes.n_input;
+  PetscInt         block, first, n_local;
+
+  FwPartLayout(data, part, data->rank, &block, &first, &n_local);
+  if (data->keys.normalise == FW_NORMALISE_STANDARD)
+    for (PetscInt64 i = 0; i < n_local * n_input; i++) data->x[part][i] = (data->x[part][i] - data->shift) / data->scale;
+  if (data->keys.normalise == FW_NORMALISE_UNIT)
+    for (PetscInt i = 0; i < n_local; i++) ScaleToUnit(data->sizes.n_input, data->x[part] + i * n_input);
+}
+
 PetscErrorCode FwDatasetNormalise(FwDataset data)
 {
   PetscFunctionBegin;
   if (data->keys.normalise == FW_NORMALISE_STANDARD) PetscCall(Standardise(data));
-  if (data->keys.normalise != FW_NORMALISE_UNIT) PetscFunctionReturn(PETSC_SUCCESS);
-  for (int part = 0; part < 2; part++) {
-    PetscInt block, first, n_local;
-
-    FwPartLayout(data, (FwPart)part, data->rank, &block, &first, &n_local);
-    for (PetscInt i = 0; i < n_local; i++)
-      ScaleToUnit(data->sizes.n_input, data->x[part] + (PetscInt64)i * data->sizes.n_input);
-  }
+  FwDatasetScalePart(data, FW_TRAIN);
+  FwDatasetScalePart(data, FW_TEST);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -212,6 +212,7 @@ static PetscErrorCode OpenHdf5(FwSource *source)
   PetscCall(OpenSet(hdf5, source->path, source->keys->inputs, &hdf5->x));
   PetscCall(CheckSet(hdf5->x, source->path, source->keys->inputs, &hdf5->n_dimension, hdf5->size));
   PetscCall(SettleInputs(source, hdf5));
+  if (source->has_no_labels) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(OpenSet(hdf5, source->path, source->keys->targets, &y));
   code = ReadTargets(source, y);
   H5Dclose(y);

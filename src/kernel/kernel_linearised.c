@@ -23,7 +23,7 @@ static PetscErrorCode LineariseTile(const FwTile *tile, void *context)
   const Linearise   *t = (const Linearise *)context;
   const FwLayerStep *s = t->step;
   const PetscInt     m = tile->n_row, n = m * tile->n_column;
-  double *x = t->work, *c = x + FW_TILE, *kb = c + FW_TILE, *ka = kb + FW_TILE, *kc = ka + FW_TILE;
+  double            *x = t->work, *c = x + FW_TILE, *kb = c + FW_TILE, *ka = kb + FW_TILE, *kc = ka + FW_TILE;
 
   PetscFunctionBegin;
   FwTileRead(t->value, t->triangle, tile, x);
@@ -118,7 +118,7 @@ static PetscErrorCode SetDiagonals(const FwStrip *strip, void *context)
 
   PetscFunctionBegin;
   if (FwMatrixRow(k->base, strip->first) != strip->column) PetscFunctionReturn(PETSC_SUCCESS);
-  strip->value[0] = k->line[FW_TRAIN][strip->column];
+  strip->value[0]                                               = k->line[FW_TRAIN][strip->column];
   FwMatrixStrip(k->slope, strip->first, strip->column_local)[0] = k->line[FW_TRAIN][k->n[FW_TRAIN] + strip->column];
   PetscFunctionReturn(PETSC_SUCCESS);
 }

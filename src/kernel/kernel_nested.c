@@ -291,8 +291,8 @@ static PetscErrorCode SumPerExample(FwKernelLayers k, PetscInt n_row, double val
   PetscFunctionBegin;
   PetscCall(PetscMPIIntCast(k->n[FW_TRAIN], &count));
   for (PetscInt s = 0; s < n_row; s++)
-    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, value + (size_t)s * k->n[FW_TRAIN], count, MPI_DOUBLE, MPI_SUM,
-                               FwGridComm(k->grid)));
+    PetscCallMPI(
+      MPI_Allreduce(MPI_IN_PLACE, value + (size_t)s * k->n[FW_TRAIN], count, MPI_DOUBLE, MPI_SUM, FwGridComm(k->grid)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

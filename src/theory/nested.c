@@ -139,8 +139,8 @@ static PetscErrorCode Predict(FwNestedAction a, const double log_order[], PetscI
 
 /* --- the whole ---------------------------------------------------------------------------------------------- */
 
-PetscErrorCode FwNestedCreate(FwGrid grid, const FwModel *model, FwDataset data, FwNestedForm form,
-                              PetscInt n_start, const double start[], FwNestedResult *result)
+PetscErrorCode FwNestedCreate(FwGrid grid, const FwModel *model, FwDataset data, FwNestedForm form, PetscInt n_start,
+                              const double start[], FwNestedResult *result)
 {
   FwNestedAction action;
   FwNestedEnd   *end;

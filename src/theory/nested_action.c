@@ -232,11 +232,10 @@ static PetscErrorCode Growth(FwNestedAction a, double *largest)
    y^T A^-1 y by |E| |a|^2; sums of P terms add their own */
 static double Noise(FwNestedAction a, double largest)
 {
-  const FwNestedPoint *p = &a->point;
+  const FwNestedPoint *p     = &a->point;
   const double         scale = largest + a->bias + a->model->temperature;
 
-  return 4.0 * DBL_EPSILON *
-         (fabs(p->value) + ((double)a->n + scale * (p->trace + p->residual2)) / a->last);
+  return 4.0 * DBL_EPSILON * (fabs(p->value) + ((double)a->n + scale * (p->trace + p->residual2)) / a->last);
 }
 
 /* The small solve must take the same branches on every rank */
@@ -259,8 +258,8 @@ static PetscErrorCode ShareSlopes(FwNestedAction a)
 
 PetscErrorCode FwNestedSlopes(FwNestedAction a)
 {
-  Weights        w     = {.solved = a->solved, .last = a->last};
-  FwNestedPoint *p     = &a->point;
+  Weights        w = {.solved = a->solved, .last = a->last};
+  FwNestedPoint *p = &a->point;
   double         sum[2], largest;
   FwMatrix       inverse;
 

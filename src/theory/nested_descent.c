@@ -3,9 +3,9 @@
  *
  * Newton's matrix is H = D + g r r^T + E: D = diag(N_l Q_l / N) is exact, g the exact second derivative along u_L, and
  * r_l = d log K / du_l taken from the diagonal of K, which makes the sum exact for homogeneous activations up to terms that
- * vanish with the distance from Q = 1. E is the rank-one correction (SR1) that makes H reproduce the change of the
- * gradient over each step. H is made positive by the modulus of its eigenvalues, so that every step descends on S,
- * and a line search on S does the rest.
+ * vanish with the distance from Q = 1. E is the rank-one correction (SR1) that makes H, averaged over both ends of a step,
+ * reproduce the change of the gradient: the average keeps the third derivatives out of E. H is made positive by the
+ * modulus of its eigenvalues, so that every step descends on S, and a line search on S does the rest.
  */
 
 #include "nested_impl.h"
@@ -20,15 +20,16 @@ enum { STEP_MAX = 60, BACKTRACK_MAX = 14 };
 
 typedef struct {
   FwNestedAction action;
-  double        *correction;           /* [L][L] E */
+  double        *correction;            /* [L][L] E */
   double        *before, *before_slope; /* [L] the last iterate and its gradient */
+  double        *before_known;          /* [L][L] D + g r r^T there */
   PetscBool      has_before;
 } Descent;
 
 /* --- Newton's matrix ---------------------------------------------------------------------------------------- */
 
-/* D + g r r^T + E at the point of the action, column-major */
-static void ModelHessian(const Descent *d, double hessian[])
+/* D + g r r^T at the point of the action, column-major */
+static void KnownHessian(const Descent *d, double hessian[])
 {
   const FwNestedAction a = d->action;
   const FwNestedPoint *p = &a->point;
@@ -36,25 +37,25 @@ static void ModelHessian(const Descent *d, double hessian[])
 
   for (PetscInt j = 0; j < n; j++)
     for (PetscInt i = 0; i < n; i++) {
-      hessian[i + j * n] = p->curvature * p->growth[i] * p->growth[j] + d->correction[i + j * n];
+      hessian[i + j * n] = p->curvature * p->growth[i] * p->growth[j];
       if (i == j) hessian[i + j * n] += a->model->width[i] / a->last * a->order[i];
     }
 }
 
-/* E <- E + v v^T / v.s with v = (change of the gradient) - H s, which makes H s that change */
-static PetscErrorCode LearnFromStep(Descent *d)
+/* E <- E + v v^T / v.s with v = (change of the gradient) - H s, which makes H s that change; `known` is that of this end */
+static PetscErrorCode LearnFromStep(Descent *d, const double known[])
 {
   const FwNestedPoint *p = &d->action->point;
   const PetscInt       n = d->action->model->depth;
-  double              *hessian, *step, *miss, product = 0.0, step2 = 0.0, miss2 = 0.0;
+  double              *step, *miss, product = 0.0, step2 = 0.0, miss2 = 0.0;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc3(n * n, &hessian, n, &step, n, &miss));
-  ModelHessian(d, hessian);
+  PetscCall(PetscMalloc2(n, &step, n, &miss));
   for (PetscInt i = 0; i < n; i++) step[i] = p->log_order[i] - d->before[i];
   for (PetscInt i = 0; i < n; i++) {
     miss[i] = p->gradient[i] - d->before_slope[i];
-    for (PetscInt j = 0; j < n; j++) miss[i] -= hessian[i + j * n] * step[j];
+    for (PetscInt j = 0; j < n; j++)
+      miss[i] -= (0.5 * (known[i + j * n] + d->before_known[i + j * n]) + d->correction[i + j * n]) * step[j];
     product += miss[i] * step[i];
     step2 += PetscSqr(step[i]);
     miss2 += PetscSqr(miss[i]);
@@ -63,7 +64,7 @@ static PetscErrorCode LearnFromStep(Descent *d)
   if (fabs(product) > 1e-6 * sqrt(step2 * miss2) && sqrt(miss2) > 100.0 * p->noise)
     for (PetscInt j = 0; j < n; j++)
       for (PetscInt i = 0; i < n; i++) d->correction[i + j * n] += miss[i] * miss[j] / product;
-  PetscCall(PetscFree3(hessian, step, miss));
+  PetscCall(PetscFree2(step, miss));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -82,7 +83,8 @@ static PetscErrorCode MakePositive(PetscInt n, double hessian[])
   for (PetscInt k = 0; k < n; k++) largest = PetscMax(largest, fabs(value[k]));
   PetscCall(PetscArrayzero(hessian, n * n));
   for (PetscInt k = 0; k < n; k++) {
-    const double modulus = PetscMax(fabs(value[k]), 1e-8 * largest); /* a longer step is cut by the line search anyway */
+    const double modulus =
+      PetscMax(fabs(value[k]), 1e-8 * largest); /* a longer step is cut by the line search anyway */
 
     for (PetscInt j = 0; j < n; j++)
       for (PetscInt i = 0; i < n; i++) hessian[i + j * n] += modulus * vectors[i + k * n] * vectors[j + k * n];
@@ -113,8 +115,8 @@ static PetscErrorCode FormGradient(SNES snes, Vec u, Vec gradient, void *context
 /* Called once per iterate, whose gradient is known */
 static PetscErrorCode FormHessian(SNES snes, Vec u, Mat hessian, Mat preconditioner, void *context)
 {
-  Descent           *d     = (Descent *)context;
-  const PetscInt     n     = d->action->model->depth;
+  Descent           *d = (Descent *)context;
+  const PetscInt     n = d->action->model->depth;
   const PetscScalar *x;
   PetscScalar       *entry;
   double             value;
@@ -125,11 +127,13 @@ static PetscErrorCode FormHessian(SNES snes, Vec u, Mat hessian, Mat preconditio
   PetscCall(VecGetArrayRead(u, &x));
   PetscCall(MatDenseGetArrayWrite(preconditioner, &entry));
   PetscCall(FwNestedActionEvaluate(d->action, x, &value, entry)); /* makes it the action's point; it is already */
-  if (d->has_before) PetscCall(LearnFromStep(d));
+  KnownHessian(d, entry);
+  if (d->has_before) PetscCall(LearnFromStep(d, entry));
   PetscCall(PetscArraycpy(d->before, d->action->point.log_order, n));
   PetscCall(PetscArraycpy(d->before_slope, d->action->point.gradient, n));
+  PetscCall(PetscArraycpy(d->before_known, entry, n * n));
   d->has_before = PETSC_TRUE;
-  ModelHessian(d, entry);
+  for (PetscInt i = 0; i < n * n; i++) entry[i] += d->correction[i];
   PetscCall(MakePositive(n, entry));
   PetscCall(MatDenseRestoreArrayWrite(preconditioner, &entry));
   PetscCall(VecRestoreArrayRead(u, &x));
@@ -244,7 +248,7 @@ PetscErrorCode FwNestedDescend(FwNestedAction action, double correction[], FwNes
   double         value, *gradient;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc3(n, &d.before, n, &d.before_slope, n, &gradient));
+  PetscCall(PetscMalloc4(n, &d.before, n, &d.before_slope, n * n, &d.before_known, n, &gradient));
   PetscCall(FwNestedActionEvaluate(action, end->log_order, &value, gradient));
   end->value  = value;
   end->reason = SNES_DIVERGED_FUNCTION_DOMAIN;
@@ -256,6 +260,6 @@ PetscErrorCode FwNestedDescend(FwNestedAction action, double correction[], FwNes
     PetscCall(RunSolver(snes, &d, end));
     PetscCall(SNESDestroy(&snes));
   }
-  PetscCall(PetscFree3(d.before, d.before_slope, gradient));
+  PetscCall(PetscFree4(d.before, d.before_slope, d.before_known, gradient));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -1,8 +1,7 @@
 /** @file
- * Observables of a trained network with one hidden layer.
+ * Observables of a trained network with one hidden layer: the hidden Gram matrix, and the record.
  *
- * Symbols of the paper: A = T + s^2 1 1^T + Q K, a = A^-1 y, u = A^-1 1, G = a a^T - A^-1, X the inputs, H the matrix
- * between X^T and X in the covariance of the weights.
+ * Symbols of the paper: A = T + s^2 1 1^T + Q K, a = A^-1 y, u = A^-1 1, G = a a^T - A^-1.
  *
  * With R = T + s^2 1 1^T, Q K = A - R, and every product of K with A^-1 is entry-wise:
  *
@@ -15,24 +14,11 @@
 #include <finwidth/activation.h>
 #include <finwidth/cholesky.h>
 #include <finwidth/kernel.h>
-#include <finwidth/observables.h>
 #include <finwidth/progress.h>
-#include <finwidth/transpose.h>
+
+#include "observables_impl.h"
 
 #include <math.h>
-
-/* One hidden layer, and A^-1 once it is known */
-typedef struct {
-  FwGrid         grid;
-  const FwModel *model;
-  FwDataset      data;
-  PetscInt       n;              /* P */
-  double         order;          /* Q */
-  const double  *y;              /* [n] */
-  double        *fit, *constant; /* [n] a, u */
-  double         sum_fit, sum_constant;
-  FwMatrix       inverse; /* A^-1, lower triangle; whole once the hidden layer is done */
-} Layer;
 
 /* --- sums over the hidden Gram matrix ------------------------------------------------------------------------ */
 
@@ -40,12 +26,12 @@ typedef struct {
 enum { TRACE, SQUARE, FORM, TRACE_AFTER, SQUARE_AFTER, FORM_AFTER, SQUARE_CHANGE, N_SUM };
 
 typedef struct {
-  const Layer  *layer;  /* NULL: M before alone */
-  FwMatrix      kernel; /* K, lower triangle */
-  double        scale;  /* M before = scale * K */
-  const double *y;
-  double       *image; /* [n] Q K a */
-  double        sum[N_SUM];
+  const FwObservablesLayer *layer;  /* NULL: M before alone */
+  FwMatrix                  kernel; /* K, lower triangle */
+  double                    scale;  /* M before = scale * K */
+  const double             *y;
+  double                   *image; /* [n] Q K a */
+  double                    sum[N_SUM];
 } GramContext;
 
 /* Add entry (i, j) of the lower triangle, and the one above the diagonal that equals it */
@@ -65,10 +51,10 @@ static void AddEntry(GramContext *c, PetscInt i, PetscInt j, double before, doub
 /* (M after - M before) / lambda_1 = (Q K G K) / N_1 at one entry; `kernel` and `inverse` are those of K and A^-1 */
 static double Change(const GramContext *c, PetscInt i, PetscInt j, double kernel, double inverse)
 {
-  const Layer *layer = c->layer;
-  const double t = layer->model->temperature, s2 = layer->model->bias[1], q = layer->order;
-  const double ridge = (i == j ? t : 0.0) + s2;
-  const double twice =
+  const FwObservablesLayer *layer = c->layer;
+  const double              t = layer->model->temperature, s2 = layer->model->bias[1], q = layer->order;
+  const double              ridge = (i == j ? t : 0.0) + s2;
+  const double              twice =
     t * t * inverse + t * s2 * (layer->constant[i] + layer->constant[j]) + s2 * s2 * layer->sum_constant;
 
   return (c->image[i] * c->image[j] - (q * kernel - ridge + twice)) / (q * layer->model->width[0]);
@@ -105,7 +91,7 @@ static PetscErrorCode SumGram(FwMatrix kernel, GramContext *c)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode HiddenObservables(const Layer *layer, FwMatrix kernel, FwObservables *o)
+static PetscErrorCode HiddenObservables(const FwObservablesLayer *layer, FwMatrix kernel, FwObservables *o)
 {
   const FwModel *model = layer->model;
   GramContext    c     = {.layer = layer, .kernel = kernel, .scale = model->prior[1], .y = layer->y};
@@ -127,8 +113,8 @@ static PetscErrorCode HiddenObservables(const Layer *layer, FwMatrix kernel, FwO
 /* --- the resolvent ------------------------------------------------------------------------------------------- */
 
 typedef struct {
-  const Layer *layer;
-  FwMatrix     kernel, matrix;
+  const FwObservablesLayer *layer;
+  FwMatrix                  kernel, matrix;
 } ResolventContext;
 
 static PetscErrorCode FillResolvent(const FwStrip *strip, void *user)
@@ -147,7 +133,7 @@ static PetscErrorCode FillResolvent(const FwStrip *strip, void *user)
 }
 
 /* a = A^-1 y and u = A^-1 1, with their sums */
-static PetscErrorCode SolveLabels(FwCholesky factor, Layer *layer)
+static PetscErrorCode SolveLabels(FwCholesky factor, FwObservablesLayer *layer)
 {
   FwMatrix sides;
   double  *copy;
@@ -173,7 +159,7 @@ static PetscErrorCode SolveLabels(FwCholesky factor, Layer *layer)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Resolve(FwMatrix kernel, Layer *layer)
+static PetscErrorCode Resolve(FwMatrix kernel, FwObservablesLayer *layer)
 {
   ResolventContext context = {.layer = layer, .kernel = kernel};
   FwCholesky       factor;
@@ -187,254 +173,21 @@ static PetscErrorCode Resolve(FwMatrix kernel, Layer *layer)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* --- covariance of the first weights ------------------------------------------------------------------------- */
-
-enum { PIECE = 512 }; /* entries whose slopes are kept aside */
-
-typedef struct {
-  const Layer *layer;
-  FwMatrix     matrix; /* C_0, which becomes G o k_b column by column */
-  FwActivation activation;
-  FwPoints     rows, columns;
-  double      *row_sum; /* [n] (G o k_a) 1 */
-  double      *input2;  /* [n] |x|^2 / (lambda_0 N_0) */
-  double       trace;   /* sum over (G o k_b)_ij x_i.x_j / (lambda_0 N_0) */
-} SlopeContext;
-
-static PetscErrorCode SlopePiece(SlopeContext *c, PetscInt column_local, PetscInt column, PetscInt first, PetscInt n,
-                                 double value[])
-{
-  const Layer  *layer   = c->layer;
-  const double  bias    = layer->model->bias[0];
-  const double *inverse = FwMatrixStrip(layer->inverse, first, column_local);
-  double        by_covariance[PIECE], by_variance[PIECE];
-
-  PetscFunctionBegin;
-  PetscCall(FwActivationMap(c->activation, FW_MAP_COVARIANCE, c->rows, first, n, c->columns, column_local, value,
-                            by_covariance));
-  PetscCall(FwActivationMap(c->activation, FW_MAP_ROW_VARIANCE, c->rows, first, n, c->columns, column_local, value,
-                            by_variance));
-  for (PetscInt r = 0; r < n; r++) {
-    const PetscInt row = FwMatrixRow(c->matrix, first + r);
-    const double   g   = layer->fit[row] * layer->fit[column] - inverse[r];
-
-    c->row_sum[row] += g * by_variance[r];
-    c->trace += g * by_covariance[r] * (value[r] - bias);
-    value[r] = g * by_covariance[r];
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode SlopeStrip(const FwStrip *strip, void *user)
-{
-  PetscFunctionBegin;
-  for (PetscInt begin = 0; begin < strip->n; begin += PIECE)
-    PetscCall(SlopePiece((SlopeContext *)user, strip->column_local, strip->column, strip->first + begin,
-                         PetscMin(PIECE, strip->n - begin), strip->value + begin));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Diagonal entries of C_0, which visitors of the diagonal turn into |x|^2 / (lambda_0 N_0) or add to */
-static PetscErrorCode ReadDiagonal(const FwStrip *strip, void *user)
-{
-  SlopeContext *c = (SlopeContext *)user;
-
-  PetscFunctionBegin;
-  if (FwMatrixRow(c->matrix, strip->first) == strip->column) c->input2[strip->column] = strip->value[0];
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode AddRowSums(const FwStrip *strip, void *user)
-{
-  SlopeContext *c = (SlopeContext *)user;
-
-  PetscFunctionBegin;
-  if (FwMatrixRow(c->matrix, strip->first) == strip->column) strip->value[0] += 2.0 * c->row_sum[strip->column];
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode AddBias(const FwStrip *strip, void *user)
-{
-  const double bias = ((SlopeContext *)user)->layer->model->bias[0];
-
-  PetscFunctionBegin;
-  for (PetscInt r = 0; r < strip->n; r++) strip->value[r] += bias;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode MakePoints(SlopeContext *c, PetscBool is_row, FwPoints *points)
-{
-  PetscInt       m_local, n_local;
-  double        *variance;
-  PetscErrorCode code;
-
-  PetscFunctionBegin;
-  PetscCall(FwMatrixGetSize(c->matrix, NULL, NULL, &m_local, &n_local));
-  if (!is_row) m_local = n_local;
-  PetscCall(PetscMalloc1(PetscMax(m_local, 1), &variance));
-  for (PetscInt i = 0; i < m_local; i++)
-    variance[i] =
-      c->input2[is_row ? FwMatrixRow(c->matrix, i) : FwMatrixColumn(c->matrix, i)] + c->layer->model->bias[0];
-  code = FwPointsCreate(c->activation, m_local, variance, points);
-  if (!code) code = FwPointsAddSlopes(*points);
-  PetscCall(PetscFree(variance));
-  PetscCall(code);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Sum over the ranks, for every rank */
-static PetscErrorCode SumOver(FwGrid grid, PetscInt n, double value[])
-{
-  PetscMPIInt count;
-
-  PetscFunctionBegin;
-  PetscCall(PetscMPIIntCast(n, &count));
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, value, count, MPI_DOUBLE, MPI_SUM, FwGridComm(grid)));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* C_0 between training examples, both triangles, and the points of its rows and columns */
-static PetscErrorCode SlopesBegin(const Layer *layer, FwMatrix inputs, SlopeContext *c)
-{
-  PetscInt       n_input;
-  PetscErrorCode code;
-
-  PetscFunctionBegin;
-  PetscCall(FwMatrixGetSize(inputs, &n_input, NULL, NULL, NULL));
-  PetscCall(PetscCalloc2(layer->n, &c->row_sum, layer->n, &c->input2));
-  PetscCall(FwMatrixCreate(layer->grid, layer->n, layer->n, &c->matrix));
-  PetscCall(FwMatrixMultiply(PETSC_TRUE, 1.0 / (layer->model->prior[0] * n_input), inputs, inputs, c->matrix));
-  PetscCall(FwMatrixVisit(c->matrix, FW_LOWER, ReadDiagonal, c));
-  PetscCall(SumOver(layer->grid, layer->n, c->input2));
-  PetscCall(FwMatrixVisit(c->matrix, FW_WHOLE, AddBias, c));
-  PetscCall(FwActivationGet((FwActivationType)layer->model->activation[0], &c->activation));
-  code = MakePoints(c, PETSC_TRUE, &c->rows);
-  if (!code) code = MakePoints(c, PETSC_FALSE, &c->columns);
-  PetscCall(FwErrorAgreeAny(FwGridComm(layer->grid), code));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* H in place of C_0; *trace = tr X^T H X / (lambda_0 N_0) */
-static PetscErrorCode SlopesApply(const Layer *layer, SlopeContext *c, double *trace)
-{
-  PetscFunctionBegin;
-  PetscCall(FwErrorAgreeAny(FwGridComm(layer->grid), FwMatrixVisit(c->matrix, FW_WHOLE, SlopeStrip, c)));
-  PetscCall(SumOver(layer->grid, layer->n, c->row_sum));
-  PetscCall(SumOver(layer->grid, 1, &c->trace));
-  for (PetscInt i = 0; i < layer->n; i++) c->trace += 2.0 * c->row_sum[i] * c->input2[i];
-  PetscCall(FwMatrixVisit(c->matrix, FW_LOWER, AddRowSums, c));
-  *trace = c->trace;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode SlopesEnd(SlopeContext *c)
-{
-  PetscFunctionBegin;
-  PetscCall(FwPointsDestroy(&c->rows));
-  PetscCall(FwPointsDestroy(&c->columns));
-  PetscCall(FwMatrixDestroy(&c->matrix));
-  PetscCall(PetscFree2(c->row_sum, c->input2));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-typedef struct {
-  FwMatrix matrix;
-  double   value;
-} DiagonalContext;
-
-static PetscErrorCode AddToDiagonal(const FwStrip *strip, void *user)
-{
-  const DiagonalContext *c = (const DiagonalContext *)user;
-
-  PetscFunctionBegin;
-  if (FwMatrixRow(c->matrix, strip->first) == strip->column) strip->value[0] += c->value;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* 1/lambda_0 + scale * X^T H X; `inputs` holds examples as columns */
-static PetscErrorCode WeightCovariance(FwMatrix inputs, FwMatrix h, double scale, double prior, FwMatrix *covariance)
-{
-  FwGrid          grid = FwMatrixGrid(inputs);
-  DiagonalContext context;
-  FwMatrix        x, hx;
-  PetscInt        n, n_input;
-
-  PetscFunctionBegin;
-  PetscCall(FwMatrixGetSize(inputs, &n_input, &n, NULL, NULL));
-  PetscCall(FwMatrixTranspose(inputs, &x));
-  PetscCall(FwMatrixCreate(grid, n, n_input, &hx));
-  PetscCall(FwMatrixMultiply(PETSC_FALSE, 1.0, h, x, hx));
-  PetscCall(FwMatrixCreate(grid, n_input, n_input, covariance));
-  PetscCall(FwMatrixMultiply(PETSC_TRUE, scale, x, hx, *covariance));
-  PetscCall(FwMatrixDestroy(&x));
-  PetscCall(FwMatrixDestroy(&hx));
-  context = (DiagonalContext){.matrix = *covariance, .value = 1.0 / prior};
-  PetscCall(FwMatrixVisit(*covariance, FW_LOWER, AddToDiagonal, &context));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode WeightSpectrum(FwMatrix *covariance, FwObservables *o)
-{
-  FwMatrix vectors;
-  PetscInt n;
-
-  PetscFunctionBegin;
-  PetscCall(FwMatrixGetSize(*covariance, &n, NULL, NULL, NULL));
-  PetscCall(PetscMalloc1(n, &o->weight_eigenvalue));
-  o->n_weight = n;
-  PetscCall(FwMatrixEigen(covariance, o->weight_eigenvalue, &vectors));
-  PetscCall(FwMatrixDestroy(&vectors));
-  for (PetscInt i = 0; i < n / 2; i++) {
-    const double smaller = o->weight_eigenvalue[i];
-
-    o->weight_eigenvalue[i]         = o->weight_eigenvalue[n - 1 - i];
-    o->weight_eigenvalue[n - 1 - i] = smaller;
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode WeightObservables(Layer *layer, FwObservables *o)
-{
-  const FwModel *model = layer->model;
-  SlopeContext   c     = {.layer = layer};
-  FwSlab         slab;
-  FwMatrix       inputs, covariance;
-  double         scale, trace = 0.0;
-
-  PetscFunctionBegin;
-  PetscCall(FwDatasetGetSlab(layer->data, FW_TRAIN, &slab));
-  PetscCall(FwMatrixCreateFromSlab(layer->grid, slab.n_input, slab.n, slab.block, slab.x, &inputs));
-  PetscCall(FwMatrixSymmetrise(layer->inverse)); /* k_a is not symmetric: row sums need both triangles */
-  PetscCall(SlopesBegin(layer, inputs, &c));
-  PetscCall(SlopesApply(layer, &c, &trace));
-  PetscCall(FwMatrixDestroy(&layer->inverse));
-  scale                 = layer->order / (model->prior[0] * model->prior[1] * model->width[0]);
-  o->weight_trace_after = slab.n_input / model->prior[0] + scale * trace;
-  if (slab.n_input <= FW_OBSERVABLES_MAX_SPECTRUM) {
-    scale /= model->prior[0] * slab.n_input;
-    PetscCall(WeightCovariance(inputs, c.matrix, scale, model->prior[0], &covariance));
-    PetscCall(WeightSpectrum(&covariance, o));
-  }
-  PetscCall(SlopesEnd(&c));
-  PetscCall(FwMatrixDestroy(&inputs));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* --- the whole ----------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode OneHiddenLayer(Layer *layer, FwMatrix *kernel, FwObservables *o)
+static PetscErrorCode OneHiddenLayer(FwObservablesLayer *layer, FwMatrix *kernel, FwObservables *o)
 {
   PetscFunctionBegin;
   PetscCall(Resolve(*kernel, layer));
   PetscCall(HiddenObservables(layer, *kernel, o));
   PetscCall(FwMatrixDestroy(kernel));
-  if (layer->model->activation[0] != FW_ACTIVATION_SIGN) PetscCall(WeightObservables(layer, o));
+  if (layer->model->activation[0] != FW_ACTIVATION_SIGN) PetscCall(FwObservablesWeights(layer, o));
   PetscCall(FwMatrixDestroy(&layer->inverse));
   PetscCall(PetscFree2(layer->fit, layer->constant));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PriorAlignment(const Layer *layer, FwMatrix *kernel, FwObservables *o)
+static PetscErrorCode PriorAlignment(const FwObservablesLayer *layer, FwMatrix *kernel, FwObservables *o)
 {
   GramContext c = {.kernel = *kernel, .scale = 1.0, .y = layer->y};
 
@@ -445,7 +198,7 @@ static PetscErrorCode PriorAlignment(const Layer *layer, FwMatrix *kernel, FwObs
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode AssembleKernel(const Layer *layer, FwMatrix *train)
+static PetscErrorCode AssembleKernel(const FwObservablesLayer *layer, FwMatrix *train)
 {
   FwKernel kernel;
 
@@ -471,10 +224,10 @@ static FwObservables Unknown(void)
 
 PetscErrorCode FwObservablesCreate(FwGrid grid, const FwModel *model, FwDataset data, double order, FwObservables *o)
 {
-  Layer       layer = {.grid = grid, .model = model, .data = data, .order = order};
-  FwDataSizes sizes;
-  FwMatrix    kernel;
-  FwProgress  progress;
+  FwObservablesLayer layer = {.grid = grid, .model = model, .data = data, .order = order};
+  FwDataSizes        sizes;
+  FwMatrix           kernel;
+  FwProgress         progress;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));

@@ -18,11 +18,10 @@ static double Accuracy(PetscInt n, const double mean[], const double y[])
   return n ? (double)n_right / (double)n : NAN;
 }
 
-static PetscErrorCode TestErrors(FwSpectrum spectrum, double temperature, PetscInt n_node, const double order[],
-                                 const double weight[], FwDataset data, FwErrors *errors)
+/* The arrays hold the labelled test examples first, then those without labels, which have no errors */
+PetscErrorCode FwPredictionTestErrors(FwDataset data, const double mean[], const double variance[], FwErrors *errors)
 {
   FwDataSizes     sizes;
-  FwPosterior     posterior;
   const double   *y;
   const PetscInt *classes;
 
@@ -30,21 +29,36 @@ static PetscErrorCode TestErrors(FwSpectrum spectrum, double temperature, PetscI
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwDatasetGetTargets(data, FW_TEST, &y));
   PetscCall(FwDatasetGetClasses(data, FW_TEST, &classes));
-  PetscCall(PetscMalloc2(sizes.n_test, &errors->mean, sizes.n_test, &errors->deviation));
-  PetscCall(PetscMalloc2(sizes.n_test, &posterior.within, sizes.n_test, &posterior.between));
-  posterior.mean = errors->mean;
-  PetscCall(FwSpectrumPredict(spectrum, temperature, n_node, order, weight, &posterior));
+  PetscCall(PetscMalloc2(sizes.n_test + sizes.n_new, &errors->mean, sizes.n_test + sizes.n_new, &errors->deviation));
   errors->test_bias = errors->test_variance = sizes.n_test ? 0.0 : NAN;
   for (PetscInt t = 0; t < sizes.n_test; t++) {
-    const double variance = posterior.within[t] + posterior.between[t];
-
-    errors->test_bias += PetscSqr(posterior.mean[t] - y[t]) / sizes.n_test;
-    errors->test_variance += variance / sizes.n_test;
-    errors->deviation[t] = sqrt(PetscMax(variance, 0.0)); /* round-off at an example that was also trained on */
+    errors->test_bias += PetscSqr(mean[t] - y[t]) / sizes.n_test;
+    errors->test_variance += variance[t] / sizes.n_test;
+  }
+  for (PetscInt t = 0; t < sizes.n_test + sizes.n_new; t++) {
+    errors->mean[t]      = mean[t];
+    errors->deviation[t] = sqrt(PetscMax(variance[t], 0.0)); /* round-off at an example that was also trained on */
   }
   errors->test_error = errors->test_bias + errors->test_variance;
-  errors->accuracy   = classes ? Accuracy(sizes.n_test, errors->mean, y) : NAN;
-  PetscCall(PetscFree2(posterior.within, posterior.between));
+  errors->accuracy   = classes ? Accuracy(sizes.n_test, mean, y) : NAN;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TestErrors(FwSpectrum spectrum, double temperature, PetscInt n_node, const double order[],
+                                 const double weight[], FwDataset data, FwErrors *errors)
+{
+  FwDataSizes sizes;
+  FwPosterior posterior;
+  PetscInt    n;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  n = sizes.n_test + sizes.n_new;
+  PetscCall(PetscMalloc3(n, &posterior.mean, n, &posterior.within, n, &posterior.between));
+  PetscCall(FwSpectrumPredict(spectrum, temperature, n_node, order, weight, &posterior));
+  for (PetscInt t = 0; t < n; t++) posterior.within[t] += posterior.between[t];
+  PetscCall(FwPredictionTestErrors(data, posterior.mean, posterior.within, errors));
+  PetscCall(PetscFree3(posterior.mean, posterior.within, posterior.between));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -91,7 +105,7 @@ PetscErrorCode FwPredictionErrors(FwSpectrum spectrum, double scale, FwDataset d
 
   PetscFunctionBegin;
   PetscCall(ErrorsAt(spectrum, scale, p->temperature, 1, &one, &one, data, with_means, &p->infinite));
-  if (p->saddle.n_minimum) {
+  if (p->saddle.n_minimum && p->request.composition == FW_COMPOSITION_PRODUCT) {
     const double order = exp(p->saddle.minimum[0].log_order);
 
     PetscCall(ErrorsAt(spectrum, scale, p->temperature, 1, &order, &one, data, with_means, &p->finite));

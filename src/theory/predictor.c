@@ -137,6 +137,9 @@ PetscErrorCode FwPredictorRun(FwPredictor p, PetscInt n, const FwModel model[], 
   for (PetscInt i = 0; i < n; i++) {
     const double scale = p->prior_readout / model[i].prior[model[i].depth];
 
+    if (!prediction[i].failure && prediction[i].request.theory == FW_THEORY_RENORMALISED &&
+        prediction[i].request.composition != FW_COMPOSITION_PRODUCT)
+      PetscCall(FwPredictionNest(p, &model[i], &prediction[i]));
     if (!prediction[i].failure) PetscCall(FwPredictionErrors(p->spectrum, scale, p->data, &prediction[i]));
     PetscCall(FwProgressStep(progress, i + 1));
   }

@@ -20,5 +20,12 @@ PetscErrorCode FwPredictionSolve(FwSpectrum spectrum, double scale, const FwMode
 /* prediction.c: errors that follow from a solution. Collective on the spectrum's grid. */
 PetscErrorCode FwPredictionErrors(FwSpectrum spectrum, double scale, FwDataset data, FwPrediction *prediction);
 
+/* prediction.c: bias, variance and accuracy from means and latent variances of all test examples; keeps both */
+PetscErrorCode FwPredictionTestErrors(FwDataset data, const double mean[], const double variance[], FwErrors *errors);
+
+/* prediction_nested.c: put the minima of the nested or linearised composition, and what follows from them, in the place
+   of the product's, which serve as starts. Collective on the grid. */
+PetscErrorCode FwPredictionNest(FwPredictor predictor, const FwModel *model, FwPrediction *prediction);
+
 /* prediction_share.c: what FwPredictionSolve() has set, from one rank to all of `comm` */
 PetscErrorCode FwPredictionShare(MPI_Comm comm, PetscMPIInt owner, FwPrediction *prediction);

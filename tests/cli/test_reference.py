@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 
 RANKS = int(os.environ.get("FINWIDTH_RANKS", "1"))
+BANDWIDTH = os.environ.get("FINWIDTH_BANDWIDTH", "")
 ACTIVATIONS = {"id": "linear", "quad": "quadratic"}
 REFERENCE = harness.reference("fully_connected")
 
@@ -32,6 +33,8 @@ def options(p, data):
              "-data_normalise", "none", "-network_width", ",".join(map(str, p["widths"])),
              "-network_activation", ACTIVATIONS.get(p["act"], p["act"]), "-temperature", p["T"],
              "-network_prior", ",".join(map(str, p["lam"])), "-theory_mean", "off", "-save_predictions", "true"]
+    if BANDWIDTH:
+        words += ["-theory_bandwidth", BANDWIDTH]
     if p.get("sb2"):
         words += ["-network_bias", ",".join(map(str, p["sb2"]))]
     return words
@@ -76,10 +79,45 @@ class ReferenceRows(unittest.TestCase):
         self.close("sum", r["test_error"], r["test_bias"] + r["test_variance"], 1e-14)
 
 
+    def check_composition(self, row, name):
+        p, v, place = row["parameters"], row["values"], harness.folder()
+        x, y = make_data(p)
+        data = harness.write_arrays(place / "data.h5", x=x, y=y[:, 0])
+        done = harness.run("predict", *options(p, data), "-theory_composition", name, "-output", place / "out.h5",
+                           ranks=RANKS, cwd=place)
+        self.assertEqual(done.code, 0, done.err)
+        r = harness.read(place / "out.h5")
+        self.close("Q_layers", r["order_parameter"], v["Q_layers"])
+        self.close("test_bias", r["test_bias"], v["test_bias"])
+        self.close("test_variance", r["test_variance"], v["test_var"])
+        self.close("mean", r["test_mean"][:3, 0], v["test_mean_first3"])
+        if "S" in v:
+            self.close("S", r["action"], v["S"])
+
+    def check_zero_temperature(self, row):
+        p, v, place = row["parameters"], row["values"], harness.folder()
+        x, y = make_data(p)
+        data = harness.write_arrays(place / "data.h5", x=x, y=y[:, 0])
+        done = harness.run("predict", *options(p, data), "-output", place / "out.h5", ranks=RANKS, cwd=place)
+        self.assertEqual(done.code, 0, done.err)
+        r = harness.read(place / "out.h5")
+        self.close("Q", r["total_order_parameter"], v["Q_product"])
+        self.close("test_bias", r["test_bias"], v["test_bias"])
+        self.close("test_variance", r["test_variance"], v["test_var"])
+        self.close("mean", r["test_mean"][:3, 0], v["test_mean_first3"])
+        self.assertLess(r["train_error"], 1e-20)
+
+
 def add_rows():
     for row in REFERENCE["rows"]:
-        if row["kind"] == "scalar" and row["parameters"]["L"] >= 1:
-            setattr(ReferenceRows, f"test_row_{row['id']}", lambda self, row=row: self.check_row(row))
+        kind, name = row["kind"], f"test_row_{row['id']}"
+        if kind == "scalar" and row["parameters"]["L"] >= 1:
+            setattr(ReferenceRows, name, lambda self, row=row: self.check_row(row))
+        elif kind in ("nested", "linearised2"):
+            setattr(ReferenceRows, name,
+                    lambda self, row=row, word=kind.rstrip("2"): self.check_composition(row, word))
+        elif kind == "T0":
+            setattr(ReferenceRows, name, lambda self, row=row: self.check_zero_temperature(row))
 
 
 add_rows()
