@@ -8,6 +8,7 @@
 #include <finwidth/activation.h>
 #include <finwidth/checkpoint.h>
 #include <finwidth/estimate.h>
+#include <finwidth/observables.h>
 #include <finwidth/option.h>
 
 #include <inttypes.h>
@@ -260,6 +261,22 @@ static PetscErrorCode RecordDigest(FwDataset data, FwRecord record)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode RecordObservables(FwGrid grid, FwDataset data, const FwModel *model, const FwPrediction *prediction,
+                                        FwRecord record)
+{
+  const double  order = prediction->saddle.n_minimum ? exp(prediction->saddle.minimum[0].log_order) : 1.0;
+  FwObservables observables;
+  PetscBool     is_wanted;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionBoolean("theory_observables", &is_wanted, NULL));
+  if (!is_wanted || prediction->failure) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwObservablesCreate(grid, model, data, order, &observables));
+  PetscCall(FwObservablesRecord(&observables, record));
+  PetscCall(FwObservablesDestroy(&observables));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode PredictPoints(FwGrid grid, FwDataset data, const Request *request, PetscInt n,
                                     const FwModel model[], const FwTheory theory[], FwRecord record[])
 {
@@ -277,6 +294,7 @@ static PetscErrorCode PredictPoints(FwGrid grid, FwDataset data, const Request *
     if (request->is_single) PetscCall(FwPrintPrediction(&prediction[i]));
     if (request->is_single) PetscCall(WarnAboutSaddle(&prediction[i]));
     PetscCall(FwPredictionRecord(&prediction[i], targets, record[i]));
+    PetscCall(RecordObservables(grid, data, &model[i], &prediction[i], record[i]));
     PetscCall(RecordDigest(data, record[i]));
     PetscCall(FwPredictionDestroy(&prediction[i]));
   }

@@ -4,6 +4,7 @@
 
 #include "command.h"
 
+#include <finwidth/blas.h>
 #include <finwidth/option.h>
 #include <finwidth/provenance.h>
 #include <finwidth/stop.h>
@@ -179,6 +180,7 @@ int main(int argc, char **argv)
   PetscErrorCode code;
   const char    *input;
 
+  FwBlasTune(argv);
   if (!words || FwCommandLineSet(argc, argv)) return FW_EXIT_MEMORY;
   ReadWords(argc, argv, words, &call);
   input = call.command && !call.command->wants_result && !call.is_help ? call.file : NULL;

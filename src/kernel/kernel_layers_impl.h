@@ -84,7 +84,7 @@ typedef PetscErrorCode FwTileFunction(const FwTile *tile, void *context);
 /** Visit the tiles; FW_LOWER: those with entries below the diagonal. Not collective. */
 PetscErrorCode FwTileVisit(FwMatrix matrix, FwTriangle triangle, FwTileFunction *function, void *context);
 
-/** Copy a tile out of a matrix; FW_LOWER: entries on and above the diagonal are read as 0, where every map is finite. */
+/** Copy a tile out of a matrix; FW_LOWER: entries on and above the diagonal read as 0, where every map is finite. */
 void FwTileRead(FwMatrix matrix, FwTriangle triangle, const FwTile *tile, double value[]);
 /** Copy a tile into a matrix; FW_LOWER: entries below the diagonal only. */
 void FwTileWrite(FwMatrix matrix, FwTriangle triangle, const FwTile *tile, const double value[]);

@@ -200,8 +200,8 @@ static PetscErrorCode ReverseTile(const FwTile *tile, void *context)
 
 /* --- reverse: diagonals ------------------------------------------------------------------------------------- */
 
-/* One step of the examples begin .. begin + n - 1: adjoint of x_{s+2} to that of x_{s+1}, with what the covariances left on
-   the variance; adds to the slope of Q_{s+1} */
+/* One step of n examples from `begin` on: adjoint of x_{s+2} to that of x_{s+1}, with what the covariances left on the
+   variance; adds to the slope of Q_{s+1} */
 static PetscErrorCode ReverseDiagonalStep(FwKernelLayers k, PetscInt s, PetscInt begin, PetscInt n,
                                           const double extra[], double adjoint[], double *slope)
 {

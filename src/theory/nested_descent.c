@@ -2,10 +2,10 @@
  * Descent of the nested action by SNES.
  *
  * Newton's matrix is H = D + g r r^T + E: D = diag(N_l Q_l / N) is exact, g the exact second derivative along u_L, and
- * r_l = d log K / du_l taken from the diagonal of K, which makes the sum exact for homogeneous activations up to terms that
- * vanish with the distance from Q = 1. E is the rank-one correction (SR1) that makes H, averaged over both ends of a step,
- * reproduce the change of the gradient: the average keeps the third derivatives out of E. H is made positive by the
- * modulus of its eigenvalues, so that every step descends on S, and a line search on S does the rest.
+ * r_l = d log K / du_l taken from the diagonal of K, which makes the sum exact for homogeneous activations without
+ * biases. E is the rank-one correction (SR1) that makes H, averaged over both ends of a step, reproduce the change of
+ * the gradient: the average keeps the third derivatives out of E. H is made positive by the modulus of its eigenvalues,
+ * so that every step descends on S, and a line search on S does the rest.
  */
 
 #include "nested_impl.h"
@@ -42,7 +42,8 @@ static void KnownHessian(const Descent *d, double hessian[])
     }
 }
 
-/* E <- E + v v^T / v.s with v = (change of the gradient) - H s, which makes H s that change; `known` is that of this end */
+/* E <- E + v v^T / v.s with v = (change of the gradient) - H s, which makes H s that change; `known` is D + g r r^T at
+   this end of the step */
 static PetscErrorCode LearnFromStep(Descent *d, const double known[])
 {
   const FwNestedPoint *p = &d->action->point;
@@ -142,7 +143,7 @@ static PetscErrorCode FormHessian(SNES snes, Vec u, Mat hessian, Mat preconditio
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Largest t <= 1 of the sequence at which S(x - t y) falls as Armijo asks, but for round-off in S; 0 when there is none */
+/* First t <= 1 of the sequence at which S(x - t y) falls as Armijo asks, but for round-off in S; 0 if there is none */
 static PetscErrorCode Backtrack(const Descent *d, Vec x, Vec y, Vec trial, double slope, double *t)
 {
   const double       here = d->action->point.value, noise = d->action->point.noise;

@@ -38,7 +38,7 @@ struct FwNestedActionImpl {
 /** Make the point's value that of u, and keep the factor. Collective. */
 PetscErrorCode FwNestedFactor(FwNestedAction action, const double log_order[]);
 
-/** Add all that the inverse gives: gradient, curvature, noise. Collective; after FwNestedFactor(), which left a finite value. */
+/** Add what the inverse gives: gradient, curvature, noise. Collective; after FwNestedFactor() left a finite value. */
 PetscErrorCode FwNestedSlopes(FwNestedAction action);
 
 /** Where a descent ended. */

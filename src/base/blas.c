@@ -1,0 +1,35 @@
+/** @file
+ * Kernels of OpenBLAS for processors that it does not know.
+ */
+
+#include <finwidth/blas.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* There only when the BLAS that the system chose is OpenBLAS */
+extern char *openblas_get_corename(void) __attribute__((weak));
+
+static const char variable[] = "OPENBLAS_CORETYPE";
+
+static const char *BestKernels(void)
+{
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
+    return "SkylakeX";
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "Haswell";
+#endif
+  return NULL;
+}
+
+void FwBlasTune(char **argv)
+{
+  const char *best = BestKernels();
+
+  if (!best || !openblas_get_corename || getenv(variable)) return;
+  if (strcmp(openblas_get_corename(), "Prescott")) return; /* the oldest: what an unknown processor gets */
+  if (!setenv(variable, best, 0)) (void)execv("/proc/self/exe", argv);
+}
