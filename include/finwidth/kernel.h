@@ -32,8 +32,8 @@ PetscErrorCode FwKernelCreate(FwGrid grid, const FwModel *model, FwDataset data,
 /** Assemble K_L between training examples: P x P, lower triangle. Collective. Cost P^2 N_0 flops and L maps. */
 PetscErrorCode FwKernelTrain(FwKernel kernel, FwMatrix *train);
 
-/** Assemble K_L between training (rows) and test examples (columns): P x P_t. Collective. */
-PetscErrorCode FwKernelCross(FwKernel kernel, FwMatrix *cross);
+/** Assemble K_L between training examples (rows) and those of another part (columns): P x P_t. Collective. */
+PetscErrorCode FwKernelCross(FwKernel kernel, FwPart columns, FwMatrix *cross);
 
 /** K_L of each example of a part with itself, on every rank. Borrowed. Not collective. */
 PetscErrorCode FwKernelDiagonal(FwKernel kernel, FwPart part, const double **diagonal);

@@ -56,7 +56,7 @@ PetscErrorCode FwKernelLayersDiagonal(FwKernelLayers layers, FwPart part, const 
  */
 PetscErrorCode FwKernelLayersPullBack(FwKernelLayers layers, const double order[], FwMatrix weight, double slope[]);
 
-/** As above for the diagonal of the training kernel alone, with weights [P] that every rank holds. Collective. O(L P). */
+/** As above for the diagonal of the training kernel alone, with weights [P] that every rank holds. Collective. */
 PetscErrorCode FwKernelLayersPullBackDiagonal(FwKernelLayers layers, const double order[], const double weight[],
                                               double slope[]);
 

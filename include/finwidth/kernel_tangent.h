@@ -22,8 +22,8 @@
 /** Assemble Theta_L between training examples: P x P, lower triangle. Collective. Cost P^2 N_0 flops and 2 L maps. */
 PetscErrorCode FwKernelTangentTrain(FwKernel kernel, FwMatrix *train);
 
-/** Assemble Theta_L between training (rows) and test examples (columns): P x P_t. Collective. */
-PetscErrorCode FwKernelTangentCross(FwKernel kernel, FwMatrix *cross);
+/** Assemble Theta_L between training examples (rows) and those of another part (columns): P x P_t. Collective. */
+PetscErrorCode FwKernelTangentCross(FwKernel kernel, FwPart columns, FwMatrix *cross);
 
 /** Theta_L of each example of a part with itself, on every rank.
  *

@@ -72,6 +72,9 @@ PetscErrorCode FwMatrixGram(double alpha, FwMatrix a, FwMatrix c);
 /** C <- alpha A^T B (`transpose`) or alpha A B. Collective. */
 PetscErrorCode FwMatrixMultiply(PetscBool transpose, double alpha, FwMatrix a, FwMatrix b, FwMatrix c);
 
+/** The columns of a, then those of b, as one matrix; both are consumed, their handles set to NULL. Collective. */
+PetscErrorCode FwMatrixJoin(FwMatrix *a, FwMatrix *b, FwMatrix *joined);
+
 /** Sum over the rows, for each column j, of weight[i][c] * a_ij^power, for n_weight weights at once:
  *  out[c * n + j] = sum_i weight[c * m + i] a_ij^power, power 1 or 2; every rank holds `weight` and gets `out`.
  *

@@ -6,8 +6,8 @@
  *
  *     S(Q_1 .. Q_L) = sum_l (N_l / N)(Q_l - log Q_l) + (1/N)[log det A + y^T A^-1 y],   A = T + s_L^2 1 1^T + K(Q),
  *
- * N = N_L and K(Q) that of kernel_layers.h, so that Z is proportional to the integral of exp(-N S / 2). The unknowns are
- * u_l = log Q_l, and
+ * N = N_L and K(Q) that of kernel_layers.h, so that Z is proportional to the integral of exp(-N S / 2). The unknowns
+ * are u_l = log Q_l, and
  *
  *     dS/du_l = (N_l / N)(Q_l - 1) + (Q_l / N) tr[(A^-1 - a a^T) dK/dQ_l],   a = A^-1 y.
  *
@@ -65,8 +65,8 @@ typedef struct {
  *
  * From each start, and from Q = 1, SNES descends on S: Newton steps whose matrix is the exact part of the Hessian that
  * comes for free, corrected by what the gradients of earlier points say, and a line search on S. Points that end in one
- * place are one minimum. That no other minimum exists is not proved, as it is for the product composition. Not converging
- * is a result, not an error.
+ * place are one minimum. That no other minimum exists is not proved, as it is for the product composition. Not
+ * converging is a result, not an error.
  *
  * @collective{grid}
  * @param[in]  start   [n_start][L] order parameters, all positive: the minima of the product composition serve well;

@@ -22,7 +22,8 @@ typedef struct {
   double  train_error, train_bias, train_variance;
   double  test_error, test_bias, test_variance;
   double  accuracy;         /**< share of right classes; NaN where labels are not classes */
-  double *mean, *deviation; /**< [P_t] posterior mean and standard deviation; NULL unless asked for */
+  double *mean, *deviation; /**< [P_t + n_new] posterior mean and standard deviation of the test examples, then of the
+                                 inputs without labels; NULL unless asked for */
 } FwErrors;
 
 /** The choices of `theory_model` and `theory_composition`. */
@@ -39,7 +40,7 @@ typedef struct {
 } FwTheory;
 
 typedef struct {
-  PetscInt       n_train, n_test, depth;
+  PetscInt       n_train, n_test, n_new, depth;
   FwTheory       request;
   double         temperature;
   PetscErrorCode failure; /**< a numerical error at this point, in a scan: all numbers are NaN */

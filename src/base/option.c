@@ -451,7 +451,8 @@ static PetscErrorCode CheckNames(void)
   PetscCall(LetPetscReadItsOptions());
   PetscCall(PetscOptionsLeftGet(NULL, &n, &names, &values));
   for (PetscInt i = 0; i < n && !unknown[0]; i++)
-    if (!FwKeyFind(names[i]) && !IsScanKey(names[i]) && !IsLatePetscOption(names[i])) PetscCall(PetscStrncpy(unknown, names[i], sizeof unknown));
+    if (!FwKeyFind(names[i]) && !IsScanKey(names[i]) && !IsLatePetscOption(names[i]))
+      PetscCall(PetscStrncpy(unknown, names[i], sizeof unknown));
   PetscCall(PetscOptionsLeftRestore(NULL, &n, &names, &values));
   PetscCheck(!unknown[0], PETSC_COMM_WORLD, FW_ERR_INPUT, "unknown key '%s': the nearest known key is '%s'", unknown,
              NearestKey(unknown));

@@ -28,12 +28,12 @@ struct FwDatasetImpl {
   PetscInt    classes[FW_MAX_CLASS];
   FwEncoding  encoding;
   FwDataSizes sizes;
-  PetscInt64 *example;     /* [P + P_t] number in the sequence of each example used */
-  double     *label;       /* [P + P_t, n_label] as stored; released after encoding */
+  PetscInt64 *example;          /* [P + P_t] number in the sequence of each example used */
+  double     *label;            /* [P + P_t, n_label] as stored; released after encoding */
   double     *x[FW_PART_COUNT]; /* [n_local, N_0] by part */
   double      shift, scale;     /* of data_normalise standard: x becomes (x - shift) / scale */
-  double     *y;           /* [P + P_t, D] */
-  PetscInt   *class_index; /* [P + P_t], or NULL */
+  double     *y;                /* [P + P_t, D] */
+  PetscInt   *class_index;      /* [P + P_t], or NULL */
   char        digest[17];
   char        summary[256];
 };

@@ -19,7 +19,8 @@ static PetscErrorCode OpenNew(FwDataset data, FwSource *source)
   PetscCall(source->ops->open(source));
   n_input = (PetscInt64)info->channels * info->height * info->width;
   PetscCheck(n_input == data->sizes.n_input, PETSC_COMM_SELF, FW_ERR_INPUT,
-             "key 'data_predict': '%s' has %" PetscInt64_FMT " inputs per example, the training data have %" PetscInt_FMT,
+             "key 'data_predict': '%s' has %" PetscInt64_FMT
+             " inputs per example, the training data have %" PetscInt_FMT,
              source->path, n_input, data->sizes.n_input);
   PetscCheck(info->n_example <= PETSC_MPI_INT_MAX, PETSC_COMM_SELF, FW_ERR_INPUT, "'%s' has too many examples",
              source->path);
@@ -38,8 +39,8 @@ static PetscErrorCode ReadBlock(FwSource *source, PetscInt first, PetscInt n, Pe
   PetscCall(PetscFree(example));
   for (PetscInt64 i = 0; i < (PetscInt64)n * n_input; i++)
     PetscCheck(isfinite(x[i]), PETSC_COMM_SELF, FW_ERR_INPUT,
-               "'%s': input %" PetscInt64_FMT " of example %" PetscInt64_FMT " is %g, not a finite number", source->path,
-               i % n_input, first + i / n_input, x[i]);
+               "'%s': input %" PetscInt64_FMT " of example %" PetscInt64_FMT " is %g, not a finite number",
+               source->path, i % n_input, first + i / n_input, x[i]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -114,7 +114,8 @@ void FwDatasetScalePart(FwDataset data, FwPart part)
 
   FwPartLayout(data, part, data->rank, &block, &first, &n_local);
   if (data->keys.normalise == FW_NORMALISE_STANDARD)
-    for (PetscInt64 i = 0; i < n_local * n_input; i++) data->x[part][i] = (data->x[part][i] - data->shift) / data->scale;
+    for (PetscInt64 i = 0; i < n_local * n_input; i++)
+      data->x[part][i] = (data->x[part][i] - data->shift) / data->scale;
   if (data->keys.normalise == FW_NORMALISE_UNIT)
     for (PetscInt i = 0; i < n_local; i++) ScaleToUnit(data->sizes.n_input, data->x[part] + i * n_input);
 }

@@ -27,7 +27,7 @@ typedef struct {
   char        images[PETSC_MAX_PATH_LEN], labels[PETSC_MAX_PATH_LEN];
   char        inputs[PETSC_MAX_PATH_LEN], targets[PETSC_MAX_PATH_LEN];
   char        new_inputs[PETSC_MAX_PATH_LEN]; /* data_predict; "" where not given */
-  PetscInt    n_class; /* 0: all */
+  PetscInt    n_class;                        /* 0: all */
   PetscInt    classes[FW_MAX_CLASS];
   PetscInt    n_train, n_test;
   PetscInt64  skip;
@@ -58,8 +58,8 @@ typedef struct {
   const FwDataKeys  *keys;                     /* borrowed from the dataset */
   char               path[PETSC_MAX_PATH_LEN]; /* of files: as given, or the default */
   FwSourceInfo       info;
-  PetscBool          has_no_labels;            /* of hdf5: the file holds inputs alone */
-  double            *label;                    /* files, on rank 0: [n_example, n_label] */
+  PetscBool          has_no_labels; /* of hdf5: the file holds inputs alone */
+  double            *label;         /* files, on rank 0: [n_example, n_label] */
   void              *context;
 } FwSource;
 

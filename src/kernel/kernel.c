@@ -82,6 +82,7 @@ PetscErrorCode FwKernelCreate(FwGrid grid, const FwModel *model, FwDataset data,
   k->data  = data;
   PetscCall(SetVariances(k, FW_TRAIN));
   PetscCall(SetVariances(k, FW_TEST));
+  PetscCall(SetVariances(k, FW_NEW));
   *kernel = k;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -97,7 +98,7 @@ PetscErrorCode FwKernelDestroy(FwKernel *kernel)
 {
   PetscFunctionBegin;
   if (!*kernel) PetscFunctionReturn(PETSC_SUCCESS);
-  for (int part = 0; part < 2; part++) {
+  for (int part = 0; part < FW_PART_COUNT; part++) {
     for (PetscInt l = 0; l <= (*kernel)->model->depth; l++) PetscCall(PetscFree((*kernel)->variance[part][l]));
     PetscCall(PetscFree((*kernel)->variance[part]));
   }
@@ -194,15 +195,16 @@ static PetscErrorCode MapStrip(const FwStrip *strip, void *user)
 }
 
 /* With a diagonal: lower triangle between training examples; else the whole, with test examples as columns */
-static PetscErrorCode ApplyMap(FwKernel k, FwKernelPiece *piece, PetscBool with_slopes, const double diagonal[],
-                               FwMatrix matrix)
+/* `diagonal` is that of the kernel between training examples, and NULL for other columns */
+static PetscErrorCode ApplyMap(FwKernel k, FwKernelPiece *piece, PetscBool with_slopes, FwPart columns,
+                               const double diagonal[], FwMatrix matrix)
 {
   FwKernelMapContext context = {.piece = piece, .diagonal = diagonal};
   PetscInt           n_local;
   PetscErrorCode     code;
 
   PetscFunctionBegin;
-  PetscCall(MakeLayers(k, matrix, diagonal ? FW_TRAIN : FW_TEST, with_slopes, &context));
+  PetscCall(MakeLayers(k, matrix, columns, with_slopes, &context));
   PetscCall(FwMatrixGetSize(matrix, NULL, NULL, NULL, &n_local));
   PetscCall(FwProgressBegin("kernel map", n_local, &context.progress));
   code = FwMatrixVisit(matrix, diagonal ? FW_LOWER : FW_WHOLE, MapStrip, &context);
@@ -237,23 +239,24 @@ PetscErrorCode FwKernelAssembleTrain(FwKernel k, FwKernelPiece *piece, PetscBool
   PetscCall(FwMatrixCreate(k->grid, k->n[FW_TRAIN], k->n[FW_TRAIN], train));
   PetscCall(FwMatrixGram(scale, inputs, *train));
   PetscCall(FwMatrixDestroy(&inputs));
-  PetscCall(ApplyMap(k, piece, with_slopes, diagonal, *train));
+  PetscCall(ApplyMap(k, piece, with_slopes, FW_TRAIN, diagonal, *train));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwKernelAssembleCross(FwKernel k, FwKernelPiece *piece, PetscBool with_slopes, FwMatrix *cross)
+PetscErrorCode FwKernelAssembleCross(FwKernel k, FwKernelPiece *piece, PetscBool with_slopes, FwPart columns,
+                                     FwMatrix *cross)
 {
-  FwMatrix train, test;
+  FwMatrix train, other;
   double   scale = 0.0;
 
   PetscFunctionBegin;
   PetscCall(SpreadInputs(k, FW_TRAIN, &train, &scale));
-  PetscCall(SpreadInputs(k, FW_TEST, &test, &scale));
-  PetscCall(FwMatrixCreate(k->grid, k->n[FW_TRAIN], k->n[FW_TEST], cross));
-  PetscCall(FwMatrixMultiply(PETSC_TRUE, scale, train, test, *cross));
+  PetscCall(SpreadInputs(k, columns, &other, &scale));
+  PetscCall(FwMatrixCreate(k->grid, k->n[FW_TRAIN], k->n[columns], cross));
+  PetscCall(FwMatrixMultiply(PETSC_TRUE, scale, train, other, *cross));
   PetscCall(FwMatrixDestroy(&train));
-  PetscCall(FwMatrixDestroy(&test));
-  PetscCall(ApplyMap(k, piece, with_slopes, NULL, *cross));
+  PetscCall(FwMatrixDestroy(&other));
+  PetscCall(ApplyMap(k, piece, with_slopes, columns, NULL, *cross));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -264,9 +267,9 @@ PetscErrorCode FwKernelTrain(FwKernel k, FwMatrix *train)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwKernelCross(FwKernel k, FwMatrix *cross)
+PetscErrorCode FwKernelCross(FwKernel k, FwPart columns, FwMatrix *cross)
 {
   PetscFunctionBegin;
-  PetscCall(FwKernelAssembleCross(k, MapPiece, PETSC_FALSE, cross));
+  PetscCall(FwKernelAssembleCross(k, MapPiece, PETSC_FALSE, columns, cross));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -15,8 +15,8 @@ struct FwKernelImpl {
   FwGrid         grid;
   const FwModel *model;
   FwDataset      data;
-  PetscInt       n[2];        /* examples of each part */
-  double       **variance[2]; /* [part][l][example], l = 0 .. L: diagonal of C_l for l < L, of K_L for l = L */
+  PetscInt       n[FW_PART_COUNT];  /* examples of each part */
+  double **variance[FW_PART_COUNT]; /* [part][l][example], l = 0 .. L: diagonal of C_l for l < L, of K_L for l = L */
 };
 
 /** One layer on this rank's rows and columns of a matrix. */
@@ -55,8 +55,9 @@ struct FwKernelMapContext {
 PetscErrorCode FwKernelAssembleTrain(FwKernel kernel, FwKernelPiece *piece, PetscBool with_slopes,
                                      const double diagonal[], FwMatrix *train);
 
-/** The same between training (rows) and test examples (columns): P x P_t. Collective. */
-PetscErrorCode FwKernelAssembleCross(FwKernel kernel, FwKernelPiece *piece, PetscBool with_slopes, FwMatrix *cross);
+/** The same between training examples (rows) and those of another part (columns). Collective. */
+PetscErrorCode FwKernelAssembleCross(FwKernel kernel, FwKernelPiece *piece, PetscBool with_slopes, FwPart columns,
+                                     FwMatrix *cross);
 
 /** Gather in place what each rank has set for its own examples: value[slab->first ..] of value[slab->n]. Collective. */
 PetscErrorCode FwKernelShareSlab(MPI_Comm comm, const FwSlab *slab, double value[]);

@@ -202,7 +202,7 @@ PetscErrorCode FwKernelLayersCross(FwKernelLayers k, const double order[], FwMat
   PetscErrorCode code;
 
   PetscFunctionBegin;
-  PetscCall(FwKernelCross(k->kernel, cross));
+  PetscCall(FwKernelCross(k->kernel, FW_TEST, cross));
   code = k->ops->cross(k, order, *cross);
   if (code) PetscCall(FwMatrixDestroy(cross));
   PetscCall(code);

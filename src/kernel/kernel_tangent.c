@@ -106,10 +106,10 @@ PetscErrorCode FwKernelTangentTrain(FwKernel kernel, FwMatrix *train)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwKernelTangentCross(FwKernel kernel, FwMatrix *cross)
+PetscErrorCode FwKernelTangentCross(FwKernel kernel, FwPart columns, FwMatrix *cross)
 {
   PetscFunctionBegin;
   PetscCall(CheckActivations(kernel));
-  PetscCall(FwKernelAssembleCross(kernel, MapPiece, PETSC_TRUE, cross));
+  PetscCall(FwKernelAssembleCross(kernel, MapPiece, PETSC_TRUE, columns, cross));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -188,6 +188,28 @@ PetscErrorCode FwMatrixMultiply(PetscBool transpose, double alpha, FwMatrix a, F
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static void CopyColumns(FwMatrix from, FwMatrix to, PetscInt first)
+{
+  /* bands of rows, as for slabs */
+  const PetscInt band = PetscMax(BLOCK, (PetscInt)((1 << 26) / PetscMax(from->n, 1) / BLOCK * BLOCK));
+
+  for (PetscInt row = 0; row < from->m && from->n > 0; row += band)
+    Cpdgemr2d(PetscMin(band, from->m - row), from->n, from->value, (int)row + 1, 1, from->desc, to->value, (int)row + 1,
+              (int)first + 1, to->desc, from->grid->context);
+}
+
+PetscErrorCode FwMatrixJoin(FwMatrix *a, FwMatrix *b, FwMatrix *joined)
+{
+  PetscFunctionBegin;
+  PetscAssert((*a)->m == (*b)->m, (*a)->grid->comm, PETSC_ERR_ARG_SIZ, "sizes do not fit");
+  PetscCall(FwMatrixCreateUninitialised((*a)->grid, (*a)->m, (*a)->n + (*b)->n, joined));
+  CopyColumns(*a, *joined, 0);
+  CopyColumns(*b, *joined, (*a)->n);
+  PetscCall(FwMatrixDestroy(a));
+  PetscCall(FwMatrixDestroy(b));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* The rows of `weight` that this rank holds, [n_weight][m_local] */
 static void LocalWeights(FwMatrix a, PetscInt n_weight, const double weight[], double local[])
 {

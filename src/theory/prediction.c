@@ -100,7 +100,7 @@ static PetscErrorCode ErrorsAt(FwSpectrum spectrum, double scale, double tempera
 
 PetscErrorCode FwPredictionErrors(FwSpectrum spectrum, double scale, FwDataset data, FwPrediction *p)
 {
-  const PetscBool with_means = p->request.with_means;
+  const PetscBool with_means = p->request.with_means || p->n_new ? PETSC_TRUE : PETSC_FALSE;
   const double    one        = 1.0;
 
   PetscFunctionBegin;

@@ -23,8 +23,8 @@ static PetscErrorCode TakeMinima(const FwNestedResult *r, FwPrediction *p)
   for (PetscInt m = 0; m < r->n_minimum; m++) {
     FwMinimum *minimum = &p->saddle.minimum[m];
 
-    *minimum = (FwMinimum){
-      .value = r->value[m], .residual = r->residual, .n_iteration = r->n_iteration, .reason = r->reason};
+    *minimum =
+      (FwMinimum){.value = r->value[m], .residual = r->residual, .n_iteration = r->n_iteration, .reason = r->reason};
     for (PetscInt l = 0; l < p->depth; l++) minimum->log_order += log(r->order[m * p->depth + l]);
   }
   PetscFunctionReturn(PETSC_SUCCESS);

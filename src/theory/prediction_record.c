@@ -129,6 +129,21 @@ static PetscErrorCode RecordMeans(const FwPrediction *p, const FwErrors *e, cons
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode RecordNew(const FwPrediction *p, const FwErrors *e, FwRecord record)
+{
+  const FwShape shape = {
+    .n_dim = 2, .name = {"new_example", "output"},
+         .size = {p->n_new,      1       }
+  };
+
+  PetscFunctionBegin;
+  PetscCall(FwRecordReals(record, "new_mean", &shape, e->mean + p->n_test, "label",
+                          "predicted mean of each input of data_predict"));
+  PetscCall(FwRecordReals(record, "new_std", &shape, e->deviation + p->n_test, "label",
+                          "predicted standard deviation of each input of data_predict"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictionRecord(const FwPrediction *p, const double targets[], FwRecord record)
 {
   const PetscBool is_finite     = p->request.theory == FW_THEORY_RENORMALISED ? PETSC_TRUE : PETSC_FALSE;
@@ -152,6 +167,7 @@ PetscErrorCode FwPredictionRecord(const FwPrediction *p, const double targets[],
     PetscCall(FwRecordReal(record, "log_evidence_average", p->average.log_evidence, "1",
                            "log evidence averaged over the order parameter"));
   }
-  if (result->mean && p->n_test) PetscCall(RecordMeans(p, result, targets, record));
+  if (result->mean && p->request.with_means && p->n_test) PetscCall(RecordMeans(p, result, targets, record));
+  if (result->mean && p->n_new) PetscCall(RecordNew(p, result, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -16,24 +16,40 @@ static PetscErrorCode AssembleTrain(FwKernel kernel, PetscBool is_tangent, FwMat
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Kernel between the training examples and a part, and that of the part's examples with themselves */
+static PetscErrorCode AssemblePart(FwKernel kernel, PetscBool is_tangent, FwPart part, PetscInt n, FwMatrix *cross,
+                                   double diagonal[])
+{
+  const double *nngp;
+
+  PetscFunctionBegin;
+  if (is_tangent) {
+    PetscCall(FwKernelTangentCross(kernel, part, cross));
+    PetscCall(FwKernelTangentDiagonal(kernel, part, diagonal));
+  } else {
+    PetscCall(FwKernelCross(kernel, part, cross));
+    PetscCall(FwKernelDiagonal(kernel, part, &nngp));
+    PetscCall(PetscArraycpy(diagonal, nngp, n));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Inputs without labels stand behind the test examples */
 static PetscErrorCode SetTest(FwPredictor p, FwKernel kernel, PetscBool is_tangent)
 {
-  FwDataSizes   sizes;
-  FwMatrix      cross;
-  const double *nngp;
-  double       *diagonal;
+  FwDataSizes sizes;
+  FwMatrix    cross = NULL, further, both;
+  double     *diagonal;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(p->data, &sizes));
-  if (!sizes.n_test) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscMalloc1(sizes.n_test, &diagonal));
-  if (is_tangent) {
-    PetscCall(FwKernelTangentCross(kernel, &cross));
-    PetscCall(FwKernelTangentDiagonal(kernel, FW_TEST, diagonal));
-  } else {
-    PetscCall(FwKernelCross(kernel, &cross));
-    PetscCall(FwKernelDiagonal(kernel, FW_TEST, &nngp));
-    PetscCall(PetscArraycpy(diagonal, nngp, sizes.n_test));
+  if (sizes.n_test + sizes.n_new == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1(sizes.n_test + sizes.n_new, &diagonal));
+  PetscCall(AssemblePart(kernel, is_tangent, FW_TEST, sizes.n_test, &cross, diagonal));
+  if (sizes.n_new) {
+    PetscCall(AssemblePart(kernel, is_tangent, FW_NEW, sizes.n_new, &further, diagonal + sizes.n_test));
+    PetscCall(FwMatrixJoin(&cross, &further, &both));
+    cross = both;
   }
   PetscCall(FwSpectrumSetTest(p->spectrum, &cross, diagonal));
   PetscCall(PetscFree(diagonal));
@@ -125,6 +141,7 @@ PetscErrorCode FwPredictorRun(FwPredictor p, PetscInt n, const FwModel model[], 
   for (PetscInt i = 0; i < n; i++)
     prediction[i] = (FwPrediction){.n_train     = sizes.n_train,
                                    .n_test      = sizes.n_test,
+                                   .n_new       = sizes.n_new,
                                    .depth       = model[i].depth,
                                    .request     = theory[i],
                                    .temperature = model[i].temperature};

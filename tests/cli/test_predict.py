@@ -161,6 +161,44 @@ class Predict(unittest.TestCase):
         table, page = run("help", "keys").out, (SOURCE / "docs" / "keys.md").read_text()
         self.assertTrue(table in page, "docs/keys.md is not that of `finwidth help keys`")
 
+    def test_inputs_without_labels_are_predicted_as_test_examples_are(self):
+        rng = np.random.default_rng(3)
+        x = rng.normal(size=(90, 12))
+        y = x @ rng.normal(size=12)
+        harness.write_arrays(self.place / "d.h5", x=x, y=y)
+        harness.write_arrays(self.place / "new.h5", x=x[60:])
+        done = run("predict", "-data_source", "hdf5", "-data_path", "d.h5", "-data_train", 60, "-data_test", 30,
+                   "-data_predict", "new.h5", "-save_predictions", ranks=3, cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        r = read(self.place / "predict.h5")
+        np.testing.assert_allclose(r["new_mean"], r["test_mean"], rtol=1e-12)
+        np.testing.assert_allclose(r["new_std"], r["test_std"], rtol=1e-10)
+        harness.write_arrays(self.place / "bad.h5", x=x[:, :5])
+        done = run("predict", "-data_source", "hdf5", "-data_path", "d.h5", "-data_train", 60, "-data_test", 30,
+                   "-data_predict", "bad.h5", "-overwrite", ranks=2, cwd=self.place)
+        self.assertEqual(done.code, 2)
+        self.assertIn("bad.h5", done.errors[0])
+
+    def test_nested_and_product_agree_for_relu(self):
+        results = []
+        for name in ("product", "nested"):
+            done = self.predict("-network_width", "50,50", "-network_activation", "relu", "-theory_mean", "off",
+                                "-theory_composition", name, "-overwrite", ranks=2)
+            self.assertEqual(done.code, 0, done.err)
+            results.append(read(self.place / "predict.h5"))
+        for name in ("test_error", "train_error", "log_evidence", "action"):
+            np.testing.assert_allclose(results[1][name], results[0][name], rtol=1e-7, err_msg=name)
+
+    def test_tangent_kernel_and_observables(self):
+        done = self.predict("-theory_model", "ntk", "-network_width", "50,50", "-overwrite")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertIn("NTK", done.out)
+        done = self.predict("-theory_observables", "-overwrite")
+        self.assertEqual(done.code, 0, done.err)
+        r = read(self.place / "predict.h5")
+        self.assertGreater(r["alignment_after"], r["alignment_before"])
+        self.assertEqual(len(r["weight_eigenvalue"]), 256)
+
     def test_petsc_options_pass_through(self):
         done = self.predict("-snes_monitor", "-snes_converged_reason")
         self.assertEqual(done.code, 0, done.err)

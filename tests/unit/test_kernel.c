@@ -88,7 +88,7 @@ static void assembly_equals_plain_recursion(void **state)
   (void)state;
   TestCall(FwKernelCreate(grid, &model, data, &kernel));
   TestCall(FwKernelTrain(kernel, &train));
-  TestCall(FwKernelCross(kernel, &cross));
+  TestCall(FwKernelCross(kernel, FW_TEST, &cross));
   TestCall(FwKernelDiagonal(kernel, FW_TEST, &diagonal));
   TestCall(PetscMalloc2(P * P, &k, P * P_TEST, &k_cross));
   TestCall(FwMatrixGather(train, k));

@@ -42,7 +42,7 @@ static void compute_tangent(const FwModel *model)
 
   TestCall(FwKernelCreate(grid, model, data, &kernel));
   TestCall(FwKernelTangentTrain(kernel, &train));
-  TestCall(FwKernelTangentCross(kernel, &cross));
+  TestCall(FwKernelTangentCross(kernel, FW_TEST, &cross));
   TestCall(FwKernelTangentDiagonal(kernel, FW_TEST, tangent.diagonal));
   TestCall(FwMatrixGather(train, tangent.train));
   TestCall(FwMatrixGather(cross, tangent.cross));
@@ -205,7 +205,7 @@ static void sign_is_refused(void **state)
   TestCall(FwKernelCreate(grid, &model, data, &kernel));
   assert_close(FwKernelTangentTrain(kernel, &matrix), FW_ERR_INPUT, 0.0);
   FwErrorClear();
-  assert_close(FwKernelTangentCross(kernel, &matrix), FW_ERR_INPUT, 0.0);
+  assert_close(FwKernelTangentCross(kernel, FW_TEST, &matrix), FW_ERR_INPUT, 0.0);
   FwErrorClear();
   TestCall(FwKernelDestroy(&kernel));
 }
