@@ -20,7 +20,7 @@ typedef struct FwStoreImpl *FwStore;
 
 typedef enum { FW_STORE_REAL, FW_STORE_INTEGER, FW_STORE_TEXT } FwStoreType;
 
-enum { FW_STORE_MAX_DIM = 16 };
+enum { FW_STORE_MAX_DIM = 16, FW_STORE_NAME_SIZE = 64 };
 
 /** Shape of an array: `name[d]` is the dimension scale of axis d (made with values 0, 1, 2, ... where it does not exist
  *  in the group yet), `size[d]` its length. `n_dim = 0` is a scalar. */
@@ -120,6 +120,28 @@ PetscErrorCode FwStoreHas(FwStore store, const char path[], PetscBool *has);
  */
 PetscErrorCode FwStoreGetReals(FwStore store, const char path[], PetscInt *n_dim, PetscInt64 size[], PetscInt64 *n,
                                double **data);
+
+/** Read an array of texts.
+ *
+ * @collective{store}
+ * @param[out] n     number of entries
+ * @param[out] text  [n] texts in one piece of memory with their pointers: release with a single PetscFree()
+ * @error FW_ERR_FILE  missing, not text, or its checksum is wrong
+ */
+PetscErrorCode FwStoreGetTexts(FwStore store, const char path[], PetscInt64 *n, char ***text);
+
+/** Whether an array holds reals, integers or text, without reading it. Collective. @error FW_ERR_FILE if it is missing */
+PetscErrorCode FwStoreGetType(FwStore store, const char path[], FwStoreType *type);
+
+/** The names of the dimension scales of an array, axis by axis; "" where an axis has none. A scale is its own axis.
+ *
+ * @collective{store}
+ * @param[out] n_dim  number of axes
+ * @param[out] axis   room for FW_STORE_MAX_DIM names
+ * @error FW_ERR_FILE  missing, or a name is longer than FW_STORE_NAME_SIZE - 1
+ */
+PetscErrorCode FwStoreGetAxes(FwStore store, const char path[], PetscInt *n_dim,
+                              char axis[FW_STORE_MAX_DIM][FW_STORE_NAME_SIZE]);
 
 /** Read a string attribute; release with PetscFree(). Collective. @error FW_ERR_FILE if it is missing */
 PetscErrorCode FwStoreGetText(FwStore store, const char path[], const char name[], char **text);
