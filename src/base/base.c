@@ -86,12 +86,15 @@ PetscErrorCode FwStart(int argc, char **argv, const char *input)
   MPI_Initialized(&is_running);
   if (!is_running && MPI_Init(&argc, &argv)) return PETSC_ERR_MPI;
   if (input && (code = CheckInputFile(input))) return code;
+  (void)PetscPushErrorHandler(RecordError, NULL); /* before PETSc starts: it reads files then */
   if ((code = StartPetsc(argc, argv, input))) {
-    snprintf(state.message, MESSAGE_SIZE, "PETSc did not start, or could not read '%s'", input ? input : "its options");
+    char first[MESSAGE_SIZE / 2];
+
+    snprintf(first, sizeof first, "%.*s", (int)strcspn(state.message, "\n"), state.message);
+    snprintf(state.message, MESSAGE_SIZE, "PETSc did not start, or could not read its options: %s", first);
     state.is_shared = PETSC_TRUE;
     return FW_ERR_INPUT;
   }
-  PetscCall(PetscPushErrorHandler(RecordError, NULL));
   return PETSC_SUCCESS;
 }
 

@@ -6,10 +6,12 @@
 #include <finwidth/input.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <yaml.h>
 
 enum { MAX_DEPTH = 8 };
@@ -17,6 +19,7 @@ enum { MAX_DEPTH = 8 };
 /* One open mapping: the keys seen so far, joined by newlines */
 typedef struct {
   char *keys;
+  char *anchor; /* name under which an alias would stand for it */
   int   is_list;
   int   want_key;
 } Level;
@@ -72,6 +75,7 @@ static int OnScalar(Check *check, const yaml_event_t *event)
   level = &check->level[check->depth - 1];
   if (!level->is_list && level->want_key) {
     level->want_key = 0;
+    if (!*text) return Fail(check, line, "a key is empty");
     return strcmp(text, "<<") ? AddKey(check, line, text) : 0;
   }
   level->want_key = 1;
@@ -82,14 +86,15 @@ static int OnScalar(Check *check, const yaml_event_t *event)
 
 static int OnOpen(Check *check, const yaml_event_t *event, int is_list)
 {
-  const size_t line = event->start_mark.line;
+  const size_t line   = event->start_mark.line;
+  const char  *anchor = (const char *)(is_list ? event->data.sequence_start.anchor : event->data.mapping_start.anchor);
 
   if (is_list && !check->depth) return Fail(check, line, "want 'key: value' lines, found a list");
   if (check->depth && check->level[check->depth - 1].is_list)
     return Fail(check, line, "a list can hold only plain values");
   if (check->depth && check->level[check->depth - 1].want_key) return Fail(check, line, "a key must be a plain word");
   if (check->depth == MAX_DEPTH) return Fail(check, line, "keys nested more than %d deep", MAX_DEPTH);
-  check->level[check->depth++] = (Level){.is_list = is_list, .want_key = 1};
+  check->level[check->depth++] = (Level){.is_list = is_list, .want_key = 1, .anchor = anchor ? strdup(anchor) : NULL};
   return 0;
 }
 
@@ -97,6 +102,19 @@ static int OnClose(Check *check)
 {
   check->depth--;
   free(check->level[check->depth].keys);
+  free(check->level[check->depth].anchor);
+  if (check->depth) check->level[check->depth - 1].want_key = 1;
+  return 0;
+}
+
+/* PETSc would follow an alias inside what it stands for, for ever */
+static int OnAlias(Check *check, const yaml_event_t *event)
+{
+  const char *anchor = (const char *)event->data.alias.anchor;
+
+  for (int i = 0; i < check->depth; i++)
+    if (check->level[i].anchor && !strcmp(check->level[i].anchor, anchor))
+      return Fail(check, event->start_mark.line, "'*%s' stands inside itself", anchor);
   if (check->depth) check->level[check->depth - 1].want_key = 1;
   return 0;
 }
@@ -109,8 +127,7 @@ static int OnEvent(Check *check, const yaml_event_t *event)
     case YAML_SCALAR_EVENT:
       return OnScalar(check, event);
     case YAML_ALIAS_EVENT:
-      if (check->depth) check->level[check->depth - 1].want_key = 1;
-      return 0;
+      return OnAlias(check, event);
     case YAML_MAPPING_START_EVENT:
       return OnOpen(check, event, 0);
     case YAML_SEQUENCE_START_EVENT:
@@ -143,12 +160,19 @@ int FwInputCheck(const char path[], char message[], size_t size)
 {
   Check         check = {.path = path, .message = message, .size = size};
   yaml_parser_t parser;
-  FILE         *file = fopen(path, "rb");
+  int           descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a FIFO must not make us wait */
+  FILE         *file       = descriptor < 0 ? NULL : fdopen(descriptor, "rb");
+  struct stat   status;
   int           code;
 
   if (!file) {
     snprintf(message, size, "cannot open input file '%s': %s", path, strerror(errno));
     return FW_EXIT_FILE;
+  }
+  if (fstat(fileno(file), &status) || !S_ISREG(status.st_mode)) {
+    snprintf(message, size, "input file '%s' is not a regular file", path);
+    fclose(file);
+    return FW_EXIT_INPUT;
   }
   if (!yaml_parser_initialize(&parser)) {
     fclose(file);

@@ -422,13 +422,21 @@ static PetscErrorCode LetPetscReadItsOptions(void)
   Vec  x;
   Mat  jacobian;
 
+  PetscErrorCode code;
+  char           message[512];
+
   PetscFunctionBegin;
   PetscCall(VecCreateSeq(PETSC_COMM_SELF, 1, &x));
   PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, 1, 1, NULL, &jacobian));
   PetscCall(SNESCreate(PETSC_COMM_SELF, &snes));
   PetscCall(SNESSetJacobian(snes, jacobian, jacobian, NULL, NULL));
   PetscCall(SNESSetSolution(snes, x));
-  PetscCall(SNESSetFromOptions(snes));
+  code = SNESSetFromOptions(snes);
+  if (code) { /* its message says which option, then much that only a programmer wants */
+    PetscCall(PetscStrncpy(message, FwErrorMessage(), sizeof message));
+    message[strcspn(message, "\n")] = '\0';
+    SETERRQ(PETSC_COMM_WORLD, FW_ERR_INPUT, "an option of PETSc is wrong: %s", message);
+  }
   PetscCall(SNESDestroy(&snes));
   PetscCall(MatDestroy(&jacobian));
   PetscCall(VecDestroy(&x));

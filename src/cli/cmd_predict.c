@@ -162,14 +162,14 @@ static PetscErrorCode CheckPoints(Request *request)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Digest of the input without the keys that say how, not what, to compute */
-static PetscErrorCode MakeTag(Request *request)
+/* Digest of a resolved input without the keys that say how, not what, to compute */
+static void MakeTag(const char resolved[], char tag[32])
 {
-  static const char *const how[] = {"output:", "overwrite:", "resume:", "walltime:", "memory:", "dry_run:"};
-  XXH64_hash_t             hash  = 0;
+  static const char *const how[] = {
+    "output:", "overwrite:", "resume:", "walltime:", "memory:", "dry_run:", "theory_decomposition:"};
+  XXH64_hash_t hash = 0;
 
-  PetscFunctionBegin;
-  for (const char *line = request->resolved; *line;) {
+  for (const char *line = resolved; *line;) {
     const size_t n    = strcspn(line, "\n") + 1;
     PetscBool    skip = PETSC_FALSE;
 
@@ -178,8 +178,7 @@ static PetscErrorCode MakeTag(Request *request)
     if (!skip) hash = XXH3_64bits_withSeed(line, n, hash);
     line += n;
   }
-  snprintf(request->tag, sizeof request->tag, "predict-1-%016" PRIx64, (uint64_t)hash);
-  PetscFunctionReturn(PETSC_SUCCESS);
+  snprintf(tag, 32, "predict-1-%016" PRIx64, (uint64_t)hash);
 }
 
 static PetscErrorCode ReadRequest(const char *input, Request *request)
@@ -195,7 +194,7 @@ static PetscErrorCode ReadRequest(const char *input, Request *request)
   PetscCall(KeepDepth());
   PetscCall(FwScanCreate(&request->scan));
   PetscCall(CheckPoints(request));
-  PetscCall(MakeTag(request));
+  MakeTag(request->resolved, request->tag);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -237,6 +236,23 @@ static PetscErrorCode Estimate(FwGrid grid, const FwModel *model, FwDataset data
     (FwWork){.n_train = sizes.n_train, .n_test = sizes.n_test, .n_input = sizes.n_input, .depth = (double)model->depth};
   PetscCall(FwEstimatePredict(grid, &work, estimate));
   PetscCall(FwEstimateCheck(grid, &work, estimate));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Before the data are read: what the numbers of examples alone would need */
+static PetscErrorCode EstimateExamples(FwGrid grid)
+{
+  FwWork     work = {.n_input = 1.0, .depth = 1.0};
+  FwEstimate estimate;
+  PetscInt64 n_train = 0, n_test = 0;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionInteger("data_train", &n_train, NULL));
+  PetscCall(FwOptionInteger("data_test", &n_test, NULL));
+  work.n_train = (double)n_train;
+  work.n_test  = (double)n_test;
+  PetscCall(FwEstimatePredict(grid, &work, &estimate));
+  PetscCall(FwEstimateCheck(grid, &work, &estimate));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -334,8 +350,9 @@ static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pet
   PetscFunctionBegin;
   PetscCall(PetscMalloc2(n, &model, n, &theory));
   PetscCall(ReadPoints(scan, request->is_single, n, point, model, theory));
-  PetscCall(LoadData(comm, &data));
   PetscCall(FwGridCreate(comm, &grid));
+  PetscCall(EstimateExamples(grid));
+  PetscCall(LoadData(comm, &data));
   PetscCall(Estimate(grid, &model[0], data, &estimate));
   if (request->is_single) PetscCall(FwPrintHeader(&model[0], data));
   PetscCall(PredictPoints(grid, data, request, n, model, theory, record));
@@ -361,8 +378,9 @@ static PetscErrorCode DryRun(Request *request)
   PetscCall(FwScanGetSize(request->scan, NULL, &n_point, &n_chosen));
   PetscCall(FwScanApply(request->scan, 0));
   PetscCall(ReadPoint(&point));
-  PetscCall(LoadData(PETSC_COMM_WORLD, &data));
   PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
+  PetscCall(EstimateExamples(grid));
+  PetscCall(LoadData(PETSC_COMM_WORLD, &data));
   PetscCall(Estimate(grid, &point.model, data, &estimate));
   if (!request->is_single)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD,
@@ -464,12 +482,12 @@ static PetscErrorCode Compute(Request *request)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* -resume: a complete result is left as it is */
+/* -resume: a complete result of the same input is left as it is */
 static PetscErrorCode IsAlreadyDone(const Request *request, PetscBool *is_done)
 {
-  PetscBool exists;
+  PetscBool exists, is_same;
   FwStore   store;
-  char     *status;
+  char     *status, *input, tag[32];
 
   PetscFunctionBegin;
   *is_done = PETSC_FALSE;
@@ -477,9 +495,15 @@ static PetscErrorCode IsAlreadyDone(const Request *request, PetscBool *is_done)
   if (!request->resume || !exists) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwStoreOpen(PETSC_COMM_WORLD, request->output, &store));
   PetscCall(FwStoreGetText(store, "/", "status", &status));
+  PetscCall(FwStoreGetText(store, "/", "input", &input));
+  PetscCall(FwStoreDestroy(&store));
+  MakeTag(input, tag);
+  PetscCall(PetscStrcmp(tag, request->tag, &is_same));
   PetscCall(PetscStrcmp(status, "complete", is_done));
   PetscCall(PetscFree(status));
-  PetscCall(FwStoreDestroy(&store));
+  PetscCall(PetscFree(input));
+  PetscCheck(is_same, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "'%s' is the result of another input: give -overwrite to replace it, or another -output", request->output);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

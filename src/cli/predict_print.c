@@ -118,6 +118,19 @@ static PetscErrorCode PrintScanHead(FwScan scan, PetscInt n_axis)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode PrintAxisValue(const FwScanAxis *axis, PetscInt i)
+{
+  char cell[32];
+
+  PetscFunctionBegin;
+  if (axis->key->type == FW_KEY_REAL || axis->key->type == FW_KEY_INTEGER)
+    snprintf(cell, sizeof cell, "%.6g", axis->value[i]);
+  else
+    snprintf(cell, sizeof cell, "%.14s", axis->text[i]);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %14s", cell));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode PrintScanRow(FwScan scan, PetscInt n_axis, PetscInt point, FwRecord all)
 {
   static const char *const column[]  = {"total_order_parameter", "train_error", "test_error", "infinite_test_error",
@@ -130,7 +143,7 @@ static PetscErrorCode PrintScanRow(FwScan scan, PetscInt n_axis, PetscInt point,
     const FwScanAxis *axis;
 
     PetscCall(FwScanGetAxis(scan, d, &axis));
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %14.14s", axis->text[FwScanPosition(scan, point, d)]));
+    PetscCall(PrintAxisValue(axis, FwScanPosition(scan, point, d)));
   }
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, " "));
   for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(column); c++)

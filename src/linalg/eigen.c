@@ -1,34 +1,14 @@
 /** @file
- * Eigenvalues and eigenvectors of a symmetric block-cyclic matrix, by ScaLAPACK's divide and conquer.
+ * Eigenvalues and eigenvectors of a symmetric block-cyclic matrix, by divide and conquer: ScaLAPACK's, or
+ * LAPACK's on one rank.
  */
 
-#include "matrix_impl.h"
+#include "spectrum_impl.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 static const int one = 1;
-
-static PetscErrorCode SumStrip(const FwStrip *strip, void *context)
-{
-  double *sum = (double *)context;
-
-  PetscFunctionBegin;
-  for (PetscInt i = 0; i < strip->n; i++) *sum += strip->value[i] * strip->value[i];
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* LAPACK hangs or returns garbage on a NaN: look first */
-static PetscErrorCode CheckFinite(FwMatrix a)
-{
-  double sum = 0.0;
-
-  PetscFunctionBegin;
-  PetscCall(FwMatrixVisit(a, FW_LOWER, SumStrip, &sum));
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &sum, 1, MPI_DOUBLE, MPI_SUM, a->grid->comm));
-  PetscCheck(isfinite(sum), a->grid->comm, FW_ERR_NUMERICAL, "the kernel matrix holds a NaN or an infinite entry");
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 
 static PetscErrorCode CallEigen(FwMatrix a, double value[], FwMatrix z, double *work, int n_work, int *iwork,
                                 int n_iwork)
@@ -68,14 +48,40 @@ static PetscErrorCode Decompose(FwMatrix a, double value[], FwMatrix z)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* LAPACK on the one rank that there is: faster, and the vectors take the matrix' place */
+static PetscErrorCode DecomposeLocal(FwMatrix a, double value[])
+{
+  const double size    = 1.0 + 6.0 * a->n + 2.0 * (double)a->n * a->n;
+  const int    n_iwork = 3 + 5 * a->n, n_work = size < 2147483647.0 ? (int)size : 0;
+  double      *work  = malloc((size_t)n_work * sizeof *work);
+  int         *iwork = malloc((size_t)n_iwork * sizeof *iwork), info;
+
+  PetscFunctionBegin;
+  PetscCheck(n_work && work && iwork, a->grid->comm, FW_ERR_MEMORY,
+             "the eigenvectors need %.1f GiB of workspace: use more ranks", size * 8.0 / 1073741824.0);
+  dsyevd_("V", "L", &a->n, a->value, &a->n, value, work, &n_work, iwork, &n_iwork, &info);
+  PetscCheck(!info, a->grid->comm, FW_ERR_NUMERICAL, "the eigenvalues of the kernel did not converge (dsyevd: %d)",
+             info);
+  free(work);
+  free(iwork);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwMatrixEigen(FwMatrix *matrix, double value[], FwMatrix *vectors)
 {
   FwMatrix    a = *matrix;
   PetscMPIInt n;
+  double      trace, square;
 
   PetscFunctionBegin;
   PetscCall(PetscMPIIntCast(a->n, &n));
-  PetscCall(CheckFinite(a));
+  PetscCall(FwMatrixInvariants(a, &trace, &square));
+  if (a->grid->size == 1) {
+    PetscCall(DecomposeLocal(a, value));
+    *vectors = a;
+    *matrix  = NULL;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(FwMatrixCreate(a->grid, a->n, a->n, vectors));
   PetscCall(Decompose(a, value, *vectors));
   /* decisions are taken on these numbers: every rank must have the same bits */

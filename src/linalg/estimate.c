@@ -98,6 +98,9 @@ PetscErrorCode FwEstimateCheck(FwGrid grid, const FwWork *work, const FwEstimate
     smaller.n_train                                               = floor(0.5 * (low + high));
     *(PeakBytes(&smaller, n_row * n_col) <= bytes ? &low : &high) = smaller.n_train;
   }
+  PetscCheck(low >= 1.0, FwGridComm(grid), FW_ERR_MEMORY,
+             "%.2f GiB for each of %d ranks is less than any run needs: use more memory", bytes / 1073741824.0,
+             n_row * n_col);
   SETERRQ(FwGridComm(grid), FW_ERR_MEMORY,
           "%.0f training examples need %.2f GiB on each of %d ranks and %.2f GiB may be used: use more ranks, or "
           "data_train up to %.0f",

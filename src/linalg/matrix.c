@@ -218,35 +218,43 @@ static void LocalWeights(FwMatrix a, PetscInt n_weight, const double weight[], d
       local[i + (size_t)c * a->m_local] = weight[FwMatrixRow(a, i) + (size_t)c * a->m];
 }
 
-static void SquareStrip(const double a[], PetscInt n, double out[])
+/* [n_column][n_weight]: products of the weights with some columns of numbers, [n_column][rows] */
+static PetscErrorCode MultiplyColumns(PetscBLASInt rows, PetscBLASInt n_weight, const double weight[],
+                                      PetscBLASInt n_column, const double value[], double product[])
 {
-  for (PetscInt i = 0; i < n; i++) out[i] = a[i] * a[i];
+  const PetscScalar  one_real = 1.0, zero_real = 0.0;
+  const PetscBLASInt leading = PetscMax(1, rows);
+
+  PetscFunctionBegin;
+  PetscCallBLAS("BLASgemm", BLASgemm_("T", "N", &n_weight, &n_column, &rows, &one_real, weight, &leading, value,
+                                      &leading, &zero_real, product, &n_weight));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwMatrixColumnSums(FwMatrix a, PetscInt power, PetscInt n_weight, const double weight[], double out[])
 {
-  const PetscScalar  alpha = 1.0, beta = 0.0;
-  const PetscBLASInt rows = a->m_local, count = n_weight, unit = 1, leading = PetscMax(1, a->m_local);
-  double            *local, *square, *sum;
-  PetscMPIInt        n_sum;
+  enum { AT_ONCE = 64 }; /* columns: their squares stay in cache */
+  const size_t rows = (size_t)a->m_local;
+  double      *local, *square, *product;
+  PetscMPIInt  n_sum;
 
   PetscFunctionBegin;
   PetscCall(PetscMPIIntCast(n_weight * a->n, &n_sum));
   PetscCall(PetscArrayzero(out, n_sum));
-  PetscCall(PetscMalloc3((size_t)n_weight * a->m_local, &local, a->m_local, &square, n_weight, &sum));
+  PetscCall(PetscMalloc3(n_weight * rows, &local, AT_ONCE * rows, &square, n_weight * AT_ONCE, &product));
   LocalWeights(a, n_weight, weight, local);
-  for (PetscInt j = 0; j < a->n_local && a->m_local; j++) {
-    double *column = a->value + (size_t)j * a->m_local;
+  for (PetscInt j = 0; j < a->n_local && rows; j += AT_ONCE) {
+    const PetscInt n_column = PetscMin(AT_ONCE, a->n_local - j);
+    const double  *column   = a->value + (size_t)j * rows;
 
-    if (power == 2) {
-      SquareStrip(column, a->m_local, square);
-      column = square;
-    }
-    PetscCallBLAS("BLASgemv", BLASgemv_("T", &rows, &count, &alpha, local, &leading, column, &unit, &beta, sum, &unit));
-    for (PetscInt c = 0; c < n_weight; c++) out[FwMatrixColumn(a, j) + (size_t)c * a->n] = sum[c];
+    for (size_t i = 0; i < n_column * rows && power == 2; i++) square[i] = column[i] * column[i];
+    PetscCall(MultiplyColumns(a->m_local, n_weight, local, n_column, power == 2 ? square : column, product));
+    for (PetscInt k = 0; k < n_column; k++)
+      for (PetscInt c = 0; c < n_weight; c++)
+        out[FwMatrixColumn(a, j + k) + (size_t)c * a->n] = product[c + (size_t)k * n_weight];
   }
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, out, n_sum, MPI_DOUBLE, MPI_SUM, a->grid->comm));
-  PetscCall(PetscFree3(local, square, sum));
+  PetscCall(PetscFree3(local, square, product));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -1,64 +1,149 @@
 /** @file
- * One decomposition of a kernel, in the eigenbasis.
+ * A spectrum: its life, and the readout bias on top of what a bandwidth's form computes.
  *
- * Symbols: k_i eigenvalues, d_i = T + Q k_i, w = U^T y, h = U^T 1, Z = U^T K_cross. The readout bias enters through
- * Sherman and Morrison: with A_0 = T + Q K, a = A_0^-1 1 and sigma = s^2 / (1 + s^2 1^T a),
+ * The bias enters through Sherman and Morrison: with A_0 = T + Q B, a = A_0^-1 h and sigma = s^2 / (1 + s^2 h.a),
  * A^-1 = A_0^-1 - sigma a a^T.
  */
 
-#include <finwidth/spectrum.h>
+#include "spectrum_impl.h"
 
-#include <float.h>
 #include <math.h>
+#include <stdlib.h>
 
-struct FwSpectrumImpl {
-  FwGrid   grid;
-  PetscInt n, rank, n_test;
-  double  *k;           /* [P] ascending, zero modes exactly zero */
-  double  *w, *h;       /* [P] labels and ones in the eigenbasis */
-  double   bias;        /* s^2 */
-  double   trace;       /* tr K */
-  FwMatrix vectors;     /* U */
-  FwMatrix test;        /* Z, P x P_t */
-  double  *test_kernel; /* [P_t] */
-};
+static const FwSpectrumForm *const forms[] = {&fw_spectrum_eigen, &fw_spectrum_tridiagonal, &fw_spectrum_band};
+
+const FwSpectrumForm *FwSpectrumFindForm(PetscInt bandwidth)
+{
+  for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+    if (forms[i]->bandwidth == bandwidth) return forms[i];
+  return NULL;
+}
 
 /* --- making it ---------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode CleanModes(FwSpectrum s)
+typedef struct {
+  FwMatrix matrix;
+  double   trace, square;
+} Invariants;
+
+static PetscErrorCode AddStrip(const FwStrip *strip, void *context)
 {
-  const double largest = PetscMax(s->k[s->n - 1], 0.0), floor_value = 8.0 * s->n * DBL_EPSILON * largest;
+  Invariants    *sum         = context;
+  const PetscInt is_diagonal = FwMatrixRow(sum->matrix, strip->first) == strip->column;
+  double         square      = 0.0;
 
   PetscFunctionBegin;
-  /* round-off of the decomposition itself is of the order of the floor: only what is far below it is an error */
-  PetscCheck(s->k[0] >= -100.0 * floor_value - DBL_MIN, FwGridComm(s->grid), FW_ERR_NUMERICAL,
-             "the kernel has the negative eigenvalue %g beside the largest, %g", s->k[0], largest);
-  for (PetscInt i = 0; i < s->n; i++) {
-    s->trace += s->k[i];
-    if (s->k[i] < floor_value || s->k[i] <= 0.0)
-      s->k[i] = 0.0;
-    else
-      s->rank++;
+  for (PetscInt i = is_diagonal; i < strip->n; i++) square += strip->value[i] * strip->value[i];
+  sum->square += 2.0 * square;
+  if (is_diagonal) {
+    sum->trace += strip->value[0];
+    sum->square += strip->value[0] * strip->value[0];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwSpectrumCreate(FwMatrix *kernel, FwSpectrum *spectrum)
+PetscErrorCode FwMatrixInvariants(FwMatrix a, double *trace, double *square)
+{
+  Invariants sum = {.matrix = a};
+  double     both[2];
+
+  PetscFunctionBegin;
+  PetscCall(FwMatrixVisit(a, FW_LOWER, AddStrip, &sum));
+  both[0] = sum.trace;
+  both[1] = sum.square;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, both, 2, MPI_DOUBLE, MPI_SUM, a->grid->comm));
+  *trace  = both[0];
+  *square = both[1];
+  /* LAPACK hangs or returns garbage on a NaN: look first */
+  PetscCheck(isfinite(*square), a->grid->comm, FW_ERR_NUMERICAL, "the kernel matrix holds a NaN or an infinite entry");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSpectrumMake(FwGrid grid, PetscInt n, const FwSpectrumForm *form, FwSpectrum *spectrum)
 {
   FwSpectrum s;
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&s));
-  s->grid = FwMatrixGrid(*kernel);
-  PetscCall(FwMatrixGetSize(*kernel, &s->n, NULL, NULL, NULL));
-  PetscCall(PetscCalloc3(s->n, &s->k, s->n, &s->w, s->n, &s->h));
-  PetscCall(FwMatrixEigen(kernel, s->k, &s->vectors));
-  PetscCall(CleanModes(s));
+  s->form   = form;
+  s->grid   = grid;
+  s->n      = n;
+  s->factor = 1.0;
+  PetscCall(PetscCalloc2(n, &s->w, n, &s->h));
   *spectrum = s;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A rotation keeps lengths. ScaLAPACK can return vectors that are none without an error: this costs nothing. */
+/* A rotation keeps the trace and the sum of squares. ScaLAPACK can return garbage without an error: this costs nothing */
+static PetscErrorCode CheckInvariants(FwSpectrum s, const double before[2], const double after[2])
+{
+  const double lost =
+    PetscMax(fabs(after[0] - before[0]) / sqrt(before[1] * s->n), fabs(after[1] - before[1]) / before[1]);
+
+  PetscFunctionBegin;
+  PetscCheck(before[1] <= 0.0 || lost <= 1e-10, FwGridComm(s->grid), PETSC_ERR_LIB,
+             "the decomposition of the kernel lost %g of its trace or norm", lost);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSpectrumCreate(FwMatrix *kernel, PetscInt bandwidth, FwSpectrum *spectrum)
+{
+  const FwSpectrumForm *form = FwSpectrumFindForm(bandwidth);
+  FwGrid                grid = FwMatrixGrid(*kernel);
+  double                before[2], after[2];
+
+  PetscFunctionBegin;
+  PetscCheck(form, FwGridComm(grid), PETSC_ERR_ARG_OUTOFRANGE,
+             "there is no spectrum of bandwidth %" PetscInt_FMT ": 64, 1 or 0", bandwidth);
+  PetscCall(FwMatrixInvariants(*kernel, &before[0], &before[1]));
+  PetscCall(FwSpectrumMake(grid, (*kernel)->n, form, spectrum));
+  (*spectrum)->trace = before[0];
+  PetscCall(form->reduce(*spectrum, kernel, &after[0], &after[1]));
+  PetscCall(CheckInvariants(*spectrum, before, after));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSpectrumGetBandwidth(FwSpectrum s, PetscInt *bandwidth)
+{
+  PetscFunctionBegin;
+  *bandwidth = s->form->bandwidth;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSpectrumFreeze(FwSpectrum s)
+{
+  PetscFunctionBegin;
+  if (!s->is_frozen && s->data) PetscCall(s->form->freeze(s));
+  s->is_frozen = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSpectrumDestroy(FwSpectrum *spectrum)
+{
+  FwSpectrum s = *spectrum;
+
+  PetscFunctionBegin;
+  if (!s) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwSpectrumFreeze(s));
+  if (s->data) PetscCall(s->form->destroy(s));
+  free(s->test);
+  PetscCall(PetscFree(s->test_kernel));
+  PetscCall(PetscFree2(s->w, s->h));
+  PetscCall(PetscFree(*spectrum));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- labels ------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode CheckNotFrozen(FwSpectrum s)
+{
+  PetscFunctionBegin;
+  PetscCheck(!s->is_frozen, FwGridComm(s->grid), PETSC_ERR_ORDER,
+             "labels and test examples have to be set before the spectrum is frozen");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A rotation keeps lengths */
 static PetscErrorCode CheckRotation(FwSpectrum s, const double y[])
 {
   double before = 0.0, after = 0.0, ones = 0.0;
@@ -70,251 +155,203 @@ static PetscErrorCode CheckRotation(FwSpectrum s, const double y[])
     ones += s->h[i] * s->h[i];
   }
   PetscCheck(fabs(after - before) <= 1e-10 * before && fabs(ones - s->n) <= 1e-10 * s->n, FwGridComm(s->grid),
-             PETSC_ERR_LIB, "ScaLAPACK returned eigenvectors that are not orthogonal (%g)", fabs(ones - s->n) / s->n);
+             PETSC_ERR_LIB, "ScaLAPACK returned a rotation that is not orthogonal (%g)", fabs(ones - s->n) / s->n);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwSpectrumSetLabels(FwSpectrum s, const double y[], double bias)
 {
-  double     *both, *projected;
-  PetscMPIInt count;
+  double  *both;
+  FwMatrix x;
 
   PetscFunctionBegin;
-  s->bias = bias;
-  PetscCall(PetscMPIIntCast(2 * s->n, &count));
-  PetscCall(PetscMalloc2(count, &both, count, &projected));
+  PetscCall(CheckNotFrozen(s));
+  PetscCall(PetscMalloc1(2 * (size_t)s->n, &both));
   for (PetscInt i = 0; i < s->n; i++) {
     both[i]        = y[i];
     both[s->n + i] = 1.0;
   }
-  PetscCall(FwMatrixColumnSums(s->vectors, 1, 2, both, projected));
-  /* decisions are taken on these numbers: every rank must have the same bits */
-  PetscCallMPI(MPI_Bcast(projected, count, MPI_DOUBLE, 0, FwGridComm(s->grid)));
-  PetscCall(PetscArraycpy(s->w, projected, s->n));
-  PetscCall(PetscArraycpy(s->h, projected + s->n, s->n));
-  PetscCall(PetscFree2(both, projected));
+  PetscCall(FwMatrixCreateFromCopy(s->grid, s->n, 2, both, &x));
+  PetscCall(s->form->rotate(s, &x));
+  PetscCall(FwMatrixGather(x, both)); /* each entry has one owner: the same bits on every rank */
+  PetscCall(FwMatrixDestroy(&x));
+  PetscCall(PetscArraycpy(s->w, both, s->n));
+  PetscCall(PetscArraycpy(s->h, both + s->n, s->n));
+  PetscCall(PetscFree(both));
   PetscCall(CheckRotation(s, y));
+  s->label2 = 0.0;
+  for (PetscInt i = 0; i < s->n; i++) s->label2 += s->w[i] * s->w[i];
+  PetscCall(s->form->inverse(s, &s->fit));
+  PetscCall(FwSpectrumScaleLabels(s, 1.0, bias));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSpectrumScaleLabels(FwSpectrum s, double factor, double bias)
+{
+  PetscFunctionBegin;
+  s->factor = factor;
+  s->bias   = bias;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSpectrumGetBounds(FwSpectrum s, FwSpectrumBounds *bounds)
+{
+  const double f2 = s->factor * s->factor;
+
+  PetscFunctionBegin;
+  *bounds = (FwSpectrumBounds){
+    .n = s->n, .rank = s->rank, .trace = s->trace, .label2 = f2 * s->label2, .inverse = f2 > 0.0 ? f2 * s->fit : 0.0};
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- test examples ------------------------------------------------------------------------------------------ */
+
+void FwSpectrumShareTest(FwSpectrum s, PetscInt n_test)
+{
+  PetscInt first;
+
+  s->n_test       = n_test;
+  s->test_block   = (n_test + s->grid->size - 1) / s->grid->size;
+  first           = PetscMin(s->grid->rank * s->test_block, n_test);
+  s->n_test_local = PetscMin(s->test_block, n_test - first);
+}
+
+static PetscErrorCode CheckLengths(FwSpectrum s, PetscInt n, const double before[], const double after[])
+{
+  PetscFunctionBegin;
+  for (PetscInt t = 0; t < n; t++)
+    PetscCheck(fabs(after[t] - before[t]) <= 1e-10 * before[t], FwGridComm(s->grid), PETSC_ERR_LIB,
+               "ScaLAPACK returned a rotation that is not orthogonal at test example %" PetscInt_FMT, t);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* x <- U^T x */
+static PetscErrorCode RotateTest(FwSpectrum s, FwMatrix *x)
+{
+  double *weight, *before, *after;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc3(s->n, &weight, s->n_test, &before, s->n_test, &after));
+  for (PetscInt i = 0; i < s->n; i++) weight[i] = 1.0;
+  PetscCall(FwMatrixColumnSums(*x, 2, 1, weight, before));
+  PetscCall(s->form->rotate(s, x));
+  PetscCall(FwMatrixColumnSums(*x, 2, 1, weight, after));
+  PetscCall(CheckLengths(s, s->n_test, before, after));
+  PetscCall(PetscFree3(weight, before, after));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSpectrumAllocateTest(FwSpectrum s)
+{
+  int ok;
+
+  PetscFunctionBegin;
+  s->test = malloc(PetscMax((size_t)s->n_test_local * (size_t)s->n, 1) * sizeof *s->test);
+  ok      = s->test != NULL;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &ok, 1, MPI_INT, MPI_MIN, s->grid->comm));
+  PetscCheck(ok, s->grid->comm, FW_ERR_MEMORY, "no memory for %" PetscInt_FMT " test examples on each of %d ranks",
+             s->test_block, s->grid->size);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* From blocks to whole columns: pdgemr2d fails when a rank moves more than 2 GiB at once, so rows go in bands of at most
+   2^26 numbers a rank. One rank has whole columns already. */
+static PetscErrorCode MoveToColumns(FwSpectrum s, FwMatrix x)
+{
+  const PetscInt band = PetscMax(BLOCK, (PetscInt)((1 << 26) / s->test_block / BLOCK * BLOCK));
+  const int      zero = 0;
+  int            desc[DESC_SIZE], info;
+
+  PetscFunctionBegin;
+  if (s->grid->size == 1) {
+    s->test  = x->value;
+    x->value = NULL;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(FwSpectrumAllocateTest(s));
+  descinit_(desc, &s->n, &s->n_test, &s->n, &s->test_block, &zero, &zero, &s->grid->slab_context, &s->n, &info);
+  PetscCheck(!info, s->grid->comm, PETSC_ERR_PLIB, "descinit: argument %d", -info);
+  for (PetscInt row = 0; row < s->n; row += band)
+    Cpdgemr2d(PetscMin(band, s->n - row), s->n_test, x->value, (int)row + 1, 1, x->desc, s->test, (int)row + 1, 1, desc,
+              s->grid->slab_context);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwSpectrumSetTest(FwSpectrum s, FwMatrix *cross, const double diagonal[])
 {
   PetscFunctionBegin;
-  PetscCall(FwMatrixGetSize(*cross, NULL, &s->n_test, NULL, NULL));
-  PetscCall(FwMatrixDestroy(&s->test));
+  PetscCall(CheckNotFrozen(s));
+  free(s->test);
+  s->test = NULL;
   PetscCall(PetscFree(s->test_kernel));
-  PetscCall(FwMatrixCreate(s->grid, s->n, s->n_test, &s->test));
-  PetscCall(FwMatrixMultiply(PETSC_TRUE, 1.0, s->vectors, *cross, s->test));
-  PetscCall(FwMatrixDestroy(cross));
+  FwSpectrumShareTest(s, (*cross)->n);
   PetscCall(PetscMalloc1(s->n_test, &s->test_kernel));
   PetscCall(PetscArraycpy(s->test_kernel, diagonal, s->n_test));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode FwSpectrumGetBounds(FwSpectrum s, FwSpectrumBounds *bounds)
-{
-  PetscFunctionBegin;
-  *bounds = (FwSpectrumBounds){.n = s->n, .rank = s->rank, .trace = s->trace};
-  for (PetscInt i = 0; i < s->n; i++) {
-    bounds->label2 += s->w[i] * s->w[i];
-    if (s->k[i] > 0.0) bounds->inverse += s->w[i] * s->w[i] / s->k[i];
+  if (s->n_test) {
+    PetscCall(RotateTest(s, cross));
+    PetscCall(MoveToColumns(s, *cross));
   }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode FwSpectrumDestroy(FwSpectrum *spectrum)
-{
-  FwSpectrum s = *spectrum;
-
-  PetscFunctionBegin;
-  if (!s) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(FwMatrixDestroy(&s->vectors));
-  PetscCall(FwMatrixDestroy(&s->test));
-  PetscCall(PetscFree(s->test_kernel));
-  PetscCall(PetscFree3(s->k, s->w, s->h));
-  PetscCall(PetscFree(*spectrum));
+  PetscCall(FwMatrixDestroy(cross));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* --- one (T, Q) --------------------------------------------------------------------------------------------- */
 
-/* Sum of logarithms with one logarithm for many factors: the product is kept as mantissa and exponent */
-static double SumLogs(PetscInt n, const double k[], double temperature, double order)
+void FwSumPairs(PetscInt n, PetscInt n_vector, const double x[], const double y[], double pair[N_PAIR])
 {
-  double mantissa = 1.0;
-  long   exponent = 0;
+  double ww = 0.0, wh = 0.0, hh = 0.0;
 
-  for (PetscInt i = 0; i < n; i++) {
-    int shift;
-
-    mantissa = frexp(mantissa * (temperature + order * k[i]), &shift);
-    exponent += shift;
+  for (PetscInt i = 0; i < n; i++) ww += x[i] * y[i];
+  for (PetscInt i = 0; i < n && n_vector == 2; i++) {
+    wh += x[i] * y[n + i];
+    hh += x[n + i] * y[n + i];
   }
-  return log(mantissa) + (double)exponent * M_LN2;
+  pair[WW] = ww;
+  pair[WH] = wh;
+  pair[HH] = hh;
 }
 
-/* Dot products with a = A_0^-1 1 that the rank-one term needs */
-typedef struct {
-  double ones, label, slope, curve; /* 1.a, y.a, a.QK.a, a.QK A_0^-1 QK.a */
-  double label_slope, label_curve;  /* a.QK.alpha_0, a.QK A_0^-1 QK.alpha_0 */
-  double square, cross;             /* a.a, a.alpha_0 */
-} BiasSums;
-
-static void SumModes(FwSpectrum s, double temperature, double order, FwResolvent *r)
-{
-  for (PetscInt i = 0; i < s->n; i++) {
-    const double qk = order * s->k[i], inverse = 1.0 / (temperature + qk), p = qk * inverse;
-    const double fit = s->w[i] * s->w[i] * inverse;
-
-    r->trace += p;
-    r->trace_slope += p * temperature * inverse;
-    r->fit += fit;
-    r->fit_slope += p * fit;
-    r->fit_curve += p * p * fit;
-    r->residual2 += fit * inverse;
-  }
-}
-
-static BiasSums SumBias(FwSpectrum s, double temperature, double order)
-{
-  BiasSums b = {0};
-
-  for (PetscInt i = 0; i < s->n; i++) {
-    const double qk = order * s->k[i], inverse = 1.0 / (temperature + qk), p = qk * inverse;
-    const double hh = s->h[i] * s->h[i] * inverse, hw = s->h[i] * s->w[i] * inverse;
-
-    b.ones += hh;
-    b.label += hw;
-    b.slope += p * hh;
-    b.curve += p * p * hh;
-    b.label_slope += p * hw;
-    b.label_curve += p * p * hw;
-    b.square += hh * inverse;
-    b.cross += hw * inverse;
-  }
-  return b;
-}
-
-/* alpha = alpha_0 - c a with c = sigma y.a; every form below is that of A_0 plus the rank-one terms */
-static void AddBias(FwSpectrum s, double temperature, double order, FwResolvent *r)
-{
-  const BiasSums b     = SumBias(s, temperature, order);
-  const double   sigma = s->bias / (1.0 + s->bias * b.ones), c = sigma * b.label;
-  const double   slope_dot = b.label_slope - c * b.slope; /* a.QK.alpha */
-
-  r->trace -= sigma * b.slope;
-  r->trace_slope += -sigma * b.slope + 2.0 * sigma * b.curve - PetscSqr(sigma * b.slope);
-  r->fit -= c * b.label;
-  r->fit_slope += -2.0 * c * b.label_slope + c * c * b.slope;
-  r->fit_curve += -2.0 * c * b.label_curve + c * c * b.curve - sigma * PetscSqr(slope_dot);
-  r->residual2 += -2.0 * c * b.cross + c * c * b.square;
-  r->trace_bias = sigma * b.ones;
-  r->log_det += log1p(s->bias * b.ones);
-}
-
-PetscErrorCode FwSpectrumResolve(FwSpectrum s, double temperature, double order, PetscBool with_log_det,
-                                 FwResolvent *resolvent)
+PetscErrorCode FwSpectrumCheckSolvable(FwSpectrum s, double temperature)
 {
   PetscFunctionBegin;
-  PetscCheck(temperature > 0.0 || s->rank == s->n, FwGridComm(s->grid), FW_ERR_NUMERICAL,
-             "the kernel has rank %" PetscInt_FMT " of %" PetscInt_FMT
-             ": there is no solution at T = 0, set a temperature > 0",
+  PetscCheck(temperature > 0.0 || !s->is_singular, FwGridComm(s->grid), FW_ERR_NUMERICAL,
+             "the kernel is singular (rank %" PetscInt_FMT " of %" PetscInt_FMT
+             "): there is no solution at T = 0, set a temperature > 0",
              s->rank, s->n);
-  *resolvent = (FwResolvent){0};
-  SumModes(s, temperature, order, resolvent);
-  if (with_log_det) resolvent->log_det = SumLogs(s->n, s->k, temperature, order);
-  if (s->bias > 0.0) AddBias(s, temperature, order, resolvent);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* --- predictions -------------------------------------------------------------------------------------------- */
-
-/* Weights of the modes at one Q: alpha and, for the bias, a = A_0^-1 1 / (1 + s^2 1.A_0^-1 1) = A^-1 1 */
-typedef struct {
-  double *alpha, *ones; /* [P] each */
-  double  alpha_sum;    /* 1.alpha */
-  double  ones_sum;     /* 1.A^-1 1 */
-} Modes;
-
-static void FillModes(FwSpectrum s, double temperature, double order, Modes *modes)
+/* alpha = alpha_0 - c a with c = sigma y.a; everything is that of A_0 plus the rank-one terms */
+static void AddBias(double bias, double f, const FwSums *b, FwResolvent *r)
 {
-  const BiasSums b     = s->bias > 0.0 ? SumBias(s, temperature, order) : (BiasSums){0};
-  const double   sigma = s->bias / (1.0 + s->bias * b.ones), c = sigma * b.label;
+  const double sigma = bias / (1.0 + bias * b->fit[HH]), c = sigma * f * b->fit[WH];
+  const double slope_dot = f * b->slope[WH] - c * b->slope[HH]; /* a.QB.alpha */
 
-  for (PetscInt i = 0; i < s->n; i++) {
-    const double inverse = 1.0 / (temperature + order * s->k[i]);
-
-    modes->alpha[i] = (s->w[i] - c * s->h[i]) * inverse;
-    modes->ones[i]  = s->h[i] * inverse / (1.0 + s->bias * b.ones);
-  }
-  modes->alpha_sum = b.label - c * b.ones;
-  modes->ones_sum  = b.ones / (1.0 + s->bias * b.ones);
+  r->trace -= sigma * b->slope[HH];
+  r->trace_slope += -sigma * b->slope[HH] + 2.0 * sigma * b->curve[HH] - PetscSqr(sigma * b->slope[HH]);
+  r->fit -= c * f * b->fit[WH];
+  r->fit_slope += -2.0 * c * f * b->slope[WH] + c * c * b->slope[HH];
+  r->fit_curve += -2.0 * c * f * b->curve[WH] + c * c * b->curve[HH] - sigma * PetscSqr(slope_dot);
+  r->residual2 += -2.0 * c * f * b->square[WH] + c * c * b->square[HH];
+  r->trace_bias = sigma * b->fit[HH];
+  r->log_det += log1p(bias * b->fit[HH]);
 }
 
-/* Mean at each node from Z^T alpha, and the bias' part of the variance from Z^T A^-1 1 */
-static void AddNode(FwSpectrum s, double order, double weight, const Modes *modes, const double z_alpha[],
-                    const double z_ones[], double mean[], FwPosterior *posterior)
+PetscErrorCode FwSpectrumResolve(FwSpectrum s, double temperature, double order, PetscBool with_log_det, FwResolvent *r)
 {
-  /* k* A^-1 k* = Q^2 z A_0^-1 z [done elsewhere] - Q^2 sigma (z.a)^2 + 2 s^2 Q z.A^-1 1 + s^4 1.A^-1 1, and
-     sigma (z.a)^2 = (z.A^-1 1)^2 s^2 (1 + s^2 1.A_0^-1 1) with 1 + s^2 1.A_0^-1 1 = 1 / (1 - s^2 1.A^-1 1) */
-  const double bias = s->bias, gain = bias / (1.0 - bias * modes->ones_sum);
-
-  for (PetscInt t = 0; t < s->n_test; t++) {
-    mean[t] = order * z_alpha[t] + bias * modes->alpha_sum;
-    posterior->mean[t] += weight * mean[t];
-    posterior->within[t] += weight * (order * s->test_kernel[t] + bias);
-    if (bias > 0.0)
-      posterior->within[t] -=
-        weight * (2.0 * bias * order * z_ones[t] + bias * bias * modes->ones_sum - gain * PetscSqr(order * z_ones[t]));
-  }
-}
-
-static PetscErrorCode SubtractExplained(FwSpectrum s, double temperature, PetscInt n, const double order[],
-                                        const double weight[], double within[])
-{
-  double *mode, *explained;
+  const double f2   = s->factor * s->factor;
+  FwSums       sums = {0};
 
   PetscFunctionBegin;
-  PetscCall(PetscCalloc2(s->n, &mode, s->n_test, &explained));
-  for (PetscInt c = 0; c < n; c++)
-    for (PetscInt i = 0; i < s->n; i++) mode[i] += weight[c] * order[c] * order[c] / (temperature + order[c] * s->k[i]);
-  PetscCall(FwMatrixColumnSums(s->test, 2, 1, mode, explained));
-  for (PetscInt t = 0; t < s->n_test; t++) within[t] -= explained[t];
-  PetscCall(PetscFree2(mode, explained));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Between-node variance in a second pass over the kept means: no cancellation of large squares */
-static void AddBetween(FwSpectrum s, PetscInt n, const double weight[], const double mean[], FwPosterior *posterior)
-{
-  for (PetscInt t = 0; t < s->n_test; t++) posterior->between[t] = 0.0;
-  for (PetscInt c = 0; c < n; c++)
-    for (PetscInt t = 0; t < s->n_test; t++)
-      posterior->between[t] += weight[c] * PetscSqr(mean[t + (size_t)c * s->n_test] - posterior->mean[t]);
-}
-
-PetscErrorCode FwSpectrumPredict(FwSpectrum s, double temperature, PetscInt n, const double order[],
-                                 const double weight[], FwPosterior *posterior)
-{
-  const PetscInt n_column = s->bias > 0.0 ? 2 * n : n;
-  double        *column, *sum, *mean;
-  Modes         *modes;
-
-  PetscFunctionBegin;
-  if (!s->n_test) PetscFunctionReturn(PETSC_SUCCESS);
-  for (PetscInt t = 0; t < s->n_test; t++) posterior->mean[t] = posterior->within[t] = 0.0;
-  PetscCall(PetscMalloc4(2 * (size_t)n * s->n, &column, (size_t)n_column * s->n_test, &sum, (size_t)n * s->n_test,
-                         &mean, n, &modes));
-  for (PetscInt c = 0; c < n; c++) {
-    modes[c] = (Modes){.alpha = column + (size_t)c * s->n, .ones = column + (size_t)(n + c) * s->n};
-    FillModes(s, temperature, order[c], &modes[c]);
-  }
-  PetscCall(FwMatrixColumnSums(s->test, 1, n_column, column, sum));
-  for (PetscInt c = 0; c < n; c++)
-    AddNode(s, order[c], weight[c], &modes[c], sum + (size_t)c * s->n_test,
-            s->bias > 0.0 ? sum + (size_t)(n + c) * s->n_test : NULL, mean + (size_t)c * s->n_test, posterior);
-  PetscCall(SubtractExplained(s, temperature, n, order, weight, posterior->within));
-  AddBetween(s, n, weight, mean, posterior);
-  PetscCall(PetscFree4(column, sum, mean, modes));
+  PetscCall(FwSpectrumCheckSolvable(s, temperature));
+  PetscCall(s->form->sum(s, temperature, order, with_log_det, &sums));
+  *r = (FwResolvent){.trace       = sums.trace,
+                     .trace_slope = sums.trace_slope,
+                     .fit         = f2 * sums.fit[WW],
+                     .fit_slope   = f2 * sums.slope[WW],
+                     .fit_curve   = f2 * sums.curve[WW],
+                     .residual2   = f2 * sums.square[WW],
+                     .log_det     = sums.log_det};
+  if (s->bias > 0.0) AddBias(s->bias, s->factor, &sums, r);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -12,7 +12,7 @@ static PetscErrorCode CheckLength(const char key[], PetscInt n_entry, PetscInt n
 {
   PetscFunctionBegin;
   PetscCheck(n_entry == 1 || n_entry == n_layer, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "key '%s' has %" PetscInt_FMT " entries, want 1 or %" PetscInt_FMT, key, n_entry, n_layer);
+             "key '%s' has %" PetscInt_FMT " entries, the network wants one, or %" PetscInt_FMT " (see network_depth)", key, n_entry, n_layer);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

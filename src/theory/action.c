@@ -199,6 +199,26 @@ static double LowestByTrace(FwAction a, const FwSpectrumBounds *b)
   return PetscMax(low, floor_log);
 }
 
+/* T = 0: y^T M A^-1 y >= r / Q, where r is what is left of y^T K^-1 y when the readout bias may take any value for free.
+   Q y^T A^-1 y falls to r as Q -> 0; half of it, far down, is below r. */
+static PetscErrorCode FreeBiasFit(FwAction a, const FwSpectrumBounds *b, double *r)
+{
+  double order = 1e-3 * b->n / PetscMax(b->trace, DBL_MIN);
+
+  PetscFunctionBegin;
+  *r = b->inverse;
+  if (a->model->bias[a->model->depth] == 0.0) PetscFunctionReturn(PETSC_SUCCESS);
+  for (int step = 0; step < 12; step++, order *= 1e-3) {
+    FwResolvent resolvent = {0};
+
+    PetscCall(FwActionResolve(a, order, PETSC_FALSE, &resolvent));
+    if (order * resolvent.fit > 0.99 * *r && step) break;
+    *r = order * resolvent.fit;
+  }
+  *r *= 0.5;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwActionBracket(FwAction a, double *low, double *high)
 {
   FwSpectrumBounds b;
@@ -213,10 +233,13 @@ PetscErrorCode FwActionBracket(FwAction a, double *low, double *high)
   if (a->model->temperature > 0.0 || (double)b.rank < a->smallest) {
     *low = LowestByTrace(a, &b);
   } else {
-    /* T = 0 and P >= N: c + P = y^T K^-1 y / Q */
-    PetscCheck(b.inverse > 0.0, PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
+    double fit = 0.0;
+
+    /* T = 0 and P >= N: c + P >= y^T M A^-1 y >= r / Q */
+    PetscCall(FreeBiasFit(a, &b, &fit));
+    PetscCheck(fit > 0.0, PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
                "all labels are zero at T = 0 with more examples than hidden units: Q = 0");
-    *low = log(b.inverse / (highest + (double)b.n));
+    *low = log(fit / (highest + (double)b.n));
   }
   *low = PetscMin(*low, *high - 2e-6) - 1e-6;
   PetscFunctionReturn(PETSC_SUCCESS);

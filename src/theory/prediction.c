@@ -98,6 +98,28 @@ static PetscErrorCode ErrorsAt(FwSpectrum spectrum, double scale, double tempera
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Numbers that round-off or overflow has eaten must not pass for a result */
+static PetscErrorCode CheckErrors(const FwErrors *e, PetscInt n_test, const char kind[])
+{
+  PetscFunctionBegin;
+  PetscCheck(isfinite(e->train_error) && (!n_test || isfinite(e->test_error)), PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
+             "the errors of the %s network are not finite numbers: inputs, variances or temperature are too large",
+             kind);
+  PetscCheck(e->train_error >= 0.0 && (!n_test || e->test_variance >= -1e-6 * e->test_bias - 1e-12), PETSC_COMM_WORLD,
+             FW_ERR_NUMERICAL, "round-off left a negative variance (%g) in the %s network: the kernel is too large",
+             PetscMin(e->train_error, e->test_variance), kind);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictionCheck(const FwPrediction *p)
+{
+  PetscFunctionBegin;
+  PetscCall(CheckErrors(&p->infinite, p->n_test, "infinite"));
+  if (p->saddle.n_minimum) PetscCall(CheckErrors(&p->finite, p->n_test, "finite"));
+  if (p->average.is_available) PetscCall(CheckErrors(&p->averaged, p->n_test, "averaged"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictionErrors(FwSpectrum spectrum, double scale, FwDataset data, FwPrediction *p)
 {
   const PetscBool with_means = p->request.with_means || p->n_new ? PETSC_TRUE : PETSC_FALSE;

@@ -75,7 +75,7 @@ PetscErrorCode FwPredictorCreate(FwGrid grid, const FwModel *model, FwDataset da
   PetscCall(FwKernelCreate(grid, model, data, &kernel));
   PetscCall(AssembleTrain(kernel, is_tangent, &train));
   PetscCall(FwProgressBegin("decomposition", 0, &progress));
-  PetscCall(FwSpectrumCreate(&train, &p->spectrum));
+  PetscCall(FwSpectrumCreate(&train, 0, &p->spectrum));
   PetscCall(FwProgressEnd(&progress));
   PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &y));
   PetscCall(FwSpectrumSetLabels(p->spectrum, y, model->bias[model->depth]));
@@ -157,7 +157,11 @@ PetscErrorCode FwPredictorRun(FwPredictor p, PetscInt n, const FwModel model[], 
     if (!prediction[i].failure && prediction[i].request.theory == FW_THEORY_RENORMALISED &&
         prediction[i].request.composition != FW_COMPOSITION_PRODUCT)
       PetscCall(FwPredictionNest(p, &model[i], &prediction[i]));
-    if (!prediction[i].failure) PetscCall(FwPredictionErrors(p->spectrum, scale, p->data, &prediction[i]));
+    if (!prediction[i].failure) {
+      PetscCall(FwPredictionErrors(p->spectrum, scale, p->data, &prediction[i]));
+      prediction[i].failure = FwPredictionCheck(&prediction[i]);
+      if (n == 1) PetscCall(prediction[i].failure);
+    }
     PetscCall(FwProgressStep(progress, i + 1));
   }
   PetscCall(FwProgressEnd(&progress));

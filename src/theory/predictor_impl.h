@@ -27,5 +27,8 @@ PetscErrorCode FwPredictionTestErrors(FwDataset data, const double mean[], const
    of the product's, which serve as starts. Collective on the grid. */
 PetscErrorCode FwPredictionNest(FwPredictor predictor, const FwModel *model, FwPrediction *prediction);
 
+/* prediction.c: FW_ERR_NUMERICAL where an error is not finite or a variance is negative */
+PetscErrorCode FwPredictionCheck(const FwPrediction *prediction);
+
 /* prediction_share.c: what FwPredictionSolve() has set, from one rank to all of `comm` */
 PetscErrorCode FwPredictionShare(MPI_Comm comm, PetscMPIInt owner, FwPrediction *prediction);

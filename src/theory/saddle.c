@@ -127,17 +127,22 @@ static PetscErrorCode CreateSolver(FwAction action, SNES *snes)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* F is a difference of sums of P terms: it cannot be known better than their round-off */
+/* F is a difference of sums of P terms: it cannot be known better than their round-off. A readout bias is subtracted from
+   what the labels would cost without it, which may be much more than what is left. */
 static PetscErrorCode RoundOff(FwAction action, double u, double *tolerance)
 {
+  const FwModel   *model = FwActionModel(action);
   FwActionPoint    point;
   FwSpectrumBounds bounds;
+  double           largest;
 
   PetscFunctionBegin;
   PetscCall(FwActionEvaluate(action, u, PETSC_FALSE, &point));
   PetscCall(FwActionBounds(action, &bounds));
-  *tolerance = DBL_EPSILON * (100.0 + (double)bounds.n) *
-               (1.0 + fabs(point.shift) + point.resolvent.trace + point.resolvent.fit_slope);
+  largest = 1.0 + fabs(point.shift) + point.resolvent.trace + point.resolvent.fit_slope;
+  if (model->bias[model->depth] > 0.0)
+    largest += PetscMin(bounds.inverse * exp(-u), bounds.label2 / PetscMax(model->temperature, DBL_MIN));
+  *tolerance = DBL_EPSILON * (100.0 + (double)bounds.n) * largest;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

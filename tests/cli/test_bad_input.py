@@ -74,6 +74,24 @@ class BadInput(unittest.TestCase):
         self.refused(2, "a list", file="- 3\n- 4\n")
         self.refused(2, "plain values", file="network: {width: [[1, 2]]}\n")
         self.refused(2, "second document", file="seed: 1\n---\nseed: 2\n")
+        self.refused(2, "stands inside itself", file="a: &a [*a]\n")
+        self.refused(2, "a key is empty", file='"": 3\n')
+        os.mkfifo(self.place / "pipe")
+        self.refused(2, "not a regular file", "predict", "pipe", all_ranks=(1,))
+
+    def test_options_of_petsc(self):
+        self.refused(2, "bogus", "predict", "-snes_type", "bogus")
+        self.refused(2, "abc", "predict", "-snes_max_it", "abc")
+        self.refused(2, "missing.txt", "predict", "-options_file", "missing.txt")
+
+    def test_numbers_out_of_reach(self):
+        self.refused(4, "not finite", "predict", "-temperature", "1e308")
+        self.refused(5, "GiB", "predict", "-data_train", 2000000000)
+        self.refused(5, "less than any run needs", "predict", "-memory", "1K")
+
+    def test_resume_of_another_input(self):
+        self.assertEqual(run("predict", "-data_train", 40, cwd=self.place).code, 0)
+        self.refused(2, "another input", "predict", "-data_train", 50, "-resume")
 
     def test_what_is_not_built_is_named(self):
         self.refused(2, "theory_mean", "predict", "-theory_mean", "on")

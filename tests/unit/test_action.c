@@ -18,7 +18,7 @@ static FwSpectrum make_spectrum(int n, const double k[], const double y[], doubl
   TestCall(PetscCalloc1(n * n, &copy));
   for (int i = 0; i < n; i++) copy[i + i * n] = k[i];
   TestCall(FwMatrixCreateFromCopy(grid, n, n, copy, &matrix));
-  TestCall(FwSpectrumCreate(&matrix, &spectrum));
+  TestCall(FwSpectrumCreate(&matrix, 0, &spectrum));
   TestCall(FwSpectrumSetLabels(spectrum, y, bias));
   TestCall(PetscFree(copy));
   return spectrum;
@@ -165,6 +165,32 @@ static void infinite_width_leaves_the_kernel_unchanged(void **state)
   free_problem(&p);
 }
 
+/* A large readout bias takes nearly constant labels for free: Q falls far below what y^T K^-1 y would allow */
+static void saddle_at_zero_temperature_with_a_readout_bias_is_found(void **state)
+{
+  enum { N_MODE = 50 };
+  double     k[N_MODE], y[N_MODE], width = 10.0, prior[2] = {1.0, 1.0}, bias[2] = {0.0, 100.0};
+  FwModel    model = {.depth = 1, .width = &width, .prior = prior, .bias = bias, .temperature = 0.0};
+  FwSpectrum spectrum;
+  FwAction   action;
+  FwSaddle   saddle;
+
+  (void)state;
+  for (int i = 0; i < N_MODE; i++) {
+    k[i] = 0.5 + 0.01 * i;
+    y[i] = 1.0 + 0.01 * cos(7.0 * i);
+  }
+  spectrum = make_spectrum(N_MODE, k, y, bias[1]);
+  TestCall(FwActionCreate(spectrum, 1.0, &model, &action));
+  TestCall(FwSaddleFind(action, &saddle));
+  assert_close(saddle.n_minimum, 1, 0.0);
+  assert_close(saddle.is_converged, 1, 0.0);
+  assert_close(exp(saddle.minimum[0].log_order) < 0.01, 1, 0.0);
+  TestCall(FwSaddleDestroy(&saddle));
+  TestCall(FwActionDestroy(&action));
+  TestCall(FwSpectrumDestroy(&spectrum));
+}
+
 /* N = 10, thirty modes k = 1 with small labels and one mode k = 1e-4: minima at 0.00601 and 55.3 */
 static void both_minima_of_a_bistable_action_are_found(void **state)
 {
@@ -247,6 +273,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(layers_share_one_shift_and_multiply_to_the_product),
     cmocka_unit_test(enclosure_holds_between_its_ends),
     cmocka_unit_test(saddle_at_zero_temperature_is_the_closed_form),
+    cmocka_unit_test(saddle_at_zero_temperature_with_a_readout_bias_is_found),
     cmocka_unit_test(infinite_width_leaves_the_kernel_unchanged),
     cmocka_unit_test(both_minima_of_a_bistable_action_are_found),
     cmocka_unit_test(solver_that_may_not_iterate_says_so),

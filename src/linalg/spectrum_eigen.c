@@ -1,0 +1,347 @@
+/** @file
+ * Bandwidth 0: eigenvalues k_i and eigenvectors U.
+ *
+ * Symbols: d_i = T + Q k_i, p_i = Q k_i / d_i.
+ */
+
+#include "lanes.h"
+#include "spectrum_impl.h"
+
+#include <float.h>
+#include <math.h>
+
+typedef struct {
+  double  *k;       /* [P] ascending, zero modes exactly zero */
+  FwMatrix vectors; /* U */
+} Eigen;
+
+/* --- making it ---------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode CleanModes(FwSpectrum s, double k[])
+{
+  const double largest = PetscMax(k[s->n - 1], 0.0), floor_value = 8.0 * s->n * DBL_EPSILON * largest;
+
+  PetscFunctionBegin;
+  /* round-off of the decomposition itself is of the order of the floor: only what is far below it is an error */
+  PetscCheck(k[0] >= -100.0 * floor_value - DBL_MIN, FwGridComm(s->grid), FW_ERR_NUMERICAL,
+             "the kernel has the negative eigenvalue %g beside the largest, %g", k[0], largest);
+  for (PetscInt i = 0; i < s->n; i++) {
+    if (k[i] < floor_value || k[i] <= 0.0)
+      k[i] = 0.0;
+    else
+      s->rank++;
+  }
+  s->is_singular = s->rank < s->n ? PETSC_TRUE : PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CreateData(FwSpectrum s)
+{
+  Eigen *eigen;
+
+  PetscFunctionBegin;
+  PetscCall(PetscNew(&eigen));
+  s->data = eigen;
+  PetscCall(PetscMalloc1(s->n, &eigen->k));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Reduce(FwSpectrum s, FwMatrix *kernel, double *trace, double *square)
+{
+  Eigen *eigen;
+
+  PetscFunctionBegin;
+  PetscCall(CreateData(s));
+  eigen = s->data;
+  PetscCall(FwMatrixEigen(kernel, eigen->k, &eigen->vectors));
+  *trace = *square = 0.0;
+  for (PetscInt i = 0; i < s->n; i++) {
+    *trace += eigen->k[i];
+    *square += eigen->k[i] * eigen->k[i];
+  }
+  PetscCall(CleanModes(s, eigen->k));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Rotate(FwSpectrum s, FwMatrix *x)
+{
+  const Eigen *eigen = s->data;
+  FwMatrix     rotated;
+
+  PetscFunctionBegin;
+  PetscCall(FwMatrixCreateUninitialised(s->grid, s->n, (*x)->n, &rotated));
+  PetscCall(FwMatrixMultiply(PETSC_TRUE, 1.0, eigen->vectors, *x, rotated));
+  PetscCall(FwMatrixDestroy(x));
+  *x = rotated;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Freeze(FwSpectrum s)
+{
+  PetscFunctionBegin;
+  PetscCall(FwMatrixDestroy(&((Eigen *)s->data)->vectors));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Destroy(FwSpectrum s)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscFree(((Eigen *)s->data)->k));
+  PetscCall(PetscFree(s->data));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Inverse(FwSpectrum s, double *inverse)
+{
+  const double *k = ((const Eigen *)s->data)->k;
+
+  PetscFunctionBegin;
+  *inverse = 0.0;
+  for (PetscInt i = 0; i < s->n; i++)
+    if (k[i] > 0.0) *inverse += s->w[i] * s->w[i] / k[i];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Arrays(FwSpectrum s, PetscInt *n_array, double *array[2], size_t size[2])
+{
+  PetscFunctionBegin;
+  *n_array = 1;
+  array[0] = ((const Eigen *)s->data)->k;
+  size[0]  = (size_t)s->n;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- one (T, Q) --------------------------------------------------------------------------------------------- */
+
+enum {
+  TRACE,
+  TRACE_SLOPE,
+  FIT,
+  SLOPE  = FIT + N_PAIR,
+  CURVE  = SLOPE + N_PAIR,
+  SQUARE = CURVE + N_PAIR,
+  N_SUM  = SQUARE + N_PAIR
+};
+
+/* Without the readout bias: sums with w alone; [n_block] eights of modes, added to what is there */
+FW_LANES_CLONES
+static void AddModes(PetscInt n_block, const double k[], const double w[], double temperature, double order,
+                     double sum[N_SUM][LANES])
+{
+  Lanes trace = {0.0}, trace_slope = {0.0}, fit = {0.0}, slope = {0.0}, curve = {0.0}, square = {0.0};
+
+  for (PetscInt i = 0; i < n_block; i++) {
+    Lanes value, label;
+
+    LOAD_LANES(value, k + (size_t)i * LANES);
+    LOAD_LANES(label, w + (size_t)i * LANES);
+    value *= order;
+
+    const Lanes inverse = 1.0 / (temperature + value), p = value * inverse, one_fit = label * label * inverse;
+
+    trace += p;
+    trace_slope += p * inverse;
+    fit += one_fit;
+    slope += p * one_fit;
+    curve += p * p * one_fit;
+    square += one_fit * inverse;
+  }
+  for (int l = 0; l < LANES; l++) {
+    sum[TRACE][l] += trace[l];
+    sum[TRACE_SLOPE][l] += trace_slope[l] * temperature;
+    sum[FIT + WW][l] += fit[l];
+    sum[SLOPE + WW][l] += slope[l];
+    sum[CURVE + WW][l] += curve[l];
+    sum[SQUARE + WW][l] += square[l];
+  }
+}
+
+/* The sums that the readout bias needs beside them */
+FW_LANES_CLONES
+static void AddModesWithOnes(PetscInt n_block, const double k[], const double w[], const double h[], double temperature,
+                             double order, double sum[N_SUM][LANES])
+{
+  Lanes fit[2] = {{0.0}}, slope[2] = {{0.0}}, curve[2] = {{0.0}}, square[2] = {{0.0}};
+
+  for (PetscInt i = 0; i < n_block; i++) {
+    Lanes value, label, ones;
+
+    LOAD_LANES(value, k + (size_t)i * LANES);
+    LOAD_LANES(label, w + (size_t)i * LANES);
+    LOAD_LANES(ones, h + (size_t)i * LANES);
+    value *= order;
+
+    const Lanes inverse = 1.0 / (temperature + value), p = value * inverse;
+    const Lanes wh = label * ones * inverse, hh = ones * ones * inverse;
+
+    fit[0] += wh;
+    fit[1] += hh;
+    slope[0] += p * wh;
+    slope[1] += p * hh;
+    curve[0] += p * p * wh;
+    curve[1] += p * p * hh;
+    square[0] += wh * inverse;
+    square[1] += hh * inverse;
+  }
+  for (int pair = WH; pair <= HH; pair++)
+    for (int l = 0; l < LANES; l++) {
+      sum[FIT + pair][l] += fit[pair - WH][l];
+      sum[SLOPE + pair][l] += slope[pair - WH][l];
+      sum[CURVE + pair][l] += curve[pair - WH][l];
+      sum[SQUARE + pair][l] += square[pair - WH][l];
+    }
+}
+
+/* An integer beside each lane */
+typedef long long LaneBits __attribute__((vector_size(LANES * sizeof(long long))));
+
+/* Sum of log(T + Q k): products of mantissas, and their exponents as integers. Factors must be normal numbers. A
+   mantissa is in [1, 2): 512 of them stay far from overflow, then the product is brought back to [1, 2) itself. */
+FW_LANES_CLONES
+static void AddLogs(PetscInt n_block, const double k[], double temperature, double order, double product[LANES],
+                    long long exponent[LANES])
+{
+  const LaneBits mask = (LaneBits){0} + 0xfffffffffffffLL, one = (LaneBits){0} + 0x3ff0000000000000LL;
+  LaneBits       shift    = {0}, bits;
+  Lanes          mantissa = (Lanes){0} + 1.0, value;
+
+  for (PetscInt i = 0; i < n_block; i++) {
+    LOAD_LANES(value, k + (size_t)i * LANES);
+    value = temperature + order * value;
+    memcpy(&bits, &value, sizeof bits);
+    shift += (bits >> 52) - 1023;
+    bits = (bits & mask) | one;
+    memcpy(&value, &bits, sizeof bits);
+    mantissa *= value;
+    if (i % 512 == 511 || i == n_block - 1) {
+      memcpy(&bits, &mantissa, sizeof bits);
+      shift += (bits >> 52) - 1023;
+      bits = (bits & mask) | one;
+      memcpy(&mantissa, &bits, sizeof bits);
+    }
+  }
+  for (int l = 0; l < LANES; l++) {
+    product[l]  = mantissa[l];
+    exponent[l] = shift[l];
+  }
+}
+
+/* The last, incomplete eight; what stands beyond it is a mode like the last and is not counted */
+static void CopyTail(PetscInt n_tail, const double source[], double fill, double tail[LANES])
+{
+  for (int l = 0; l < LANES; l++) tail[l] = l < n_tail ? source[l] : fill;
+}
+
+static double SumLogs(PetscInt n, const double k[], double temperature, double order)
+{
+  const PetscInt n_block = n / LANES, n_tail = n % LANES;
+  double         product[LANES], total = 1.0, sum = 0.0;
+  long long      exponent[LANES], whole = 0;
+
+  /* subnormal factors have no mantissa to speak of; k is ascending */
+  if (temperature + order * k[0] < 2.0 * DBL_MIN) {
+    for (PetscInt i = 0; i < n; i++) sum += log(temperature + order * k[i]);
+    return sum;
+  }
+  AddLogs(n_block, k, temperature, order, product, exponent);
+  for (int l = 0; l < LANES; l++) {
+    total *= product[l];
+    whole += exponent[l];
+  }
+  for (PetscInt i = n - n_tail; i < n; i++) sum += log(temperature + order * k[i]);
+  return log(total) + (double)whole * M_LN2 + sum;
+}
+
+static void SumModes(FwSpectrum s, const double k[], double temperature, double order, double total[N_SUM])
+{
+  const PetscInt  n_block = s->n / LANES, n_tail = s->n % LANES;
+  const size_t    last              = (size_t)(s->n - n_tail);
+  const PetscBool with_ones         = s->bias > 0.0 ? PETSC_TRUE : PETSC_FALSE;
+  double          sum[N_SUM][LANES] = {{0.0}}, end[N_SUM][LANES] = {{0.0}}, tail[3][LANES];
+
+  AddModes(n_block, k, s->w, temperature, order, sum);
+  if (with_ones) AddModesWithOnes(n_block, k, s->w, s->h, temperature, order, sum);
+  CopyTail(n_tail, k + last, k[s->n - 1], tail[0]);
+  CopyTail(n_tail, s->w + last, 0.0, tail[1]);
+  CopyTail(n_tail, s->h + last, 0.0, tail[2]);
+  AddModes(1, tail[0], tail[1], temperature, order, end);
+  if (with_ones) AddModesWithOnes(1, tail[0], tail[1], tail[2], temperature, order, end);
+  for (int i = 0; i < N_SUM; i++) total[i] = SumLanes(sum[i], LANES) + SumLanes(end[i], (int)n_tail);
+}
+
+static PetscErrorCode Sum(FwSpectrum s, double temperature, double order, PetscBool with_log_det, FwSums *sums)
+{
+  const double *k = ((const Eigen *)s->data)->k;
+  double        total[N_SUM];
+
+  PetscFunctionBegin;
+  SumModes(s, k, temperature, order, total);
+  sums->trace       = total[TRACE];
+  sums->trace_slope = total[TRACE_SLOPE];
+  for (int pair = 0; pair < N_PAIR; pair++) {
+    sums->fit[pair]    = total[FIT + pair];
+    sums->slope[pair]  = total[SLOPE + pair];
+    sums->curve[pair]  = total[CURVE + pair];
+    sums->square[pair] = total[SQUARE + pair];
+  }
+  if (with_log_det) sums->log_det = SumLogs(s->n, k, temperature, order);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- predictions -------------------------------------------------------------------------------------------- */
+
+FW_LANES_CLONES
+static double WeightedSquares(PetscInt n, const double weight[], const double z[])
+{
+  Lanes  sum  = {0.0};
+  double tail = 0.0, lane[LANES];
+
+  for (PetscInt i = 0; i + LANES <= n; i += LANES) {
+    Lanes a, b;
+
+    LOAD_LANES(a, weight + i);
+    LOAD_LANES(b, z + i);
+    sum += a * b * b;
+  }
+  for (PetscInt i = n - n % LANES; i < n; i++) tail += weight[i] * z[i] * z[i];
+  memcpy(lane, &sum, sizeof lane);
+  return SumLanes(lane, LANES) + tail;
+}
+
+static PetscErrorCode Predict(FwSpectrum s, const FwNodes *nodes)
+{
+  const double *k = ((const Eigen *)s->data)->k;
+  double       *mode;
+
+  PetscFunctionBegin;
+  PetscCall(PetscCalloc1(s->n, &mode));
+  for (PetscInt c = 0; c < nodes->n; c++) {
+    const double order = nodes->order[c], weight = nodes->weight[c] * order * order;
+    const size_t column = (size_t)c * s->n;
+
+    for (PetscInt i = 0; i < s->n; i++) {
+      const double inverse = 1.0 / (nodes->temperature + order * k[i]);
+
+      nodes->alpha[column + i] = s->w[i] * inverse;
+      mode[i] += weight * inverse;
+    }
+    for (PetscInt i = 0; i < s->n && nodes->ones; i++)
+      nodes->ones[column + i] = s->h[i] / (nodes->temperature + order * k[i]);
+  }
+  for (PetscInt t = 0; t < s->n_test_local && nodes->explained; t++)
+    nodes->explained[t] = WeightedSquares(s->n, mode, s->test + (size_t)t * s->n);
+  PetscCall(PetscFree(mode));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+const FwSpectrumForm fw_spectrum_eigen = {.bandwidth = 0,
+                                          .name      = "eigenvectors",
+                                          .reduce    = Reduce,
+                                          .rotate    = Rotate,
+                                          .freeze    = Freeze,
+                                          .destroy   = Destroy,
+                                          .inverse   = Inverse,
+                                          .sum       = Sum,
+                                          .predict   = Predict,
+                                          .create    = CreateData,
+                                          .arrays    = Arrays};
