@@ -8,13 +8,25 @@
  *
  *     A(T, Q) = T + s^2 1 1^T + Q K.
  *
- * A spectrum brings K to a form K = U B U^T once (B diagonal at present) and carries y, 1 and the test rows along; each
- * (T, Q) then costs O(P), or O(P P_t) where test examples are asked for. The form is private: callers see traces,
- * quadratic forms and predictions, never eigenvalues by index.
+ * A spectrum brings K to a form K = U B U^T once, with B of bandwidth 64, 1 or 0, and carries y, 1 and the test rows
+ * along; each (T, Q) is then a solve with the narrow matrix T + Q B. The form is private: callers see traces, quadratic
+ * forms and predictions, never eigenvalues by index.
  *
- * Modes of K below 8 P eps times the largest count as zero: round-off there would be divided by tiny temperatures.
+ * | bandwidth | made by                      | operations               | kernels of memory | resolvent | test example |
+ * | --------- | ---------------------------- | ------------------------ | ----------------- | --------- | ------------ |
+ * | 64        | block Householder (PBLAS)    | 4/3 P^3                  | 1                 | 12 P 64^2 | 3 P 64       |
+ * | 1         | pdsytrd                      | 4/3 P^3, half from memory | 1                | 20 P      | 6 P          |
+ * | 0         | pdsyevd; dsyevd on one rank  | 9 P^3                    | 5; 3 on one rank  | 10 P      | 4 P          |
  *
- * Life cycle: Create, SetLabels, SetTest (optional); then only reads; Destroy.
+ * The last two columns are operations at each (T, Q). Bandwidth 64 is cheapest to make and dearest to use;
+ * FwSpectrumChoose() weighs the three.
+ *
+ * With bandwidth 0, modes of K below 8 P eps times the largest count as zero: round-off there would be divided by tiny
+ * temperatures. The other two have no modes to look at: for a rank-deficient kernel they are only right where T is well
+ * above the round-off of K, and FwSpectrumChoose() takes 0 below T = 1e-10 tr K / P.
+ *
+ * Life cycle: Create, SetLabels, SetTest (optional), Freeze (optional), then only reads; Destroy. Or Load, which stands
+ * for the first four.
  */
 
 #include <finwidth/matrix.h>
@@ -35,31 +47,60 @@ typedef struct {
 
 /** What bounds on the order parameter are made of. */
 typedef struct {
-  PetscInt n, rank; /**< P, and the number of modes of K that are not zero */
+  PetscInt n, rank; /**< P, and the number of modes of K that are not zero (P where the bandwidth is not 0) */
   double   trace;   /**< tr K */
   double   label2;  /**< |y|^2 */
-  double   inverse; /**< y^T K^+ y over the modes that are not zero */
+  double   inverse; /**< y^T K^+ y over the modes that are not zero; INFINITY where the bandwidth is not 0 and K is
+                         singular */
 } FwSpectrumBounds;
 
 /** Averages of the Gaussian-process posterior f | Q over weights on several values of Q. */
 typedef struct {
   double *mean;    /**< [P_t] E[m_Q] */
-  double *within;  /**< [P_t] E[v_Q], latent variance */
-  double *between; /**< [P_t] Var[m_Q]; zero for one value of Q */
+  double *within;  /**< [P_t] E[v_Q], latent variance; NULL where no variance is wanted */
+  double *between; /**< [P_t] Var[m_Q]; zero for one value of Q; NULL together with `within` */
 } FwPosterior;
+
+/** What a spectrum will be used for: all that the choice of a bandwidth rests on. */
+typedef struct {
+  double    n, n_test;          /**< P, P_t */
+  double    n_evaluation;       /**< number of (T, Q) at which FwSpectrumResolve() will be called */
+  double    n_prediction;       /**< number of (T, Q) in calls of FwSpectrumPredict() */
+  PetscBool with_variance;      /**< whether those want the variances of test examples too */
+  double    temperature_lowest; /**< in units of tr K / P; anything above 1e-10 is the same */
+} FwSpectrumUse;
+
+/** What a spectrum of one bandwidth costs. */
+typedef struct {
+  double flops;         /**< of the decomposition, over all ranks */
+  double decomposition; /**< [s] until labels and test examples are set */
+  double use;           /**< [s] of the evaluations and predictions */
+  double kernels;       /**< memory of a rank at the peak, in units of its share of the kernel */
+} FwSpectrumCost;
 
 /** Decompose a kernel.
  *
  * @collective{kernel}
- * @param[in,out] kernel    P x P, lower triangle; consumed, the handle set to NULL
- * @param[out]    spectrum  release with FwSpectrumDestroy()
+ * @param[in,out] kernel     P x P, lower triangle; consumed, the handle set to NULL
+ * @param[in]     bandwidth  64, 1 or 0
+ * @param[out]    spectrum   release with FwSpectrumDestroy()
  * @error FW_ERR_NUMERICAL  a NaN in the kernel, or a negative mode beyond round-off
- * @cost about 9 P^3 flops over the ranks, two kernels of memory and the workspace of pdsyevd
+ * @error FW_ERR_MEMORY     no room for the workspace
+ * @cost see the table above
  */
-PetscErrorCode FwSpectrumCreate(FwMatrix *kernel, FwSpectrum *spectrum);
+PetscErrorCode FwSpectrumCreate(FwMatrix *kernel, PetscInt bandwidth, FwSpectrum *spectrum);
+
+/** The bandwidth that a spectrum was made with. Not collective. */
+PetscErrorCode FwSpectrumGetBandwidth(FwSpectrum spectrum, PetscInt *bandwidth);
 
 /** Set the labels y, [P] on every rank, and the variance s^2 of the readout bias. Collective. */
 PetscErrorCode FwSpectrumSetLabels(FwSpectrum spectrum, const double y[], double bias);
+
+/** Multiply the labels by a factor, and change the variance of the readout bias; also after Freeze.
+ *
+ * Factors do not add up: each is of the labels as they were set. Not collective, but with the same numbers on all ranks.
+ */
+PetscErrorCode FwSpectrumScaleLabels(FwSpectrum spectrum, double factor, double bias);
 
 /** Set the test examples.
  *
@@ -69,6 +110,9 @@ PetscErrorCode FwSpectrumSetLabels(FwSpectrum spectrum, const double y[], double
  */
 PetscErrorCode FwSpectrumSetTest(FwSpectrum spectrum, FwMatrix *cross, const double diagonal[]);
 
+/** Release U, which is as large as the kernel: from here on neither labels nor test examples can be set. Collective. */
+PetscErrorCode FwSpectrumFreeze(FwSpectrum spectrum);
+
 /** Sizes and bounds. Not collective; after SetLabels. */
 PetscErrorCode FwSpectrumGetBounds(FwSpectrum spectrum, FwSpectrumBounds *bounds);
 
@@ -76,20 +120,46 @@ PetscErrorCode FwSpectrumGetBounds(FwSpectrum spectrum, FwSpectrumBounds *bounds
  *
  * @param[in] temperature   T >= 0; at T = 0 the kernel must have full rank
  * @param[in] order         Q > 0
- * @param[in] with_log_det  fill `log_det` too: as dear as all the rest
- * @error FW_ERR_NUMERICAL  T = 0 and K is singular
+ * @param[in] with_log_det  fill `log_det` too
+ * @error FW_ERR_NUMERICAL  T = 0 and K is singular; or, where the bandwidth is not 0, T is below the round-off of K and
+ *                          T + Q K comes out as not positive definite
  */
 PetscErrorCode FwSpectrumResolve(FwSpectrum spectrum, double temperature, double order, PetscBool with_log_det,
                                  FwResolvent *resolvent);
 
 /** Average the posterior at the test examples over n values of Q with weights that sum to one.
  *
+ * Each rank works on its share of the test examples.
+ *
  * @collective{spectrum}
  * @param[out] posterior  arrays of the caller, filled on every rank
- * @cost O(n P P_t) over the ranks
+ * @error as for FwSpectrumResolve()
  */
 PetscErrorCode FwSpectrumPredict(FwSpectrum spectrum, double temperature, PetscInt n, const double order[],
                                  const double weight[], FwPosterior *posterior);
+
+/** Estimate a spectrum of one bandwidth from constants measured once (docs/scaling.md): the same everywhere and at any
+ *  load. Not collective. */
+PetscErrorCode FwSpectrumEstimate(FwGrid grid, const FwSpectrumUse *use, PetscInt bandwidth, FwSpectrumCost *cost);
+
+/** The bandwidth with the least estimated time, and its estimate. Not collective. */
+PetscErrorCode FwSpectrumChoose(FwGrid grid, const FwSpectrumUse *use, PetscInt *bandwidth, FwSpectrumCost *cost);
+
+/** Write a spectrum, with labels and test examples, to an HDF5 file: under a temporary name, then renamed.
+ *
+ * @collective{spectrum}
+ * @param[in] path    replaced where it exists
+ * @param[in] digest  text that names data and kernel, as the caller will know them when the file is read
+ * @error FW_ERR_FILE  the file cannot be written
+ */
+PetscErrorCode FwSpectrumSave(FwSpectrum spectrum, const char path[], const char digest[]);
+
+/** Read a spectrum, on any number of ranks; it is frozen.
+ *
+ * @collective{grid}
+ * @error FW_ERR_FILE  no such file, another digest, another version, or a damaged piece (every one has a checksum)
+ */
+PetscErrorCode FwSpectrumLoad(FwGrid grid, const char path[], const char digest[], FwSpectrum *spectrum);
 
 /** Release and set the handle to NULL; NULL is fine. Collective. */
 PetscErrorCode FwSpectrumDestroy(FwSpectrum *spectrum);

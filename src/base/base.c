@@ -78,6 +78,19 @@ static PetscErrorCode StartPetsc(int argc, char **argv, const char *input)
   return code;
 }
 
+/* PETSc reads its option files on rank 0 alone, and where that fails the others wait for ever */
+static PetscErrorCode CheckOptionFiles(int argc, char **argv)
+{
+  for (int i = 1; i < argc; i++)
+    if (!strncmp(argv[i], "-options_file", 13)) {
+      snprintf(state.message, MESSAGE_SIZE, "'%s %s': give one input file as 'finwidth COMMAND INPUT.yaml'", argv[i],
+               i + 1 < argc ? argv[i + 1] : "");
+      state.is_shared = PETSC_TRUE;
+      return FW_ERR_INPUT;
+    }
+  return PETSC_SUCCESS;
+}
+
 PetscErrorCode FwStart(int argc, char **argv, const char *input)
 {
   int            is_running;
@@ -85,6 +98,7 @@ PetscErrorCode FwStart(int argc, char **argv, const char *input)
 
   MPI_Initialized(&is_running);
   if (!is_running && MPI_Init(&argc, &argv)) return PETSC_ERR_MPI;
+  if ((code = CheckOptionFiles(argc, argv))) return code;
   if (input && (code = CheckInputFile(input))) return code;
   (void)PetscPushErrorHandler(RecordError, NULL); /* before PETSc starts: it reads files then */
   if ((code = StartPetsc(argc, argv, input))) {

@@ -27,6 +27,24 @@ PetscErrorCode FwPanelAdd(FwPanel *panel, FwMark mark, FwColour colour, const ch
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwPanelDescribe(FwPanel *panel, const char title[], const char x_label[], const char y_label[])
+{
+  PetscFunctionBegin;
+  PetscCall(PetscStrncpy(panel->title, title, FW_LABEL_SIZE));
+  PetscCall(PetscStrncpy(panel->x_label, x_label, FW_LABEL_SIZE));
+  PetscCall(PetscStrncpy(panel->y_label, y_label, FW_LABEL_SIZE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwTicksAdd(FwTicks *ticks, double at, const char text[])
+{
+  PetscFunctionBegin;
+  if (ticks->n == FW_TICK_MAX) PetscFunctionReturn(PETSC_SUCCESS);
+  ticks->at[ticks->n] = at;
+  PetscCall(PetscStrncpy(ticks->text[ticks->n++], text, FW_LABEL_SIZE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwFigureAddPanel(FwFigure *figure, FwPanel **panel)
 {
   PetscFunctionBegin;
@@ -35,17 +53,24 @@ PetscErrorCode FwFigureAddPanel(FwFigure *figure, FwPanel **panel)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode ClearPanel(FwPanel *panel)
+{
+  PetscFunctionBegin;
+  for (PetscInt s = 0; s < panel->n_series; s++) {
+    PetscCall(PetscFree(panel->series[s].x));
+    PetscCall(PetscFree(panel->series[s].y));
+    PetscCall(PetscFree(panel->series[s].error));
+  }
+  PetscCall(PetscFree(panel->map.x_edge));
+  PetscCall(PetscFree(panel->map.y_edge));
+  PetscCall(PetscFree(panel->map.value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwFigureClear(FwFigure *figure)
 {
   PetscFunctionBegin;
-  for (PetscInt p = 0; p < figure->n_panel; p++)
-    for (PetscInt s = 0; s < figure->panel[p].n_series; s++) {
-      FwSeries *series = &figure->panel[p].series[s];
-
-      PetscCall(PetscFree(series->x));
-      PetscCall(PetscFree(series->y));
-      PetscCall(PetscFree(series->error));
-    }
+  for (PetscInt p = 0; p < figure->n_panel; p++) PetscCall(ClearPanel(&figure->panel[p]));
   PetscCall(PetscMemzero(figure, sizeof *figure));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -53,7 +78,7 @@ PetscErrorCode FwFigureClear(FwFigure *figure)
 PetscErrorCode FwFigureDraw(FwStore store, const char name[], const char output[])
 {
   FwFigure      *figure;
-  PetscBool      has_predict;
+  PetscBool      has_predict, is_scan;
   PetscMPIInt    rank;
   PetscErrorCode code = PETSC_SUCCESS;
 
@@ -63,7 +88,8 @@ PetscErrorCode FwFigureDraw(FwStore store, const char name[], const char output[
   PetscCheck(has_predict, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "this file has no results of 'predict', the only ones that figures exist for");
   PetscCall(PetscNew(&figure));
-  PetscCall(FwFigureFill_Predict(store, name, figure));
+  PetscCall(FwFigureIsScan(store, &is_scan));
+  PetscCall(is_scan ? FwFigureFill_Scan(store, name, figure) : FwFigureFill_Predict(store, name, figure));
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
   if (rank == 0) code = FwFigureRender(figure, output);
   PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, code));

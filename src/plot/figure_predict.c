@@ -41,15 +41,6 @@ static PetscErrorCode GetMean(FwStore store, const char name[], double *mean)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Describe(FwPanel *panel, const char title[], const char x_label[], const char y_label[])
-{
-  PetscFunctionBegin;
-  PetscCall(PetscStrncpy(panel->title, title, FW_LABEL_SIZE));
-  PetscCall(PetscStrncpy(panel->x_label, x_label, FW_LABEL_SIZE));
-  PetscCall(PetscStrncpy(panel->y_label, y_label, FW_LABEL_SIZE));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* --- action ------------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -96,12 +87,15 @@ static PetscErrorCode AddMinima(FwPanel *panel, const Action *action, double inn
 {
   const Array *metastable = &action->metastable;
   const double best = log(action->total.value[0]), best_height = OnCurve(action, best);
+  /* a scan of one point has axes of length one in front */
+  const PetscInt64 n_layer = metastable->n_dim ? metastable->size[metastable->n_dim - 1] : 0;
+  const PetscInt64 n_row   = n_layer ? metastable->n / n_layer : 0;
 
   PetscFunctionBegin;
   inner[0] = fmin(0.0, best);
   inner[1] = fmax(0.0, best);
-  for (PetscInt64 row = 0, has_entry = 0; metastable->n_dim == 2 && row < metastable->size[0]; row++) {
-    const double x = RowLogQ(metastable, row, metastable->size[1]), y = OnCurve(action, x);
+  for (PetscInt64 row = 0, has_entry = 0; row < n_row; row++) {
+    const double x = RowLogQ(metastable, row, n_layer), y = OnCurve(action, x);
 
     /* the lowest minimum may be listed too */
     if (!isfinite(y) || fabs(x - best) < 1e-6 || panel->n_series > FW_SERIES_MAX - 3) continue;
@@ -153,7 +147,8 @@ static PetscErrorCode Fill_Action(FwStore store, FwPanel *panel)
 
   PetscFunctionBegin;
   PetscCall(GetAction(store, &action));
-  PetscCall(Describe(panel, "Effective action", "log q, with q the product of the order parameters", "S − S(lowest)"));
+  PetscCall(
+    FwPanelDescribe(panel, "Effective action", "log q, with q the product of the order parameters", "S − S(lowest)"));
   panel->is_legend_outside = PETSC_TRUE;
   PetscCall(FwPanelAdd(panel, FW_MARK_VERTICAL, FW_GRAY, "infinite width", 1, &zero, NULL, NULL));
   PetscCall(FwPanelAdd(panel, FW_MARK_LINE, FW_BLUE, "", action.curve.n, action.log_q.value, action.curve.value, NULL));
@@ -214,7 +209,7 @@ static PetscErrorCode AddClasses(FwPanel *panel, const Array *mean, const Array 
   const double boundary = 0.5 * (low + high);
 
   PetscFunctionBegin;
-  PetscCall(Describe(panel, "Prediction on test examples", "predicted mean", "examples"));
+  PetscCall(FwPanelDescribe(panel, "Prediction on test examples", "predicted mean", "examples"));
   PetscCall(AddHistogram(panel, mean, target, low, FW_BLUE));
   PetscCall(AddHistogram(panel, mean, target, high, FW_ORANGE));
   PetscCall(FwPanelAdd(panel, FW_MARK_VERTICAL, FW_GRAY, "boundary", 1, &boundary, NULL, NULL));
@@ -226,7 +221,7 @@ static PetscErrorCode AddValues(FwPanel *panel, const Array *mean, const Array *
   double ends[2] = {INFINITY, -INFINITY};
 
   PetscFunctionBegin;
-  PetscCall(Describe(panel, "Prediction on test examples", "target", "predicted mean ± standard deviation"));
+  PetscCall(FwPanelDescribe(panel, "Prediction on test examples", "target", "predicted mean ± standard deviation"));
   FindRange(target, &ends[0], &ends[1]);
   PetscCall(FwPanelAdd(panel, FW_MARK_ERROR_BAR, FW_BLUE, "test example", mean->n, target->value, mean->value,
                        deviation->value));
@@ -315,10 +310,10 @@ static PetscErrorCode Fill_Errors(FwStore store, FwPanel *panel)
   static const char *const title[]        = {"finite width", "exact average", "infinite width"};
   static const FwColour    colour[]       = {FW_BLUE, FW_GREEN, FW_ORANGE};
   double                   error[3][N_ERROR];
-  int                      n_group = 0, group = 0;
+  int                      n_group = 0, group = 0, n_tick;
 
   PetscFunctionBegin;
-  PetscCall(Describe(panel, "Errors", "", "mean squared error per example"));
+  PetscCall(FwPanelDescribe(panel, "Errors", "", "mean squared error per example"));
   for (int g = 0; g < 3; g++) {
     PetscCall(GetErrors(store, prefix[g], error[g]));
     n_group += isfinite(error[g][TRAIN]) || isfinite(error[g][TEST]);
@@ -329,11 +324,11 @@ static PetscErrorCode Fill_Errors(FwStore store, FwPanel *panel)
     PetscCall(
       AddErrors(panel, error[g], (group++ - 0.5 * (n_group - 1)) * 0.8 / n_group, 0.72 / n_group, colour[g], title[g]));
   }
-  panel->n_tick = isfinite(error[0][TEST]) ? N_ERROR : 1;
-  for (int t = 0; t < N_ERROR; t++) PetscCall(PetscStrncpy(panel->tick[t], ticks[t], FW_LABEL_SIZE));
+  n_tick = isfinite(error[0][TEST]) ? N_ERROR : 1;
+  for (int t = 0; t < n_tick; t++) PetscCall(FwTicksAdd(&panel->x_tick, t, ticks[t]));
   panel->is_legend_outside = panel->has_x_range = PETSC_TRUE;
   panel->x_range[0]                             = -0.6;
-  panel->x_range[1]                             = panel->n_tick - 0.4;
+  panel->x_range[1]                             = n_tick - 0.4;
   SetErrorScale(panel);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -352,18 +347,14 @@ static const struct {
 
 enum { N_FIGURE = PETSC_STATIC_ARRAY_LENGTH(figures) };
 
-/* A scan has its axes first, so that the action is no longer one number */
 static PetscErrorCode FindAvailable(FwStore store, PetscBool available[N_FIGURE], size_t size, char names[])
 {
-  Array  action;
   size_t length = 0;
 
   PetscFunctionBegin;
-  PetscCall(Get(store, "action", &action));
-  PetscCall(PetscFree(action.value));
   names[0] = '\0';
   for (int f = 0; f < N_FIGURE; f++) {
-    available[f] = action.n_dim == 0 ? PETSC_TRUE : PETSC_FALSE;
+    available[f] = PETSC_TRUE;
     for (int a = 0; a < 3 && figures[f].needs[a] && available[f]; a++) {
       char path[128];
 
@@ -373,7 +364,7 @@ static PetscErrorCode FindAvailable(FwStore store, PetscBool available[N_FIGURE]
     if (available[f]) length += (size_t)snprintf(names + length, size - length, ", %s", figures[f].name);
   }
   PetscCheck(length, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "no figure can be drawn of this file: it holds a scan, or lacks the arrays of 'predict'");
+             "no figure can be drawn of this file: it lacks the arrays of 'predict'");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

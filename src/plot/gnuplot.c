@@ -24,9 +24,18 @@
 
 extern char **environ;
 
-enum { PANEL_WIDTH = 560, PANEL_HEIGHT = 420 }; /* px, before the doubling for PNG */
+/* px, before the doubling for PNG; a legend beside the axes takes its own room */
+enum { PANEL_WIDTH = 560, LEGEND_WIDTH = 80, PANEL_HEIGHT = 420 };
 
 static const char *const colours[] = {"#0072B2", "#D55E00", "#009E73", "#666666", "#000000"};
+
+/* Equal steps look equally large: viridis, and blue to red through white for signed numbers */
+static const unsigned sequential[] = {0x440154, 0x472d7b, 0x3b528b, 0x2c728e, 0x21918c,
+                                      0x28ae80, 0x5ec962, 0xaddc30, 0xfde725};
+static const unsigned diverging[]  = {0x2166ac, 0x4393c3, 0x92c5de, 0xd1e5f0, 0xf7f7f7,
+                                      0xfddbc7, 0xf4a582, 0xd6604d, 0xb2182b};
+
+enum { N_STOP = PETSC_STATIC_ARRAY_LENGTH(sequential), COLOUR_SIZE = 16 };
 
 /* --- script ------------------------------------------------------------------------------------------------- */
 
@@ -50,9 +59,17 @@ static void PutSetting(FILE *script, const char setting[], const char text[])
   fputc('\n', script);
 }
 
-static void PutTerminal(FILE *script, const char extension[], PetscInt n_panel)
+static PetscBool HasLegendRight(const FwFigure *figure)
 {
-  const int width = PANEL_WIDTH * (int)n_panel, height = PANEL_HEIGHT;
+  for (PetscInt p = 0; p < figure->n_panel; p++)
+    if (figure->panel[p].is_legend_right) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
+static void PutTerminal(FILE *script, const char extension[], const FwFigure *figure, PetscInt n_column, PetscInt n_row)
+{
+  const int panel_width = PANEL_WIDTH + (HasLegendRight(figure) ? LEGEND_WIDTH : 0);
+  const int width = panel_width * (int)n_column, height = PANEL_HEIGHT * (int)n_row;
 
   if (!strcasecmp(extension, "svg"))
     fprintf(script, "set terminal svg noenhanced size %d,%d font 'DejaVu Sans,12' background '#ffffff'\n", width,
@@ -88,36 +105,70 @@ static void PutData(FILE *script, const FwSeries *series, PetscInt p, PetscInt s
   fputs("END\n", script);
 }
 
-static void PutSeries(FILE *script, const FwSeries *series, PetscInt p, PetscInt s)
+static void ColourOf(const FwSeries *series, char colour[COLOUR_SIZE])
 {
-  char        data[64];
-  const char *colour = colours[series->colour];
+  const double   place = fmin(fmax(series->shade, 0.0), 1.0) * (N_STOP - 1);
+  const int      stop  = PetscMin((int)place, N_STOP - 2);
+  const unsigned low = sequential[stop], high = sequential[stop + 1];
+  unsigned       rgb = 0;
 
-  snprintf(data, sizeof data, "$data_%d_%d", (int)p, (int)s);
+  if (series->colour != FW_SHADE) {
+    snprintf(colour, COLOUR_SIZE, "%s", colours[series->colour]);
+    return;
+  }
+  for (int shift = 16; shift >= 0; shift -= 8) {
+    const double from = (low >> shift) & 255, to = (high >> shift) & 255;
+
+    rgb |= (unsigned)lround(from + (place - stop) * (to - from)) << shift;
+  }
+  snprintf(colour, COLOUR_SIZE, "#%06x", rgb);
+}
+
+/* Without points there is only an entry in the legend */
+static void PutSource(FILE *script, const FwSeries *series, PetscInt p, PetscInt s, const char columns[])
+{
+  if (series->n)
+    fprintf(script, "$data_%d_%d using %s", (int)p, (int)s, columns);
+  else
+    fputs("NaN", script);
+}
+
+static void PutMark(FILE *script, const FwSeries *series, PetscInt p, PetscInt s)
+{
+  static const char *const styles[] = {
+    [FW_MARK_LINE]     = "lines lw 2",
+    [FW_MARK_DASHED]   = "lines lw 1.5 dt (8,6)",
+    [FW_MARK_THIN]     = "lines lw 0.8",
+    [FW_MARK_LINE_DOT] = "linespoints pt 7 ps 0.7 lw 2",
+    [FW_MARK_FILLED]   = "points pt 7 ps 1.2",
+    [FW_MARK_OPEN]     = "points pt 6 ps 1.2 lw 2",
+    [FW_MARK_CROSS]    = "points pt 2 ps 0.8 lw 1",
+  };
+  char colour[COLOUR_SIZE];
+
+  ColourOf(series, colour);
   switch (series->mark) {
-    case FW_MARK_LINE:
-      fprintf(script, "%s using 1:2 with lines lw 2 lc rgb '%s'", data, colour);
-      break;
-    case FW_MARK_DASHED:
-      fprintf(script, "%s using 1:2 with lines lw 1.5 dt (8,6) lc rgb '%s'", data, colour);
-      break;
-    case FW_MARK_FILLED:
-      fprintf(script, "%s using 1:2 with points pt 7 ps 1.2 lc rgb '%s'", data, colour);
-      break;
-    case FW_MARK_OPEN:
-      fprintf(script, "%s using 1:2 with points pt 6 ps 1.2 lw 2 lc rgb '%s'", data, colour);
-      break;
     case FW_MARK_ERROR_BAR:
-      fprintf(script, "%s using 1:2:3 with yerrorbars pt 7 ps 0.4 lw 0.8 lc rgb '#80%s'", data, colour + 1);
+      PutSource(script, series, p, s, "1:2:3");
+      fprintf(script, " with yerrorbars pt 7 ps 0.4 lw 0.8 lc rgb '#80%s'", colour + 1);
       break;
     case FW_MARK_BOX:
-      fprintf(script, "%s using 1:2:(%.9g) with boxes fill transparent solid 0.7 border lw 0.8 lc rgb '%s'", data,
-              series->box_width, colour);
+      PutSource(script, series, p, s, "1:2");
+      fprintf(script, ":(%.9g) with boxes fill transparent solid 0.7 border lw 0.8 lc rgb '%s'", series->box_width,
+              colour);
       break;
     case FW_MARK_VERTICAL: /* the line itself is an arrow; this is its entry in the legend */
       fprintf(script, "NaN with lines lw 1.5 dt (8,6) lc rgb '%s'", colour);
       break;
+    default:
+      PutSource(script, series, p, s, "1:2");
+      fprintf(script, " with %s lc rgb '%s'", styles[series->mark], colour);
   }
+}
+
+static void PutSeries(FILE *script, const FwSeries *series, PetscInt p, PetscInt s)
+{
+  PutMark(script, series, p, s);
   if (series->title[0]) {
     fputs(" title ", script);
     PutQuoted(script, series->title);
@@ -126,41 +177,121 @@ static void PutSeries(FILE *script, const FwSeries *series, PetscInt p, PetscInt
   }
 }
 
-static void PutAxes(FILE *script, const FwPanel *panel)
+static void PutLegend(FILE *script, const FwPanel *panel)
 {
-  fputs("reset\nset tics nomirror out\nset border 3 lw 1\n", script);
-  fputs(panel->is_legend_outside ? "set key tmargin center horizontal Left reverse samplen 1.5 width -1 font ',10'\n"
-                                 : "set key top right Left reverse samplen 2 spacing 1.2\n",
-        script);
-  PutSetting(script, "title", panel->title);
-  PutSetting(script, "xlabel", panel->x_label);
-  PutSetting(script, "ylabel", panel->y_label);
-  if (panel->is_log_x) fputs("set logscale x\n", script);
-  if (panel->is_log_y) fputs("set logscale y\nset format y '%g'\n", script);
-  if (panel->has_x_range) fprintf(script, "set xrange [%.9g:%.9g]\n", panel->x_range[0], panel->x_range[1]);
-  if (panel->has_y_range) fprintf(script, "set yrange [%.9g:%.9g]\n", panel->y_range[0], panel->y_range[1]);
-  if (panel->n_tick) fputs("set xtics scale 0\n", script);
-  for (PetscInt t = 0; t < panel->n_tick; t++) {
-    fputs(t ? "set xtics add (" : "set xtics (", script);
-    PutQuoted(script, panel->tick[t]);
-    fprintf(script, " %d)\n", (int)t);
+  if (panel->is_legend_outside) {
+    fputs("set key tmargin center horizontal Left reverse samplen 1.5 width -1 font ',10'\n", script);
+    return;
+  }
+  if (!panel->is_legend_right) {
+    fputs("set key top right Left reverse samplen 2 spacing 1.2\n", script);
+    return;
+  }
+  fputs("set key at graph 1.04,graph 1 left top vertical Left reverse samplen 1.8 spacing 1.1 font ',10'", script);
+  if (panel->legend_title[0]) {
+    fputs(" title ", script);
+    PutQuoted(script, panel->legend_title);
+    fputs(" left font ',10'", script);
+  }
+  fputc('\n', script);
+}
+
+/* The text of a tick is a format for its place: a % in it is doubled. Many or long texts do not fit side by side. */
+static void PutTicks(FILE *script, const FwTicks *ticks, char axis)
+{
+  size_t n_letter = 0;
+
+  if (!ticks->n) return;
+  for (PetscInt t = 0; t < ticks->n; t++) n_letter += strlen(ticks->text[t]) + 2;
+  fprintf(script, "set %ctics scale 0%s\n", axis, axis == 'x' && n_letter > 60 ? " rotate by -30" : "");
+  for (PetscInt t = 0; t < ticks->n; t++) {
+    char  text[2 * FW_LABEL_SIZE];
+    char *end = text;
+
+    for (const char *c = ticks->text[t]; *c; c++) {
+      if (*c == '%') *end++ = '%';
+      *end++ = *c;
+    }
+    *end = '\0';
+    fprintf(script, "set %ctics %s(", axis, t ? "add " : "");
+    PutQuoted(script, text);
+    fprintf(script, " %.9g)\n", ticks->at[t]);
   }
 }
 
-static void PutPanel(FILE *script, const FwPanel *panel, PetscInt p)
+static void PutAxes(FILE *script, const FwPanel *panel, PetscBool is_aligned)
 {
-  PutAxes(script, panel);
+  fputs("reset\nset tics nomirror out\nset border 3 lw 1\n", script);
+  if (is_aligned) fprintf(script, "set lmargin 11\nset rmargin %d\n", panel->map.n_x ? 14 : 22);
+  PutLegend(script, panel);
+  PutSetting(script, "title", panel->title);
+  PutSetting(script, "xlabel", panel->x_label);
+  PutSetting(script, "ylabel", panel->y_label);
+  if (panel->is_log_x) fputs("set logscale x\nset format x '%g'\n", script);
+  if (panel->is_log_y) fputs("set logscale y\nset format y '%g'\n", script);
+  if (panel->has_x_range) fprintf(script, "set xrange [%.9g:%.9g]\n", panel->x_range[0], panel->x_range[1]);
+  if (panel->has_y_range) fprintf(script, "set yrange [%.9g:%.9g]\n", panel->y_range[0], panel->y_range[1]);
+  PutTicks(script, &panel->x_tick, 'x');
+  PutTicks(script, &panel->y_tick, 'y');
+}
+
+/* --- map ---------------------------------------------------------------------------------------------------- */
+
+static void PutPalette(FILE *script, const FwMap *map)
+{
+  const unsigned *stops = map->is_centred ? diverging : sequential;
+
+  fputs("set palette defined (", script);
+  for (int i = 0; i < N_STOP; i++) fprintf(script, "%s%d '#%06x'", i ? ", " : "", i, stops[i]);
+  fputs(")\n", script);
+  if (map->is_log) fputs("set logscale cb\n", script);
+  fprintf(script, "set cbrange [%.9g:%.9g]\nset format cb '%%g'\n", map->range[0], map->range[1]);
+}
+
+/* Cells may differ in size and lie on logarithmic axes: each is a box of its own. What stays gray has no number. */
+static void PutMap(FILE *script, const FwMap *map, PetscInt p)
+{
+  PutPalette(script, map);
+  fputs(
+    "set border 15 lw 1\nset object rectangle from graph 0,graph 0 to graph 1,graph 1 behind fillcolor rgb '#c8c8c8' "
+    "fillstyle solid noborder\n",
+    script);
+  fprintf(script, "$map_%d << END\n", (int)p);
+  for (PetscInt64 j = 0; j < map->n_y; j++)
+    for (PetscInt64 i = 0; i < map->n_x; i++) {
+      const double value = map->value[j * map->n_x + i];
+
+      if (!isfinite(value)) continue;
+      fprintf(script, "%.9g %.9g %.9g %.9g %.9g %.9g %.9g\n", map->x_edge[i], map->y_edge[j], map->x_edge[i],
+              map->x_edge[i + 1], map->y_edge[j], map->y_edge[j + 1], value);
+    }
+  fputs("END\n", script);
+}
+
+static void PutPanel(FILE *script, const FwFigure *figure, PetscInt p)
+{
+  const FwPanel *panel = &figure->panel[p];
+
+  PutAxes(script, panel, HasLegendRight(figure));
+  if (panel->map.n_x) PutMap(script, &panel->map, p);
   for (PetscInt s = 0; s < panel->n_series; s++) {
     const FwSeries *series = &panel->series[s];
+    char            colour[COLOUR_SIZE];
 
+    ColourOf(series, colour);
     if (series->mark == FW_MARK_VERTICAL)
       fprintf(script,
               "set arrow from first %.9g,graph 0 to first %.9g,graph 1 nohead back lw 1.5 dt (8,6) lc rgb '%s'\n",
-              series->x[0], series->x[0], colours[series->colour]);
-    else
+              series->x[0], series->x[0], colour);
+    else if (series->n)
       PutData(script, series, p, s);
   }
   fputs("plot ", script);
+  if (panel->map.n_x)
+    fprintf(
+      script,
+      "$map_%d using 1:2:3:4:5:6:7 with boxxyerror linecolor palette linewidth 0.2 fillstyle solid border notitle%s",
+      (int)p, panel->n_series ? ", " : "");
   for (PetscInt s = 0; s < panel->n_series; s++) {
     if (s) fputs(", ", script);
     PutSeries(script, &panel->series[s], p, s);
@@ -170,16 +301,19 @@ static void PutPanel(FILE *script, const FwPanel *panel, PetscInt p)
 
 static void PutScript(FILE *script, const FwFigure *figure, const char extension[], const char target[])
 {
+  const PetscInt n_column = figure->n_column ? figure->n_column : figure->n_panel;
+  const PetscInt n_row    = (figure->n_panel + n_column - 1) / n_column;
+
   fputs("set encoding utf8\n", script);
-  PutTerminal(script, extension, figure->n_panel);
+  PutTerminal(script, extension, figure, n_column, n_row);
   PutSetting(script, "output", target);
-  fprintf(script, "set multiplot layout 1,%d", (int)figure->n_panel);
+  fprintf(script, "set multiplot layout %d,%d", (int)n_row, (int)n_column);
   if (figure->title[0]) {
     fputs(" title ", script);
     PutQuoted(script, figure->title);
   }
   fputc('\n', script);
-  for (PetscInt p = 0; p < figure->n_panel; p++) PutPanel(script, &figure->panel[p], p);
+  for (PetscInt p = 0; p < figure->n_panel; p++) PutPanel(script, figure, p);
   fputs("unset multiplot\nunset output\n", script);
 }
 

@@ -7,20 +7,23 @@
 
 #include <finwidth/figure.h>
 
-enum { FW_PANEL_MAX = 4, FW_SERIES_MAX = 8, FW_TICK_MAX = 8, FW_LABEL_SIZE = 256 };
+enum { FW_PANEL_MAX = 6, FW_SERIES_MAX = 32, FW_CURVE_MAX = 8, FW_TICK_MAX = 24, FW_LABEL_SIZE = 256 };
 
 typedef enum {
   FW_MARK_LINE,
   FW_MARK_DASHED,
+  FW_MARK_THIN,      /**< a thin line */
+  FW_MARK_LINE_DOT,  /**< a line through filled dots */
   FW_MARK_FILLED,    /**< filled dots */
   FW_MARK_OPEN,      /**< open circles */
+  FW_MARK_CROSS,     /**< small crosses */
   FW_MARK_ERROR_BAR, /**< small dots with bars of +- `error` */
   FW_MARK_BOX,       /**< boxes from the axis, `box_width` wide */
   FW_MARK_VERTICAL   /**< one dashed line over the whole height at x[0] */
 } FwMark;
 
-/** Colours that colour-blind readers can tell apart (Okabe and Ito). */
-typedef enum { FW_BLUE, FW_ORANGE, FW_GREEN, FW_GRAY, FW_BLACK } FwColour;
+/** Colours that colour-blind readers can tell apart (Okabe and Ito); FW_SHADE takes `shade` of the series instead. */
+typedef enum { FW_BLUE, FW_ORANGE, FW_GREEN, FW_GRAY, FW_BLACK, FW_SHADE } FwColour;
 
 typedef struct {
   FwMark     mark;
@@ -29,14 +32,32 @@ typedef struct {
   PetscInt64 n;
   double    *x, *y, *error;
   double     box_width;
+  double     shade; /* 0 (dark) to 1 (light) on the sequential palette */
 } FwSeries;
+
+/** Names at places of an axis, instead of numbers. */
+typedef struct {
+  PetscInt n;
+  double   at[FW_TICK_MAX];
+  char     text[FW_TICK_MAX][FW_LABEL_SIZE];
+} FwTicks;
+
+/** Coloured cells below the series; NaN leaves a gap. */
+typedef struct {
+  PetscInt64 n_x, n_y;           /* 0 for no map */
+  double    *x_edge, *y_edge;    /* [n_x + 1], [n_y + 1] ascending */
+  double    *value;              /* [n_y][n_x] */
+  PetscBool  is_log, is_centred; /* centred: a diverging palette around 0 */
+  double     range[2];
+} FwMap;
 
 typedef struct {
   char      title[FW_LABEL_SIZE], x_label[FW_LABEL_SIZE], y_label[FW_LABEL_SIZE];
-  PetscBool is_log_x, is_log_y, has_x_range, has_y_range, is_legend_outside;
+  char      legend_title[FW_LABEL_SIZE]; /* for a legend on the right */
+  PetscBool is_log_x, is_log_y, has_x_range, has_y_range, is_legend_outside, is_legend_right;
   double    x_range[2], y_range[2];
-  PetscInt  n_tick; /* names at x = 0, 1, ... instead of numbers */
-  char      tick[FW_TICK_MAX][FW_LABEL_SIZE];
+  FwTicks   x_tick, y_tick;
+  FwMap     map;
   PetscInt  n_series;
   FwSeries  series[FW_SERIES_MAX];
 } FwPanel;
@@ -44,6 +65,7 @@ typedef struct {
 typedef struct {
   char     title[FW_LABEL_SIZE];
   PetscInt n_panel;
+  PetscInt n_column; /* panels in a row; 0 for all */
   FwPanel  panel[FW_PANEL_MAX];
 } FwFigure;
 
@@ -54,7 +76,10 @@ PetscErrorCode FwPanelAdd(FwPanel *panel, FwMark mark, FwColour colour, const ch
 /** A new, empty panel of a figure. Borrowed. */
 PetscErrorCode FwFigureAddPanel(FwFigure *figure, FwPanel **panel);
 
-/** Release what FwPanelAdd() copied. */
+/** Give an axis a name at a place; beyond FW_TICK_MAX it is left out. */
+PetscErrorCode FwTicksAdd(FwTicks *ticks, double at, const char text[]);
+
+/** Release what the panels hold. */
 PetscErrorCode FwFigureClear(FwFigure *figure);
 
 /** Draw a figure into PNG, SVG or PDF by extension, with gnuplot, beside the target and then renamed.
@@ -64,6 +89,15 @@ PetscErrorCode FwFigureRender(const FwFigure *figure, const char output[]);
 
 /** FW_ERR_INPUT unless the extension is one that can be drawn. */
 PetscErrorCode FwFigureCheckExtension(const char output[]);
+
+/** Titles of a panel. */
+PetscErrorCode FwPanelDescribe(FwPanel *panel, const char title[], const char x_label[], const char y_label[]);
+
+/** slice.c: whether /predict holds more points than one. Collective on the store. */
+PetscErrorCode FwFigureIsScan(FwStore store, PetscBool *is_scan);
+
+/** figure_scan.c: as FwFigureFill_Predict() for a scan. */
+PetscErrorCode FwFigureFill_Scan(FwStore store, const char name[], FwFigure *figure);
 
 /** figure_predict.c: fill the panels that `name` asks for from the group /predict; collective on the store. */
 PetscErrorCode FwFigureFill_Predict(FwStore store, const char name[], FwFigure *figure);

@@ -3,7 +3,7 @@
  */
 
 #include <finwidth/figure.h>
-#include "../../src/plot/panel.h" /* the texts of a figure are not the user's: only here can they be hostile */
+#include "../../src/plot/slice.h" /* what a picture would show is checked before it is a picture */
 #include "../support/collective_assert.h"
 
 #include <stdlib.h>
@@ -226,6 +226,10 @@ static void hostile_texts_are_only_drawn(void **state)
     TestCall(PetscStrncpy(figure->title, text, FW_LABEL_SIZE));
     TestCall(PetscStrncpy(panel->title, text, FW_LABEL_SIZE));
     TestCall(PetscStrncpy(panel->x_label, text, FW_LABEL_SIZE));
+    TestCall(PetscStrncpy(panel->legend_title, text, FW_LABEL_SIZE));
+    panel->is_legend_right = PETSC_TRUE;
+    TestCall(FwTicksAdd(&panel->x_tick, 0.0, text));
+    TestCall(FwTicksAdd(&panel->y_tick, 1.0, text));
     TestCall(FwPanelAdd(panel, FW_MARK_LINE, FW_BLUE, text, 2, x, x, NULL));
     TestCall(FwFigureRender(figure, picture));
     TestCall(FwFigureClear(figure));
@@ -233,6 +237,348 @@ static void hostile_texts_are_only_drawn(void **state)
   }
   assert_begins("\x89PNG", 4);
   assert_close(access(canary, F_OK) != 0, 1, 0.0);
+}
+
+/* --- scans -------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const char        *name;
+  PetscInt64         n;
+  const double      *value;
+  const char *const *text;
+} Axis;
+
+static const double      temperatures[] = {1.0, 0.001, 0.01, 0.1}; /* not in order */
+static const double      widths[]       = {20.0, 50.0, 100.0};
+static const double      depths[]       = {1.0, 2.0, 3.0};
+static const char *const activations[]  = {"erf", "relu", "50%"};
+
+#define TEMPERATURE                      \
+  {                                      \
+    "temperature", 4, temperatures, NULL \
+  }
+#define WIDTH                        \
+  {                                  \
+    "network_width", 3, widths, NULL \
+  }
+#define DEPTH                        \
+  {                                  \
+    "network_depth", 3, depths, NULL \
+  }
+#define ACTIVATION                             \
+  {                                            \
+    "network_activation", 3, NULL, activations \
+  }
+
+static void put_axis(FwStore store, const Axis *axis)
+{
+  const FwShape shape = {1, {axis->name}, {axis->n}};
+  char          path[128];
+
+  snprintf(path, sizeof path, "/predict/%s", axis->name);
+  if (axis->text)
+    TestCall(FwStoreTexts(store, path, &shape, axis->text, "1", axis->name));
+  else
+    TestCall(FwStoreReals(store, path, &shape, axis->value, "1", axis->name));
+}
+
+/* Entry p of each array is first + p; entry `gap` is NaN */
+static void put_points(FwStore store, const char name[], const FwShape *shape, double first, PetscInt64 gap)
+{
+  char       path[128];
+  PetscInt64 n = 1;
+  double    *value;
+
+  for (PetscInt d = 0; d < shape->n_dim; d++) n *= shape->size[d];
+  TestCall(PetscMalloc1((size_t)n, &value));
+  for (PetscInt64 p = 0; p < n; p++) value[p] = p == gap ? NAN : first + (double)p;
+  snprintf(path, sizeof path, "/predict/%s", name);
+  TestCall(FwStoreReals(store, path, shape, value, "1", name));
+  TestCall(PetscFree(value));
+}
+
+/* Point 1 has no result and point 2 has not converged where `has_gaps` */
+static void put_converged(FwStore store, const FwShape *shape, PetscBool has_gaps)
+{
+  PetscInt64 value[256], n = 1;
+
+  for (PetscInt d = 0; d < shape->n_dim; d++) n *= shape->size[d];
+  for (PetscInt64 p = 0; p < n; p++) value[p] = 1;
+  if (has_gaps) value[1] = -1;
+  if (has_gaps && n > 2) value[2] = 0;
+  TestCall(FwStoreIntegers(store, "/predict/converged", shape, value, "1", "1 if the solver converged"));
+}
+
+static void write_scan(PetscInt n_axis, const Axis axes[], PetscBool has_gaps)
+{
+  FwStore store;
+  FwShape shape = {.n_dim = n_axis}, minima;
+
+  TestCall(FwStoreCreate(PETSC_COMM_WORLD, result, PETSC_TRUE, &store));
+  for (PetscInt a = 0; a < n_axis; a++) {
+    put_axis(store, &axes[a]);
+    shape.name[a] = axes[a].name;
+    shape.size[a] = axes[a].n;
+  }
+  minima                  = shape;
+  minima.n_dim            = n_axis + 2;
+  minima.name[n_axis]     = "minimum";
+  minima.size[n_axis]     = 2;
+  minima.name[n_axis + 1] = "layer";
+  minima.size[n_axis + 1] = 2;
+  put_points(store, "test_error", &shape, 10.0, has_gaps ? 1 : -1);
+  put_points(store, "infinite_test_error", &shape, 20.0, has_gaps ? 1 : -1);
+  put_points(store, "train_error", &shape, 1.0, has_gaps ? 1 : -1);
+  put_points(store, "average_test_error", &shape, 11.0, has_gaps ? 1 : -1);
+  put_points(store, "total_order_parameter", &shape, 2.0, has_gaps ? 1 : -1);
+  put_points(store, "accuracy", &shape, 0.5, has_gaps ? 1 : -1);
+  put_points(store, "metastable_order_parameter", &minima, 3.0, 1);
+  put_converged(store, &shape, has_gaps);
+  TestCall(FwStoreCommit(&store));
+}
+
+static void assert_drawn(const char name[])
+{
+  TestCall(draw(name, "scan.svg")); /* the quickest to make */
+  assert_begins("<?xml", 5);
+  if (rank == 0) unlink(picture);
+}
+
+static void assert_all_drawn(PetscBool has_map)
+{
+  assert_drawn(NULL);
+  assert_drawn("errors");
+  assert_drawn("order-parameter");
+  assert_drawn("accuracy");
+  if (has_map) {
+    assert_drawn("map");
+    assert_refused(draw("nonsense", "scan.png"), FW_ERR_INPUT, "overview, errors, order-parameter, map, accuracy");
+  } else {
+    assert_refused(draw("map", "scan.png"), FW_ERR_INPUT, "overview, errors, order-parameter, accuracy");
+  }
+}
+
+static void scan_over_one_axis_has_its_figures(void **state)
+{
+  (void)state;
+  write_scan(1, (Axis[]){TEMPERATURE}, PETSC_FALSE);
+  assert_all_drawn(PETSC_FALSE);
+  write_scan(1, (Axis[]){ACTIVATION}, PETSC_FALSE);
+  assert_all_drawn(PETSC_FALSE);
+}
+
+static void scan_over_two_axes_has_its_figures(void **state)
+{
+  (void)state;
+  write_scan(2, (Axis[]){WIDTH, TEMPERATURE}, PETSC_FALSE);
+  assert_all_drawn(PETSC_TRUE);
+  write_scan(2, (Axis[]){TEMPERATURE, ACTIVATION}, PETSC_FALSE);
+  assert_all_drawn(PETSC_TRUE);
+}
+
+static void scan_with_gaps_has_its_figures(void **state)
+{
+  (void)state;
+  write_scan(1, (Axis[]){TEMPERATURE}, PETSC_TRUE);
+  assert_all_drawn(PETSC_FALSE);
+  write_scan(3, (Axis[]){TEMPERATURE, WIDTH, DEPTH}, PETSC_TRUE);
+  assert_all_drawn(PETSC_TRUE);
+}
+
+/* A scan of one point is a single run; an axis of one value is none */
+static void axes_of_length_one_are_not_axes(void **state)
+{
+  const double one = 0.1;
+  FwStore      store;
+  FwSlice      slice;
+  PetscBool    is_scan;
+
+  (void)state;
+  write_scan(1,
+             (Axis[]){
+               {"temperature", 1, &one, NULL}
+  },
+             PETSC_FALSE);
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  TestCall(FwFigureIsScan(store, &is_scan));
+  assert_close(is_scan, 0, 0.0);
+  TestCall(FwStoreDestroy(&store));
+  write_scan(2,
+             (Axis[]){
+               {"temperature", 1, &one, NULL},
+               WIDTH
+  },
+             PETSC_FALSE);
+  assert_all_drawn(PETSC_FALSE);
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  TestCall(FwSliceFind(store, &slice));
+  assert_close(strcmp(slice.x.label, "width N"), 0, 0.0);
+  assert_close(slice.family.n, 1, 0.0);
+  TestCall(FwSliceClear(&slice));
+  TestCall(FwStoreDestroy(&store));
+}
+
+static void single_point_of_a_scan_is_drawn_as_a_single_run(void **state)
+{
+  const FwShape shape = {1, {"temperature"}, {1}};
+  const double  one   = 0.1;
+  FwStore       store;
+
+  (void)state;
+  TestCall(FwStoreCreate(PETSC_COMM_WORLD, result, PETSC_TRUE, &store));
+  put_axis(store, &(Axis){"temperature", 1, &one, NULL});
+  put_converged(store, &shape, PETSC_FALSE);
+  put_points(store, "train_error", &shape, 1.0, -1);
+  put_points(store, "infinite_train_error", &shape, 2.0, -1);
+  TestCall(FwStoreCommit(&store));
+  assert_drawn(NULL);
+  assert_refused(draw("map", "scan.png"), FW_ERR_INPUT, "overview, errors");
+}
+
+static void failed_scan_has_no_figure(void **state)
+{
+  const FwShape shape = {1, {"temperature"}, {4}};
+  FwStore       store;
+
+  (void)state;
+  TestCall(FwStoreCreate(PETSC_COMM_WORLD, result, PETSC_TRUE, &store));
+  put_axis(store, &(Axis)TEMPERATURE);
+  put_converged(store, &shape, PETSC_TRUE);
+  TestCall(FwStoreCommit(&store));
+  assert_refused(draw(NULL, "scan.png"), FW_ERR_INPUT, "no point of the scan has a result");
+}
+
+/* The longer axis is x, both ascend, the third stays at its middle value, and a point keeps its number on the way */
+static void slice_finds_each_point(void **state)
+{
+  static const int order[] = {1, 2, 3, 0}; /* of the temperatures */
+  FwStore          store;
+  FwSlice          slice;
+  PetscBool        has;
+  double          *value;
+
+  (void)state;
+  write_scan(3, (Axis[]){WIDTH, TEMPERATURE, DEPTH}, PETSC_TRUE);
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  TestCall(FwSliceFind(store, &slice));
+  assert_close(slice.x.n, 4, 0.0);
+  assert_close(slice.family.n, 3, 0.0);
+  assert_close(slice.x.is_log, 1, 0.0);
+  assert_close(slice.family.is_log, 0, 0.0);
+  assert_close(strcmp(slice.fixed, "at depth L = 2"), 0, 0.0);
+  TestCall(FwSliceGetMean(&slice, "test_error", &has, &value));
+  for (int w = 0; w < 3; w++)
+    for (int t = 0; t < 4; t++) {
+      const int point = (w * 4 + order[t]) * 3 + 1;
+
+      if (point == 1)
+        assert_close(isnan(value[w * 4 + t]), 1, 0.0);
+      else
+        assert_close(value[w * 4 + t], 10.0 + point, 0.0);
+    }
+  TestCall(PetscFree(value));
+  TestCall(FwSliceClear(&slice));
+  TestCall(FwStoreDestroy(&store));
+}
+
+/* Point 2 has not converged: only its infinite width is left. The minima are products over two layers. */
+static void values_of_points_that_did_not_converge_are_gaps(void **state)
+{
+  const double widths_now[] = {1.0, 2.0, 3.0, 4.0};
+  FwStore      store;
+  FwSlice      slice;
+  PetscBool    has;
+  PetscInt64   n_minimum;
+  double      *value;
+
+  (void)state;
+  write_scan(1,
+             (Axis[]){
+               {"network_width", 4, widths_now, NULL}
+  },
+             PETSC_TRUE);
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  TestCall(FwSliceFind(store, &slice));
+  TestCall(FwSliceGetMean(&slice, "test_error", &has, &value));
+  assert_close(value[0], 10.0, 0.0);
+  assert_close(isnan(value[1]) && isnan(value[2]), 1, 0.0);
+  assert_close(value[3], 13.0, 0.0);
+  TestCall(PetscFree(value));
+  TestCall(FwSliceGetMean(&slice, "infinite_test_error", &has, &value));
+  assert_close(value[2], 22.0, 0.0);
+  TestCall(PetscFree(value));
+  TestCall(FwSliceGetMean(&slice, "nothing", &has, &value));
+  assert_close(has, 0, 0.0);
+  TestCall(PetscFree(value));
+  TestCall(FwSliceGetMinima(&slice, &n_minimum, &value));
+  assert_close(n_minimum, 2, 0.0);
+  assert_close(value[0], 3.0, 0.0); /* its second layer is missing */
+  assert_close(value[1], 5.0 * 6.0, 0.0);
+  assert_close(isnan(value[2]), 1, 0.0);
+  assert_close(value[7], 17.0 * 18.0, 0.0);
+  TestCall(PetscFree(value));
+  TestCall(FwSliceClear(&slice));
+  TestCall(FwStoreDestroy(&store));
+}
+
+/* Numbers are better on x than texts, unless there are more texts than a legend holds */
+static void texts_are_a_family_while_they_fit_a_legend(void **state)
+{
+  static const char *const many[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i"};
+  const double             two[]  = {0.1, 0.2};
+  FwStore                  store;
+  FwSlice                  slice;
+
+  (void)state;
+  for (PetscInt64 n = 8; n <= 9; n++) {
+    write_scan(2,
+               (Axis[]){
+                 {"network_activation", n, NULL, many},
+                 {"temperature",        2, two,  NULL}
+    },
+               PETSC_FALSE);
+    assert_drawn(NULL);
+    TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+    TestCall(FwSliceFind(store, &slice));
+    assert_close(slice.x.text != NULL, n == 9, 0.0);
+    TestCall(FwSliceClear(&slice));
+    TestCall(FwStoreDestroy(&store));
+  }
+}
+
+static void many_curves_are_thinned_to_eight(void **state)
+{
+  double    values[2][24];
+  FwStore   store;
+  FwFigure *figure;
+
+  (void)state;
+  for (int i = 0; i < 24; i++) values[0][i] = values[1][i] = i;
+  write_scan(2,
+             (Axis[]){
+               {"network_width", 8,  values[0], NULL},
+               {"temperature",   24, values[1], NULL}
+  },
+             PETSC_FALSE);
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  TestCall(PetscNew(&figure));
+  TestCall(FwFigureFill_Scan(store, "accuracy", figure));
+  assert_close(figure->panel[0].n_series, 8, 0.0);
+  TestCall(FwFigureClear(figure));
+  write_scan(2,
+             (Axis[]){
+               {"network_width", 10, values[0], NULL},
+               {"temperature",   24, values[1], NULL}
+  },
+             PETSC_FALSE);
+  TestCall(FwStoreDestroy(&store));
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  TestCall(FwFigureFill_Scan(store, "accuracy", figure));
+  assert_close(figure->panel[0].n_series, 8, 0.0);
+  assert_close(strcmp(figure->panel[0].series[7].title, "9"), 0, 0.0);
+  TestCall(FwFigureClear(figure));
+  TestCall(PetscFree(figure));
+  TestCall(FwStoreDestroy(&store));
 }
 
 int main(int argc, char **argv)
@@ -245,6 +591,16 @@ int main(int argc, char **argv)
     cmocka_unit_test(missing_folder_is_refused),
     cmocka_unit_test(missing_gnuplot_is_named),
     cmocka_unit_test(hostile_texts_are_only_drawn),
+    cmocka_unit_test(scan_over_one_axis_has_its_figures),
+    cmocka_unit_test(scan_over_two_axes_has_its_figures),
+    cmocka_unit_test(scan_with_gaps_has_its_figures),
+    cmocka_unit_test(axes_of_length_one_are_not_axes),
+    cmocka_unit_test(single_point_of_a_scan_is_drawn_as_a_single_run),
+    cmocka_unit_test(failed_scan_has_no_figure),
+    cmocka_unit_test(slice_finds_each_point),
+    cmocka_unit_test(values_of_points_that_did_not_converge_are_gaps),
+    cmocka_unit_test(texts_are_a_family_while_they_fit_a_legend),
+    cmocka_unit_test(many_curves_are_thinned_to_eight),
   };
   int n_failed;
 

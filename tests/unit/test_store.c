@@ -209,6 +209,71 @@ static void missing_and_wrong_arrays_are_named(void **state)
   TestCall(FwStoreDestroy(&store));
 }
 
+static void texts_come_back_in_one_piece(void **state)
+{
+  FwStore     store;
+  FwStoreType type;
+  PetscInt64  n;
+  char      **text;
+
+  (void)state;
+  write_result(PETSC_COMM_WORLD, result, PETSC_FALSE);
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  TestCall(FwStoreGetTexts(store, "/predict/words", &n, &text));
+  assert_close(n, 3, 0.0);
+  for (int i = 0; i < 3; i++) assert_close(strcmp(text[i], words[i]), 0, 0.0);
+  TestCall(PetscFree(text));
+  TestCall(FwStoreGetType(store, "/predict/words", &type));
+  assert_close(type, FW_STORE_TEXT, 0.0);
+  TestCall(FwStoreGetType(store, "/predict/counts", &type));
+  assert_close(type, FW_STORE_INTEGER, 0.0);
+  assert_refused(FwStoreGetTexts(store, "/predict/values", &n, &text), FW_ERR_FILE, "holds numbers");
+  assert_refused(FwStoreGetTexts(store, "/predict/nothing", &n, &text), FW_ERR_FILE, "/predict/nothing");
+  assert_refused(FwStoreGetType(store, "/predict/nothing", &type), FW_ERR_FILE, "/predict/nothing");
+  TestCall(FwStoreDestroy(&store));
+}
+
+static void axes_have_the_names_of_their_scales(void **state)
+{
+  FwStore  store;
+  PetscInt n_dim;
+  char     axis[FW_STORE_MAX_DIM][FW_STORE_NAME_SIZE];
+
+  (void)state;
+  write_result(PETSC_COMM_WORLD, result, PETSC_FALSE);
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  TestCall(FwStoreGetAxes(store, "/predict/values", &n_dim, axis));
+  assert_close(n_dim, 2, 0.0);
+  assert_close(strcmp(axis[0], "width"), 0, 0.0);
+  assert_close(strcmp(axis[1], "layer"), 0, 0.0);
+  TestCall(FwStoreGetAxes(store, "/predict/width", &n_dim, axis)); /* a scale itself */
+  assert_close(n_dim, 1, 0.0);
+  assert_close(strcmp(axis[0], "width"), 0, 0.0);
+  TestCall(FwStoreGetAxes(store, "/predict/test_error", &n_dim, axis));
+  assert_close(n_dim, 0, 0.0);
+  assert_refused(FwStoreGetAxes(store, "/predict/nothing", &n_dim, axis), FW_ERR_FILE, "/predict/nothing");
+  TestCall(FwStoreDestroy(&store));
+}
+
+static void axis_with_a_name_too_long_is_refused(void **state)
+{
+  char          name[FW_STORE_NAME_SIZE + 1];
+  const FwShape shape = {1, {name}, {2}};
+  FwStore       store;
+  PetscInt      n_dim;
+  char          axis[FW_STORE_MAX_DIM][FW_STORE_NAME_SIZE];
+
+  (void)state;
+  memset(name, 'a', FW_STORE_NAME_SIZE);
+  name[FW_STORE_NAME_SIZE] = '\0';
+  TestCall(FwStoreCreate(PETSC_COMM_WORLD, result, PETSC_FALSE, &store));
+  TestCall(FwStoreReals(store, "/x", &shape, widths, "1", "x"));
+  TestCall(FwStoreCommit(&store));
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  assert_refused(FwStoreGetAxes(store, "/x", &n_dim, axis), FW_ERR_FILE, "no readable name");
+  TestCall(FwStoreDestroy(&store));
+}
+
 static void provenance_can_be_read(void **state)
 {
   static const char *const names[] = {"schema",  "program_version", "commit",   "command_line", "libraries",
@@ -579,6 +644,9 @@ int main(int argc, char **argv)
     each(reals_come_back_bit_by_bit),
     each(integers_are_read_as_reals),
     each(missing_and_wrong_arrays_are_named),
+    each(texts_come_back_in_one_piece),
+    each(axes_have_the_names_of_their_scales),
+    each(axis_with_a_name_too_long_is_refused),
     each(provenance_can_be_read),
     each(every_axis_has_its_scale_and_every_array_its_checksum),
     each(large_arrays_are_cut_into_chunks),
