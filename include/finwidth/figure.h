@@ -3,7 +3,7 @@
 /** @file
  * Pictures: a figure is data (panels with series of points), drawn by gnuplot without a shell.
  *
- * Everything here happens on rank 0; the calls are collective only in that every rank may make them.
+ * The picture is drawn on rank 0; the arrays of the file are read collectively.
  */
 
 #include <finwidth/base.h>
@@ -13,7 +13,8 @@
  *
  * @collective{store}
  * @param[in] store   open for reading
- * @param[in] name    which figure, or NULL for the overview; see FwFigureNames()
+ * @param[in] name    which figure, or NULL for the overview; of a single point `action`, `prediction`, `errors`, of a
+ *                    scan `errors`, `order-parameter`, `accuracy` and over two axes `map`
  * @param[in] output  PNG, SVG or PDF by extension; replaced without asking, written beside and renamed
  * @error FW_ERR_INPUT  unknown figure (names those the file can give), unknown extension, or data the file does not hold
  * @error FW_ERR_FILE   gnuplot is not installed, or failed: with its first line

@@ -416,6 +416,19 @@ static void axes_of_length_one_are_not_axes(void **state)
   assert_close(slice.family.n, 1, 0.0);
   TestCall(FwSliceClear(&slice));
   TestCall(FwStoreDestroy(&store));
+  write_scan(3,
+             (Axis[]){
+               {"data_skip", 1, &one, NULL},
+               WIDTH, TEMPERATURE
+  },
+             PETSC_FALSE);
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  TestCall(FwSliceFind(store, &slice));
+  assert_close(slice.x.n, 4, 0.0);
+  assert_close(slice.family.n, 3, 0.0);
+  assert_close(slice.fixed[0], '\0', 0.0);
+  TestCall(FwSliceClear(&slice));
+  TestCall(FwStoreDestroy(&store));
 }
 
 static void single_point_of_a_scan_is_drawn_as_a_single_run(void **state)

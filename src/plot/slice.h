@@ -1,0 +1,54 @@
+#pragma once
+
+/** @file
+ * What a figure shows of a scan: the values over one axis x, once for each value of a second axis, the family; further
+ * axes stay at their middle value. Collective on the store; every rank holds the same.
+ *
+ * Axes of length one are not axes. Values are in ascending order along both axes, whatever the order in the file.
+ */
+
+#include "panel.h"
+
+typedef struct {
+  char        label[FW_LABEL_SIZE]; /* with its unit */
+  PetscInt64  n, stride;            /* length; step in the numbers of the points */
+  double     *value;                /* [n] ascending; of texts their places 0, 1, ... */
+  PetscInt64 *position;             /* [n] of each value in the file */
+  char      **text;                 /* [n] in the order of the file; NULL for numbers */
+  PetscBool   is_log;               /* better shown on a logarithmic axis */
+} FwSliceAxis;
+
+typedef struct {
+  FwStore     store;
+  PetscInt64  n_point;              /* of the whole scan */
+  PetscInt64  base;                 /* the point at the middle of the other axes */
+  double     *converged;            /* [n_point] */
+  FwSliceAxis x, family;            /* family.n = 1 where the scan has one axis */
+  char        fixed[FW_LABEL_SIZE]; /* "name = value, ..." of the other axes */
+} FwSlice;
+
+/** Choose the slice of a file for which FwFigureIsScan() is true; release with FwSliceClear().
+ * @error FW_ERR_FILE  the axes do not fit the arrays */
+PetscErrorCode FwSliceFind(FwStore store, FwSlice *slice);
+
+/** An array of the slice, [family.n][x.n][n_each] with n_each entries per point; NaN where a point has no result, and
+ *  n_each = 0 where the file has no such array. Release with PetscFree(). */
+PetscErrorCode FwSliceGet(const FwSlice *slice, const char name[], PetscInt64 *n_each, double **value);
+
+/** The same as a mean over the entries of a point (outputs), [family.n][x.n]; `has` says whether any is finite. */
+PetscErrorCode FwSliceGetMean(const FwSlice *slice, const char name[], PetscBool *has, double **mean);
+
+/** The order parameters of other minima, multiplied over layers, [family.n][x.n][n_minimum]; NaN for none. */
+PetscErrorCode FwSliceGetMinima(const FwSlice *slice, PetscInt64 *n_minimum, double **order);
+
+/** Value `i` of an axis as a text. */
+void FwSliceFormat(const FwSliceAxis *axis, PetscInt64 i, char text[FW_LABEL_SIZE]);
+
+/** Name the values of an axis, where numbers of gnuplot's choice would not do. */
+PetscErrorCode FwSliceTicks(const FwSliceAxis *axis, FwTicks *ticks);
+
+/** Release. */
+PetscErrorCode FwSliceClear(FwSlice *slice);
+
+/** figure_map.c: heat maps of a slice with a family. */
+PetscErrorCode FwFigureFill_Map(const FwSlice *slice, FwFigure *figure);
