@@ -55,6 +55,13 @@ typedef struct {
 
 typedef struct FwPredictorImpl *FwPredictor;
 
+/** How a predictor is made. */
+typedef struct {
+  PetscInt    bandwidth; /**< of the decomposition: 64, 1 or 0 (spectrum.h) */
+  const char *file;      /**< keeps the decomposition: read where it exists, else written; NULL for none */
+  const char *digest;    /**< names data and kernel for `file` */
+} FwPredictorPlan;
+
 /** Assemble and decompose the kernel of a model on a dataset.
  *
  * @collective{grid}
@@ -62,12 +69,13 @@ typedef struct FwPredictorImpl *FwPredictor;
  * @param[in]  model      fully-connected; its temperature and, for the product composition, widths do not matter here
  * @param[in]  data       set up, one output
  * @param[in]  theory     which kernel: NNGP or NTK
- * @param[in]  n_point    how many points will be asked for: decides the form of the decomposition
+ * @param[in]  plan       form and file of the decomposition
  * @param[out] predictor  release with FwPredictorDestroy()
  * @error FW_ERR_NUMERICAL  a kernel that is not positive
+ * @error FW_ERR_FILE       the file belongs to another kernel, is damaged, or cannot be written
  */
 PetscErrorCode FwPredictorCreate(FwGrid grid, const FwModel *model, FwDataset data, const FwTheory *theory,
-                                 PetscInt n_point, FwPredictor *predictor);
+                                 const FwPredictorPlan *plan, FwPredictor *predictor);
 
 /** Predict at n points.
  *

@@ -132,6 +132,26 @@ static PetscErrorCode KeepDepth(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* One file holds one kernel */
+static PetscErrorCode CheckDecompositionFile(const Request *request, PetscInt n_axis)
+{
+  PetscBool is_set;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionIsSet("theory_decomposition", &is_set));
+  for (PetscInt d = 0; d < n_axis && is_set; d++) {
+    const FwScanAxis *axis;
+    PetscBool         is_shared = PETSC_FALSE;
+
+    PetscCall(FwScanGetAxis(request->scan, d, &axis));
+    for (const char *const *key = shared_keys; *key; key++)
+      if (!strcmp(*key, axis->key->name)) is_shared = request->is_shared;
+    PetscCheck(is_shared || axis->n == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "theory_decomposition keeps one kernel, and the scan over '%s' needs several", axis->key->name);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Every point is read once before anything is computed: a bad value is found at once */
 static PetscErrorCode CheckPoints(Request *request)
 {
@@ -154,6 +174,7 @@ static PetscErrorCode CheckPoints(Request *request)
     PetscCall(FwModelDestroy(&point.model));
   }
   PetscCall(FwScanApply(request->scan, -1));
+  PetscCall(CheckDecompositionFile(request, n_axis));
   PetscCall(FwOptionChoice("theory_mean", &mean, NULL));
   if (mean == 0 && wants_hint)
     PetscCall(
@@ -225,24 +246,37 @@ static PetscErrorCode LoadData(MPI_Comm comm, FwDataset *data)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Estimate(FwGrid grid, const FwModel *model, FwDataset data, FwEstimate *estimate)
+/* What a group of points on one kernel will need */
+static PetscErrorCode Estimate(FwGrid grid, FwDataset data, PetscInt n, const FwModel model[], const FwTheory theory[],
+                               FwEstimate *estimate)
 {
-  FwDataSizes sizes;
-  FwWork      work;
+  static const PetscInt bandwidths[]     = {-1, 64, 1, 0}; /* in the order of the key's choices */
+  const double          nodes_of_average = 36.0;
+  FwDataSizes           sizes;
+  FwWork                work;
+  PetscInt              choice;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
-  work =
-    (FwWork){.n_train = sizes.n_train, .n_test = sizes.n_test, .n_input = sizes.n_input, .depth = (double)model->depth};
+  PetscCall(FwOptionChoice("theory_bandwidth", &choice, NULL));
+  work = (FwWork){.n_train            = sizes.n_train,
+                  .n_test             = sizes.n_test + sizes.n_new,
+                  .n_input            = sizes.n_input,
+                  .depth              = (double)model[0].depth,
+                  .n_point            = (double)n,
+                  .n_node             = theory[0].with_average ? nodes_of_average : 0.0,
+                  .temperature_lowest = 1.0,
+                  .bandwidth          = bandwidths[choice]};
+  /* kernels are of order one: the choice only asks whether T is far below round-off */
+  for (PetscInt i = 0; i < n; i++) work.temperature_lowest = PetscMin(work.temperature_lowest, model[i].temperature);
   PetscCall(FwEstimatePredict(grid, &work, estimate));
-  PetscCall(FwEstimateCheck(grid, &work, estimate));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Before the data are read: what the numbers of examples alone would need */
 static PetscErrorCode EstimateExamples(FwGrid grid)
 {
-  FwWork     work = {.n_input = 1.0, .depth = 1.0};
+  FwWork     work = {.n_input = 1.0, .depth = 1.0, .n_point = 1.0, .temperature_lowest = 1.0, .bandwidth = 64};
   FwEstimate estimate;
   PetscInt64 n_train = 0, n_test = 0;
 
@@ -252,7 +286,18 @@ static PetscErrorCode EstimateExamples(FwGrid grid)
   work.n_train = (double)n_train;
   work.n_test  = (double)n_test;
   PetscCall(FwEstimatePredict(grid, &work, &estimate));
-  PetscCall(FwEstimateCheck(grid, &work, &estimate));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Which form was chosen, and what is expected of it */
+static PetscErrorCode PrintPlan(const FwEstimate *e)
+{
+  const double seconds = e->assembly_seconds + e->decomposition_seconds + e->use_seconds;
+  char         expected[64];
+
+  PetscFunctionBegin;
+  snprintf(expected, sizeof expected, "about %.2g s, %.2g GiB a rank", seconds, e->peak_bytes / 1073741824.0);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "kernel  %s, %s\n\n", FwEstimateName(e->bandwidth), expected));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -297,7 +342,42 @@ static PetscErrorCode RecordObservables(FwGrid grid, FwDataset data, const FwMod
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PredictPoints(FwGrid grid, FwDataset data, const Request *request, PetscInt n,
+/* A file of the decomposition is named by the data and by the keys that the kernel depends on */
+static PetscErrorCode DescribeKernel(FwDataset data, const FwModel *model, const FwTheory *theory, size_t size,
+                                     char text[])
+{
+  FwDataSizes sizes;
+  const char *digest;
+  int         n;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(FwDatasetGetDigest(data, &digest));
+  n = snprintf(text, size, "kernel-1 data %s new %" PetscInt_FMT " %s", digest, sizes.n_new,
+               theory->theory == FW_THEORY_NTK ? "ntk" : "nngp");
+  for (PetscInt l = 0; l < model->depth && n < (int)size; l++)
+    n += snprintf(text + n, size - (size_t)n, " | %.17g %.17g %s", model->prior[l], model->bias[l],
+                  FwActivationNames[model->activation[l]]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CreatePredictor(FwGrid grid, FwDataset data, const FwModel *model, const FwTheory *theory,
+                                      PetscInt bandwidth, FwPredictor *predictor)
+{
+  enum { DIGEST_SIZE = 4096 };
+  char            path[PETSC_MAX_PATH_LEN], digest[DIGEST_SIZE];
+  PetscBool       has_file;
+  FwPredictorPlan plan = {.bandwidth = bandwidth, .digest = digest};
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionText("theory_decomposition", sizeof path, path, &has_file));
+  if (has_file) plan.file = path;
+  PetscCall(DescribeKernel(data, model, theory, sizeof digest, digest));
+  PetscCall(FwPredictorCreate(grid, model, data, theory, &plan, predictor));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PredictPoints(FwGrid grid, FwDataset data, const Request *request, PetscInt bandwidth, PetscInt n,
                                     const FwModel model[], const FwTheory theory[], FwRecord record[])
 {
   FwPredictor   predictor;
@@ -306,7 +386,7 @@ static PetscErrorCode PredictPoints(FwGrid grid, FwDataset data, const Request *
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(n, &prediction));
-  PetscCall(FwPredictorCreate(grid, &model[0], data, &theory[0], n, &predictor));
+  PetscCall(CreatePredictor(grid, data, &model[0], &theory[0], bandwidth, &predictor));
   PetscCall(FwPredictorRun(predictor, n, model, theory, prediction));
   PetscCall(FwPredictorDestroy(&predictor));
   PetscCall(FwDatasetGetTargets(data, FW_TEST, &targets));
@@ -314,6 +394,7 @@ static PetscErrorCode PredictPoints(FwGrid grid, FwDataset data, const Request *
     if (request->is_single) PetscCall(FwPrintPrediction(&prediction[i]));
     if (request->is_single) PetscCall(WarnAboutSaddle(&prediction[i]));
     PetscCall(FwPredictionRecord(&prediction[i], targets, record[i]));
+    PetscCall(FwRecordInteger(record[i], "bandwidth", bandwidth, "1", "bandwidth of the decomposed kernel"));
     PetscCall(RecordObservables(grid, data, &model[i], &prediction[i], record[i]));
     PetscCall(RecordDigest(data, record[i]));
     PetscCall(FwPredictionDestroy(&prediction[i]));
@@ -353,9 +434,12 @@ static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pet
   PetscCall(FwGridCreate(comm, &grid));
   PetscCall(EstimateExamples(grid));
   PetscCall(LoadData(comm, &data));
-  PetscCall(Estimate(grid, &model[0], data, &estimate));
-  if (request->is_single) PetscCall(FwPrintHeader(&model[0], data));
-  PetscCall(PredictPoints(grid, data, request, n, model, theory, record));
+  PetscCall(Estimate(grid, data, n, model, theory, &estimate));
+  if (request->is_single || point[0] == 0) {
+    PetscCall(FwPrintHeader(&model[0], data));
+    PetscCall(PrintPlan(&estimate));
+  }
+  PetscCall(PredictPoints(grid, data, request, estimate.bandwidth, n, model, theory, record));
   PetscCall(FwGridDestroy(&grid));
   PetscCall(FwDatasetDestroy(&data));
   for (PetscInt i = 0; i < n; i++) PetscCall(FwModelDestroy(&model[i]));
@@ -365,6 +449,27 @@ static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pet
 
 /* --- the run ------------------------------------------------------------------------------------------------ */
 
+static PetscErrorCode PrintStage(const char name[], double flops, double seconds)
+{
+  char line[128];
+
+  PetscFunctionBegin;
+  snprintf(line, sizeof line, "  %-15s %10.3g flops %10.3g s", name, flops, seconds);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", line));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintEstimate(const FwEstimate *e)
+{
+  PetscFunctionBegin;
+  PetscCall(PrintPlan(e));
+  PetscCall(PrintStage("assembly", e->assembly_flops, e->assembly_seconds));
+  PetscCall(PrintStage("decomposition", e->decomposition_flops, e->decomposition_seconds));
+  PetscCall(PrintStage("predictions", e->use_flops, e->use_seconds));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The first kernel of the scan, with as many points as share it */
 static PetscErrorCode DryRun(Request *request)
 {
   Point      point;
@@ -381,14 +486,12 @@ static PetscErrorCode DryRun(Request *request)
   PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
   PetscCall(EstimateExamples(grid));
   PetscCall(LoadData(PETSC_COMM_WORLD, &data));
-  PetscCall(Estimate(grid, &point.model, data, &estimate));
+  PetscCall(Estimate(grid, data, 1, &point.model, &point.theory, &estimate));
   if (!request->is_single)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD,
-                          "scan      %" PetscInt_FMT " points, %" PetscInt_FMT " to compute; the first:\n", n_point,
+                          "scan    %" PetscInt_FMT " points, %" PetscInt_FMT " to compute; the first alone:\n", n_point,
                           n_chosen));
-  PetscCall(PetscPrintf(
-    PETSC_COMM_WORLD, "estimate  %.2f GiB on each rank, %.3g flops, about %.1f s\n", estimate.peak_bytes / 1073741824.0,
-    estimate.assembly_flops + estimate.decomposition_flops + estimate.prediction_flops, estimate.seconds));
+  PetscCall(PrintEstimate(&estimate));
   PetscCall(FwGridDestroy(&grid));
   PetscCall(FwDatasetDestroy(&data));
   PetscCall(FwModelDestroy(&point.model));

@@ -60,16 +60,16 @@ static PetscBool ReadProcess(long pid, char *state, long long *start)
   text[fread(text, 1, sizeof text - 1, file)] = '\0';
   fclose(file);
   end = strrchr(text, ')'); /* the name in parentheses may hold anything */
-  return end && sscanf(end + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld", state,
-                       start) == 2
+  return end && sscanf(end + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld",
+                       state, start) == 2
            ? PETSC_TRUE
            : PETSC_FALSE;
 }
 
 static void DescribeSelf(char text[LOCK_SIZE])
 {
-  char      state = ' ';
-  long long start = 0;
+  char         state           = ' ';
+  long long    start           = 0;
   const time_t now             = time(NULL);
   char         host[HOST_SIZE] = "", started[64] = "";
   struct tm    utc;

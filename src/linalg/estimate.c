@@ -9,20 +9,74 @@
 #include <petscblaslapack.h>
 #include <unistd.h>
 
-/* Kernel, eigenvectors, and what pdsyevd touches of its workspace, in kernels */
-static const double kernels_at_peak = 4.0;
+/* Program, libraries and MPI's buffers, of each rank */
+static const double base_bytes = 60e6;
+/* (T, Q) at which the search for the saddle point of one point evaluates the action */
+static const double evaluations_per_search = 60.0;
+/* Share of the rate of a product that the assembly reaches, and time of a map of one entry, measured at P = 4000 */
+static const double assembly_share = 0.6, map_seconds = 2.6e-9;
+/* Rate for which the constants of spectrum.h hold: they are scaled by what this machine gives now */
+static const double calibration_rate = 45e9;
 
-static double PeakBytes(const FwWork *w, double n_rank)
+const char *FwEstimateName(PetscInt bandwidth)
 {
-  const double examples = w->n_train + w->n_test;
-  const double matrices = kernels_at_peak * w->n_train * w->n_train + 2.0 * w->n_train * w->n_test;
-  const double inputs   = 3.0 * examples * w->n_input;
-  const double copies   = n_rank * (w->depth + 20.0) * examples; /* vectors that every rank holds */
-
-  return 8.0 * (matrices + inputs + copies) / n_rank + 64e6;
+  return bandwidth == 64 ? "banded (64)" : bandwidth == 1 ? "tridiagonal" : "eigenvectors";
 }
 
-/* Operations per second of a matrix product in cache, as a yardstick for what follows */
+/* --- memory ------------------------------------------------------------------------------------------------- */
+
+/* The larger of two moments: the kernel being assembled beside two copies of the inputs, and its decomposition, with the
+   test rows, beside one */
+static double PeakBytes(const FwWork *w, double kernels, double n_rank)
+{
+  const double kernel = w->n_train * w->n_train, cross = w->n_train * w->n_test;
+  const double inputs = (w->n_train + w->n_test) * w->n_input;
+  const double copies = n_rank * (w->depth + 20.0) * (w->n_train + w->n_test); /* vectors that every rank holds */
+  const double peak   = PetscMax(kernel + 2.0 * inputs, PetscMax(kernels * kernel, kernel + 3.0 * cross) + inputs);
+
+  return 8.0 * (peak + copies) / n_rank + base_bytes;
+}
+
+PetscErrorCode FwEstimateMemory(MPI_Comm comm, double *bytes)
+{
+  PetscBool   is_set;
+  MPI_Comm    node;
+  PetscMPIInt n_rank;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionReal("memory", bytes, &is_set));
+  if (!is_set) {
+    PetscCallMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+    PetscCallMPI(MPI_Comm_size(node, &n_rank));
+    PetscCallMPI(MPI_Comm_free(&node));
+    *bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE) / n_rank;
+  }
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, bytes, 1, MPI_DOUBLE, MPI_MIN, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Refuse(FwGrid grid, const FwWork *work, double kernels, double n_rank, double bytes)
+{
+  FwWork smaller = *work;
+  double low = 0.0, high = work->n_train;
+
+  PetscFunctionBegin;
+  while (high - low > 1.0) {
+    smaller.n_train                                                 = floor(0.5 * (low + high));
+    *(PeakBytes(&smaller, kernels, n_rank) <= bytes ? &low : &high) = smaller.n_train;
+  }
+  PetscCheck(low >= 1.0, FwGridComm(grid), FW_ERR_MEMORY,
+             "%.2f GiB for each of %.0f ranks is less than any run needs: use more memory", bytes / 1073741824.0,
+             n_rank);
+  SETERRQ(FwGridComm(grid), FW_ERR_MEMORY,
+          "%.0f training examples need %.2f GiB on each of %.0f ranks and %.2f GiB may be used: use more ranks, or "
+          "data_train up to %.0f",
+          work->n_train, PeakBytes(work, kernels, n_rank) / 1073741824.0, n_rank, bytes / 1073741824.0, low);
+}
+
+/* --- time --------------------------------------------------------------------------------------------------- */
+
+/* Operations per second of a matrix product in cache on all ranks, as a yardstick */
 static PetscErrorCode MeasureRate(MPI_Comm comm, double *rate)
 {
   enum { N = 256, TIMES = 5 };
@@ -45,64 +99,52 @@ static PetscErrorCode MeasureRate(MPI_Comm comm, double *rate)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The bandwidth asked for, or the fastest; where that does not fit, the banded form, which needs least */
+static PetscErrorCode ChooseForm(FwGrid grid, const FwWork *w, const FwSpectrumUse *use, double n_rank, FwEstimate *e,
+                                 FwSpectrumCost *cost)
+{
+  double bytes = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(FwEstimateMemory(FwGridComm(grid), &bytes));
+  e->bandwidth = w->bandwidth;
+  if (w->bandwidth >= 0)
+    PetscCall(FwSpectrumEstimate(grid, use, w->bandwidth, cost));
+  else
+    PetscCall(FwSpectrumChoose(grid, use, &e->bandwidth, cost));
+  if (PeakBytes(w, cost->kernels, n_rank) > bytes && w->bandwidth < 0) {
+    e->bandwidth = 64;
+    PetscCall(FwSpectrumEstimate(grid, use, 64, cost));
+  }
+  e->peak_bytes = PeakBytes(w, cost->kernels, n_rank);
+  if (e->peak_bytes > bytes) PetscCall(Refuse(grid, w, cost->kernels, n_rank, bytes));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwEstimatePredict(FwGrid grid, const FwWork *w, FwEstimate *e)
 {
-  /* share of the product's rate that each stage reaches, measured at P = 2000 on one and on two ranks */
-  const double assembly_share = 0.5, decomposition_share = 0.3, map_nanoseconds = 3.0;
-  PetscMPIInt  n_row, n_col;
-  double       rate = 1.0, entries;
+  const FwSpectrumUse use  = {.n                  = w->n_train,
+                              .n_test             = w->n_test,
+                              .n_evaluation       = w->n_point * (evaluations_per_search + 2.0 * w->n_node),
+                              .n_prediction       = w->n_point * (2.0 + w->n_node),
+                              .with_variance      = w->n_test > 0.0 ? PETSC_TRUE : PETSC_FALSE,
+                              .temperature_lowest = w->temperature_lowest};
+  FwSpectrumCost      cost = {0};
+  PetscMPIInt         n_row, n_col;
+  double              rate = 1.0, n_rank, entries, slower;
 
   PetscFunctionBegin;
   PetscCall(FwGridGetSize(grid, &n_row, &n_col));
+  n_rank = (double)n_row * n_col;
+  PetscCall(ChooseForm(grid, w, &use, n_rank, e, &cost));
   PetscCall(MeasureRate(FwGridComm(grid), &rate));
-  entries                = 0.5 * w->n_train * w->n_train + w->n_train * w->n_test;
-  e->assembly_flops      = 2.0 * entries * w->n_input;
-  e->decomposition_flops = 9.0 * pow(w->n_train, 3.0);
-  e->prediction_flops    = 2.0 * w->n_train * w->n_train * w->n_test;
-  e->seconds = e->assembly_flops / (assembly_share * rate) + e->decomposition_flops / (decomposition_share * rate) +
-               e->prediction_flops / (assembly_share * rate) +
-               1e-9 * map_nanoseconds * entries * w->depth / (n_row * n_col);
-  e->peak_bytes = PeakBytes(w, n_row * n_col);
+  slower                   = calibration_rate * n_rank / rate;
+  entries                  = 0.5 * w->n_train * w->n_train + w->n_train * w->n_test;
+  e->assembly_flops        = 2.0 * entries * w->n_input;
+  e->decomposition_flops   = cost.flops;
+  e->use_flops             = 2.0 * w->n_train * w->n_test * use.n_prediction;
+  e->assembly_seconds      = e->assembly_flops / (assembly_share * rate) + map_seconds * entries * w->depth / n_rank;
+  e->decomposition_seconds = cost.decomposition * slower;
+  e->use_seconds           = cost.use * slower;
   PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode FwEstimateMemory(MPI_Comm comm, double *bytes)
-{
-  PetscBool   is_set;
-  MPI_Comm    node;
-  PetscMPIInt n_rank;
-
-  PetscFunctionBegin;
-  PetscCall(FwOptionReal("memory", bytes, &is_set));
-  if (!is_set) {
-    PetscCallMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
-    PetscCallMPI(MPI_Comm_size(node, &n_rank));
-    PetscCallMPI(MPI_Comm_free(&node));
-    *bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE) / n_rank;
-  }
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, bytes, 1, MPI_DOUBLE, MPI_MIN, comm));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode FwEstimateCheck(FwGrid grid, const FwWork *work, const FwEstimate *estimate)
-{
-  FwWork      smaller = *work;
-  PetscMPIInt n_row, n_col;
-  double      bytes = 0.0, low = 0.0, high = work->n_train;
-
-  PetscFunctionBegin;
-  PetscCall(FwGridGetSize(grid, &n_row, &n_col));
-  PetscCall(FwEstimateMemory(FwGridComm(grid), &bytes));
-  if (estimate->peak_bytes <= bytes) PetscFunctionReturn(PETSC_SUCCESS);
-  while (high - low > 1.0) {
-    smaller.n_train                                               = floor(0.5 * (low + high));
-    *(PeakBytes(&smaller, n_row * n_col) <= bytes ? &low : &high) = smaller.n_train;
-  }
-  PetscCheck(low >= 1.0, FwGridComm(grid), FW_ERR_MEMORY,
-             "%.2f GiB for each of %d ranks is less than any run needs: use more memory", bytes / 1073741824.0,
-             n_row * n_col);
-  SETERRQ(FwGridComm(grid), FW_ERR_MEMORY,
-          "%.0f training examples need %.2f GiB on each of %d ranks and %.2f GiB may be used: use more ranks, or "
-          "data_train up to %.0f",
-          work->n_train, estimate->peak_bytes / 1073741824.0, n_row * n_col, bytes / 1073741824.0, low);
 }

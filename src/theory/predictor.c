@@ -56,31 +56,67 @@ static PetscErrorCode SetTest(FwPredictor p, FwKernel kernel, PetscBool is_tange
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode Decompose(FwPredictor p, const FwModel *model, PetscBool is_tangent, PetscInt bandwidth)
+{
+  FwKernel      kernel;
+  FwMatrix      train;
+  FwProgress    progress;
+  const double *y;
+
+  PetscFunctionBegin;
+  PetscCall(FwKernelCreate(p->grid, model, p->data, &kernel));
+  PetscCall(AssembleTrain(kernel, is_tangent, &train));
+  PetscCall(FwProgressBegin("decomposition", 0, &progress));
+  PetscCall(FwSpectrumCreate(&train, bandwidth, &p->spectrum));
+  PetscCall(FwProgressEnd(&progress));
+  PetscCall(FwDatasetGetTargets(p->data, FW_TRAIN, &y));
+  PetscCall(FwSpectrumSetLabels(p->spectrum, y, model->bias[model->depth]));
+  PetscCall(SetTest(p, kernel, is_tangent));
+  PetscCall(FwSpectrumFreeze(p->spectrum));
+  PetscCall(FwKernelDestroy(&kernel));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The kernel in the file is that of a readout prior of one, so that runs with any other can share it */
+static PetscErrorCode DecomposeWithFile(FwPredictor p, const FwModel *model, PetscBool is_tangent,
+                                        const FwPredictorPlan *plan)
+{
+  FwModel   unit = *model;
+  PetscBool exists;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(model->depth + 1, &unit.prior));
+  PetscCall(PetscArraycpy(unit.prior, model->prior, model->depth + 1));
+  unit.prior[model->depth] = 1.0;
+  p->prior_readout         = 1.0;
+  PetscCall(PetscTestFile(plan->file, '\0', &exists));
+  PetscCallMPI(MPI_Bcast(&exists, 1, MPIU_BOOL, 0, FwGridComm(p->grid)));
+  if (exists) {
+    PetscCall(FwSpectrumLoad(p->grid, plan->file, plan->digest, &p->spectrum));
+    PetscCall(FwSpectrumScaleLabels(p->spectrum, 1.0, model->bias[model->depth]));
+  } else {
+    PetscCall(Decompose(p, &unit, is_tangent, plan->bandwidth));
+    PetscCall(FwSpectrumSave(p->spectrum, plan->file, plan->digest));
+  }
+  PetscCall(PetscFree(unit.prior));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictorCreate(FwGrid grid, const FwModel *model, FwDataset data, const FwTheory *theory,
-                                 PetscInt n_point, FwPredictor *predictor)
+                                 const FwPredictorPlan *plan, FwPredictor *predictor)
 {
   const PetscBool is_tangent = theory->theory == FW_THEORY_NTK ? PETSC_TRUE : PETSC_FALSE;
   FwPredictor     p;
-  FwKernel        kernel;
-  FwMatrix        train;
-  FwProgress      progress;
-  const double   *y;
 
   PetscFunctionBegin;
-  (void)n_point;
   PetscCall(PetscNew(&p));
   p->grid          = grid;
   p->data          = data;
   p->prior_readout = model->prior[model->depth];
-  PetscCall(FwKernelCreate(grid, model, data, &kernel));
-  PetscCall(AssembleTrain(kernel, is_tangent, &train));
-  PetscCall(FwProgressBegin("decomposition", 0, &progress));
-  PetscCall(FwSpectrumCreate(&train, 0, &p->spectrum));
-  PetscCall(FwProgressEnd(&progress));
-  PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &y));
-  PetscCall(FwSpectrumSetLabels(p->spectrum, y, model->bias[model->depth]));
-  PetscCall(SetTest(p, kernel, is_tangent));
-  PetscCall(FwKernelDestroy(&kernel));
+  if (plan->file)
+    PetscCall(DecomposeWithFile(p, model, is_tangent, plan));
+  else
+    PetscCall(Decompose(p, model, is_tangent, plan->bandwidth));
   *predictor = p;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

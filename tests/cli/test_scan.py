@@ -108,6 +108,39 @@ class Scan(unittest.TestCase):
             self.assertIn(message, done.errors[0])
             self.assertEqual(os.listdir(self.place), [])
 
+    def test_saved_decomposition_serves_other_runs(self):
+        words = ["-theory_decomposition", "kernel.h5"]
+        self.assertEqual(self.scan(*words, "-output", "a.h5", ranks=2).code, 0)
+        done = self.scan(*words, "-output", "b.h5", "-scan_temperature", "0.01,0.1", "-network_prior_readout", 3)
+        self.assertEqual(done.code, 0, done.err)
+        done = self.scan("-output", "c.h5", "-scan_temperature", "0.01,0.1", "-network_prior_readout", 3)
+        self.assertEqual(done.code, 0, done.err)
+        b, c = read(self.place / "b.h5"), read(self.place / "c.h5")
+        for name in ("test_error", "total_order_parameter", "log_evidence", "average_test_error"):
+            np.testing.assert_allclose(b[name], c[name], rtol=1e-9, err_msg=name)
+        done = self.scan(*words, "-output", "d.h5", "-seed", 9)
+        self.assertEqual(done.code, 3)
+        self.assertIn("another kernel", done.errors[0])
+        done = self.scan(*words, "-output", "d.h5", "-scan_network_activation", "erf,relu")
+        self.assertEqual(done.code, 2)
+        data = bytearray((self.place / "kernel.h5").read_bytes())
+        data[len(data) // 2] ^= 1
+        (self.place / "kernel.h5").write_bytes(data)
+        self.assertEqual(self.scan(*words, "-output", "d.h5").code, 3)
+
+    def test_bandwidths_agree(self):
+        results = []
+        for bandwidth in (0, 1, 64):
+            done = self.scan("-theory_bandwidth", bandwidth, "-scan_temperature", "0.01,1", "-network_bias", "0.1,0.3",
+                             "-overwrite", "-data_train", 150, ranks=2)
+            self.assertEqual(done.code, 0, done.err)
+            results.append(read(self.place / "predict.h5"))
+            self.assertEqual(list(results[-1]["bandwidth"]), [bandwidth] * 2)
+        for other in results[1:]:
+            for name in ("test_error", "order_parameter", "log_evidence", "log_evidence_average", "average_test_error",
+                         "train_error", "infinite_test_error"):
+                np.testing.assert_allclose(other[name], results[0][name], rtol=1e-9, err_msg=name)
+
     LONG = [*map(str, SMALL), "-data_train", "500", "-scan_seed", "1:24:24", "-output", "out.h5", "-theory_average",
             "false"]
 
