@@ -3,8 +3,8 @@
  *
  *     mpirun -n 2 bench_linalg -sizes 1000,2000,4000 [-inputs 3072] [-tests 1000] [-only 64]
  *
- * Inputs are Gaussian (the built-in teacher's), the kernel is that of one erf layer. Times are wall time between barriers;
- * memory is the growth of the largest resident size during a stage, in local kernels (P^2 / ranks doubles), the kernel
+ * Inputs are Gaussian (the built-in teacher's), the kernel is that of one erf layer. Times are wall time between
+ * barriers, the best of three up to P = 4000; memory is the growth of the largest resident size during a stage, in local kernels (P^2 / ranks doubles), the kernel
  * itself included. A point stands for what a scan point costs: 100 resolvents and one prediction with variances.
  */
 
@@ -101,9 +101,11 @@ static PetscErrorCode MeasureProduct(Bench *b)
   for (PetscInt i = 0; i < n * n; i++) a[i] = sin(i);
   for (int i = 0; i < TIMES; i++) {
     const double begin = Now();
+    double       end;
 
     PetscCallBLAS("BLASgemm", BLASgemm_("T", "N", &n, &n, &n, &one, a, &n, a, &n, &zero, c, &n));
-    best = PetscMin(best, Now() - begin);
+    end  = Now();
+    best = PetscMin(best, end - begin);
   }
   PetscCall(PetscFree2(a, c));
   b->rate = 2.0 * pow(n, 3.0) / best * size;
@@ -122,14 +124,15 @@ static PetscErrorCode AddTemperature(const FwStrip *strip, void *context)
 static PetscErrorCode BenchAssembly(const Bench *b)
 {
   const double begin_bytes = ResetPeak();
-  double       begin, best = INFINITY;
+  double       begin, end, best = INFINITY;
   FwMatrix     k;
 
   PetscFunctionBegin;
   for (int i = 0; i < TIMES; i++) {
     begin = Now();
     PetscCall(FwKernelTrain(b->kernel, &k));
-    best = PetscMin(best, Now() - begin);
+    end  = Now();
+    best = PetscMin(best, end - begin);
     PetscCall(FwMatrixDestroy(&k));
   }
   PetscCall(
@@ -139,22 +142,28 @@ static PetscErrorCode BenchAssembly(const Bench *b)
 
 static PetscErrorCode BenchCholesky(const Bench *b)
 {
-  const double n3 = pow((double)b->n, 3.0);
-  FwMatrix     k;
-  FwCholesky   factor;
-  double       begin, middle, end;
+  const double n3       = pow((double)b->n, 3.0);
+  double       factored = INFINITY, inverted = INFINITY;
 
   PetscFunctionBegin;
-  PetscCall(FwKernelTrain(b->kernel, &k));
-  PetscCall(FwMatrixVisit(k, FW_LOWER, AddTemperature, k));
-  begin = Now();
-  PetscCall(FwCholeskyCreate(&k, &factor));
-  middle = Now();
-  PetscCall(FwCholeskyInverse(&factor, &k));
-  end = Now();
-  PetscCall(FwMatrixDestroy(&k));
-  PetscCall(Print(b, "Cholesky", middle - begin, n3 / 3.0, 0.0));
-  PetscCall(Print(b, "inverse from it", end - middle, 2.0 * n3 / 3.0, 0.0));
+  for (int i = 0; i < (b->n > 4000 ? 1 : TIMES); i++) {
+    FwMatrix   k;
+    FwCholesky factor;
+    double     begin, middle, end;
+
+    PetscCall(FwKernelTrain(b->kernel, &k));
+    PetscCall(FwMatrixVisit(k, FW_LOWER, AddTemperature, k));
+    begin = Now();
+    PetscCall(FwCholeskyCreate(&k, &factor));
+    middle = Now();
+    PetscCall(FwCholeskyInverse(&factor, &k));
+    end = Now();
+    PetscCall(FwMatrixDestroy(&k));
+    factored = PetscMin(factored, middle - begin);
+    inverted = PetscMin(inverted, end - middle);
+  }
+  PetscCall(Print(b, "Cholesky", factored, n3 / 3.0, 0.0));
+  PetscCall(Print(b, "inverse from it", inverted, 2.0 * n3 / 3.0, 0.0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -166,7 +175,7 @@ static PetscErrorCode SetBoth(const Bench *b, FwSpectrum spectrum)
   PetscFunctionBegin;
   PetscCall(FwDatasetGetTargets(b->data, FW_TRAIN, &y));
   PetscCall(FwKernelDiagonal(b->kernel, FW_TEST, &diagonal));
-  PetscCall(FwKernelCross(b->kernel, &cross));
+  PetscCall(FwKernelCross(b->kernel, FW_TEST, &cross));
   PetscCall(FwSpectrumSetLabels(spectrum, y, 0.0));
   PetscCall(FwSpectrumSetTest(spectrum, &cross, diagonal));
   PetscCall(FwSpectrumFreeze(spectrum));
@@ -195,33 +204,54 @@ static PetscErrorCode BenchPoint(const Bench *b, FwSpectrum spectrum, double *re
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode BenchSpectrum(const Bench *b, PetscInt bandwidth)
+typedef struct {
+  double made, set, resolvent, prediction, kernels; /* seconds, and memory */
+} Times;
+
+static PetscErrorCode RunSpectrum(const Bench *b, PetscInt bandwidth, Times *t)
 {
-  const double flops = (bandwidth ? 4.0 : 10.0) / 3.0 * pow((double)b->n, 3.0), begin_bytes = ResetPeak();
+  const double begin_bytes = ResetPeak();
   FwMatrix     k;
   FwSpectrum   spectrum;
-  double       begin, made, set, resolvent, prediction, kernels, point;
-  char         stage[64];
+  double       begin, made, set;
 
   PetscFunctionBegin;
   PetscCall(FwKernelTrain(b->kernel, &k));
   begin = Now();
   PetscCall(FwSpectrumCreate(&k, bandwidth, &spectrum));
-  made    = Now();
-  kernels = PeakKernels(b, begin_bytes);
+  made       = Now();
+  t->kernels = PeakKernels(b, begin_bytes);
   PetscCall(SetBoth(b, spectrum));
-  set = Now();
-  PetscCall(BenchPoint(b, spectrum, &resolvent, &prediction));
+  set     = Now();
+  t->made = made - begin;
+  t->set  = set - made;
+  PetscCall(BenchPoint(b, spectrum, &t->resolvent, &t->prediction));
   PetscCall(FwSpectrumDestroy(&spectrum));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode BenchSpectrum(const Bench *b, PetscInt bandwidth)
+{
+  const double flops = (bandwidth ? 4.0 : 10.0) / 3.0 * pow((double)b->n, 3.0);
+  Times        best = {INFINITY, INFINITY, INFINITY, INFINITY, 0.0}, t = {0};
+  double       point;
+  char         stage[64];
+
+  PetscFunctionBegin;
+  for (int i = 0; i < (b->n > 4000 ? 1 : TIMES); i++) {
+    PetscCall(RunSpectrum(b, bandwidth, &t));
+    best = (Times){PetscMin(best.made, t.made), PetscMin(best.set, t.set), PetscMin(best.resolvent, t.resolvent),
+                   PetscMin(best.prediction, t.prediction), PetscMax(best.kernels, t.kernels)};
+  }
   (void)snprintf(stage, sizeof stage, "spectrum, bandwidth %d", (int)bandwidth);
-  PetscCall(Print(b, stage, made - begin, flops, kernels));
-  PetscCall(Print(b, "  labels and test examples", set - made,
+  PetscCall(Print(b, stage, best.made, flops, best.kernels));
+  PetscCall(Print(b, "  labels and test examples", best.set,
                   2.0 * (double)b->n * (double)b->n_test * (double)(b->n + b->n_input), 0.0));
-  PetscCall(Print(b, "  resolvent", resolvent, 0.0, 0.0));
-  PetscCall(Print(b, "  prediction", prediction, 0.0, 0.0));
-  point = RESOLVENTS * resolvent + prediction;
+  PetscCall(Print(b, "  resolvent", best.resolvent, 0.0, 0.0));
+  PetscCall(Print(b, "  prediction", best.prediction, 0.0, 0.0));
+  point = RESOLVENTS * best.resolvent + best.prediction;
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%6d  %-28s %10.4g s   %.3f %% of the decomposition\n", (int)b->n, "  point",
-                        point, 100.0 * point / (set - begin)));
+                        point, 100.0 * point / (best.made + best.set)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -1,6 +1,6 @@
 /** @file
- * Every number of a spectrum, of every bandwidth, against dense algebra on A = T + s^2 1 1^T + Q K, with and without the
- * readout bias.
+ * Every number of a spectrum, of every bandwidth, against dense algebra on A = T + s^2 1 1^T + Q K, with and without
+ * the readout bias.
  *
  * ranks: 1 2 3 4
  */
