@@ -16,6 +16,7 @@ typedef struct {
   double   n_train, n_test, n_input, depth;
   double   n_point;            /**< points of a scan on this kernel */
   double   n_node;             /**< values of Q that the exact average takes at each; 0 without it */
+  double   n_curve;            /**< points at which the action is drawn; 0 in a scan */
   double   temperature_lowest; /**< in units of tr K / P; 1 where it is not known */
   PetscInt bandwidth;          /**< 64, 1 or 0 as the user says; -1 to choose */
 } FwWork;

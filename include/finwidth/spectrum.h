@@ -12,11 +12,11 @@
  * along; each (T, Q) is then a solve with the narrow matrix T + Q B. The form is private: callers see traces, quadratic
  * forms and predictions, never eigenvalues by index.
  *
- * | bandwidth | made by                      | operations               | kernels of memory | resolvent | test example |
- * | --------- | ---------------------------- | ------------------------ | ----------------- | --------- | ------------ |
- * | 64        | block Householder (PBLAS)    | 4/3 P^3                  | 1                 | 12 P 64^2 | 3 P 64       |
- * | 1         | pdsytrd                      | 4/3 P^3, half from memory | 1                | 20 P      | 6 P          |
- * | 0         | pdsyevd; dsyevd on one rank  | 9 P^3                    | 5; 3 on one rank  | 10 P      | 4 P          |
+ * | bandwidth | made by              | operations                | kernels of memory | resolvent | test example |
+ * | --------- | -------------------- | ------------------------- | ----------------- | --------- | ------------ |
+ * | 64        | block Householder    | 4/3 P^3                   | 1                 | 14 P 64^2 | 3 P 64       |
+ * | 1         | pdsytrd              | 4/3 P^3, half from memory | 1                 | 20 P      | 5 P          |
+ * | 0         | pdsyevd (one rank: dsyevd) | 10/3 P^3            | 5 (one rank: 3)   | 10 P      | 3 P          |
  *
  * The last two columns are operations at each (T, Q). Bandwidth 64 is cheapest to make and dearest to use;
  * FwSpectrumChoose() weighs the three.
@@ -98,7 +98,8 @@ PetscErrorCode FwSpectrumSetLabels(FwSpectrum spectrum, const double y[], double
 
 /** Multiply the labels by a factor, and change the variance of the readout bias; also after Freeze.
  *
- * Factors do not add up: each is of the labels as they were set. Not collective, but with the same numbers on all ranks.
+ * Factors do not add up: each is of the labels as they were set. Not collective, but with the same numbers on all
+ * ranks.
  */
 PetscErrorCode FwSpectrumScaleLabels(FwSpectrum spectrum, double factor, double bias);
 

@@ -251,7 +251,7 @@ static PetscErrorCode Estimate(FwGrid grid, FwDataset data, PetscInt n, const Fw
                                FwEstimate *estimate)
 {
   static const PetscInt bandwidths[]     = {-1, 64, 1, 0}; /* in the order of the key's choices */
-  const double          nodes_of_average = 36.0;
+  const double          nodes_of_average = 36.0, points_of_curve = 121.0;
   FwDataSizes           sizes;
   FwWork                work;
   PetscInt              choice;
@@ -265,6 +265,7 @@ static PetscErrorCode Estimate(FwGrid grid, FwDataset data, PetscInt n, const Fw
                   .depth              = (double)model[0].depth,
                   .n_point            = (double)n,
                   .n_node             = theory[0].with_average ? nodes_of_average : 0.0,
+                  .n_curve            = theory[0].with_curve ? points_of_curve : 0.0,
                   .temperature_lowest = 1.0,
                   .bandwidth          = bandwidths[choice]};
   /* kernels are of order one: the choice only asks whether T is far below round-off */

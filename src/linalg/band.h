@@ -1,10 +1,10 @@
 #pragma once
 
 /** @file
- * A symmetric matrix of bandwidth 64 in blocks, on every rank, and the reduction of a block-cyclic matrix to it.
+ * A symmetric matrix of bandwidth 64 in blocks, on every rank; the rotation that brings a block-cyclic matrix to it.
  *
- * Block row k has diagonal block D_k and, below it, E_k (upper triangular, or less in the last): block tridiagonal, with
- * row and column blocks of 64 but for the last.
+ * Block row k has diagonal block D_k and, below it, E_k (upper triangular, or less in the last): block tridiagonal,
+ * with row and column blocks of 64 but for the last.
  */
 
 #include "matrix_impl.h"
@@ -37,3 +37,38 @@ PetscErrorCode FwBandReduce(FwMatrix *matrix, FwBand *band, FwReflectors *reflec
 PetscErrorCode FwReflectorsApply(const FwReflectors *reflectors, FwMatrix x);
 
 PetscErrorCode FwReflectorsDestroy(FwReflectors *reflectors);
+
+/* --- what reduction and rotation share ---------------------------------------------------------------------- */
+
+/* The ranks of this rank's row and column of the grid, in order */
+typedef struct {
+  MPI_Comm row, column;
+} FwLines;
+
+PetscErrorCode FwLinesCreate(FwGrid grid, FwLines *lines);
+PetscErrorCode FwLinesDestroy(FwLines *lines);
+
+/* Panel k: block column k below the band. The matrix to the right of it, from the panel's first row on, is called the
+   trailing one. */
+typedef struct {
+  PetscInt    k;
+  int         m, n_reflector;         /* rows; reflectors: 64, or less in the last panel */
+  PetscMPIInt owner;                  /* process column that holds it */
+  PetscBool   has_column, has_first;  /* whether this rank holds rows of it; whether it holds its first block */
+  size_t      column;                 /* local column where it begins, on its owners */
+  size_t      first, first_column;    /* local row and column where the trailing matrix begins */
+  int         m_local, n_local;       /* size of this rank's part of the trailing matrix */
+  int         leading, leading_panel; /* leading dimensions: of the matrix; of copies of panels, max(1, m_local) */
+} FwPanel;
+
+FwPanel FwPanelFind(FwMatrix a, PetscInt k);
+
+/* Number of this process' blocks with index below `block` */
+PetscInt FwBlocksBelow(PetscInt block, PetscMPIInt me, PetscMPIInt n_process);
+
+/* This rank's rows of V, [n_reflector][m_local], from the process column that holds them; collective along the row */
+PetscErrorCode FwPanelShare(FwMatrix a, const FwPanel *panel, const FwLines *lines, double v[]);
+
+/* sum <- V^T C over this process column, [n_column][64]; both with m_local rows */
+PetscErrorCode FwPanelMultiply(const FwPanel *panel, const FwLines *lines, const double v[], PetscInt n_column,
+                               const double c[], int leading, double sum[]);

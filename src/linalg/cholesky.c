@@ -21,7 +21,10 @@ PetscErrorCode FwCholeskyCreate(FwMatrix *matrix, FwCholesky *factor)
   int        info;
 
   PetscFunctionBegin;
-  pdpotrf_("L", &a->n, a->value, &one, &one, a->desc, &info);
+  if (a->grid->size == 1)
+    dpotrf_("L", &a->n, a->value, &a->n, &info); /* twice as fast as ScaLAPACK's on one rank */
+  else
+    pdpotrf_("L", &a->n, a->value, &one, &one, a->desc, &info);
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &info, 1, MPI_INT, MPI_MAX, a->grid->comm));
   PetscCheck(info <= 0, a->grid->comm, FW_ERR_NUMERICAL,
              "the matrix is not positive definite (pivot %d of %" PetscInt_FMT "): raise the temperature", info, a->n);
@@ -81,7 +84,10 @@ PetscErrorCode FwCholeskyInverse(FwCholesky *factor, FwMatrix *inverse)
   int      info;
 
   PetscFunctionBegin;
-  pdpotri_("L", &l->n, l->value, &one, &one, l->desc, &info);
+  if (l->grid->size == 1)
+    dpotri_("L", &l->n, l->value, &l->n, &info);
+  else
+    pdpotri_("L", &l->n, l->value, &one, &one, l->desc, &info);
   PetscCheck(!info, l->grid->comm, FW_ERR_NUMERICAL, "the factor of the matrix is singular (pdpotri: %d)", info);
   PetscCall(PetscLogFlops(2.0 * pow((double)l->n, 3.0) / 3.0 / l->grid->size));
   *inverse          = l;

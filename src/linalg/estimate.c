@@ -36,7 +36,8 @@ static double PeakBytes(const FwWork *w, double kernels, double n_rank)
   const double kernel = w->n_train * w->n_train, cross = w->n_train * w->n_test;
   const double inputs = (w->n_train + w->n_test) * w->n_input;
   const double copies = n_rank * (w->depth + 20.0) * (w->n_train + w->n_test); /* vectors that every rank holds */
-  const double peak   = PetscMax(kernel + input_copies * inputs, PetscMax(kernels * kernel, kernel + 3.0 * cross) + inputs);
+  const double peak =
+    PetscMax(kernel + input_copies * inputs, PetscMax(kernels * kernel, kernel + 3.0 * cross) + inputs);
 
   return 8.0 * (peak + copies) / n_rank + base_bytes;
 }
@@ -129,7 +130,7 @@ PetscErrorCode FwEstimatePredict(FwGrid grid, const FwWork *w, FwEstimate *e)
 {
   const FwSpectrumUse use  = {.n                  = w->n_train,
                               .n_test             = w->n_test,
-                              .n_evaluation       = w->n_point * (evaluations_per_search + 2.0 * w->n_node),
+                              .n_evaluation       = w->n_point * (evaluations_per_search + w->n_curve + 2.0 * w->n_node),
                               .n_prediction       = w->n_point * (2.0 + w->n_node),
                               .with_variance      = w->n_test > 0.0 ? PETSC_TRUE : PETSC_FALSE,
                               .temperature_lowest = w->temperature_lowest};

@@ -1,11 +1,11 @@
 #pragma once
 
 /** @file
- * Sums over long arrays in eight lanes, compiled for the vector units of several processors; the loader takes the widest
- * that is there.
+ * Sums over long arrays in eight lanes, compiled for the vector units of several processors; the loader takes the
+ * widest that is there.
  *
- * The order of additions is part of the code, and nothing is contracted to a fused multiply-add (-ffp-contract=off): the
- * same bits on every processor.
+ * The order of additions is part of the code, and nothing is contracted to a fused multiply-add (-ffp-contract=off):
+ * the same bits on every processor.
  */
 
 #include <string.h>

@@ -42,12 +42,6 @@ void pdsyevd_(const char *jobz, const char *uplo, const int *n, double *a, const
 
 void pdgeqrf_(const int *m, const int *n, double *a, const int *ia, const int *ja, const int *desc, double *tau,
               double *work, const int *lwork, int *info);
-void pdsymm_(const char *side, const char *uplo, const int *m, const int *n, const double *alpha, const double *a,
-             const int *ia, const int *ja, const int *desc_a, const double *b, const int *ib, const int *jb,
-             const int *desc_b, const double *beta, double *c, const int *ic, const int *jc, const int *desc_c);
-void pdsyr2k_(const char *uplo, const char *trans, const int *n, const int *k, const double *alpha, const double *a,
-              const int *ia, const int *ja, const int *desc_a, const double *b, const int *ib, const int *jb,
-              const int *desc_b, const double *beta, double *c, const int *ic, const int *jc, const int *desc_c);
 void pdsytrd_(const char *uplo, const int *n, double *a, const int *ia, const int *ja, const int *desc, double *d,
               double *e, double *tau, double *work, const int *lwork, int *info);
 void pdormtr_(const char *side, const char *uplo, const char *trans, const int *m, const int *n, const double *a,
@@ -55,6 +49,9 @@ void pdormtr_(const char *side, const char *uplo, const char *trans, const int *
               const int *jc, const int *desc_c, double *work, const int *lwork, int *info);
 void dsyevd_(const char *jobz, const char *uplo, const int *n, double *a, const int *lda, double *w, double *work,
              const int *lwork, int *iwork, const int *liwork, int *info);
+void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info);
+void dpotri_(const char *uplo, const int *n, double *a, const int *lda, int *info);
+void dgeqrt3_(const int *m, const int *n, double *a, const int *lda, double *t, const int *ldt, int *info);
 void dtrmm_(const char *side, const char *uplo, const char *trans, const char *diag, const int *m, const int *n,
             const double *alpha, const double *a, const int *lda, double *b, const int *ldb);
 void dtrtri_(const char *uplo, const char *diag, const int *n, double *a, const int *lda, int *info);

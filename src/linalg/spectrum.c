@@ -74,7 +74,7 @@ PetscErrorCode FwSpectrumMake(FwGrid grid, PetscInt n, const FwSpectrumForm *for
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A rotation keeps the trace and the sum of squares. ScaLAPACK can return garbage without an error: this costs nothing */
+/* A rotation keeps the trace and the sum of squares. ScaLAPACK can return garbage without an error: this is for free */
 static PetscErrorCode CheckInvariants(FwSpectrum s, const double before[2], const double after[2])
 {
   const double lost =
@@ -254,8 +254,8 @@ PetscErrorCode FwSpectrumAllocateTest(FwSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* From blocks to whole columns: pdgemr2d fails when a rank moves more than 2 GiB at once, so rows go in bands of at most
-   2^26 numbers a rank. One rank has whole columns already. */
+/* From blocks to whole columns: pdgemr2d fails when a rank moves more than 2 GiB at once, so rows go in bands of at
+   most 2^26 numbers a rank. One rank has whole columns already. */
 static PetscErrorCode MoveToColumns(FwSpectrum s, FwMatrix x)
 {
   const PetscInt band = PetscMax(BLOCK, (PetscInt)((1 << 26) / s->test_block / BLOCK * BLOCK));

@@ -1,8 +1,8 @@
 /** @file
  * Bandwidth 64: each (T, Q) is a Cholesky factorisation of a block tridiagonal matrix, on every rank.
  *
- * C = T + Q B = L L^T with diagonal blocks L_k and S_k below them. The derivatives of log det C in T are traces of powers
- * of the inverse; carried along the factorisation, with P_k = L_k^-1 S_{k-1},
+ * C = T + Q B = L L^T with diagonal blocks L_k and S_k below them. The derivatives of log det C in T are traces of
+ * powers of the inverse; carried along the factorisation, with P_k = L_k^-1 S_{k-1},
  *
  *     N_k = L_k^-1 L_k^-T + P_k N_{k-1} P_k^T,             tr C^-1 = sum_k tr N_k,
  *     M_k = P_k (M_{k-1} + 2 N_{k-1}^2) P_k^T,             tr C^-2 = sum_k tr (N_k^2 + M_k).
@@ -28,8 +28,8 @@ typedef struct {
 
 /* --- factorisation ------------------------------------------------------------------------------------------ */
 
-/* L_k and S_k from what has been put there; `lowest` falls to the smallest diagonal entry of L; `info` > 0 when C is not
-   positive definite */
+/* L_k and S_k from what has been put there; `lowest` falls to the smallest diagonal entry of L; `info` > 0 when C is
+   not positive definite */
 static PetscErrorCode FactorBlock(FwBand *l, PetscInt k, double *lowest, PetscBLASInt *info)
 {
   const PetscBLASInt rows = FwBandRows(l, k), next = k + 1 < l->n_block ? FwBandRows(l, k + 1) : 0;

@@ -2,11 +2,11 @@
  * A spectrum in an HDF5 file, written and read in parallel.
  *
  * Data sets: `header`, the arrays of B (`form0`, `form1`), `labels`, `ones`, `test_kernel`, `test` [P_t][P], of which
- * each rank writes and reads the examples that it holds, and `checksums` [P_t], an xxh64 of each row of it. The attribute
- * `digest` names what was decomposed. Nothing in the file depends on the number of ranks.
+ * each rank writes and reads the examples that it holds, and `checksums` [P_t], an xxh64 of each row of it. The
+ * attribute `digest` names what was decomposed. Nothing in the file depends on the number of ranks.
  *
- * Behind the end that HDF5 knows stands a seal with an xxh64 of all bytes outside `test`. It is looked at before HDF5 is,
- * whose reader has been known to crash on damaged metadata.
+ * Behind the end that HDF5 knows stands a seal with an xxh64 of all bytes outside `test`. It is looked at before HDF5
+ * is, whose reader has been known to crash on damaged metadata.
  */
 
 #include "spectrum_impl.h"

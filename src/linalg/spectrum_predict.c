@@ -50,8 +50,8 @@ static PetscErrorCode MultiplyTest(FwSpectrum s, PetscInt n_column, const double
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Means at one node, and its part of the averages. k*.A^-1 k* = Q^2 z.A_0^-1 z [taken off elsewhere] - Q^2 sigma (z.a)^2
-   + 2 s^2 Q z.A^-1 h + s^4 h.A^-1 h, and sigma (z.a)^2 = (z.A^-1 h)^2 s^2 / (1 - s^2 h.A^-1 h). */
+/* Means at one node, and its part of the averages. k*.A^-1 k* = Q^2 z.A_0^-1 z [taken off elsewhere] - Q^2 sigma
+   (z.a)^2 + 2 s^2 Q z.A^-1 h + s^4 h.A^-1 h, and sigma (z.a)^2 = (z.A^-1 h)^2 s^2 / (1 - s^2 h.A^-1 h). */
 static void AddNode(FwSpectrum s, double order, double weight, const Node *node, const double z_alpha[],
                     const double z_ones[], double mean[], double average[], double within[])
 {

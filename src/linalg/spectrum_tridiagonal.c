@@ -1,8 +1,8 @@
 /** @file
  * Bandwidth 1: each (T, Q) is a handful of recurrences along a tridiagonal matrix, on every rank.
  *
- * C = T + Q B = L D L^T with pivots d_i and multipliers l_i. With f_i the off-diagonal entries of C, the traces of powers
- * of the inverse follow from n_i and m_i, the derivatives of the pivots by T,
+ * C = T + Q B = L D L^T with pivots d_i and multipliers l_i. With f_i the off-diagonal entries of C, the traces of
+ * powers of the inverse follow from n_i and m_i, the derivatives of the pivots by T,
  *
  *     g = f_{i-1}^2 / d_{i-1},   d_i = c_i - g,   n_i = (1 + g n_{i-1}) / d_i,   m_i = g (m_{i-1} + 2 n_{i-1}^2) / d_i,
  *     tr C^-1 = sum_i n_i,       tr C^-2 = sum_i n_i^2 + m_i:

@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { CURVE_POINTS = 241 };
+enum { CURVE_POINTS = 121 };
 
 /* --- errors of one mixture of Gaussian processes ------------------------------------------------------------ */
 
