@@ -28,8 +28,13 @@ static const char *BestKernels(void)
 void FwBlasTune(char **argv)
 {
   const char *best = BestKernels();
+  char        path[4096];
+  ssize_t     length;
 
   if (!best || !openblas_get_corename || getenv(variable)) return;
-  if (strcmp(openblas_get_corename(), "Prescott")) return; /* the oldest: what an unknown processor gets */
-  if (!setenv(variable, best, 0)) (void)execv("/proc/self/exe", argv);
+  if (strcmp(openblas_get_corename(), "Prescott")) return;    /* the oldest: what an unknown processor gets */
+  length = readlink("/proc/self/exe", path, sizeof path - 1); /* by its own name, which `ps` then shows */
+  if (length <= 0) return;
+  path[length] = '\0';
+  if (!setenv(variable, best, 0)) (void)execv(path, argv);
 }

@@ -13,6 +13,8 @@
 
 #include "band.h"
 
+#include <finwidth/progress.h>
+
 #include <petscblaslapack.h>
 
 static const int         block_int = BLOCK;
@@ -323,8 +325,10 @@ static PetscErrorCode ShareBand(MPI_Comm comm, FwBand *band)
 
 PetscErrorCode FwBandReduce(FwMatrix *matrix, FwBand *band, FwReflectors *reflectors)
 {
-  FwMatrix a = *matrix;
-  Reducer  r;
+  enum { PER_MILLE = 1000 };
+  FwMatrix   a = *matrix;
+  Reducer    r;
+  FwProgress progress;
 
   PetscFunctionBegin;
   PetscCall(FwBandCreate(a->n, band));
@@ -332,10 +336,15 @@ PetscErrorCode FwBandReduce(FwMatrix *matrix, FwBand *band, FwReflectors *reflec
   *matrix     = NULL;
   PetscCall(PetscCalloc1((size_t)reflectors->n_panel * BLOCK_SIZE, &reflectors->t));
   PetscCall(CreateReducer(a, band, &r));
+  PetscCall(FwProgressBegin("reduction", PER_MILLE, &progress));
   for (PetscInt k = 0; k < band->n_block; k++) {
+    const double left = 1.0 - (double)(k + 1) / (double)band->n_block; /* what remains costs its cube */
+
     KeepDiagonal(a, k, band);
     if (k < reflectors->n_panel) PetscCall(ReducePanel(&r, k, reflectors->t + (size_t)k * BLOCK_SIZE));
+    PetscCall(FwProgressStep(progress, (PetscInt64)(PER_MILLE * (1.0 - left * left * left))));
   }
+  PetscCall(FwProgressEnd(&progress));
   PetscCall(DestroyReducer(&r));
   PetscCall(ShareBand(a->grid->comm, band));
   PetscCall(PetscLogFlops(4.0 / 3.0 * (double)a->n * (double)a->n * (double)a->n / a->grid->size));
