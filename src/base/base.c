@@ -3,6 +3,7 @@
  */
 
 #include <finwidth/base.h>
+#include <finwidth/blas.h>
 #include <finwidth/input.h>
 
 #include <stdarg.h>
@@ -97,6 +98,8 @@ PetscErrorCode FwStart(int argc, char **argv, const char *input)
   PetscErrorCode code;
 
   MPI_Initialized(&is_running);
+  /* OpenBLAS' kernels for a processor that it does not know are slow, and its dsymv reads past the end */
+  if (!is_running) FwBlasTune(argv);
   if (!is_running && MPI_Init(&argc, &argv)) return PETSC_ERR_MPI;
   if ((code = CheckOptionFiles(argc, argv))) return code;
   if (input && (code = CheckInputFile(input))) return code;
