@@ -20,8 +20,19 @@ typedef struct {
   PetscInt     *activation;  /**< [L] index into the choices of `network_activation` */
   double       *prior;       /**< [L+1] lambda_0 .. lambda_L */
   double       *bias;        /**< [L+1] variances of the biases; the last is the readout's */
+  PetscInt      mask[2];     /**< height and width of a patch, pixels; cnn, lcn, pool */
+  PetscInt      stride[2];   /**< steps between patches, pixels */
   double        temperature; /**< T, label^2 */
 } FwModel;
+
+/** The patches of an image, without padding: patch i, row-major over (n_row, n_col), starts at stride * (row, col).
+ *  Remainder pixels are dropped. */
+typedef struct {
+  PetscInt channels, height, width; /**< of the image */
+  PetscInt mask[2], stride[2];
+  PetscInt n_row, n_col, n_patch;
+  PetscInt n_pixel; /**< M, numbers per patch: channels * mask[0] * mask[1], flattened in that order */
+} FwPatches;
 
 /** Read the `network_*` keys and `temperature`.
  *
@@ -29,6 +40,16 @@ typedef struct {
  * @error FW_ERR_INPUT  lists whose lengths do not fit the depth
  */
 PetscErrorCode FwModelFromOptions(FwModel *model);
+
+/** Cut an image of (channels, height, width) into the patches of a model; for `fc` the whole image is one patch.
+ *
+ * An image of height 1 is a line: only the second entries of mask and stride count.
+ *
+ * Not collective.
+ * @error FW_ERR_INPUT  the mask is larger than the image
+ */
+PetscErrorCode FwModelGetPatches(const FwModel *model, PetscInt channels, PetscInt height, PetscInt width,
+                                 FwPatches *patches);
 
 /** Release the arrays. */
 PetscErrorCode FwModelDestroy(FwModel *model);

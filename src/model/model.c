@@ -56,6 +56,19 @@ static PetscErrorCode ReadPerLayer(const char key[], PetscInt n_layer, double va
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* One number holds for both sides; `side` keeps what it holds where the key has neither value nor default */
+static PetscErrorCode ReadSides(const char key[], PetscInt side[2])
+{
+  PetscInt64 entry[LAYER_MAX];
+  PetscInt   n = LAYER_MAX;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionIntegers(key, &n, entry));
+  PetscCheck(n <= 2, PETSC_COMM_WORLD, FW_ERR_INPUT, "key '%s' has %" PetscInt_FMT " entries, it wants one or a pair", key, n);
+  for (PetscInt d = 0; n > 0 && d < 2; d++) side[d] = (PetscInt)entry[n > 1 ? d : 0];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwModelFromOptions(FwModel *model)
 {
   PetscInt type;
@@ -68,7 +81,38 @@ PetscErrorCode FwModelFromOptions(FwModel *model)
   PetscCall(ReadPerLayer("network_prior", model->depth + 1, model->prior));
   PetscCall(ReadPerLayer("network_bias", model->depth + 1, model->bias));
   PetscCall(FwOptionReal("network_prior_readout", &model->prior[model->depth], NULL));
+  PetscCall(ReadSides("network_mask", model->mask));
+  PetscCall(PetscArraycpy(model->stride, model->mask, 2));
+  PetscCall(ReadSides("network_stride", model->stride));
   PetscCall(FwOptionReal("temperature", &model->temperature, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Places of a patch along one side */
+static PetscErrorCode CountPlaces(const char side[], PetscInt length, PetscInt mask, PetscInt stride, PetscInt *n)
+{
+  PetscFunctionBegin;
+  PetscCheck(mask <= length, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "network_mask: the %s %" PetscInt_FMT " of the patch is more than the image's %" PetscInt_FMT, side, mask, length);
+  *n = (length - mask) / stride + 1;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwModelGetPatches(const FwModel *model, PetscInt channels, PetscInt height, PetscInt width,
+                                 FwPatches *patches)
+{
+  const PetscBool is_whole = (PetscBool)(model->type == FW_NETWORK_FC);
+
+  PetscFunctionBegin;
+  *patches = (FwPatches){.channels = channels, .height = height, .width = width};
+  patches->mask[0]   = is_whole || height == 1 ? height : model->mask[0];
+  patches->mask[1]   = is_whole ? width : model->mask[1];
+  patches->stride[0] = is_whole || height == 1 ? 1 : model->stride[0];
+  patches->stride[1] = is_whole ? 1 : model->stride[1];
+  PetscCall(CountPlaces("height", height, patches->mask[0], patches->stride[0], &patches->n_row));
+  PetscCall(CountPlaces("width", width, patches->mask[1], patches->stride[1], &patches->n_col));
+  patches->n_patch = patches->n_row * patches->n_col;
+  patches->n_pixel = channels * patches->mask[0] * patches->mask[1];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -1,0 +1,102 @@
+#pragma once
+
+/** @file
+ * The posterior of a finite network as a potential, U(theta) = -log p(theta | y) up to a constant, and its gradient.
+ *
+ * All parameters are scaled to a standard normal prior: a weight of layer l is theta / sqrt(lambda_l), a bias of it
+ * s_l theta with s_l^2 its variance. A draw from the prior is n independent standard normal numbers.
+ *
+ *     full        theta all weights and biases,         U = |theta|^2 / 2 + 1/(2T) sum (y - f)^2
+ *     collapsed   theta those of the hidden layers;     U = |theta|^2 / 2 + D/2 log det A + 1/2 sum_d y_d^T A^-1 y_d,
+ *                 the readout is integrated out exactly: A = T + Phi Phi^T, Phi the scaled features of the readout,
+ *                 phi_L / sqrt(lambda_L N_L) and, with a readout bias, a last column s_L
+ *
+ * so that f | theta is a Gaussian process under `collapsed`, and a number under `full`.
+ *
+ * Order of theta: layer after layer, each neuron's (channel's; for `lcn` patch by patch, each channel's) weights together,
+ * followed by its bias where the layer has biases. Weights of the readout: one output after the other; within it patch
+ * after patch (`cnn`, `lcn`), each with its channels; then the bias.
+ *
+ * Sums over examples keep the order of examples.h: same bits on any number of ranks. Nothing is allocated after Create.
+ *
+ * Notation: P, P_t numbers of training and test examples (P_t counts the inputs without labels), D outputs.
+ *
+ * @source docs/theory/network.md
+ */
+
+#include <finwidth/examples.h>
+#include <finwidth/model.h>
+#include <finwidth/random.h>
+
+typedef struct FwPotentialImpl *FwPotential;
+
+typedef enum { FW_POTENTIAL_COLLAPSED, FW_POTENTIAL_FULL } FwPotentialKind;
+
+/** What can be measured at one theta. Averages are over the readout given theta under `collapsed`. */
+typedef enum {
+  FW_MEASURE_TRAIN_MEAN,       /**< [P, D] mean of f; under `full` f itself */
+  FW_MEASURE_TRAIN_VARIANCE,   /**< [P] variance of f, the same for each output; 0 under `full` */
+  FW_MEASURE_TEST_MEAN,        /**< [P_t, D] */
+  FW_MEASURE_TEST_VARIANCE,    /**< [P_t] */
+  FW_MEASURE_READOUT_GRAM,     /**< [r, r] with r = D (fc, pool) or D n_patch (cnn, lcn; outputs outside):
+                                    <lambda_L/N_L sum_a v_ra v_sa>, the order parameter Q */
+  FW_MEASURE_HIDDEN_GRAM,      /**< [P, P] phi_L phi_L^T / N_L (over channels and patches: / (N n_patch)) */
+  FW_MEASURE_HIDDEN_TRACE,     /**< [1] its trace / P, the mean squared activation */
+  FW_MEASURE_WEIGHT_TRACE,     /**< [1] trace of the next */
+  FW_MEASURE_WEIGHT_COVARIANCE /**< [M, M] mean of w w^T over the neurons (channels, patches) of the first layer, M inputs
+                                    each */
+} FwMeasure;
+enum { FW_MEASURE_COUNT = FW_MEASURE_WEIGHT_COVARIANCE + 1 };
+
+/** Make the potential of a network on examples.
+ *
+ * @collective{comm}
+ * @param[in]  comm       the ranks that work on this network, those of `examples`; duplicated
+ * @param[in]  model      borrowed, as are the examples; temperature > 0
+ * @param[out] potential  release with FwPotentialDestroy()
+ * @error FW_ERR_INPUT  T = 0; more than one hidden layer, or biases, with patches; a mask larger than the image
+ */
+PetscErrorCode FwPotentialCreate(MPI_Comm comm, const FwModel *model, const FwExamples *examples, FwPotentialKind kind,
+                                 FwPotential *potential);
+
+/** Number of parameters n. */
+PetscErrorCode FwPotentialGetSize(FwPotential potential, PetscInt *n);
+
+/** U and its gradient at theta; every rank gives the same theta and has the same result.
+ *
+ * Where numbers overflow U is infinite and the gradient is of no use: a sampler rejects such a step.
+ *
+ * @collective{potential}
+ * @param[in]  theta     [n]
+ * @param[out] energy    U
+ * @param[out] gradient  [n], or NULL where only U is wanted
+ * @cost one hidden layer: 4 P N_0 N flops; collapsed with F features and m = min(P, F): about 3 P F m + m^3 more
+ */
+PetscErrorCode FwPotentialEvaluate(FwPotential potential, const double theta[], double *energy, double gradient[]);
+
+/** Number of entries of a measured quantity. */
+PetscErrorCode FwPotentialMeasureSize(FwPotential potential, FwMeasure quantity, PetscInt *n);
+
+/** Measure at theta.
+ *
+ * @collective{potential}
+ * @param[in]  theta  [n]
+ * @param[out] value  for each FwMeasure an array of FwPotentialMeasureSize() entries, or NULL where it is not wanted
+ *                    (the same ones on every rank)
+ */
+PetscErrorCode FwPotentialMeasure(FwPotential potential, const double theta[], double *const value[FW_MEASURE_COUNT]);
+
+/** Replace the training targets, [P, D] row-major, copied; they start as those of the examples. Not collective. */
+PetscErrorCode FwPotentialSetTargets(FwPotential potential, const double y[]);
+
+/** Draw training targets from p(y | theta): f at theta plus noise of variance T; under `collapsed` the readout is drawn
+ *  too. For tests of the joint distribution of theta and y.
+ *
+ * @collective{potential}
+ * @param[in]  stream  numbers 0 .. P D - 1 are the noise, the readout follows
+ * @param[out] y       [P, D]
+ */
+PetscErrorCode FwPotentialDrawTargets(FwPotential potential, const double theta[], FwStream stream, double y[]);
+
+/** Release and set the handle to NULL; NULL is fine. Collective. */
+PetscErrorCode FwPotentialDestroy(FwPotential *potential);
