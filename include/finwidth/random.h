@@ -17,7 +17,12 @@ typedef enum {
   FW_RANDOM_GLYPH          = 2,
   FW_RANDOM_TEACHER_INPUT  = 3,
   FW_RANDOM_TEACHER_WEIGHT = 4,
-  FW_RANDOM_TEACHER_NOISE  = 5
+  FW_RANDOM_TEACHER_NOISE  = 5,
+  FW_RANDOM_MIXTURE_GAMMA  = 10, /* gamma coordinate (factor, row), number = sample */
+  FW_RANDOM_MIXTURE_NORMAL = 11, /* normal coordinate (factor, place) of a triangular factor, number = sample */
+  FW_RANDOM_MIXTURE_LIMIT  = 12, /* exact draws of the limit for D <= 2 (coordinate), number = sample */
+  FW_RANDOM_MIXTURE_WEIGHT = 13, /* every weight of layer (sample, layer) */
+  FW_RANDOM_MIXTURE_OUTPUT = 14  /* normal factor of the outputs (output, input), number = sample */
 } FwPurpose;
 
 /** Name of a stream; copy it freely. */
