@@ -12,6 +12,9 @@ typedef struct FwRecordImpl *FwRecord;
 /** Create an empty record; release with FwRecordDestroy(). */
 PetscErrorCode FwRecordCreate(FwRecord *record);
 
+/** Put `path` in front of the names that are added from now on, such as "/predict/"; "" ends it. */
+PetscErrorCode FwRecordSetPrefix(FwRecord record, const char path[]);
+
 /** Add an array; everything is copied. Names of axes and of the array are those of the file. */
 PetscErrorCode FwRecordReals(FwRecord record, const char name[], const FwShape *shape, const double data[],
                              const char units[], const char long_name[]);
@@ -33,8 +36,8 @@ double FwRecordAt(FwRecord record, const char name[], PetscInt64 i);
 /** The same of an array of integers, exactly; 0 when there is none. */
 PetscInt64 FwRecordIntegerAt(FwRecord record, const char name[], PetscInt64 i);
 
-/** Write all arrays into a group of a store on PETSC_COMM_WORLD, in the order in which they were added. Collective; the record
- *  is looked at on rank 0 only and may be NULL elsewhere. */
+/** Write all arrays into a group of a store on PETSC_COMM_WORLD, in the order in which they were added; a name that begins
+ *  with '/' is a path of its own. Collective; the record is looked at on rank 0 only and may be NULL elsewhere. */
 PetscErrorCode FwRecordWrite(FwRecord record, FwStore store, const char group[]);
 
 /** Put records of several points together into one, with axes in front.

@@ -3,8 +3,8 @@
 /** @file
  * One entry per subcommand: its name, what runs, and what `finwidth help` prints.
  *
- * Adding a command: write cmd_NAME.c, declare its function here, add it to the table in main.c, and give it a page in
- * docs/ and tests in tests/cli.
+ * Adding a command: write cmd_NAME.c (one that computes stands on the frame in request.h), declare its function here,
+ * add it to the table in main.c, and give it a page in docs/ and tests in tests/cli.
  */
 
 #include <finwidth/base.h>
@@ -23,9 +23,6 @@ typedef struct {
 } FwCommand;
 
 FwCommandFunction FwCommandRun_Predict, FwCommandRun_Plot, FwCommandRun_Verify;
-
-/** Path of the result: the key `output`, or the base name of the input (or `command`) + ".h5" in the current folder. */
-PetscErrorCode FwCommandOutput(const char *input, const char command[], size_t size, char path[]);
 
 /** Draw a result's overview beside it, as PATH without ".h5" + ".png"; a missing gnuplot is a warning. Collective. */
 PetscErrorCode FwCommandFigure(const char result[]);

@@ -32,6 +32,7 @@ struct Entry {
 };
 
 struct FwRecordImpl {
+  char   prefix[NAME_SIZE];
   Entry *first, **last;
 };
 
@@ -40,6 +41,13 @@ PetscErrorCode FwRecordCreate(FwRecord *record)
   PetscFunctionBegin;
   PetscCall(PetscNew(record));
   (*record)->last = &(*record)->first;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwRecordSetPrefix(FwRecord record, const char path[])
+{
+  PetscFunctionBegin;
+  PetscCall(PetscStrncpy(record->prefix, path, sizeof record->prefix));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -82,7 +90,8 @@ static PetscErrorCode Add(FwRecord record, const char name[], const FwShape *sha
   Entry *entry;
 
   PetscFunctionBegin;
-  PetscCall(PetscStrncpy(header.name, name, sizeof header.name));
+  PetscCall(PetscStrncpy(header.name, record->prefix, sizeof header.name));
+  PetscCall(PetscStrlcat(header.name, name, sizeof header.name));
   PetscCall(PetscStrncpy(header.units, units, sizeof header.units));
   PetscCall(PetscStrncpy(header.long_name, long_name, sizeof header.long_name));
   for (PetscInt d = 0; d < shape->n_dim; d++) {
@@ -169,7 +178,10 @@ static PetscErrorCode WriteEntry(const Header *header, const Value value[], FwSt
   FwShape shape = {.n_dim = (PetscInt)header->n_dim};
 
   PetscFunctionBegin;
-  PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", group, header->name));
+  if (header->name[0] == '/')
+    PetscCall(PetscStrncpy(path, header->name, sizeof path));
+  else
+    PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", group, header->name));
   for (PetscInt d = 0; d < shape.n_dim; d++) {
     shape.name[d] = header->axis[d];
     shape.size[d] = header->size[d];

@@ -221,6 +221,26 @@ static PetscErrorCode RunGroup(Work *w, PetscInt group, PetscInt *n, PetscInt po
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode DropRecords(PetscInt *n, FwRecord record[])
+{
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < *n; i++) PetscCall(FwRecordDestroy(&record[i]));
+  *n = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* An error ends the scan: what is done is kept, if anything is */
+static PetscErrorCode KeepBeforeLeaving(Work *w)
+{
+  int n_done = 0;
+
+  PetscFunctionBegin;
+  for (PetscInt p = 0; p < w->scan->n_point && w->rank == 0; p++) n_done += w->record[p] != NULL;
+  PetscCallMPI(MPI_Bcast(&n_done, 1, MPI_INT, 0, PETSC_COMM_WORLD));
+  if (n_done) PetscCall(WriteCheckpoint(w));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode AfterRound(Work *w, PetscBool is_last)
 {
   PetscLogDouble now;
@@ -250,10 +270,13 @@ static PetscErrorCode RunRounds(Work *w)
   PetscCall(FwProgressBegin("scan", w->n_group, &progress));
   for (PetscInt first = 0; first < w->n_group; first += w->n_comm) {
     PetscInt       n    = 0;
-    PetscErrorCode code = RunGroup(w, first + w->comm_index, &n, point, record);
+    PetscErrorCode code = RunGroup(w, first + w->comm_index, &n, point, record), agreed;
 
-    PetscCall(FwErrorAgreeAny(PETSC_COMM_WORLD, code));
+    agreed = FwErrorAgreeAny(PETSC_COMM_WORLD, code);
+    if (code) PetscCall(DropRecords(&n, record));
     PetscCall(CollectRecords(w, n, point, record));
+    if (agreed) PetscCall(KeepBeforeLeaving(w));
+    PetscCall(agreed);
     PetscCall(FwProgressStep(progress, PetscMin(first + w->n_comm, w->n_group)));
     PetscCall(AfterRound(w, first + w->n_comm >= w->n_group ? PETSC_TRUE : PETSC_FALSE));
   }

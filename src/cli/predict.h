@@ -1,0 +1,63 @@
+#pragma once
+
+/** @file
+ * `finwidth predict` in pieces that other commands share: the keys of a point, the estimate, and the computation of a
+ * group of points.
+ */
+
+#include "request.h"
+
+#include <finwidth/estimate.h>
+#include <finwidth/prediction.h>
+
+/** One point: its network and what to predict of it. */
+typedef struct {
+  FwModel  model;
+  FwTheory theory;
+} FwPredictPoint;
+
+/** The context of FwPredictGroup(). */
+typedef struct {
+  const FwRequest   *request;
+  const char *const *shared;   /**< keys within which points share a kernel; an empty list where none may */
+  PetscBool          is_quiet; /**< no tables, no curve of the action */
+} FwPredict;
+
+/** Read the keys of the point that stands in the options database.
+ *
+ * Not collective, the same on every rank. Release with FwPredictPointDestroy().
+ * @error FW_ERR_INPUT  a network or a theory that cannot be predicted, named
+ */
+PetscErrorCode FwPredictPointRead(FwPredictPoint *point);
+PetscErrorCode FwPredictPointDestroy(FwPredictPoint *point);
+
+/** Read every point once, before anything is computed, so that a bad value is found at once; warn about choices made.
+ *
+ * @collective{PETSC_COMM_WORLD}
+ * @param[in]  request  borrowed by `predict`
+ * @param[out] predict  nothing to release
+ * @error FW_ERR_INPUT
+ */
+PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict);
+
+/** Read the data that the keys describe. Collective on `comm`; release with FwDatasetDestroy().
+ * @error as FwDatasetSetUp(); FW_ERR_INPUT for several outputs */
+PetscErrorCode FwPredictLoadData(MPI_Comm comm, FwDataset *data);
+
+/** Refuse, before the data are read, numbers of examples that alone would not fit. Collective.
+ * @error FW_ERR_MEMORY */
+PetscErrorCode FwPredictEstimateExamples(FwGrid grid);
+
+/** What n points on one kernel will need. Collective on `grid`.
+ * @error FW_ERR_MEMORY  it would not fit */
+PetscErrorCode FwPredictEstimate(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[],
+                                 FwEstimate *estimate);
+
+/** Print which form was chosen, and what is expected of it. Collective on PETSC_COMM_WORLD. */
+PetscErrorCode FwPredictPrintPlan(const FwEstimate *estimate);
+
+/** Print the resolved input and the estimate of the first kernel of the scan. Collective on PETSC_COMM_WORLD. */
+PetscErrorCode FwPredictDryRun(const FwRequest *request);
+
+/** Compute a group of points that share a kernel; `context` is an FwPredict. */
+FwScanFunction FwPredictGroup;

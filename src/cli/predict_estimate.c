@@ -1,0 +1,112 @@
+/** @file
+ * What a prediction will need, and `-dry_run`.
+ */
+
+#include "predict.h"
+
+#include <finwidth/option.h>
+
+#include <stdio.h>
+
+PetscErrorCode FwPredictEstimateExamples(FwGrid grid)
+{
+  FwWork     work = {.n_input = 1.0, .depth = 1.0, .n_point = 1.0, .temperature_lowest = 1.0, .bandwidth = 64};
+  FwEstimate estimate;
+  PetscInt64 n_train = 0, n_test = 0;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionInteger("data_train", &n_train, NULL));
+  PetscCall(FwOptionInteger("data_test", &n_test, NULL));
+  work.n_train = (double)n_train;
+  work.n_test  = (double)n_test;
+  PetscCall(FwEstimatePredict(grid, &work, &estimate));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictEstimate(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[],
+                                 FwEstimate *estimate)
+{
+  static const PetscInt bandwidths[]     = {-1, 64, 1, 0}; /* in the order of the key's choices */
+  const double          nodes_of_average = 36.0, points_of_curve = 121.0;
+  FwDataSizes           sizes;
+  FwWork                work;
+  PetscInt              choice;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(FwOptionChoice("theory_bandwidth", &choice, NULL));
+  work = (FwWork){.n_train            = sizes.n_train,
+                  .n_test             = sizes.n_test + sizes.n_new,
+                  .n_input            = sizes.n_input,
+                  .depth              = (double)point[0].model.depth,
+                  .n_point            = (double)n,
+                  .n_node             = point[0].theory.with_average ? nodes_of_average : 0.0,
+                  .n_curve            = point[0].theory.with_curve ? points_of_curve : 0.0,
+                  .temperature_lowest = 1.0,
+                  .bandwidth          = bandwidths[choice]};
+  /* kernels are of order one: the choice only asks whether T is far below round-off */
+  for (PetscInt i = 0; i < n; i++)
+    work.temperature_lowest = PetscMin(work.temperature_lowest, point[i].model.temperature);
+  PetscCall(FwEstimatePredict(grid, &work, estimate));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictPrintPlan(const FwEstimate *e)
+{
+  const double seconds = e->assembly_seconds + e->decomposition_seconds + e->use_seconds;
+  char         expected[64];
+
+  PetscFunctionBegin;
+  snprintf(expected, sizeof expected, "about %.2g s, %.2g GiB a rank", seconds, e->peak_bytes / 1073741824.0);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "kernel  %s, %s\n\n", FwEstimateName(e->bandwidth), expected));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintStage(const char name[], double flops, double seconds)
+{
+  char line[128];
+
+  PetscFunctionBegin;
+  snprintf(line, sizeof line, "  %-15s %10.3g flops %10.3g s", name, flops, seconds);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", line));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintEstimate(const FwEstimate *e)
+{
+  PetscFunctionBegin;
+  PetscCall(FwPredictPrintPlan(e));
+  PetscCall(PrintStage("assembly", e->assembly_flops, e->assembly_seconds));
+  PetscCall(PrintStage("decomposition", e->decomposition_flops, e->decomposition_seconds));
+  PetscCall(PrintStage("predictions", e->use_flops, e->use_seconds));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictDryRun(const FwRequest *request)
+{
+  FwPredictPoint point;
+  FwDataset      data;
+  FwGrid         grid;
+  FwEstimate     estimate;
+  PetscInt       n_point, n_chosen;
+
+  PetscFunctionBegin;
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", request->resolved));
+  PetscCall(FwScanGetSize(request->scan, NULL, &n_point, &n_chosen));
+  PetscCall(FwScanApply(request->scan, 0));
+  PetscCall(FwPredictPointRead(&point));
+  point.theory.with_curve = request->is_single;
+  PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
+  PetscCall(FwPredictEstimateExamples(grid));
+  PetscCall(FwPredictLoadData(PETSC_COMM_WORLD, &data));
+  PetscCall(FwPredictEstimate(grid, data, 1, &point, &estimate));
+  if (!request->is_single)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                          "scan    %" PetscInt_FMT " points, %" PetscInt_FMT " to compute; the first alone:\n", n_point,
+                          n_chosen));
+  PetscCall(PrintEstimate(&estimate));
+  PetscCall(FwGridDestroy(&grid));
+  PetscCall(FwDatasetDestroy(&data));
+  PetscCall(FwPredictPointDestroy(&point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

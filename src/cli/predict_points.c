@@ -1,0 +1,119 @@
+/** @file
+ * The keys of a predicted point.
+ */
+
+#include "predict.h"
+
+#include <finwidth/activation.h>
+#include <finwidth/option.h>
+
+#include <string.h>
+
+/* Points that differ in these alone have one kernel, in the product composition */
+static const char *const shared_keys[] = {"temperature", "network_width", "network_prior_readout", "theory_average",
+                                          NULL};
+static const char *const no_keys[]     = {NULL};
+
+static PetscErrorCode IsOdd(const FwModel *model, PetscBool *is_odd)
+{
+  PetscFunctionBegin;
+  *is_odd = PETSC_TRUE;
+  for (PetscInt l = 0; l < model->depth && *is_odd; l++) {
+    FwActivation activation;
+
+    PetscCall(FwActivationGet((FwActivationType)model->activation[l], &activation));
+    PetscCall(FwActivationIsOdd(activation, is_odd));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Theories that are not built are refused by name, not silently replaced */
+static PetscErrorCode ReadTheory(const FwModel *model, FwTheory *theory)
+{
+  PetscInt  choice, composition, mean;
+  PetscBool has_new;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionChoice("theory_model", &choice, NULL));
+  theory->theory = (FwTheoryModel)choice;
+  PetscCall(FwOptionChoice("theory_composition", &composition, NULL));
+  theory->composition = model->depth == 1 ? FW_COMPOSITION_PRODUCT : (FwComposition)composition;
+  PetscCheck(theory->composition != FW_COMPOSITION_LINEARISED || model->depth == 2, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_composition: 'linearised' is for two hidden layers, the network has %" PetscInt_FMT, model->depth);
+  PetscCall(FwOptionIsSet("data_predict", &has_new));
+  PetscCheck(!has_new || theory->composition == FW_COMPOSITION_PRODUCT, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "data_predict needs theory_composition 'product' in this version");
+  PetscCall(FwOptionChoice("theory_mean", &mean, NULL));
+  PetscCheck(mean != 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_mean: 'on' is not in this version, want off (the plain second-moment kernel) or auto");
+  PetscCall(FwOptionBoolean("theory_average", &theory->with_average, NULL));
+  PetscCall(FwOptionBoolean("save_predictions", &theory->with_means, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictPointRead(FwPredictPoint *point)
+{
+  PetscFunctionBegin;
+  PetscCall(FwModelFromOptions(&point->model));
+  PetscCheck(point->model.type == FW_NETWORK_FC, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "network_type: only 'fc' is in this version");
+  PetscCall(ReadTheory(&point->model, &point->theory));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictPointDestroy(FwPredictPoint *point)
+{
+  PetscFunctionBegin;
+  PetscCall(FwModelDestroy(&point->model));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* One file holds one kernel */
+static PetscErrorCode CheckDecompositionFile(const FwPredict *predict)
+{
+  PetscInt  n_axis;
+  PetscBool is_set;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionIsSet("theory_decomposition", &is_set));
+  PetscCall(FwScanGetSize(predict->request->scan, &n_axis, NULL, NULL));
+  for (PetscInt d = 0; d < n_axis && is_set; d++) {
+    const FwScanAxis *axis;
+    PetscBool         is_shared = PETSC_FALSE;
+
+    PetscCall(FwScanGetAxis(predict->request->scan, d, &axis));
+    for (const char *const *key = predict->shared; *key; key++)
+      if (!strcmp(*key, axis->key->name)) is_shared = PETSC_TRUE;
+    PetscCheck(is_shared || axis->n == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "theory_decomposition keeps one kernel, and the scan over '%s' needs several", axis->key->name);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
+{
+  PetscInt  n_point, mean;
+  PetscBool is_odd, wants_hint = PETSC_FALSE;
+
+  PetscFunctionBegin;
+  *predict = (FwPredict){.request = request, .shared = shared_keys};
+  PetscCall(FwScanGetSize(request->scan, NULL, &n_point, NULL));
+  for (PetscInt p = 0; p < n_point; p++) {
+    FwPredictPoint point;
+
+    PetscCall(FwScanApply(request->scan, p));
+    PetscCall(FwPredictPointRead(&point));
+    if (point.theory.composition != FW_COMPOSITION_PRODUCT) predict->shared = no_keys;
+    PetscCall(IsOdd(&point.model, &is_odd));
+    if (!is_odd && point.theory.theory == FW_THEORY_RENORMALISED) wants_hint = PETSC_TRUE;
+    PetscCall(FwPredictPointDestroy(&point));
+  }
+  PetscCall(FwScanApply(request->scan, -1));
+  PetscCall(CheckDecompositionFile(predict));
+  PetscCall(FwOptionChoice("theory_mean", &mean, NULL));
+  if (mean == 0 && wants_hint)
+    PetscCall(
+      FwWarn("theory_mean: auto takes the plain second-moment kernel (off) for an activation that is not odd: "
+             "good for balanced labels"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,236 @@
+/** @file
+ * The frame of the commands that compute.
+ */
+
+#include "request.h"
+
+#include "command.h"
+
+#include <finwidth/checkpoint.h>
+#include <finwidth/option.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+double FwRequestCheckpointSeconds(void)
+{
+  const char *text = getenv("FINWIDTH_CHECKPOINT_SECONDS"); /* tests set it */
+
+  return text ? strtod(text, NULL) : 60.0;
+}
+
+/* --- reading the request ------------------------------------------------------------------------------------ */
+
+/* The key `output`, or the base name of the input (or the command) + ".h5" in the current folder */
+static PetscErrorCode ReadOutput(const char *input, const char command[], size_t size, char path[])
+{
+  const char *base, *end;
+  PetscBool   is_set;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionText("output", size, path, &is_set));
+  if (is_set) PetscFunctionReturn(PETSC_SUCCESS);
+  base = input ? strrchr(input, '/') : NULL;
+  base = base ? base + 1 : input ? input : command;
+  end  = strrchr(base, '.');
+  snprintf(path, size, "%.*s.h5", end && end > base ? (int)(end - base) : (int)strlen(base), base);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A scanned width holds for all layers: their number is that of the list it replaces */
+static PetscErrorCode KeepDepth(void)
+{
+  enum { WIDTH_MAX = 4096 };
+  PetscInt64 width[WIDTH_MAX];
+  PetscInt   n = WIDTH_MAX;
+  PetscBool  is_scanned, has_depth;
+  char       text[32];
+
+  PetscFunctionBegin;
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-scan_network_width", &is_scanned));
+  PetscCall(FwOptionIsSet("network_depth", &has_depth));
+  PetscCall(FwOptionIntegers("network_width", &n, width));
+  if (!is_scanned || has_depth || n < 2) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscSNPrintf(text, sizeof text, "%" PetscInt_FMT, n));
+  PetscCall(PetscOptionsSetValue(NULL, "-network_depth", text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Digest of a resolved input without the keys that say how, not what, to compute */
+static void MakeTag(const char command[], const char resolved[], char tag[64])
+{
+  static const char *const how[] = {
+    "output:", "overwrite:", "resume:", "walltime:", "memory:", "dry_run:", "theory_decomposition:"};
+  XXH64_hash_t hash = 0;
+
+  for (const char *line = resolved; *line;) {
+    const size_t n    = strcspn(line, "\n") + 1;
+    PetscBool    skip = PETSC_FALSE;
+
+    for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(how); i++)
+      if (!strncmp(line, how[i], strlen(how[i]))) skip = PETSC_TRUE;
+    if (!skip) hash = XXH3_64bits_withSeed(line, n, hash);
+    line += n;
+  }
+  snprintf(tag, 64, "%s-1-%016" PRIx64, command, (uint64_t)hash);
+}
+
+PetscErrorCode FwRequestCreate(const char *input, const char command[], unsigned keys, FwRequest *request)
+{
+  PetscInt n_axis;
+
+  PetscFunctionBegin;
+  *request = (FwRequest){.command = command};
+  PetscCall(ReadOutput(input, command, sizeof request->output, request->output));
+  snprintf(request->checkpoint, sizeof request->checkpoint, "%.*s.chk", PETSC_MAX_PATH_LEN - 32, request->output);
+  PetscCall(FwOptionBoolean("overwrite", &request->overwrite, NULL));
+  PetscCall(FwOptionBoolean("resume", &request->resume, NULL));
+  PetscCall(FwOptionBoolean("dry_run", &request->is_dry, NULL));
+  PetscCall(FwOptionsResolved(keys, &request->resolved));
+  MakeTag(command, request->resolved, request->tag);
+  PetscCall(KeepDepth());
+  PetscCall(FwScanCreate(&request->scan));
+  PetscCall(FwScanGetSize(request->scan, &n_axis, NULL, NULL));
+  request->is_single = n_axis == 0 ? PETSC_TRUE : PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwRequestDestroy(FwRequest *request)
+{
+  PetscFunctionBegin;
+  PetscCall(FwScanDestroy(&request->scan));
+  PetscCall(PetscFree(request->resolved));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwRequestPointCheckpoint(const FwRequest *request, PetscInt point, size_t size, char path[])
+{
+  PetscFunctionBegin;
+  PetscCall(PetscSNPrintf(path, size, "%s.%" PetscInt_FMT, request->checkpoint, point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- running it --------------------------------------------------------------------------------------------- */
+
+/* -resume: a complete result of the same input is left as it is */
+static PetscErrorCode IsAlreadyDone(const FwRequest *request, PetscBool *is_done)
+{
+  PetscBool exists, is_same;
+  FwStore   store;
+  char     *status, *input, tag[64];
+
+  PetscFunctionBegin;
+  *is_done = PETSC_FALSE;
+  PetscCall(PetscTestFile(request->output, '\0', &exists));
+  if (!request->resume || !exists) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwStoreOpen(PETSC_COMM_WORLD, request->output, &store));
+  PetscCall(FwStoreGetText(store, "/", "status", &status));
+  PetscCall(FwStoreGetText(store, "/", "input", &input));
+  PetscCall(FwStoreDestroy(&store));
+  MakeTag(request->command, input, tag);
+  PetscCall(PetscStrcmp(tag, request->tag, &is_same));
+  PetscCall(PetscStrcmp(status, "complete", is_done));
+  PetscCall(PetscFree(status));
+  PetscCall(PetscFree(input));
+  PetscCheck(is_same, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "'%s' is the result of another input: give -overwrite to replace it, or another -output", request->output);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Summarise(const FwRequest *request, FwRecord all, FwRequestSummary *summary)
+{
+  PetscMPIInt rank;
+  PetscInt64  first     = 0;
+  PetscBool   has_first = PETSC_FALSE, is_one = PETSC_TRUE;
+
+  PetscFunctionBegin;
+  *summary = (FwRequestSummary){0};
+  PetscCall(FwScanGetSize(request->scan, NULL, &summary->n_point, NULL));
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  for (PetscInt p = 0; p < summary->n_point && rank == 0; p++) {
+    const double     converged = FwRecordAt(all, "converged", p);
+    const PetscInt64 digest    = FwRecordIntegerAt(all, "data_digest", p);
+
+    if (converged == 0.0) summary->n_failed++;
+    if (!(converged >= 0.0)) summary->n_missing++;
+    if (!(converged >= 0.0) || !digest) continue;
+    if (has_first && digest != first) is_one = PETSC_FALSE;
+    first     = digest;
+    has_first = PETSC_TRUE;
+  }
+  if (has_first && is_one) snprintf(summary->digest, sizeof summary->digest, "%016" PRIx64, (uint64_t)first);
+  if (!is_one) snprintf(summary->digest, sizeof summary->digest, "several: see /%.16s/data_digest", request->command);
+  PetscCallMPI(MPI_Bcast(summary, (int)sizeof *summary, MPI_BYTE, 0, PETSC_COMM_WORLD));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RemoveCheckpoints(const FwRequest *request, const FwRequestPlan *plan, PetscInt n_point)
+{
+  char path[PETSC_MAX_PATH_LEN];
+
+  PetscFunctionBegin;
+  PetscCall(FwCheckpointRemove(PETSC_COMM_WORLD, request->checkpoint));
+  for (PetscInt p = 0; p < n_point && plan->has_point_checkpoints; p++) {
+    PetscCall(FwRequestPointCheckpoint(request, p, sizeof path, path));
+    PetscCall(FwCheckpointRemove(PETSC_COMM_WORLD, path));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Save(const FwRequest *request, const FwRequestPlan *plan, const FwRequestSummary *summary,
+                           FwRecord all, FwStore *store)
+{
+  const char *status = summary->n_failed ? "failed" : summary->n_missing ? "partial" : "complete";
+
+  PetscFunctionBegin;
+  for (const char *const *group = plan->groups; *group; group++)
+    PetscCall(FwScanWriteAxes(request->scan, *store, *group));
+  if (plan->describe) PetscCall(plan->describe(request, *store, plan->context));
+  PetscCall(FwRecordWrite(all, *store, plan->groups[0]));
+  PetscCall(FwStoreProvenance(*store, request->resolved, summary->digest, status));
+  PetscCall(FwStoreCommit(store));
+  PetscCall(RemoveCheckpoints(request, plan, summary->n_point));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "result  %s\n", request->output));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Compute(const FwRequest *request, const FwRequestPlan *plan)
+{
+  const FwScanPlan scan = {.shared     = plan->shared,
+                           .checkpoint = request->checkpoint,
+                           .tag        = request->tag,
+                           .resume     = request->resume,
+                           .interval   = FwRequestCheckpointSeconds()};
+  FwStore          store;
+  FwRecord         all;
+  FwRequestSummary summary;
+
+  PetscFunctionBegin;
+  PetscCall(FwStoreCreate(PETSC_COMM_WORLD, request->output, request->overwrite || request->resume, &store));
+  PetscCall(FwScanRun(request->scan, &scan, plan->function, plan->context, &all));
+  PetscCall(Summarise(request, all, &summary));
+  if (plan->report) PetscCall(plan->report(request, &summary, all, plan->context));
+  PetscCall(Save(request, plan, &summary, all, &store));
+  PetscCall(FwRecordDestroy(&all));
+  PetscCall(FwCommandFigure(request->output));
+  PetscCheck(!summary.n_failed, PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
+             "%s%s: '%s' keeps what was computed, with status 'failed'", plan->failure,
+             request->is_single ? "" : " at some points", request->output);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwRequestRun(const FwRequest *request, const FwRequestPlan *plan)
+{
+  PetscBool is_done;
+
+  PetscFunctionBegin;
+  PetscCall(IsAlreadyDone(request, &is_done));
+  if (is_done)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "result  %s is complete: nothing to do\n", request->output));
+  else
+    PetscCall(Compute(request, plan));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,82 @@
+#pragma once
+
+/** @file
+ * What every command that computes shares: where the result goes, the scan of points and its checkpoint, -resume, the
+ * status of the result, saving it, its figure.
+ *
+ * A command reads its own keys, gives the function that computes a group of points (scan.h), and runs:
+ *
+ *     FwRequestCreate(input, "predict", FW_FOR_PREDICT, &request);
+ *     ... check the keys of every point; with request.is_dry print the estimate instead of running ...
+ *     FwRequestRun(&request, &plan);
+ *     FwRequestDestroy(&request);
+ *
+ * Each point is a record. Its array `converged` (0 or 1) says whether the point can be trusted, `data_digest` (an
+ * integer, optional) which data it saw. A name that begins with '/' leads into another group of the file.
+ */
+
+#include <finwidth/scan.h>
+
+typedef struct {
+  const char *command; /**< name of the command, also of its group in the file */
+  PetscBool   overwrite, resume, is_dry;
+  PetscBool   is_single; /**< no scan: one point */
+  char        output[PETSC_MAX_PATH_LEN], checkpoint[PETSC_MAX_PATH_LEN];
+  char       *resolved; /**< every key with its value */
+  char        tag[64];  /**< digest of the keys that say what, not how, to compute */
+  FwScan      scan;
+} FwRequest;
+
+/** What the points of a finished scan have in common. The same on every rank. */
+typedef struct {
+  PetscInt n_point, n_failed, n_missing; /**< missing: not among scan_index */
+  char     digest[64];                   /**< of the data; "" where no point had any */
+} FwRequestSummary;
+
+/** How a command computes. */
+typedef struct {
+  const char *const *shared; /**< NULL-terminated: keys within which points form a group (scan.h) */
+  const char *const *groups; /**< NULL-terminated paths of the groups that the records fill */
+  FwScanFunction    *function;
+  void              *context; /**< for the functions */
+  const char        *failure; /**< message of exit 4, such as "the saddle-point solver did not converge" */
+  PetscBool          has_point_checkpoints; /**< the function keeps files of its own: FwRequestPointCheckpoint() */
+
+  /** Print and warn about the finished scan; may be NULL. `all` is looked at on rank 0. Collective. */
+  PetscErrorCode (*report)(const FwRequest *request, const FwRequestSummary *summary, FwRecord all, void *context);
+  /** Write dimension scales and what is not a record, before the records are written; may be NULL. Collective. */
+  PetscErrorCode (*describe)(const FwRequest *request, FwStore store, void *context);
+} FwRequestPlan;
+
+/** Read the keys that all commands share, and the scan.
+ *
+ * @collective{PETSC_COMM_WORLD}
+ * @param[in]  input    path of the input file, or NULL
+ * @param[in]  command  borrowed
+ * @param[in]  keys     the command's FW_FOR_... bit
+ * @param[out] request  release with FwRequestDestroy()
+ * @error FW_ERR_INPUT  as FwScanCreate()
+ */
+PetscErrorCode FwRequestCreate(const char *input, const char command[], unsigned keys, FwRequest *request);
+
+/** Compute the points, save the result, draw its figure.
+ *
+ * With -resume a complete result of the same input is left as it is.
+ *
+ * @collective{PETSC_COMM_WORLD}
+ * @error FW_ERR_EXISTS     the result exists, or another run holds it
+ * @error FW_ERR_INPUT      -resume on the result or the checkpoint of another input
+ * @error FW_ERR_STOPPED    asked to stop; checkpoints are written
+ * @error FW_ERR_NUMERICAL  a point did not converge: the file is there, with status `failed`
+ */
+PetscErrorCode FwRequestRun(const FwRequest *request, const FwRequestPlan *plan);
+
+/** Path and tag of the checkpoint that a long computation inside a point may keep; it is removed when the result stands.
+ *  Only with -resume should one that is there be read. Not collective. */
+PetscErrorCode FwRequestPointCheckpoint(const FwRequest *request, PetscInt point, size_t size, char path[]);
+
+/** Seconds between checkpoints: 60, or the environment variable FINWIDTH_CHECKPOINT_SECONDS. Not collective. */
+double FwRequestCheckpointSeconds(void);
+
+/** Release. */
+PetscErrorCode FwRequestDestroy(FwRequest *request);
