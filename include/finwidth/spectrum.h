@@ -33,7 +33,8 @@
 
 typedef struct FwSpectrumImpl *FwSpectrum;
 
-/** Traces and quadratic forms at one (T, Q), with M = A^-1 Q K. The derivatives are in u = log Q. */
+/** Traces and quadratic forms at one (T, Q), with M = A^-1 Q K. The derivatives are in u = log Q. With several columns
+ *  of labels, forms in y are sums over the columns. */
 typedef struct {
   double trace;       /**< tr M */
   double trace_slope; /**< d tr M / du = tr M - tr M^2 */
@@ -49,10 +50,19 @@ typedef struct {
 typedef struct {
   PetscInt n, rank; /**< P, and the number of modes of K that are not zero (P where the bandwidth is not 0) */
   double   trace;   /**< tr K */
-  double   label2;  /**< |y|^2 */
-  double   inverse; /**< y^T K^+ y over the modes that are not zero; INFINITY where the bandwidth is not 0 and K is
+  double   label2;  /**< |y|^2, summed over the columns of labels */
+  double
+    inverse; /**< y^T K^+ y, summed likewise, over the modes that are not zero; INFINITY where the bandwidth is not 0 and K is
                          singular */
 } FwSpectrumBounds;
+
+/** The forms in y of FwResolvent between each two columns of labels; symmetric, [n_label][n_label]. */
+typedef struct {
+  double *fit;       /**< y_c^T A^-1 y_d */
+  double *fit_slope; /**< y_c^T M A^-1 y_d */
+  double *fit_curve; /**< y_c^T M M A^-1 y_d */
+  double *residual2; /**< y_c^T A^-2 y_d */
+} FwLabelForms;
 
 /** Averages of the Gaussian-process posterior f | Q over weights on several values of Q. */
 typedef struct {
@@ -93,8 +103,12 @@ PetscErrorCode FwSpectrumCreate(FwMatrix *kernel, PetscInt bandwidth, FwSpectrum
 /** The bandwidth that a spectrum was made with. Not collective. */
 PetscErrorCode FwSpectrumGetBandwidth(FwSpectrum spectrum, PetscInt *bandwidth);
 
-/** Set the labels y, [P] on every rank, and the variance s^2 of the readout bias. Collective. */
-PetscErrorCode FwSpectrumSetLabels(FwSpectrum spectrum, const double y[], double bias);
+/** Set the labels, n_label >= 1 columns of them (outputs of a network), and the variance s^2 of the readout bias.
+ *
+ * @collective{spectrum}
+ * @param[in] y  [n_label][P] on every rank
+ */
+PetscErrorCode FwSpectrumSetLabels(FwSpectrum spectrum, PetscInt n_label, const double y[], double bias);
 
 /** Multiply the labels by a factor, and change the variance of the readout bias; also after Freeze.
  *
@@ -128,7 +142,25 @@ PetscErrorCode FwSpectrumGetBounds(FwSpectrum spectrum, FwSpectrumBounds *bounds
 PetscErrorCode FwSpectrumResolve(FwSpectrum spectrum, double temperature, double order, PetscBool with_log_det,
                                  FwResolvent *resolvent);
 
-/** Average the posterior at the test examples over n values of Q with weights that sum to one.
+/** FwSpectrumResolve(), and the forms in y column by column; the arrays of `forms` are the caller's.
+ *
+ * A posterior over a D x D matrix Q = O diag(q) O^T of order parameters needs, in the eigenbasis, only these at each q_d:
+ * output d of O^T Y has (O^T fit O)_dd at (T, q_d).
+ */
+PetscErrorCode FwSpectrumResolveForms(FwSpectrum spectrum, double temperature, double order, PetscBool with_log_det,
+                                      FwResolvent *resolvent, FwLabelForms *forms);
+
+/** The posterior at the test examples for each of n values of Q and each column of labels.
+ *
+ * @collective{spectrum}
+ * @param[out] mean      [n][n_label][P_t] on every rank: k*^T A^-1 y_c, k* the kernel Q K_cross with the readout bias
+ * @param[out] variance  [n][P_t], the same for each column; NULL where it is not wanted
+ * @error as for FwSpectrumResolve()
+ */
+PetscErrorCode FwSpectrumPredictEach(FwSpectrum spectrum, double temperature, PetscInt n, const double order[],
+                                     double mean[], double variance[]);
+
+/** Average the posterior at the test examples, for one column of labels, over n values of Q with weights that sum to one.
  *
  * Each rank works on its share of the test examples.
  *

@@ -10,12 +10,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const FwSpectrumForm *const forms[] = {&fw_spectrum_eigen, &fw_spectrum_tridiagonal, &fw_spectrum_band};
+static const FwSpectrumForm *const all_forms[] = {&fw_spectrum_eigen, &fw_spectrum_tridiagonal, &fw_spectrum_band};
 
 const FwSpectrumForm *FwSpectrumFindForm(PetscInt bandwidth)
 {
-  for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
-    if (forms[i]->bandwidth == bandwidth) return forms[i];
+  for (size_t i = 0; i < sizeof all_forms / sizeof *all_forms; i++)
+    if (all_forms[i]->bandwidth == bandwidth) return all_forms[i];
   return NULL;
 }
 
@@ -69,7 +69,7 @@ PetscErrorCode FwSpectrumMake(FwGrid grid, PetscInt n, const FwSpectrumForm *for
   s->grid   = grid;
   s->n      = n;
   s->factor = 1.0;
-  PetscCall(PetscCalloc2(n, &s->w, n, &s->h));
+  PetscCall(FwSpectrumAllocateLabels(s, 1));
   *spectrum = s;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -128,7 +128,7 @@ PetscErrorCode FwSpectrumDestroy(FwSpectrum *spectrum)
   if (s->data) PetscCall(s->form->destroy(s));
   free(s->test);
   PetscCall(PetscFree(s->test_kernel));
-  PetscCall(PetscFree2(s->w, s->h));
+  PetscCall(PetscFree2(s->w, s->work));
   PetscCall(PetscFree(*spectrum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -143,44 +143,50 @@ static PetscErrorCode CheckNotFrozen(FwSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwSpectrumAllocateLabels(FwSpectrum s, PetscInt n_label)
+{
+  const size_t forms = (size_t)(n_label + 1) * (size_t)(n_label + 1);
+
+  PetscFunctionBegin;
+  PetscCall(PetscFree2(s->w, s->work));
+  PetscCall(PetscCalloc2((size_t)(n_label + 1) * s->n, &s->w, 8 * forms, &s->work));
+  s->h       = s->w + (size_t)n_label * s->n;
+  s->n_label = n_label;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* A rotation keeps lengths */
 static PetscErrorCode CheckRotation(FwSpectrum s, const double y[])
 {
   double before = 0.0, after = 0.0, ones = 0.0;
 
   PetscFunctionBegin;
-  for (PetscInt i = 0; i < s->n; i++) {
+  for (size_t i = 0; i < (size_t)s->n_label * s->n; i++) {
     before += y[i] * y[i];
     after += s->w[i] * s->w[i];
-    ones += s->h[i] * s->h[i];
   }
+  for (PetscInt i = 0; i < s->n; i++) ones += s->h[i] * s->h[i];
   PetscCheck(fabs(after - before) <= 1e-10 * before && fabs(ones - s->n) <= 1e-10 * s->n, FwGridComm(s->grid),
              PETSC_ERR_LIB, "ScaLAPACK returned a rotation that is not orthogonal (%g)", fabs(ones - s->n) / s->n);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwSpectrumSetLabels(FwSpectrum s, const double y[], double bias)
+PetscErrorCode FwSpectrumSetLabels(FwSpectrum s, PetscInt n_label, const double y[], double bias)
 {
-  double  *both;
   FwMatrix x;
 
   PetscFunctionBegin;
   PetscCall(CheckNotFrozen(s));
-  PetscCall(PetscMalloc1(2 * (size_t)s->n, &both));
-  for (PetscInt i = 0; i < s->n; i++) {
-    both[i]        = y[i];
-    both[s->n + i] = 1.0;
-  }
-  PetscCall(FwMatrixCreateFromCopy(s->grid, s->n, 2, both, &x));
+  PetscCall(FwSpectrumAllocateLabels(s, n_label));
+  PetscCall(PetscArraycpy(s->w, y, (size_t)n_label * s->n));
+  for (PetscInt i = 0; i < s->n; i++) s->h[i] = 1.0;
+  PetscCall(FwMatrixCreateFromCopy(s->grid, s->n, n_label + 1, s->w, &x));
   PetscCall(s->form->rotate(s, &x));
-  PetscCall(FwMatrixGather(x, both)); /* each entry has one owner: the same bits on every rank */
+  PetscCall(FwMatrixGather(x, s->w)); /* each entry has one owner: the same bits on every rank */
   PetscCall(FwMatrixDestroy(&x));
-  PetscCall(PetscArraycpy(s->w, both, s->n));
-  PetscCall(PetscArraycpy(s->h, both + s->n, s->n));
-  PetscCall(PetscFree(both));
   PetscCall(CheckRotation(s, y));
   s->label2 = 0.0;
-  for (PetscInt i = 0; i < s->n; i++) s->label2 += s->w[i] * s->w[i];
+  for (size_t i = 0; i < (size_t)n_label * s->n; i++) s->label2 += s->w[i] * s->w[i];
   PetscCall(s->form->inverse(s, &s->fit));
   PetscCall(FwSpectrumScaleLabels(s, 1.0, bias));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -297,18 +303,21 @@ PetscErrorCode FwSpectrumSetTest(FwSpectrum s, FwMatrix *cross, const double dia
 
 /* --- one (T, Q) --------------------------------------------------------------------------------------------- */
 
-void FwSumPairs(PetscInt n, PetscInt n_vector, const double x[], const double y[], double pair[N_PAIR])
+PetscInt FwSpectrumVectors(FwSpectrum s)
 {
-  double ww = 0.0, wh = 0.0, hh = 0.0;
+  return s->bias > 0.0 ? s->n_label + 1 : s->n_label;
+}
 
-  for (PetscInt i = 0; i < n; i++) ww += x[i] * y[i];
-  for (PetscInt i = 0; i < n && n_vector == 2; i++) {
-    wh += x[i] * y[n + i];
-    hh += x[n + i] * y[n + i];
-  }
-  pair[WW] = ww;
-  pair[WH] = wh;
-  pair[HH] = hh;
+void FwSumPairs(PetscInt n, PetscInt n_vector, const double x[], const double y[], double pair[])
+{
+  for (PetscInt a = 0; a < n_vector; a++)
+    for (PetscInt b = a; b < n_vector; b++) {
+      const double *left = x + (size_t)a * n, *right = y + (size_t)b * n;
+      double        sum = 0.0;
+
+      for (PetscInt i = 0; i < n; i++) sum += left[i] * right[i];
+      pair[a * n_vector + b] = pair[b * n_vector + a] = sum;
+    }
 }
 
 PetscErrorCode FwSpectrumCheckSolvable(FwSpectrum s, double temperature)
@@ -321,37 +330,77 @@ PetscErrorCode FwSpectrumCheckSolvable(FwSpectrum s, double temperature)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* alpha = alpha_0 - c a with c = sigma y.a; everything is that of A_0 plus the rank-one terms */
-static void AddBias(double bias, double f, const FwSums *b, FwResolvent *r)
+/* Forms of the labels without the readout bias, out of those of all vectors */
+static void CopyForms(FwSpectrum s, const FwSums *b, FwLabelForms *forms)
 {
-  const double sigma = bias / (1.0 + bias * b->fit[HH]), c = sigma * f * b->fit[WH];
-  const double slope_dot = f * b->slope[WH] - c * b->slope[HH]; /* a.QB.alpha */
+  const PetscInt n = s->n_label, n_vector = FwSpectrumVectors(s);
+  const double   f2 = s->factor * s->factor;
 
-  r->trace -= sigma * b->slope[HH];
-  r->trace_slope += -sigma * b->slope[HH] + 2.0 * sigma * b->curve[HH] - PetscSqr(sigma * b->slope[HH]);
-  r->fit -= c * f * b->fit[WH];
-  r->fit_slope += -2.0 * c * f * b->slope[WH] + c * c * b->slope[HH];
-  r->fit_curve += -2.0 * c * f * b->curve[WH] + c * c * b->curve[HH] - sigma * PetscSqr(slope_dot);
-  r->residual2 += -2.0 * c * f * b->square[WH] + c * c * b->square[HH];
-  r->trace_bias = sigma * b->fit[HH];
-  r->log_det += log1p(bias * b->fit[HH]);
+  for (PetscInt i = 0; i < n; i++)
+    for (PetscInt j = 0; j < n; j++) {
+      const PetscInt from = i * n_vector + j, to = i * n + j;
+
+      forms->fit[to]       = f2 * b->fit[from];
+      forms->fit_slope[to] = f2 * b->slope[from];
+      forms->fit_curve[to] = f2 * b->curve[from];
+      forms->residual2[to] = f2 * b->square[from];
+    }
 }
 
-PetscErrorCode FwSpectrumResolve(FwSpectrum s, double temperature, double order, PetscBool with_log_det, FwResolvent *r)
+/* alpha = alpha_0 - c a with c = sigma y.a; everything is that of A_0 plus the rank-one terms */
+static void AddBias(FwSpectrum s, const FwSums *b, FwResolvent *r, FwLabelForms *forms)
 {
-  const double f2   = s->factor * s->factor;
-  FwSums       sums = {0};
+  const PetscInt n = s->n_label, h = n * (n + 1), hh = h + n; /* the row of the ones, and its last entry */
+  const double   sigma = s->bias / (1.0 + s->bias * b->fit[hh]), f = s->factor;
+
+  r->trace -= sigma * b->slope[hh];
+  r->trace_slope += -sigma * b->slope[hh] + 2.0 * sigma * b->curve[hh] - PetscSqr(sigma * b->slope[hh]);
+  r->trace_bias = sigma * b->fit[hh];
+  r->log_det += log1p(s->bias * b->fit[hh]);
+  for (PetscInt i = 0; i < n; i++)
+    for (PetscInt j = 0; j < n; j++) {
+      const double   c_i = sigma * f * b->fit[h + i], c_j = sigma * f * b->fit[h + j];
+      const double   dot_i = f * b->slope[h + i] - c_i * b->slope[hh]; /* a.QB.alpha_i */
+      const double   dot_j = f * b->slope[h + j] - c_j * b->slope[hh];
+      const PetscInt to    = i * n + j;
+
+      forms->fit[to] -= c_i * f * b->fit[h + j];
+      forms->fit_slope[to] += -f * (c_i * b->slope[h + j] + c_j * b->slope[h + i]) + c_i * c_j * b->slope[hh];
+      forms->fit_curve[to] +=
+        -f * (c_i * b->curve[h + j] + c_j * b->curve[h + i]) + c_i * c_j * b->curve[hh] - sigma * dot_i * dot_j;
+      forms->residual2[to] += -f * (c_i * b->square[h + j] + c_j * b->square[h + i]) + c_i * c_j * b->square[hh];
+    }
+}
+
+PetscErrorCode FwSpectrumResolveForms(FwSpectrum s, double temperature, double order, PetscBool with_log_det,
+                                      FwResolvent *r, FwLabelForms *forms)
+{
+  const size_t size = (size_t)(s->n_label + 1) * (size_t)(s->n_label + 1);
+  FwSums sums = {.fit = s->work, .slope = s->work + size, .curve = s->work + 2 * size, .square = s->work + 3 * size};
 
   PetscFunctionBegin;
   PetscCall(FwSpectrumCheckSolvable(s, temperature));
   PetscCall(s->form->sum(s, temperature, order, with_log_det, &sums));
-  *r = (FwResolvent){.trace       = sums.trace,
-                     .trace_slope = sums.trace_slope,
-                     .fit         = f2 * sums.fit[WW],
-                     .fit_slope   = f2 * sums.slope[WW],
-                     .fit_curve   = f2 * sums.curve[WW],
-                     .residual2   = f2 * sums.square[WW],
-                     .log_det     = sums.log_det};
-  if (s->bias > 0.0) AddBias(s->bias, s->factor, &sums, r);
+  *r = (FwResolvent){.trace = sums.trace, .trace_slope = sums.trace_slope, .log_det = sums.log_det};
+  CopyForms(s, &sums, forms);
+  if (s->bias > 0.0) AddBias(s, &sums, r, forms);
+  for (PetscInt i = 0; i < s->n_label * s->n_label; i += s->n_label + 1) {
+    r->fit += forms->fit[i];
+    r->fit_slope += forms->fit_slope[i];
+    r->fit_curve += forms->fit_curve[i];
+    r->residual2 += forms->residual2[i];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSpectrumResolve(FwSpectrum s, double temperature, double order, PetscBool with_log_det, FwResolvent *r)
+{
+  const size_t size  = (size_t)(s->n_label + 1) * (size_t)(s->n_label + 1);
+  double      *room  = s->work + 4 * size;
+  FwLabelForms forms = {
+    .fit = room, .fit_slope = room + size, .fit_curve = room + 2 * size, .residual2 = room + 3 * size};
+
+  PetscFunctionBegin;
+  PetscCall(FwSpectrumResolveForms(s, temperature, order, with_log_det, r, &forms));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -352,18 +352,23 @@ static PetscErrorCode Arrays(FwSpectrum s, PetscInt *n_array, double *array[2], 
 
 static PetscErrorCode Inverse(FwSpectrum s, double *inverse)
 {
-  Form  *form = s->data;
-  double pair[N_PAIR], *x;
+  Form   *form = s->data;
+  double *x;
 
   PetscFunctionBegin;
   *inverse = INFINITY;
   if (s->is_singular) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FactorOrFail(s, 0.0, 1.0));
   PetscCall(PetscMalloc1(s->n, &x));
-  PetscCall(PetscArraycpy(x, s->w, s->n));
-  PetscCall(SolveLower(&form->factor, 1, x));
-  FwSumPairs(s->n, 1, x, x, pair);
-  *inverse = pair[WW];
+  *inverse = 0.0;
+  for (PetscInt c = 0; c < s->n_label; c++) {
+    double square;
+
+    PetscCall(PetscArraycpy(x, s->w + (size_t)c * s->n, s->n));
+    PetscCall(SolveLower(&form->factor, 1, x));
+    FwSumPairs(s->n, 1, x, x, &square);
+    *inverse += square;
+  }
   PetscCall(PetscFree(x));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -372,13 +377,13 @@ static PetscErrorCode Inverse(FwSpectrum s, double *inverse)
 static PetscErrorCode SumVectors(FwSpectrum s, double order, FwSums *sums)
 {
   const Form    *form = s->data;
-  const PetscInt n = s->n, n_vector = s->bias > 0.0 ? 2 : 1;
+  const PetscInt n = s->n, n_vector = FwSpectrumVectors(s);
+  const size_t   size = (size_t)n_vector * n;
   double        *x, *y;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc2(2 * (size_t)n, &x, 2 * (size_t)n, &y));
-  PetscCall(PetscArraycpy(x, s->w, n));
-  PetscCall(PetscArraycpy(x + n, s->h, n));
+  PetscCall(PetscMalloc2(size, &x, size, &y));
+  PetscCall(PetscArraycpy(x, s->w, size));
   PetscCall(SolveLower(&form->factor, n_vector, x));
   FwSumPairs(n, n_vector, x, x, sums->fit);
   PetscCall(SolveUpper(&form->factor, n_vector, x));
@@ -448,13 +453,14 @@ static PetscErrorCode PredictNode(FwSpectrum s, const FwNodes *nodes, PetscInt c
 {
   const Form  *form  = s->data;
   const double order = nodes->order[c];
-  double      *alpha = nodes->alpha + (size_t)c * s->n, *ones = nodes->ones ? nodes->ones + (size_t)c * s->n : NULL;
+  const size_t size  = (size_t)s->n_label * s->n;
+  double      *alpha = nodes->alpha + c * size, *ones = nodes->ones ? nodes->ones + (size_t)c * s->n : NULL;
 
   PetscFunctionBegin;
   PetscCall(FactorOrFail(s, nodes->temperature, order));
-  PetscCall(PetscArraycpy(alpha, s->w, s->n));
-  PetscCall(SolveLower(&form->factor, 1, alpha));
-  PetscCall(SolveUpper(&form->factor, 1, alpha));
+  PetscCall(PetscArraycpy(alpha, s->w, size));
+  PetscCall(SolveLower(&form->factor, s->n_label, alpha));
+  PetscCall(SolveUpper(&form->factor, s->n_label, alpha));
   if (ones) {
     PetscCall(PetscArraycpy(ones, s->h, s->n));
     PetscCall(SolveLower(&form->factor, 1, ones));

@@ -97,8 +97,9 @@ static PetscErrorCode Inverse(FwSpectrum s, double *inverse)
 
   PetscFunctionBegin;
   *inverse = 0.0;
-  for (PetscInt i = 0; i < s->n; i++)
-    if (k[i] > 0.0) *inverse += s->w[i] * s->w[i] / k[i];
+  for (PetscInt c = 0; c < s->n_label; c++)
+    for (PetscInt i = 0; i < s->n; i++)
+      if (k[i] > 0.0) *inverse += PetscSqr(s->w[(size_t)c * s->n + i]) / k[i];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -112,6 +113,9 @@ static PetscErrorCode Arrays(FwSpectrum s, PetscInt *n_array, double *array[2], 
 }
 
 /* --- one (T, Q) --------------------------------------------------------------------------------------------- */
+
+/* One column of labels (w) and the ones (h): their products with each other */
+enum { WW, WH, HH, N_PAIR };
 
 enum {
   TRACE,
@@ -269,20 +273,63 @@ static void SumModes(FwSpectrum s, const double k[], double temperature, double 
   for (int i = 0; i < N_SUM; i++) total[i] = SumLanes(sum[i], LANES) + SumLanes(end[i], (int)n_tail);
 }
 
+static void CopyPairs(PetscInt n_vector, const double pair[N_PAIR], double form[])
+{
+  form[0] = pair[WW];
+  if (n_vector < 2) return;
+  form[1] = form[2] = pair[WH];
+  form[3]           = pair[HH];
+}
+
+/* form[a][b] = sum over modes of p^power x_a x_b / d, or p^power x_a x_b / d^2 */
+static void SumForm(FwSpectrum s, const double k[], double temperature, double order, int power, PetscBool squared,
+                    double scaled[], double form[])
+{
+  const PetscInt n_vector = FwSpectrumVectors(s);
+
+  for (PetscInt v = 0; v < n_vector; v++)
+    for (PetscInt i = 0; i < s->n; i++) {
+      const double value = order * k[i], inverse = 1.0 / (temperature + value);
+      double       weight = squared ? inverse * inverse : inverse;
+
+      for (int c = 0; c < power; c++) weight *= value * inverse;
+      scaled[(size_t)v * s->n + i] = weight * s->w[(size_t)v * s->n + i];
+    }
+  FwSumPairs(s->n, n_vector, s->w, scaled, form);
+}
+
+/* Several columns of labels */
+static PetscErrorCode SumForms(FwSpectrum s, const double k[], double temperature, double order, FwSums *sums)
+{
+  double *scaled;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1((size_t)(s->n_label + 1) * s->n, &scaled));
+  SumForm(s, k, temperature, order, 0, PETSC_FALSE, scaled, sums->fit);
+  SumForm(s, k, temperature, order, 1, PETSC_FALSE, scaled, sums->slope);
+  SumForm(s, k, temperature, order, 2, PETSC_FALSE, scaled, sums->curve);
+  SumForm(s, k, temperature, order, 0, PETSC_TRUE, scaled, sums->square);
+  PetscCall(PetscFree(scaled));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Sum(FwSpectrum s, double temperature, double order, PetscBool with_log_det, FwSums *sums)
 {
-  const double *k = ((const Eigen *)s->data)->k;
-  double        total[N_SUM];
+  const double  *k        = ((const Eigen *)s->data)->k;
+  const PetscInt n_vector = FwSpectrumVectors(s);
+  double         total[N_SUM];
 
   PetscFunctionBegin;
   SumModes(s, k, temperature, order, total);
   sums->trace       = total[TRACE];
   sums->trace_slope = total[TRACE_SLOPE];
-  for (int pair = 0; pair < N_PAIR; pair++) {
-    sums->fit[pair]    = total[FIT + pair];
-    sums->slope[pair]  = total[SLOPE + pair];
-    sums->curve[pair]  = total[CURVE + pair];
-    sums->square[pair] = total[SQUARE + pair];
+  if (s->n_label > 1) {
+    PetscCall(SumForms(s, k, temperature, order, sums));
+  } else {
+    CopyPairs(n_vector, total + FIT, sums->fit);
+    CopyPairs(n_vector, total + SLOPE, sums->slope);
+    CopyPairs(n_vector, total + CURVE, sums->curve);
+    CopyPairs(n_vector, total + SQUARE, sums->square);
   }
   if (with_log_det) sums->log_det = SumLogs(s->n, k, temperature, order);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -317,16 +364,15 @@ static PetscErrorCode Predict(FwSpectrum s, const FwNodes *nodes)
   PetscCall(PetscCalloc1(s->n, &mode));
   for (PetscInt c = 0; c < nodes->n; c++) {
     const double order = nodes->order[c], weight = nodes->weight[c] * order * order;
-    const size_t column = (size_t)c * s->n;
+    double      *alpha = nodes->alpha + (size_t)c * s->n_label * s->n;
 
     for (PetscInt i = 0; i < s->n; i++) {
       const double inverse = 1.0 / (nodes->temperature + order * k[i]);
 
-      nodes->alpha[column + i] = s->w[i] * inverse;
+      for (PetscInt l = 0; l < s->n_label; l++) alpha[(size_t)l * s->n + i] = s->w[(size_t)l * s->n + i] * inverse;
+      if (nodes->ones) nodes->ones[(size_t)c * s->n + i] = s->h[i] * inverse;
       mode[i] += weight * inverse;
     }
-    for (PetscInt i = 0; i < s->n && nodes->ones; i++)
-      nodes->ones[column + i] = s->h[i] / (nodes->temperature + order * k[i]);
   }
   for (PetscInt t = 0; t < s->n_test_local && nodes->explained; t++)
     nodes->explained[t] = WeightedSquares(s->n, mode, s->test + (size_t)t * s->n);

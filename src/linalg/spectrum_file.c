@@ -22,7 +22,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { VERSION = 1, N_HEADER = 11, N_PIECE = 6 };
+enum { VERSION = 2, N_HEADER = 12, N_PIECE = 6 };
 
 static const size_t at_once = (size_t)1 << 26; /* numbers in one transfer: MPI counts bytes with an int */
 static const char   magic[] = "FWSPECT1";
@@ -138,8 +138,8 @@ static PetscErrorCode CheckSeal(const char path[])
 
 static void FillHeader(const FwSpectrum s, double header[])
 {
-  const double value[N_HEADER] = {VERSION,   s->n,   s->form->bandwidth, s->n_test, s->rank, s->is_singular, s->trace,
-                                  s->label2, s->fit, s->factor,          s->bias};
+  const double value[N_HEADER] = {VERSION,   s->n,   s->form->bandwidth, s->n_test, s->rank,   s->is_singular, s->trace,
+                                  s->label2, s->fit, s->factor,          s->bias,   s->n_label};
 
   memcpy(header, value, sizeof value);
 }
@@ -154,7 +154,7 @@ static PetscErrorCode ListPieces(Image *image)
   PetscFunctionBegin;
   PetscCall(s->form->arrays(s, &n, array, size));
   for (PetscInt i = 0; i < n; i++) image->piece[i] = (Piece){i ? "form1" : "form0", array[i], size[i]};
-  image->piece[n++] = (Piece){"labels", s->w, (size_t)s->n};
+  image->piece[n++] = (Piece){"labels", s->w, (size_t)s->n_label * s->n};
   image->piece[n++] = (Piece){"ones", s->h, (size_t)s->n};
   if (s->n_test) image->piece[n++] = (Piece){"test_kernel", s->test_kernel, (size_t)s->n_test};
   image->n_piece = n;
@@ -474,6 +474,7 @@ static PetscErrorCode MakeSpectrum(Image *image)
   s->fit         = header[8];
   s->factor      = header[9];
   s->bias        = header[10];
+  PetscCall(FwSpectrumAllocateLabels(s, (PetscInt)header[11]));
   PetscCall(PetscMalloc1(s->n_test, &s->test_kernel));
   PetscCall(PetscMalloc1(s->n_test, &image->checksum));
   PetscCall(FwSpectrumAllocateTest(s));

@@ -10,16 +10,14 @@
 
 #include "matrix_impl.h"
 
-/* Products of the labels (w) and the ones (h) with each other */
-enum { WW, WH, HH, N_PAIR };
-
-/* Everything at one (T, Q) without the readout bias; x, x' are w or h, a = A_0^-1 x */
+/* Everything at one (T, Q) without the readout bias. The forms are [n_vector][n_vector], symmetric, between the columns
+   of labels and, where there is a readout bias, the ones as last vector; x, x' are two of them, a = A_0^-1 x */
 typedef struct {
-  double trace, trace_slope, log_det; /* of A_0^-1 Q B */
-  double fit[N_PAIR];                 /* x.A_0^-1 x' */
-  double slope[N_PAIR];               /* a.QB a' */
-  double curve[N_PAIR];               /* (QB a).A_0^-1 QB a' */
-  double square[N_PAIR];              /* a.a' */
+  double  trace, trace_slope, log_det; /* of A_0^-1 Q B */
+  double *fit;                         /* x.A_0^-1 x' */
+  double *slope;                       /* a.QB a' */
+  double *curve;                       /* (QB a).A_0^-1 QB a' */
+  double *square;                      /* a.a' */
 } FwSums;
 
 /* Values of Q to predict at: filled by the form are alpha, ones and, for this rank's test examples, explained */
@@ -27,7 +25,7 @@ typedef struct {
   double        temperature;
   PetscInt      n;
   const double *order, *weight; /* [n] */
-  double       *alpha, *ones;   /* [n][P] A_0^-1 w, and A_0^-1 h or NULL */
+  double       *alpha, *ones;   /* [n][n_label][P] A_0^-1 w, and [n][P] A_0^-1 h or NULL */
   double       *explained;      /* [n_test_local] sum over nodes of weight Q^2 z.A_0^-1 z, zero on entry; or NULL */
 } FwNodes;
 
@@ -42,7 +40,7 @@ typedef struct {
   PetscErrorCode (*freeze)(FwSpectrum spectrum);              /* release U */
   PetscErrorCode (*destroy)(FwSpectrum spectrum);             /* release data; U has been released */
 
-  /* w.K^+ w, or INFINITY where a form without modes is singular; not collective */
+  /* sum over the columns of w.K^+ w, or INFINITY where a form without modes is singular; not collective */
   PetscErrorCode (*inverse)(FwSpectrum spectrum, double *inverse);
   /* Not collective, the same bits on every rank; log_det only where asked for */
   PetscErrorCode (*sum)(FwSpectrum spectrum, double temperature, double order, PetscBool with_log_det, FwSums *sums);
@@ -63,10 +61,12 @@ struct FwSpectrumImpl {
   PetscInt              n, rank;
   PetscBool             is_singular, is_frozen;
   double                trace;       /* tr K */
-  double               *w, *h;       /* [P] each, as set */
+  PetscInt              n_label;     /* columns of labels */
+  double               *w, *h;       /* [n_label][P] and [P], one behind the other, as set */
   double                factor;      /* of w */
-  double                label2, fit; /* |w|^2, w.K^+ w */
+  double                label2, fit; /* sums over the columns of |w|^2, w.K^+ w */
   double                bias;        /* s^2 */
+  double               *work;        /* [8][n_label + 1][n_label + 1] forms of one (T, Q) */
   PetscInt              n_test;      /* P_t */
   PetscInt              test_block;  /* rank r holds the test examples from r * test_block on */
   PetscInt              n_test_local;
@@ -92,5 +92,11 @@ PetscErrorCode FwSpectrumCheckSolvable(FwSpectrum spectrum, double temperature);
 /* tr K and |K|_F^2 from the lower triangle; an error where the matrix holds a NaN. Collective */
 PetscErrorCode FwMatrixInvariants(FwMatrix a, double *trace, double *square);
 
-/* x.y for each pair of w (the first [n]) and h (the second, only where n_vector is 2; zero otherwise) */
-void FwSumPairs(PetscInt n, PetscInt n_vector, const double x[], const double y[], double pair[N_PAIR]);
+/* Room for n_label columns of labels; what was there is lost */
+PetscErrorCode FwSpectrumAllocateLabels(FwSpectrum spectrum, PetscInt n_label);
+
+/* Number of vectors that a form's sums are about: the columns of labels, and the ones where there is a readout bias */
+PetscInt FwSpectrumVectors(FwSpectrum spectrum);
+
+/* pair[a][b] = x_a.y_b of n_vector vectors of length n; only for symmetric results */
+void FwSumPairs(PetscInt n, PetscInt n_vector, const double x[], const double y[], double pair[]);

@@ -11,9 +11,9 @@
 
 #include <petscblaslapack.h>
 
-/* What one value of Q adds to a test example, beside z.A_0^-1 z */
+/* What one value of Q adds to a test example, beside z.A_0^-1 z: for a readout bias */
 typedef struct {
-  double alpha_sum; /* h.A^-1 w, for a readout bias */
+  double alpha_sum; /* h.A^-1 w */
   double ones_sum;  /* h.A^-1 h */
 } Node;
 
@@ -25,17 +25,21 @@ static double Dot(PetscInt n, const double x[], const double y[])
   return sum;
 }
 
-/* From A_0^-1 w and A_0^-1 h to A^-1 w and A^-1 h, in place */
-static Node AddBias(FwSpectrum s, double alpha[], double ones[])
+/* From A_0^-1 w and A_0^-1 h to A^-1 w and A^-1 h, in place, with a node for each column of labels; `ones` is NULL where
+   there is no readout bias */
+static void AddBias(FwSpectrum s, double alpha[], double ones[], Node node[])
 {
-  const double ones_0 = Dot(s->n, s->h, ones), label_0 = s->factor * Dot(s->n, s->w, ones);
-  const double shrink = 1.0 / (1.0 + s->bias * ones_0), c = s->bias * shrink * label_0;
+  const double ones_0 = ones ? Dot(s->n, s->h, ones) : 0.0, shrink = 1.0 / (1.0 + s->bias * ones_0);
 
-  for (PetscInt i = 0; i < s->n; i++) {
-    alpha[i] = s->factor * alpha[i] - c * ones[i];
-    ones[i] *= shrink;
+  for (PetscInt c = 0; c < s->n_label; c++) {
+    const size_t column  = (size_t)c * s->n;
+    const double label_0 = ones ? s->factor * Dot(s->n, s->w + column, ones) : 0.0, sigma = s->bias * shrink * label_0;
+
+    for (PetscInt i = 0; i < s->n; i++) alpha[column + i] *= s->factor;
+    for (PetscInt i = 0; i < s->n && ones; i++) alpha[column + i] -= sigma * ones[i];
+    node[c] = (Node){.alpha_sum = label_0 - sigma * ones_0, .ones_sum = ones_0 * shrink};
   }
-  return (Node){.alpha_sum = label_0 - c * ones_0, .ones_sum = ones_0 * shrink};
+  for (PetscInt i = 0; i < s->n && ones; i++) ones[i] *= shrink;
 }
 
 /* sum[c][t] = z_t . column_c for this rank's test examples */
@@ -50,17 +54,20 @@ static PetscErrorCode MultiplyTest(FwSpectrum s, PetscInt n_column, const double
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Means at one node, and its part of the averages. k*.A^-1 k* = Q^2 z.A_0^-1 z [taken off elsewhere] - Q^2 sigma
+static void FillMean(FwSpectrum s, double order, const Node *node, const double z_alpha[], double mean[])
+{
+  for (PetscInt t = 0; t < s->n_test_local; t++) mean[t] = order * z_alpha[t] + s->bias * node->alpha_sum;
+}
+
+/* Variance at a node but for Q^2 z.A_0^-1 z, which is taken off elsewhere: k*.A^-1 k* = Q^2 z.A_0^-1 z - Q^2 sigma
    (z.a)^2 + 2 s^2 Q z.A^-1 h + s^4 h.A^-1 h, and sigma (z.a)^2 = (z.A^-1 h)^2 s^2 / (1 - s^2 h.A^-1 h). */
-static void AddNode(FwSpectrum s, double order, double weight, const Node *node, const double z_alpha[],
-                    const double z_ones[], double mean[], double average[], double within[])
+static void AddVariance(FwSpectrum s, double order, double weight, const Node *node, const double z_ones[],
+                        double within[])
 {
   const PetscInt first = s->grid->rank * s->test_block;
   const double   bias = s->bias, gain = bias / (1.0 - bias * node->ones_sum);
 
   for (PetscInt t = 0; t < s->n_test_local; t++) {
-    mean[t] = order * z_alpha[t] + bias * node->alpha_sum;
-    average[t] += weight * mean[t];
     within[t] += weight * (order * s->test_kernel[first + t] + bias);
     if (bias > 0.0)
       within[t] -=
@@ -115,17 +122,17 @@ static PetscErrorCode AverageLocal(FwSpectrum s, const FwNodes *nodes, Work *wor
 
   PetscFunctionBegin;
   PetscCall(s->form->predict(s, nodes));
-  for (PetscInt c = 0; c < n; c++) {
-    double *alpha = nodes->alpha + (size_t)c * s->n, *ones = nodes->ones ? nodes->ones + (size_t)c * s->n : NULL;
-
-    if (ones) work->node[c] = AddBias(s, alpha, ones);
-    for (PetscInt i = 0; i < s->n && !ones; i++) alpha[i] *= s->factor;
-  }
-  PetscCall(MultiplyTest(s, work->n_column, work->column, work->product));
   for (PetscInt c = 0; c < n; c++)
-    AddNode(s, nodes->order[c], nodes->weight[c], &work->node[c], work->product + c * n_test,
-            nodes->ones ? work->product + (n + c) * n_test : NULL, work->mean + c * n_test, work->average,
-            work->within);
+    AddBias(s, nodes->alpha + (size_t)c * s->n, nodes->ones ? nodes->ones + (size_t)c * s->n : NULL, &work->node[c]);
+  PetscCall(MultiplyTest(s, work->n_column, work->column, work->product));
+  for (PetscInt c = 0; c < n; c++) {
+    double *mean = work->mean + c * n_test;
+
+    FillMean(s, nodes->order[c], &work->node[c], work->product + c * n_test, mean);
+    for (size_t t = 0; t < n_test; t++) work->average[t] += nodes->weight[c] * mean[t];
+    AddVariance(s, nodes->order[c], nodes->weight[c], &work->node[c],
+                nodes->ones ? work->product + (n + c) * n_test : NULL, work->within);
+  }
   for (size_t t = 0; t < n_test; t++) work->within[t] -= work->explained[t];
   AddBetween(s->n_test_local, n, nodes->weight, work->mean, work->average, work->between);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -151,6 +158,8 @@ PetscErrorCode FwSpectrumPredict(FwSpectrum s, double temperature, PetscInt n, c
 
   PetscFunctionBegin;
   if (!s->n_test) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(s->n_label == 1, FwGridComm(s->grid), PETSC_ERR_ARG_WRONGSTATE,
+             "averages are of one column of labels, not of %" PetscInt_FMT, s->n_label);
   PetscCall(FwSpectrumCheckSolvable(s, temperature));
   PetscCall(CreateWork(s, n, &work));
   nodes.alpha     = work.column;
@@ -161,5 +170,77 @@ PetscErrorCode FwSpectrumPredict(FwSpectrum s, double temperature, PetscInt n, c
   if (posterior->within) PetscCall(Share(s, work.within, posterior->within));
   if (posterior->between) PetscCall(Share(s, work.between, posterior->between));
   PetscCall(DestroyWork(&work));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- each value of Q by itself ------------------------------------------------------------------------------ */
+
+/* Room for one value of Q */
+typedef struct {
+  double *column, *product; /* [n_label + 1][P], [n_label + 1][n_test_local] of the labels' alpha, then of the ones */
+  double *explained;        /* [n_test_local] */
+  Node   *node;             /* [n_label] */
+} Single;
+
+/* Means [n_label][n_test_local] and variances of this rank's test examples at one value of Q */
+static PetscErrorCode PredictOne(FwSpectrum s, double temperature, double order, Single *work, double mean[],
+                                 double variance[])
+{
+  const double  weight = 1.0;
+  const size_t  labels = (size_t)s->n_label * s->n, n_test = (size_t)s->n_test_local;
+  const FwNodes nodes = {.temperature = temperature,
+                         .n           = 1,
+                         .order       = &order,
+                         .weight      = &weight,
+                         .alpha       = work->column,
+                         .ones        = s->bias > 0.0 ? work->column + labels : NULL,
+                         .explained   = variance ? work->explained : NULL};
+
+  PetscFunctionBegin;
+  PetscCall(PetscArrayzero(work->explained, n_test));
+  PetscCall(s->form->predict(s, &nodes));
+  AddBias(s, nodes.alpha, nodes.ones, work->node);
+  PetscCall(MultiplyTest(s, FwSpectrumVectors(s), work->column, work->product));
+  for (PetscInt c = 0; c < s->n_label; c++)
+    FillMean(s, order, &work->node[c], work->product + c * n_test, mean + c * n_test);
+  if (!variance) PetscFunctionReturn(PETSC_SUCCESS);
+  for (size_t t = 0; t < n_test; t++) variance[t] = -work->explained[t];
+  AddVariance(s, order, weight, &work->node[0], work->product + s->n_label * n_test, variance);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PredictEach(FwSpectrum s, double temperature, PetscInt n, const double order[], double mean[],
+                                  double variance[])
+{
+  const size_t n_test = (size_t)s->n_test_local, n_column = (size_t)s->n_label + 1;
+  Single       work;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc4(n_column * s->n, &work.column, n_column * n_test, &work.product, n_test, &work.explained,
+                         s->n_label, &work.node));
+  for (PetscInt c = 0; c < n; c++)
+    PetscCall(PredictOne(s, temperature, order[c], &work, mean + c * s->n_label * n_test,
+                         variance ? variance + c * n_test : NULL));
+  PetscCall(PetscFree4(work.column, work.product, work.explained, work.node));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSpectrumPredictEach(FwSpectrum s, double temperature, PetscInt n, const double order[], double mean[],
+                                     double variance[])
+{
+  const size_t n_test = (size_t)s->n_test_local;
+  double      *mean_local, *variance_local;
+
+  PetscFunctionBegin;
+  if (!s->n_test) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwSpectrumCheckSolvable(s, temperature));
+  PetscCall(PetscMalloc2(n * s->n_label * n_test, &mean_local, n * n_test, &variance_local));
+  PetscCall(FwErrorAgreeAny(s->grid->comm,
+                            PredictEach(s, temperature, n, order, mean_local, variance ? variance_local : NULL)));
+  for (PetscInt i = 0; i < n * s->n_label; i++)
+    PetscCall(Share(s, mean_local + i * n_test, mean + (size_t)i * s->n_test));
+  for (PetscInt i = 0; i < n && variance; i++)
+    PetscCall(Share(s, variance_local + i * n_test, variance + (size_t)i * s->n_test));
+  PetscCall(PetscFree2(mean_local, variance_local));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

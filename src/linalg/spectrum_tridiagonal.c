@@ -219,7 +219,7 @@ static void Multiply(PetscInt n, const Form *form, double order, const double x[
 
 /* x.D^-1 x for each pair of w and h */
 static void SumOverPivots(PetscInt n, PetscInt n_vector, const double pivot[], const double x[], double work[],
-                          double pair[N_PAIR])
+                          double pair[])
 {
   for (PetscInt v = 0; v < n_vector; v++)
     for (PetscInt i = 0; i < n; i++) work[v * n + i] = x[v * n + i] / pivot[i];
@@ -228,18 +228,23 @@ static void SumOverPivots(PetscInt n, PetscInt n_vector, const double pivot[], c
 
 static PetscErrorCode Inverse(FwSpectrum s, double *inverse)
 {
-  Form  *form = s->data;
-  double pair[N_PAIR], *x, *work;
+  Form   *form = s->data;
+  double *x, *work;
 
   PetscFunctionBegin;
   *inverse = INFINITY;
   if (s->is_singular) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FactorOrFail(s, 0.0, 1.0));
   PetscCall(PetscMalloc2(s->n, &x, s->n, &work));
-  PetscCall(PetscArraycpy(x, s->w, s->n));
-  SolveLower(s->n, form->multiplier, x);
-  SumOverPivots(s->n, 1, form->pivot, x, work, pair);
-  *inverse = pair[WW];
+  *inverse = 0.0;
+  for (PetscInt c = 0; c < s->n_label; c++) {
+    double square;
+
+    PetscCall(PetscArraycpy(x, s->w + (size_t)c * s->n, s->n));
+    SolveLower(s->n, form->multiplier, x);
+    SumOverPivots(s->n, 1, form->pivot, x, work, &square);
+    *inverse += square;
+  }
   PetscCall(PetscFree2(x, work));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -248,13 +253,13 @@ static PetscErrorCode Inverse(FwSpectrum s, double *inverse)
 static PetscErrorCode SumVectors(FwSpectrum s, double order, FwSums *sums)
 {
   const Form    *form = s->data;
-  const PetscInt n = s->n, n_vector = s->bias > 0.0 ? 2 : 1;
+  const PetscInt n = s->n, n_vector = FwSpectrumVectors(s);
+  const size_t   size = (size_t)n_vector * n;
   double        *x, *y, *work;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc3(2 * (size_t)n, &x, 2 * (size_t)n, &y, 2 * (size_t)n, &work));
-  PetscCall(PetscArraycpy(x, s->w, n));
-  PetscCall(PetscArraycpy(x + n, s->h, n));
+  PetscCall(PetscMalloc3(size, &x, size, &y, size, &work));
+  PetscCall(PetscArraycpy(x, s->w, size));
   for (PetscInt v = 0; v < n_vector; v++) SolveLower(n, form->multiplier, x + v * n);
   SumOverPivots(n, n_vector, form->pivot, x, work, sums->fit);
   for (PetscInt v = 0; v < n_vector; v++) {
@@ -358,13 +363,13 @@ static PetscErrorCode Predict(FwSpectrum s, const FwNodes *nodes)
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(s->n, &inverse));
   for (PetscInt c = 0; c < nodes->n; c++) {
-    double *x[2] = {nodes->alpha + (size_t)c * s->n, nodes->ones ? nodes->ones + (size_t)c * s->n : NULL};
-
     PetscCall(FactorOrFail(s, nodes->temperature, nodes->order[c]));
-    for (int v = 0; v < 2 && x[v]; v++) {
-      PetscCall(PetscArraycpy(x[v], v ? s->h : s->w, s->n));
-      SolveLower(s->n, form->multiplier, x[v]);
-      SolveUpper(s->n, form->pivot, form->multiplier, x[v]);
+    for (PetscInt v = 0; v < s->n_label + (nodes->ones != NULL); v++) {
+      double *x = v < s->n_label ? nodes->alpha + (size_t)(c * s->n_label + v) * s->n : nodes->ones + (size_t)c * s->n;
+
+      PetscCall(PetscArraycpy(x, s->w + (size_t)v * s->n, s->n));
+      SolveLower(s->n, form->multiplier, x);
+      SolveUpper(s->n, form->pivot, form->multiplier, x);
     }
     for (PetscInt i = 0; i < s->n; i++) inverse[i] = 1.0 / form->pivot[i];
     if (nodes->explained)

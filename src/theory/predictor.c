@@ -70,7 +70,7 @@ static PetscErrorCode Decompose(FwPredictor p, const FwModel *model, PetscBool i
   PetscCall(FwSpectrumCreate(&train, bandwidth, &p->spectrum));
   PetscCall(FwProgressEnd(&progress));
   PetscCall(FwDatasetGetTargets(p->data, FW_TRAIN, &y));
-  PetscCall(FwSpectrumSetLabels(p->spectrum, y, model->bias[model->depth]));
+  PetscCall(FwSpectrumSetLabels(p->spectrum, 1, y, model->bias[model->depth]));
   PetscCall(SetTest(p, kernel, is_tangent));
   PetscCall(FwSpectrumFreeze(p->spectrum));
   PetscCall(FwKernelDestroy(&kernel));

@@ -180,7 +180,7 @@ static PetscErrorCode SetBoth(const Bench *b, FwSpectrum spectrum)
   PetscCall(FwDatasetGetTargets(b->data, FW_TRAIN, &y));
   PetscCall(FwKernelDiagonal(b->kernel, FW_TEST, &diagonal));
   PetscCall(FwKernelCross(b->kernel, FW_TEST, &cross));
-  PetscCall(FwSpectrumSetLabels(spectrum, y, 0.0));
+  PetscCall(FwSpectrumSetLabels(spectrum, 1, y, 0.0));
   PetscCall(FwSpectrumSetTest(spectrum, &cross, diagonal));
   PetscCall(FwSpectrumFreeze(spectrum));
   PetscFunctionReturn(PETSC_SUCCESS);

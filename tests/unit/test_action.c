@@ -19,7 +19,7 @@ static FwSpectrum make_spectrum(int n, const double k[], const double y[], doubl
   for (int i = 0; i < n; i++) copy[i + i * n] = k[i];
   TestCall(FwMatrixCreateFromCopy(grid, n, n, copy, &matrix));
   TestCall(FwSpectrumCreate(&matrix, 0, &spectrum));
-  TestCall(FwSpectrumSetLabels(spectrum, y, bias));
+  TestCall(FwSpectrumSetLabels(spectrum, 1, y, bias));
   TestCall(PetscFree(copy));
   return spectrum;
 }

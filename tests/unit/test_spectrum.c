@@ -63,7 +63,7 @@ static FwSpectrum make_spectrum(double bias)
   for (int i = 0; i < P; i++) y[i] = label(i);
   for (int t = 0; t < P_TEST; t++) diagonal[t] = kernel(P + t, P + t);
   TestCall(FwSpectrumCreate(&k, bandwidth, &spectrum));
-  TestCall(FwSpectrumSetLabels(spectrum, y, bias));
+  TestCall(FwSpectrumSetLabels(spectrum, 1, y, bias));
   TestCall(FwSpectrumSetTest(spectrum, &cross, diagonal));
   return spectrum;
 }
@@ -280,7 +280,7 @@ static void panels_without_rank_leave_the_kernel_as_it_is(void **state)
 
     TestCall(FwMatrixCreateFromCopy(grid, P, P, copy, &k));
     TestCall(FwSpectrumCreate(&k, bandwidth, &spectrum));
-    TestCall(FwSpectrumSetLabels(spectrum, y, 0.0));
+    TestCall(FwSpectrumSetLabels(spectrum, 1, y, 0.0));
     TestCall(FwSpectrumResolve(spectrum, 0.5, 2.0, PETSC_TRUE, &r));
     for (int i = 0; i < P; i++) {
       const double q = 2.0 * (1.0 + i % 3), a = 0.5 + q;
@@ -320,7 +320,7 @@ static void repeated_examples_in_long_panels(void **state)
 
     TestCall(FwMatrixCreateFromCopy(grid, P, P, copy, &k));
     TestCall(FwSpectrumCreate(&k, bandwidth, &spectrum));
-    TestCall(FwSpectrumSetLabels(spectrum, y, 0.3));
+    TestCall(FwSpectrumSetLabels(spectrum, 1, y, 0.3));
     TestCall(FwSpectrumResolve(spectrum, 0.01, 1.5, PETSC_TRUE, &r));
     if (!bandwidth) expected = r;
     assert_close(r.trace, expected.trace, 1e-11);
@@ -347,11 +347,11 @@ static void scaled_labels_equal_labels_set_anew(void **state)
     FwResolvent  r, expected;
 
     for (int i = 0; i < P; i++) y[i] = 3.0 * label(i);
-    TestCall(FwSpectrumSetLabels(spectrum, y, 0.7));
+    TestCall(FwSpectrumSetLabels(spectrum, 1, y, 0.7));
     TestCall(FwSpectrumResolve(spectrum, 0.1, 1.3, PETSC_TRUE, &expected));
     TestCall(FwSpectrumPredict(spectrum, 0.1, 2, order, weight, &posterior));
     for (int i = 0; i < P; i++) y[i] = label(i);
-    TestCall(FwSpectrumSetLabels(spectrum, y, 0.0));
+    TestCall(FwSpectrumSetLabels(spectrum, 1, y, 0.0));
     TestCall(FwSpectrumFreeze(spectrum));
     TestCall(FwSpectrumScaleLabels(spectrum, 5.0, 0.2));
     TestCall(FwSpectrumScaleLabels(spectrum, 3.0, 0.7));
@@ -380,7 +380,7 @@ static void frozen_spectrum_takes_no_labels(void **state)
     FwSpectrum spectrum = make_spectrum(0.0);
 
     TestCall(FwSpectrumFreeze(spectrum));
-    assert_close(FwSpectrumSetLabels(spectrum, y, 0.0), PETSC_ERR_ORDER, 0.0);
+    assert_close(FwSpectrumSetLabels(spectrum, 1, y, 0.0), PETSC_ERR_ORDER, 0.0);
     TestCall(FwSpectrumDestroy(&spectrum));
   }
 }
@@ -398,7 +398,7 @@ static void repeated_examples_are_zero_modes_and_need_noise(void **state)
   bandwidth = 0;
   TestCall(FwMatrixCreateFromCopy(grid, 4, 4, copy, &k));
   TestCall(FwSpectrumCreate(&k, bandwidth, &spectrum));
-  TestCall(FwSpectrumSetLabels(spectrum, y, 0.0));
+  TestCall(FwSpectrumSetLabels(spectrum, 1, y, 0.0));
   TestCall(FwSpectrumGetBounds(spectrum, &bounds));
   assert_close(bounds.rank, 2, 0.0);
   assert_close(bounds.trace, 10.0, 1e-14);

@@ -42,7 +42,7 @@ static FwSpectrum make_spectrum(PetscInt bandwidth, int n_test)
   TestCall(FwMatrixCreateFromCopy(grid, P, n_test, copy, &cross));
   for (int i = 0; i < P; i++) y[i] = sin(i) + 0.2;
   TestCall(FwSpectrumCreate(&k, bandwidth, &spectrum));
-  TestCall(FwSpectrumSetLabels(spectrum, y, 0.4));
+  TestCall(FwSpectrumSetLabels(spectrum, 1, y, 0.4));
   TestCall(FwSpectrumSetTest(spectrum, &cross, diagonal));
   TestCall(FwSpectrumScaleLabels(spectrum, 1.5, 0.4));
   TestCall(PetscFree(copy));
