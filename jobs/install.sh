@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 packages="cmake gcc make pkg-config git ca-certificates openmpi-bin libopenmpi-dev petsc-dev libscalapack-openmpi-dev
-libhdf5-openmpi-dev libopenblas-dev librandom123-dev libyaml-dev zlib1g-dev libxxhash-dev gnuplot-nox"
+libhdf5-openmpi-dev libopenblas-dev librandom123-dev libgsl-dev libyaml-dev zlib1g-dev libxxhash-dev gnuplot-nox"
 if [ "${1:-}" = -t ]; then
   shift
   packages="$packages libcmocka-dev python3 python3-h5py"
