@@ -24,6 +24,7 @@ static const PetscScalar  one = 1.0, zero = 0.0, minus_one = -1.0;
 typedef struct {
   FwBand       band, factor; /* B; L_k and S_k of the last (T, Q) */
   FwReflectors rotation;
+  double       temperature; /* of the last factorisation step by step */
 } Form;
 
 /* --- factorisation ------------------------------------------------------------------------------------------ */
@@ -412,6 +413,48 @@ static PetscErrorCode Sum(FwSpectrum s, double temperature, double order, PetscB
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* --- step by step ------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode StepFactor(FwSpectrum s, double temperature, double order, double *log_det)
+{
+  Form *form = s->data;
+
+  PetscFunctionBegin;
+  PetscCall(FactorOrFail(s, temperature, order));
+  form->temperature = temperature;
+  if (log_det) *log_det = LogDeterminant(&form->factor);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode StepTraces(FwSpectrum s, double *trace, double *trace_slope)
+{
+  const Form *form  = s->data;
+  double      first = 0.0, second = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(InverseTraces(&form->factor, &first, &second));
+  *trace       = PetscMax(0.0, s->n - form->temperature * first); /* as in Sum() */
+  *trace_slope = PetscMax(0.0, form->temperature * (first - form->temperature * second));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode StepSolve(FwSpectrum s, PetscInt n, double x[])
+{
+  const Form *form = s->data;
+
+  PetscFunctionBegin;
+  PetscCall(SolveLower(&form->factor, n, x));
+  PetscCall(SolveUpper(&form->factor, n, x));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode StepMultiply(FwSpectrum s, PetscInt n, const double x[], double y[])
+{
+  PetscFunctionBegin;
+  PetscCall(Multiply(&((const Form *)s->data)->band, 1.0, n, x, y));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- predictions -------------------------------------------------------------------------------------------- */
 
 enum { COLUMNS = 128 }; /* test examples in one solve */
@@ -492,5 +535,9 @@ const FwSpectrumForm fw_spectrum_band = {.bandwidth = BLOCK,
                                          .inverse   = Inverse,
                                          .sum       = Sum,
                                          .predict   = Predict,
+                                         .factor    = StepFactor,
+                                         .traces    = StepTraces,
+                                         .solve     = StepSolve,
+                                         .multiply  = StepMultiply,
                                          .create    = CreateData,
                                          .arrays    = Arrays};

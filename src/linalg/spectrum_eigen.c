@@ -11,8 +11,9 @@
 #include <math.h>
 
 typedef struct {
-  double  *k;       /* [P] ascending, zero modes exactly zero */
-  FwMatrix vectors; /* U */
+  double  *k;                  /* [P] ascending, zero modes exactly zero */
+  FwMatrix vectors;            /* U */
+  double   temperature, order; /* of the last factorisation */
 } Eigen;
 
 /* --- making it ---------------------------------------------------------------------------------------------- */
@@ -335,6 +336,54 @@ static PetscErrorCode Sum(FwSpectrum s, double temperature, double order, PetscB
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* --- step by step ------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode Factor(FwSpectrum s, double temperature, double order, double *log_det)
+{
+  Eigen *eigen = s->data;
+
+  PetscFunctionBegin;
+  eigen->temperature = temperature;
+  eigen->order       = order;
+  if (log_det) *log_det = SumLogs(s->n, eigen->k, temperature, order);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Traces(FwSpectrum s, double *trace, double *trace_slope)
+{
+  const Eigen *eigen = s->data;
+
+  PetscFunctionBegin;
+  *trace = *trace_slope = 0.0;
+  for (PetscInt i = 0; i < s->n; i++) {
+    const double value = eigen->order * eigen->k[i], inverse = 1.0 / (eigen->temperature + value);
+
+    *trace += value * inverse;
+    *trace_slope += value * eigen->temperature * inverse * inverse;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Solve(FwSpectrum s, PetscInt n, double x[])
+{
+  const Eigen *eigen = s->data;
+
+  PetscFunctionBegin;
+  for (PetscInt c = 0; c < n; c++)
+    for (PetscInt i = 0; i < s->n; i++) x[i + (size_t)c * s->n] /= eigen->temperature + eigen->order * eigen->k[i];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Multiply(FwSpectrum s, PetscInt n, const double x[], double y[])
+{
+  const double *k = ((const Eigen *)s->data)->k;
+
+  PetscFunctionBegin;
+  for (PetscInt c = 0; c < n; c++)
+    for (PetscInt i = 0; i < s->n; i++) y[i + (size_t)c * s->n] = k[i] * x[i + (size_t)c * s->n];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- predictions -------------------------------------------------------------------------------------------- */
 
 FW_LANES_CLONES
@@ -389,5 +438,9 @@ const FwSpectrumForm fw_spectrum_eigen = {.bandwidth = 0,
                                           .inverse   = Inverse,
                                           .sum       = Sum,
                                           .predict   = Predict,
+                                          .factor    = Factor,
+                                          .traces    = Traces,
+                                          .solve     = Solve,
+                                          .multiply  = Multiply,
                                           .create    = CreateData,
                                           .arrays    = Arrays};

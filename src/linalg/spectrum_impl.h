@@ -47,6 +47,13 @@ typedef struct {
   /* Not collective */
   PetscErrorCode (*predict)(FwSpectrum spectrum, const FwNodes *nodes);
 
+  /* Step by step, not collective: factor C = T + Q B, with log det C unless NULL; then, with the last factorisation, its
+     traces, x <- C^-1 x for n columns; and y <- B x */
+  PetscErrorCode (*factor)(FwSpectrum spectrum, double temperature, double order, double *log_det);
+  PetscErrorCode (*traces)(FwSpectrum spectrum, double *trace, double *trace_slope);
+  PetscErrorCode (*solve)(FwSpectrum spectrum, PetscInt n, double x[]);
+  PetscErrorCode (*multiply)(FwSpectrum spectrum, PetscInt n, const double x[], double y[]);
+
   /* B as arrays of numbers, for the file; `create` makes data of the right size from the size of the kernel */
   PetscErrorCode (*create)(FwSpectrum spectrum);
   PetscErrorCode (*arrays)(FwSpectrum spectrum, PetscInt *n_array, double *array[2], size_t size[2]);

@@ -23,6 +23,7 @@ typedef struct {
   double  *pivot, *multiplier; /* [P] of the last (T, Q) */
   FwMatrix reflectors;         /* as pdsytrd leaves them */
   double  *tau;                /* [n_local] */
+  double   temperature, order; /* of the last factorisation step by step */
 } Form;
 
 /* --- making it ---------------------------------------------------------------------------------------------- */
@@ -320,6 +321,51 @@ static PetscErrorCode Sum(FwSpectrum s, double temperature, double order, PetscB
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* --- step by step ------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode StepFactor(FwSpectrum s, double temperature, double order, double *log_det)
+{
+  Form *form = s->data;
+
+  PetscFunctionBegin;
+  PetscCall(FactorOrFail(s, temperature, order));
+  form->temperature = temperature;
+  form->order       = order;
+  if (log_det) *log_det = LogDeterminant(s->n, form->pivot);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode StepTraces(FwSpectrum s, double *trace, double *trace_slope)
+{
+  const Form *form = s->data;
+  double      first, second;
+
+  PetscFunctionBegin;
+  InverseTraces(s->n, form, form->order, &first, &second);
+  *trace       = PetscMax(0.0, s->n - form->temperature * first); /* as in Sum() */
+  *trace_slope = PetscMax(0.0, form->temperature * (first - form->temperature * second));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode StepSolve(FwSpectrum s, PetscInt n, double x[])
+{
+  const Form *form = s->data;
+
+  PetscFunctionBegin;
+  for (PetscInt c = 0; c < n; c++) {
+    SolveLower(s->n, form->multiplier, x + (size_t)c * s->n);
+    SolveUpper(s->n, form->pivot, form->multiplier, x + (size_t)c * s->n);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode StepMultiply(FwSpectrum s, PetscInt n, const double x[], double y[])
+{
+  PetscFunctionBegin;
+  for (PetscInt c = 0; c < n; c++) Multiply(s->n, s->data, 1.0, x + (size_t)c * s->n, y + (size_t)c * s->n);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- predictions -------------------------------------------------------------------------------------------- */
 
 enum { COLUMNS = 8 }; /* recurrences that run side by side: one alone waits for its own last result */
@@ -388,5 +434,9 @@ const FwSpectrumForm fw_spectrum_tridiagonal = {.bandwidth = 1,
                                                 .inverse   = Inverse,
                                                 .sum       = Sum,
                                                 .predict   = Predict,
+                                                .factor    = StepFactor,
+                                                .traces    = StepTraces,
+                                                .solve     = StepSolve,
+                                                .multiply  = StepMultiply,
                                                 .create    = CreateData,
                                                 .arrays    = Arrays};
