@@ -25,12 +25,12 @@ typedef struct FwMatrixActionImpl *FwMatrixAction;
 
 /** The action at one point; arrays are its own. */
 typedef struct {
-  PetscInt           n;          /**< D */
-  double            *log_order;  /**< [D] h, ascending */
-  double            *vector;     /**< [D][D] row a is the eigenvector of h_a */
-  double            *force;      /**< [D][D] N dS/dH */
-  double             value;      /**< S */
-  FwOutputsResolvent resolvent;  /**< at (T, q), of the decomposed kernel */
+  PetscInt           n;         /**< D */
+  double            *log_order; /**< [D] h, ascending */
+  double            *vector;    /**< [D][D] row a is the eigenvector of h_a */
+  double            *force;     /**< [D][D] N dS/dH */
+  double             value;     /**< S */
+  FwOutputsResolvent resolvent; /**< at (T, q), of the decomposed kernel */
 } FwMatrixPoint;
 
 /** Create the action of a model on a decomposed kernel with D columns of labels; both are borrowed.
@@ -79,7 +79,7 @@ PetscErrorCode FwMatrixActionBracket(FwMatrixAction action, double *low, double 
  *  convex in Q. */
 PetscErrorCode FwMatrixActionIsUnique(FwMatrixAction action, PetscBool *is_unique);
 
-PetscInt       FwMatrixActionSize(FwMatrixAction action); /**< D */
+PetscInt       FwMatrixActionSize(FwMatrixAction action);  /**< D */
 const FwModel *FwMatrixActionModel(FwMatrixAction action); /**< Borrowed */
 
 /** Round-off of the force at a point: |force| cannot be known better. */
@@ -87,10 +87,3 @@ double FwMatrixActionRoundOff(FwMatrixAction action, const FwMatrixPoint *point)
 
 /** Release and set the handle to NULL; NULL is fine. */
 PetscErrorCode FwMatrixActionDestroy(FwMatrixAction *action);
-
-/** Eigenvalues, ascending, and eigenvectors as rows, of a small symmetric matrix [n][n].
- * @error FW_ERR_NUMERICAL  an entry is not finite */
-PetscErrorCode FwSymmetricEigen(PetscInt n, const double a[], double value[], double vector[]);
-
-/** exp and log of a symmetric positive matrix, and others: out = V f(eigenvalues) V^T. [n][n]; `out` may be `in`. */
-PetscErrorCode FwSymmetricMap(PetscInt n, const double in[], double (*map)(double), double out[]);

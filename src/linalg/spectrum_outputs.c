@@ -19,8 +19,7 @@ PetscErrorCode FwOutputsResolventCreate(PetscInt n, FwOutputsResolvent *r)
 
   PetscFunctionBegin;
   r->n = n;
-  PetscCall(
-    PetscCalloc5(n, &r->fit, n, &r->log_det, n, &r->trace, n, &r->trace_slope, n, &r->trace_bias));
+  PetscCall(PetscCalloc5(n, &r->fit, n, &r->log_det, n, &r->trace, n, &r->trace_slope, n, &r->trace_bias));
   PetscCall(PetscCalloc3(square, &r->gram, square, &r->residual, square * n, &r->tensor));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -126,8 +125,8 @@ static PetscErrorCode Solve(FwSpectrum s, const Work *w, PetscInt a, PetscInt n,
 
   PetscFunctionBegin;
   for (PetscInt c = 0; c < n && o; c++) { /* before the solve: o.x needs the right-hand side */
-    double *column = x + (size_t)c * s->n;
-    const double shift = w->sigma[a] * Dot(s->n, o, column);
+    double      *column = x + (size_t)c * s->n;
+    const double shift  = w->sigma[a] * Dot(s->n, o, column);
 
     for (PetscInt i = 0; i < s->n; i++) column[i] -= shift * s->h[i];
   }

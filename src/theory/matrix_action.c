@@ -9,10 +9,10 @@
  */
 
 #include <finwidth/matrix_action.h>
+#include "symmetric.h"
 
 #include <float.h>
 #include <math.h>
-#include <petscblaslapack.h>
 
 struct FwMatrixActionImpl {
   FwSpectrum     spectrum;
@@ -74,24 +74,6 @@ PetscErrorCode FwMatrixPointDestroy(FwMatrixPoint *point)
 
 /* --- small symmetric matrices ------------------------------------------------------------------------------- */
 
-PetscErrorCode FwSymmetricEigen(PetscInt n, const double a[], double value[], double vector[])
-{
-  const PetscBLASInt size = n, n_work = 8 * size + 64;
-  PetscBLASInt       info;
-  double            *work;
-
-  PetscFunctionBegin;
-  for (PetscInt i = 0; i < n * n; i++)
-    PetscCheck(isfinite(a[i]), PETSC_COMM_SELF, FW_ERR_NUMERICAL, "the order parameters of the outputs overflow");
-  PetscCall(PetscMalloc1(n_work, &work));
-  PetscCall(PetscArraycpy(vector, a, (size_t)n * n));
-  PetscCallBLAS("LAPACKsyev", LAPACKsyev_("V", "L", &size, vector, &size, value, work, &n_work, &info));
-  PetscCheck(!info, PETSC_COMM_SELF, FW_ERR_NUMERICAL, "no eigenvalues of a %" PetscInt_FMT " x %" PetscInt_FMT
-             " matrix of order parameters", n, n);
-  PetscCall(PetscFree(work));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* c <- op(a) b, all row-major */
 static void Multiply(PetscInt n, PetscBool transpose, const double a[], const double b[], double c[])
 {
@@ -118,19 +100,6 @@ static PetscErrorCode ChangeBasis(PetscInt n, PetscBool is_into, const double v[
   for (PetscInt i = 0; i < n; i++)
     for (PetscInt j = 0; j < n; j++) out[i * n + j] = 0.5 * (left[i * n + j] + left[j * n + i]);
   PetscCall(PetscFree2(left, turned));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode FwSymmetricMap(PetscInt n, const double in[], double (*map)(double), double out[])
-{
-  double *value, *vector, *diagonal;
-
-  PetscFunctionBegin;
-  PetscCall(PetscCalloc3(n, &value, (size_t)n * n, &vector, (size_t)n * n, &diagonal));
-  PetscCall(FwSymmetricEigen(n, in, value, vector));
-  for (PetscInt i = 0; i < n; i++) diagonal[i * n + i] = map(value[i]);
-  PetscCall(ChangeBasis(n, PETSC_FALSE, vector, diagonal, out));
-  PetscCall(PetscFree3(value, vector, diagonal));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -200,6 +169,8 @@ PetscErrorCode FwMatrixActionEvaluate(FwMatrixAction action, const double h[], F
   double         sum = 0.0, *order;
 
   PetscFunctionBegin;
+  for (PetscInt i = 0; i < n * n; i++)
+    PetscCheck(isfinite(h[i]), PETSC_COMM_SELF, FW_ERR_NUMERICAL, "the order parameters of the outputs overflow");
   PetscCall(FwSymmetricEigen(n, h, p->log_order, p->vector));
   PetscCall(PetscMalloc1(n, &order));
   for (PetscInt a = 0; a < n; a++) order[a] = action->scale * exp(p->log_order[a]);
@@ -216,8 +187,8 @@ PetscErrorCode FwMatrixActionEvaluate(FwMatrixAction action, const double h[], F
 
 double FwMatrixActionRoundOff(FwMatrixAction action, const FwMatrixPoint *p)
 {
-  double largest = 1.0;
-  FwSpectrumBounds bounds = {0};
+  double           largest = 1.0;
+  FwSpectrumBounds bounds  = {0};
 
   (void)FwSpectrumGetBounds(action->spectrum, &bounds);
   for (PetscInt a = 0; a < action->n; a++)
@@ -270,7 +241,8 @@ static void AddMapCurve(FwMatrixAction action, const FwMatrixPoint *p, const dou
       double sum = 0.0;
 
       for (PetscInt a = 0; a < n; a++)
-        sum += action->scale * ExpSecond(h[a], h[x], h[y]) * (e[x * n + a] * g[a * n + y] + g[x * n + a] * e[a * n + y]);
+        sum +=
+          action->scale * ExpSecond(h[a], h[x], h[y]) * (e[x * n + a] * g[a * n + y] + g[x * n + a] * e[a * n + y]);
       out[x * n + y] += sum;
       if (x != y) out[y * n + x] += sum;
     }
@@ -279,7 +251,7 @@ static void AddMapCurve(FwMatrixAction action, const FwMatrixPoint *p, const dou
 PetscErrorCode FwMatrixActionCurve(FwMatrixAction action, const FwMatrixPoint *p, const double direction[],
                                    double out[])
 {
-  const PetscInt n = action->n;
+  const PetscInt n    = action->n;
   const size_t   size = (size_t)n * n;
   const double  *h = p->log_order, scale = action->scale, depth = (double)action->model->depth;
   double        *e, *d, *g, *curve;
@@ -341,19 +313,19 @@ static PetscErrorCode SolveRiccati(PetscInt n, const double b[], const double m[
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc2(size, &root, size, &work));
-  PetscCall(FwSymmetricMap(n, b, PositiveRoot, root));
-  PetscCall(ChangeBasis(n, PETSC_TRUE, root, m, work)); /* a symmetric "basis": root m root */
-  PetscCall(FwSymmetricMap(n, work, SolveQuadratic, work));
-  PetscCall(FwSymmetricMap(n, b, InverseRoot, root));
-  PetscCall(ChangeBasis(n, PETSC_TRUE, root, work, q));
+  PetscCall(FwSymmetricApply(n, b, PositiveRoot, root));
+  PetscCall(FwSymmetricSandwich(n, root, m, work));
+  PetscCall(FwSymmetricApply(n, work, SolveQuadratic, work));
+  PetscCall(FwSymmetricApply(n, b, InverseRoot, root));
+  PetscCall(FwSymmetricSandwich(n, root, work, q));
   PetscCall(PetscFree2(root, work));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwMatrixActionDescend(FwMatrixAction action, const FwMatrixPoint *p, double h[])
 {
-  const PetscInt            n = action->n;
-  const FwOutputsResolvent *r = &p->resolvent;
+  const PetscInt            n     = action->n;
+  const FwOutputsResolvent *r     = &p->resolvent;
   const double              depth = (double)action->model->depth, width = action->width;
   double                   *b, *m;
 
@@ -365,7 +337,7 @@ PetscErrorCode FwMatrixActionDescend(FwMatrixAction action, const FwMatrixPoint 
       m[a * n + c] = action->scale * exp(p->log_order[a] + p->log_order[c]) * r->gram[a * n + c] / width;
   }
   PetscCall(SolveRiccati(n, b, m, h));
-  PetscCall(FwSymmetricMap(n, h, LogPositive, h));
+  PetscCall(FwSymmetricApply(n, h, LogPositive, h));
   PetscCall(ChangeBasis(n, PETSC_FALSE, p->vector, h, h));
   PetscCall(PetscFree2(b, m));
   PetscFunctionReturn(PETSC_SUCCESS);

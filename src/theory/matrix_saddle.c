@@ -6,6 +6,7 @@
  */
 
 #include <finwidth/matrix_saddle.h>
+#include "symmetric.h"
 
 #include <float.h>
 #include <math.h>
@@ -284,7 +285,7 @@ static void SetMultiple(PetscInt n, double value, double h[])
    end */
 static PetscErrorCode MakeStarts(Search *s, PetscBool is_unique, PetscInt *n_start, double start[])
 {
-  const PetscInt n = s->n;
+  const PetscInt n    = s->n;
   const size_t   size = (size_t)n * n;
   double         low = 0.0, high = 0.0, *value, *vector;
 
@@ -379,7 +380,7 @@ static PetscErrorCode FindCold(Search *s, FwSaddle *saddle, double kept[])
 
 PetscErrorCode FwMatrixSaddleFind(FwMatrixAction action, FwSaddle *saddle, double **order)
 {
-  const FwModel *model = FwMatrixActionModel(action);
+  const FwModel *model     = FwMatrixActionModel(action);
   PetscBool      is_unique = PETSC_FALSE;
   Search         s;
 
@@ -398,7 +399,7 @@ PetscErrorCode FwMatrixSaddleFind(FwMatrixAction action, FwSaddle *saddle, doubl
   saddle->is_complete  = is_unique;
   for (PetscInt m = 0; m < saddle->n_minimum; m++) {
     if (saddle->minimum[m].reason < 0) saddle->is_converged = PETSC_FALSE;
-    PetscCall(FwSymmetricMap(s.n, *order + (size_t)m * s.n * s.n, exp, *order + (size_t)m * s.n * s.n));
+    PetscCall(FwSymmetricApply(s.n, *order + (size_t)m * s.n * s.n, exp, *order + (size_t)m * s.n * s.n));
   }
   PetscCall(DestroySearch(&s));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -1,0 +1,19 @@
+#pragma once
+
+/** @file
+ * Private: functions of small symmetric matrices, [n, n] in full. Not collective.
+ */
+
+#include <finwidth/base.h>
+
+/** Eigenvalues, ascending, and eigenvectors, vector j at vectors[j * n]. @error FW_ERR_NUMERICAL  a NaN */
+PetscErrorCode FwSymmetricEigen(PetscInt n, const double matrix[], double value[], double vectors[]);
+
+/** out = V f(w) V^T for matrix = V w V^T; `out` may be `matrix`. */
+PetscErrorCode FwSymmetricApply(PetscInt n, const double matrix[], double (*function)(double), double out[]);
+
+/** c = a b; c is neither. */
+PetscErrorCode FwSymmetricMultiply(PetscInt n, const double a[], const double b[], double c[]);
+
+/** c = a b a, symmetric to the last bit; c is neither. */
+PetscErrorCode FwSymmetricSandwich(PetscInt n, const double a[], const double b[], double c[]);
