@@ -51,5 +51,11 @@ PetscErrorCode FwModelFromOptions(FwModel *model);
 PetscErrorCode FwModelGetPatches(const FwModel *model, PetscInt channels, PetscInt height, PetscInt width,
                                  FwPatches *patches);
 
+/** Copy patch `patch` of an image, [channels][height][width], to `pixel`, [n_pixel]. Not collective. */
+void FwPatchesExtract(const FwPatches *patches, PetscInt patch, const double image[], double pixel[]);
+
+/** Pixels of an image, not counting channels, that are in no patch. Not collective. */
+PetscInt FwPatchesDropped(const FwPatches *patches);
+
 /** Release the arrays. */
 PetscErrorCode FwModelDestroy(FwModel *model);

@@ -32,9 +32,10 @@ static PetscErrorCode NextVariance(const FwModel *model, PetscInt layer, PetscIn
 }
 
 /* Slabs are consecutive in order of rank: gather them in place */
-PetscErrorCode FwKernelShareSlab(MPI_Comm comm, const FwSlab *slab, double value[])
+PetscErrorCode FwKernelShareSlab(MPI_Comm comm, const FwSlab *slab, PetscMPIInt width, double value[])
 {
-  PetscMPIInt size, *count, *offset;
+  PetscMPIInt  size, *count, *offset;
+  MPI_Datatype example;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_size(comm, &size));
@@ -43,7 +44,10 @@ PetscErrorCode FwKernelShareSlab(MPI_Comm comm, const FwSlab *slab, double value
     offset[r] = PetscMin(r * slab->block, slab->n);
     count[r]  = PetscMin(slab->block, slab->n - offset[r]);
   }
-  PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, value, count, offset, MPI_DOUBLE, comm));
+  PetscCallMPI(MPI_Type_contiguous(width, MPI_DOUBLE, &example));
+  PetscCallMPI(MPI_Type_commit(&example));
+  PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, value, count, offset, example, comm));
+  PetscCallMPI(MPI_Type_free(&example));
   PetscCall(PetscFree2(count, offset));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -64,7 +68,7 @@ static PetscErrorCode SetVariances(FwKernel k, FwPart part)
       SquaredNorm(slab.n_input, slab.x + (size_t)i * slab.n_input) / (model->prior[0] * slab.n_input) + model->bias[0];
   for (PetscInt l = 0; l < model->depth; l++)
     PetscCall(NextVariance(model, l, slab.n_local, variance[l] + slab.first, variance[l + 1] + slab.first));
-  for (PetscInt l = 0; l <= model->depth; l++) PetscCall(FwKernelShareSlab(FwGridComm(k->grid), &slab, variance[l]));
+  for (PetscInt l = 0; l <= model->depth; l++) PetscCall(FwKernelShareSlab(FwGridComm(k->grid), &slab, 1, variance[l]));
   k->variance[part] = variance;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -59,5 +59,6 @@ PetscErrorCode FwKernelAssembleTrain(FwKernel kernel, FwKernelPiece *piece, Pets
 PetscErrorCode FwKernelAssembleCross(FwKernel kernel, FwKernelPiece *piece, PetscBool with_slopes, FwPart columns,
                                      FwMatrix *cross);
 
-/** Gather in place what each rank has set for its own examples: value[slab->first ..] of value[slab->n]. Collective. */
-PetscErrorCode FwKernelShareSlab(MPI_Comm comm, const FwSlab *slab, double value[]);
+/** Gather in place what each rank has set for its own examples, `width` numbers each: value[slab->first * width ..] of
+ *  value[slab->n * width]. Collective. */
+PetscErrorCode FwKernelShareSlab(MPI_Comm comm, const FwSlab *slab, PetscMPIInt width, double value[]);

@@ -56,7 +56,7 @@ PetscErrorCode FwKernelTangentDiagonal(FwKernel kernel, FwPart part, double diag
   PetscCall(CheckActivations(kernel));
   PetscCall(FwDatasetGetSlab(kernel->data, part, &slab));
   PetscCall(FwErrorAgreeAny(comm, OwnDiagonal(kernel, part, &slab, diagonal + slab.first)));
-  PetscCall(FwKernelShareSlab(comm, &slab, diagonal));
+  PetscCall(FwKernelShareSlab(comm, &slab, 1, diagonal));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -116,6 +116,28 @@ PetscErrorCode FwModelGetPatches(const FwModel *model, PetscInt channels, PetscI
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+void FwPatchesExtract(const FwPatches *p, PetscInt patch, const double image[], double pixel[])
+{
+  const PetscInt top = patch / p->n_col * p->stride[0], left = patch % p->n_col * p->stride[1];
+
+  for (PetscInt c = 0; c < p->channels; c++)
+    for (PetscInt i = 0; i < p->mask[0]; i++)
+      for (PetscInt j = 0; j < p->mask[1]; j++)
+        *pixel++ = image[((size_t)c * p->height + top + i) * p->width + left + j];
+}
+
+/* Pixels along one side that some patch covers */
+static PetscInt Covered(PetscInt mask, PetscInt stride, PetscInt n)
+{
+  return stride < mask ? (n - 1) * stride + mask : n * mask;
+}
+
+PetscInt FwPatchesDropped(const FwPatches *p)
+{
+  return p->height * p->width -
+         Covered(p->mask[0], p->stride[0], p->n_row) * Covered(p->mask[1], p->stride[1], p->n_col);
+}
+
 PetscErrorCode FwModelDestroy(FwModel *model)
 {
   PetscFunctionBegin;

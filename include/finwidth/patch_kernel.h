@@ -1,0 +1,121 @@
+#pragma once
+
+/** @file
+ * Kernels between patches of images, as a linear family of P x P matrices.
+ *
+ * With x_i the i-th of n patches of M pixels, C_ij(x, x') = x_i.x'_j / (lambda_0 M) and k the map of the activation,
+ *
+ *     K_ij(x, x') = k(C_ii(x, x), C_ij(x, x'), C_jj(x', x')).
+ *
+ * K_ij is not symmetric in its examples for i != j, but its sum with K_ji is. The family has a feature for each pair
+ * d = (i, j), i <= j, of patches (or for each patch alone),
+ *
+ *     F_ii = K_ii,   F_ij = K_ij + K_ij^T   (i < j),
+ *
+ * so that a kernel sum_ij Q_ij K_ij with symmetric Q is sum_d Q_d F_d. With means taken out, m_i(x) = <phi> at C_ii(x, x),
+ * K_ij becomes K_ij - m_i m_j^T, and a last feature is sum_i m_i m_i^T.
+ *
+ * Features are kept, as far as the memory granted goes, in chunks of some hundred entries with all features of these
+ * together, so that assembly and pull-back are tall products that read the store once. What is not kept is computed
+ * again, chunk by chunk, at each call.
+ *
+ * @source Aiudi et al., arXiv:2307.11807; docs/theory/convolutional.md
+ */
+
+#include <finwidth/dataset.h>
+#include <finwidth/matrix.h>
+#include <finwidth/model.h>
+
+/** The images of all parts on every rank, with variances and means of their patches. */
+typedef struct FwPatchImagesImpl *FwPatchImages;
+
+/** A family on a grid. */
+typedef struct FwPatchKernelImpl *FwPatchKernel;
+
+typedef enum {
+  FW_PATCH_PAIRS,   /**< all pairs i <= j, in the order (0,0), (0,1), .. (0,n-1), (1,1), .. */
+  FW_PATCH_DIAGONAL /**< i = j alone */
+} FwPatchForm;
+
+/** What a family holds. */
+typedef struct {
+  FwPatchForm form;
+  PetscBool   is_centred;  /**< means taken out; the last feature is theirs */
+  PetscInt    n_patch;     /**< n */
+  PetscInt    n_feature;   /**< including that of the means */
+  double      store_bytes; /**< of this rank's store */
+  double      stored;      /**< share of this rank's entries that are kept */
+} FwPatchFamily;
+
+/** Bring the images of a dataset to every rank.
+ *
+ * @collective{comm}
+ * @param[in]  comm    the ranks of the dataset
+ * @param[in]  model   one hidden layer without biases; borrowed
+ * @param[out] images  release with FwPatchImagesDestroy(), after every family on it
+ * @error FW_ERR_INPUT  the mask is larger than the image, a bias, more than one hidden layer, an activation without a kernel
+ * @cost (P + P_t)(N_0 + 2n) doubles on every rank
+ */
+PetscErrorCode FwPatchImagesCreate(MPI_Comm comm, const FwModel *model, FwDataset data, FwPatchImages *images);
+
+/** The patches. Borrowed. Not collective. */
+const FwPatches *FwPatchImagesPatches(FwPatchImages images);
+
+/** Release and set the handle to NULL; NULL is fine. Not collective. */
+PetscErrorCode FwPatchImagesDestroy(FwPatchImages *images);
+
+/** Make a family; nothing is computed yet but tables of the patches.
+ *
+ * @collective{grid}
+ * @param[in]  grid         where its matrices live: of all ranks, or of fewer
+ * @param[in]  images       borrowed
+ * @param[in]  is_centred   take the means out
+ * @param[in]  store_bytes  memory that each rank may spend on keeping features
+ * @param[out] kernel       release with FwPatchKernelDestroy()
+ * @error FW_ERR_NUMERICAL  a variance that the map cannot take
+ */
+PetscErrorCode FwPatchKernelCreate(FwGrid grid, FwPatchImages images, FwPatchForm form, PetscBool is_centred,
+                                   double store_bytes, FwPatchKernel *kernel);
+
+/** What a family holds. Not collective. */
+PetscErrorCode FwPatchKernelGetFamily(FwPatchKernel kernel, FwPatchFamily *family);
+
+/** Assemble sum_d c_d F_d between training examples: P x P, lower triangle.
+ *
+ * @collective{kernel}
+ * @param[in]  coefficient  [n_feature]
+ * @param[out] train        created here
+ * @cost P^2 n_feature flops over the ranks, and one reading of the store; where not kept, n^2 / 2 maps and n^2 M flops per
+ *       entry also (n maps for FW_PATCH_DIAGONAL)
+ */
+PetscErrorCode FwPatchKernelTrain(FwPatchKernel kernel, const double coefficient[], FwMatrix *train);
+
+/** Contract two weights with every feature, over both triangles of these symmetric matrices: matrix_slope[d] =
+ *  sum_ab W_ab F_d,ab, and vector_slope[d] = v^T F_d v.
+ *
+ * @collective{kernel}
+ * @param[in]  weight  W, P x P, lower triangle; unchanged
+ * @param[in]  vector  [P] v, on every rank
+ * @param[out] matrix_slope, vector_slope  [n_feature], on every rank
+ * @cost as FwPatchKernelTrain(), twice the flops
+ */
+PetscErrorCode FwPatchKernelPullBack(FwPatchKernel kernel, FwMatrix weight, const double vector[],
+                                     double matrix_slope[], double vector_slope[]);
+
+/** Assemble n_set kernels, each of its own coefficients, between training examples (rows) and those of a part (columns):
+ *  P x P_t. Nothing is kept, but all sets share one computation.
+ *
+ * @collective{kernel}
+ * @param[in]  coefficient  [n_set][n_feature]
+ * @param[out] cross        [n_set], created here
+ */
+PetscErrorCode FwPatchKernelCross(FwPatchKernel kernel, FwPart columns, PetscInt n_set, const double coefficient[],
+                                  FwMatrix cross[]);
+
+/** The same of each example of a part with itself: diagonal[s * n_example + a]. Not collective: every rank computes all.
+ *  Cost n^2 M flops and n^2 maps per example. */
+PetscErrorCode FwPatchKernelDiagonal(FwPatchKernel kernel, FwPart part, PetscInt n_set, const double coefficient[],
+                                     double diagonal[]);
+
+/** Release and set the handle to NULL; NULL is fine. Collective. */
+PetscErrorCode FwPatchKernelDestroy(FwPatchKernel *kernel);
