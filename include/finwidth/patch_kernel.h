@@ -42,6 +42,7 @@ typedef struct {
   FwPatchForm form;
   PetscBool   is_centred;  /**< means taken out; the last feature is theirs */
   PetscInt    n_patch;     /**< n */
+  PetscInt    n_train;     /**< P */
   PetscInt    n_feature;   /**< including that of the means */
   double      store_bytes; /**< of this rank's store */
   double      stored;      /**< share of this rank's entries that are kept */
@@ -76,6 +77,9 @@ PetscErrorCode FwPatchImagesDestroy(FwPatchImages *images);
  */
 PetscErrorCode FwPatchKernelCreate(FwGrid grid, FwPatchImages images, FwPatchForm form, PetscBool is_centred,
                                    double store_bytes, FwPatchKernel *kernel);
+
+/** The grid. Borrowed. */
+FwGrid FwPatchKernelGrid(FwPatchKernel kernel);
 
 /** What a family holds. Not collective. */
 PetscErrorCode FwPatchKernelGetFamily(FwPatchKernel kernel, FwPatchFamily *family);

@@ -22,7 +22,9 @@ typedef enum {
   FW_RANDOM_MIXTURE_NORMAL = 11, /* normal coordinate (factor, place) of a triangular factor, number = sample */
   FW_RANDOM_MIXTURE_LIMIT  = 12, /* exact draws of the limit for D <= 2 (coordinate), number = sample */
   FW_RANDOM_MIXTURE_WEIGHT = 13, /* every weight of layer (sample, layer) */
-  FW_RANDOM_MIXTURE_OUTPUT = 14  /* normal factor of the outputs (output, input), number = sample */
+  FW_RANDOM_MIXTURE_OUTPUT = 14, /* normal factor of the outputs (output, input), number = sample */
+  FW_RANDOM_LOCAL_START    = 50, /* order parameters (start, 0: entries, 1: scale) */
+  FW_RANDOM_LOCAL_CHAIN    = 51  /* average over Gram matrices (chain, step, 0: momenta, 1: acceptance) */
 } FwPurpose;
 
 /** Name of a stream; copy it freely. */

@@ -79,12 +79,18 @@ PetscErrorCode FwPatchKernelCreate(FwGrid grid, FwPatchImages images, FwPatchFor
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+FwGrid FwPatchKernelGrid(FwPatchKernel kernel)
+{
+  return kernel->grid;
+}
+
 PetscErrorCode FwPatchKernelGetFamily(FwPatchKernel k, FwPatchFamily *family)
 {
   PetscFunctionBegin;
   *family = (FwPatchFamily){.form        = k->form,
                             .is_centred  = k->is_centred,
                             .n_patch     = k->images->patches.n_patch,
+                            .n_train     = k->images->n[FW_TRAIN],
                             .n_feature   = k->n_feature,
                             .store_bytes = (double)(k->capacity * sizeof(double)),
                             .stored      = k->total ? (double)k->capacity / (double)k->total : 1.0};

@@ -1,0 +1,96 @@
+#pragma once
+
+/** @file
+ * Effective action of a convolutional or locally-connected network of one hidden layer and one output.
+ *
+ * The readout of a convolutional network mixes its patches: given the Gram matrix of the readout weights,
+ * Q_ij = (lambda_1 / N) sum_a v_ai v_aj over the N channels, the network is a Gaussian process with the kernel
+ * K_R(Q) = sum_ij Q_ij B_ij, B_ij = K_ij / (lambda_1 n), K_ij the kernel between patches i and j of n (patch_kernel.h).
+ * Before learning Q is a Wishart matrix with N degrees of freedom and mean 1, so that
+ *
+ *     S(Q) = tr Q - log det Q + (1/N)[log det A + y^T A^-1 y],   A = T + K_R(Q).
+ *
+ * In a locally-connected network every patch has weights of its own, and only the diagonal of Q is left: n numbers.
+ *
+ * With a = A^-1 y the gradient is 1 - Q^-1 + (G1 - G2) / N, G1_ij = tr A^-1 B_ij, G2_ij = a^T B_ij a, both of them positive
+ * semidefinite: log det A is concave in Q and has a tangent above it, y^T A^-1 y is bounded above by the sum of what each
+ * B_ij would give with the present a. The minimum of the sum of bounds,
+ *
+ *     Q' = C^-1/2 [1 + (1 + 4 C^1/2 D C^1/2)^1/2] C^-1/2 / 2,   C = 1 + G1 / N,   D = Q G2 Q / N,
+ *
+ * is positive definite, and S never rises from Q to Q'.
+ *
+ * Activations with a mean: the kernel of the means m_i, sum_i m_i m_i^T / (lambda_1 n), does not take part in the
+ * renormalisation, and K_ij - m_i m_j^T stands in the place of K_ij.
+ *
+ * Matrices Q, G are n x n, symmetric, in full; those of a locally-connected network are diagonal.
+ *
+ * @source Aiudi et al., arXiv:2307.11807; docs/theory/convolutional.md
+ */
+
+#include <finwidth/cholesky.h>
+#include <finwidth/patch_kernel.h>
+
+typedef struct FwLocalActionImpl *FwLocalAction;
+
+/** What an action says at one Q; the same bits on every rank. */
+typedef struct {
+  double  value;         /**< S; infinity where A is not positive definite, all else is not set then */
+  double  log_det;       /**< log det A */
+  double  fit;           /**< y^T A^-1 y */
+  double  residual2;     /**< |a|^2 */
+  double  trace_inverse; /**< tr A^-1 */
+  double  stationarity;  /**< max |Q dS/dQ| over the entries that Q may have */
+  double  sum_rule;      /**< tr Q - n + (tr A^-1 K' - a^T K' a) / N with K' the renormalised part of A: zero at a
+                              stationary point, from other numbers than the gradient's */
+  double *trace;         /**< [n, n] G1 */
+  double *quadratic;     /**< [n, n] G2 */
+} FwLocalPoint;
+
+/** Create an action on a family of kernels, which is borrowed, as are the labels y, [P] on every rank.
+ * @param[out] action  release with FwLocalActionDestroy() */
+PetscErrorCode FwLocalActionCreate(FwPatchKernel kernel, const double y[], FwLocalAction *action);
+
+/** Set what differs between the points of a scan: width N, temperature and prior of the readout. Not collective. */
+PetscErrorCode FwLocalActionSetModel(FwLocalAction action, const FwModel *model);
+
+/** Number of patches, and of the entries of Q that are unknown: n (n + 1) / 2, or n. Not collective. */
+PetscErrorCode FwLocalActionGetSize(FwLocalAction action, PetscInt *n_patch, PetscInt *n_unknown);
+
+/** The width N. Not collective. */
+double FwLocalActionWidth(FwLocalAction action);
+
+/** The communicator that works on the action. Borrowed. */
+MPI_Comm FwLocalActionComm(FwLocalAction action);
+
+/** The family. Borrowed. */
+FwPatchKernel FwLocalActionKernel(FwLocalAction action);
+
+/** Coefficients of K_R(Q) in the features of the family: [n_feature]. Not collective. */
+PetscErrorCode FwLocalActionCoefficients(FwLocalAction action, const double order[], double coefficient[]);
+
+/** Evaluate everything at Q.
+ *
+ * @collective{action}
+ * @param[in]     order  [n, n]
+ * @param[in,out] point  from FwLocalPointCreate()
+ * @cost P^3 flops, and two passes over the features
+ */
+PetscErrorCode FwLocalActionEvaluate(FwLocalAction action, const double order[], FwLocalPoint *point);
+
+/** Factor A at Q, and solve for a, [P] on every rank.
+ *
+ * @collective{action}
+ * @error FW_ERR_NUMERICAL  A is not positive definite
+ */
+PetscErrorCode FwLocalActionFactor(FwLocalAction action, const double order[], FwCholesky *factor, double solved[]);
+
+/** The next Q of the majorise-minimise iteration from a point at Q: [n, n]. Not collective. */
+PetscErrorCode FwLocalActionStep(FwLocalAction action, const double order[], const FwLocalPoint *point, double next[]);
+
+/** Room for a point; not collective. */
+PetscErrorCode FwLocalPointCreate(FwLocalAction action, FwLocalPoint *point);
+PetscErrorCode FwLocalPointDestroy(FwLocalPoint *point);
+
+/** Release and set the handle to NULL; NULL is fine. Not collective. */
+PetscErrorCode FwLocalActionDestroy(FwLocalAction *action);
