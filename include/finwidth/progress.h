@@ -21,5 +21,8 @@ PetscErrorCode FwProgressBegin(const char name[], PetscInt64 n_step, FwProgress 
 /** Report that `n_done` steps are done, on this rank. Not collective; cheap enough for a loop over tiles. */
 PetscErrorCode FwProgressStep(FwProgress progress, PetscInt64 n_done);
 
+/** A few words to show behind the time left, such as how far a result has converged; copied. Not collective. */
+PetscErrorCode FwProgressNote(FwProgress progress, const char note[]);
+
 /** End the stage and set the handle to NULL. Collective. */
 PetscErrorCode FwProgressEnd(FwProgress *progress);

@@ -23,6 +23,10 @@ typedef enum {
   FW_RANDOM_MIXTURE_LIMIT  = 12, /* exact draws of the limit for D <= 2 (coordinate), number = sample */
   FW_RANDOM_MIXTURE_WEIGHT = 13, /* every weight of layer (sample, layer) */
   FW_RANDOM_MIXTURE_OUTPUT = 14, /* normal factor of the outputs (output, input), number = sample */
+  FW_RANDOM_CHAIN_START    = 40, /* parameter, of chain */
+  FW_RANDOM_MOMENTUM       = 41, /* parameter, of (chain, move) */
+  FW_RANDOM_ACCEPT         = 42, /* one, of (chain, move) */
+  FW_RANDOM_TRAJECTORY     = 43, /* one, of a sample: length of the trajectories of all chains */
   FW_RANDOM_LOCAL_START    = 50, /* order parameters (start, 0: entries, 1: scale) */
   FW_RANDOM_LOCAL_CHAIN    = 51  /* average over Gram matrices (chain, step, 0: momenta, 1: acceptance) */
 } FwPurpose;
