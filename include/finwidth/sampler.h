@@ -46,9 +46,9 @@ typedef struct {
   FwSamplerMethod method;
   uint64_t        seed;
   PetscInt        n_chain, n_burnin, n_sample;
-  PetscInt        n_block;  /**< blocks of samples, over which the field is averaged; at most n_sample */
-  double          step;     /**< e; 0 to tune it */
-  double          leapfrog; /**< mean number of leapfrog steps (hmc) or number of moves (others) in a sample; 0 to choose:
+  PetscInt        n_block; /**< blocks of samples, over which the field is averaged; at most n_sample */
+  double          step;    /**< e; 0 to tune it */
+  double leapfrog; /**< mean number of leapfrog steps (hmc) or number of moves (others) in a sample; 0 to choose:
                                  pi/2 / e (hmc), 1 / e^2 (others) */
 } FwSamplerPlan;
 
@@ -56,14 +56,14 @@ typedef struct FwChainImpl *FwChain;
 
 /** What a chain has found. Borrowed from the chain. */
 typedef struct {
-  PetscInt      n_done;       /**< samples, burn-in included */
-  double       *series;       /**< [n_series, n_sample] */
-  double       *block;        /**< [n_block, n_field] sums over the samples of each block */
-  const double *w;            /**< [n] where it is now */
-  double        step;         /**< e */
-  double        n_move, acceptance; /**< after burn-in: number of moves, and the sum of their acceptance probabilities */
-  double        n_divergent;  /**< after burn-in: moves that lost more than 1000 in H, or met a number that is none */
-  double        n_gradient;   /**< evaluations of the gradient since the start, burn-in included */
+  PetscInt      n_done;      /**< samples, burn-in included */
+  double       *series;      /**< [n_series, n_sample] */
+  double       *block;       /**< [n_block, n_field] sums over the samples of each block */
+  const double *w;           /**< [n] where it is now */
+  double        step;        /**< e */
+  double n_move, acceptance; /**< after burn-in: number of moves, and the sum of their acceptance probabilities */
+  double n_divergent;        /**< after burn-in: moves that lost more than 1000 in H, or met a number that is none */
+  double n_gradient;         /**< evaluations of the gradient since the start, burn-in included */
 } FwChainState;
 
 /** Start a chain, at a draw from N(0, 1).
@@ -102,5 +102,5 @@ PetscErrorCode FwChainUnpack(FwChain chain, const double packed[]);
 PetscErrorCode FwChainDestroy(FwChain *chain);
 
 /** Leapfrog steps alone, for tests: w, p and the gradient at w are moved on in place; `energy` is U at the end. */
-PetscErrorCode FwLeapfrog(const FwTarget *target, double step, PetscInt n_step, double w[], double p[], double gradient[],
-                          double *energy);
+PetscErrorCode FwLeapfrog(const FwTarget *target, double step, PetscInt n_step, double w[], double p[],
+                          double gradient[], double *energy);

@@ -13,10 +13,10 @@ enum { SAMPLES_LEAST = 8 }; /* halves of four: less says nothing about a correla
 
 /* Halves of all chains: value[half * n] for half = 0 .. m-1; of an odd number of samples the middle one is dropped */
 typedef struct {
-  PetscInt       m, n;
-  double        *mean;  /* [m] */
-  double        *value; /* [m, n] with the means taken off */
-  double         within, total; /* W and var+ */
+  PetscInt m, n;
+  double  *mean;          /* [m] */
+  double  *value;         /* [m, n] with the means taken off */
+  double   within, total; /* W and var+ */
 } Halves;
 
 static PetscErrorCode Split(PetscInt n_chain, PetscInt n_sample, const double value[], Halves *h)
@@ -143,7 +143,7 @@ static PetscErrorCode Median(PetscInt n, const double value[], double *median)
 PetscErrorCode FwChainRhat(PetscInt n_chain, PetscInt n_sample, const double value[], double *rhat)
 {
   const PetscInt n = n_chain * n_sample;
-  double        *score, *folded, median, width;
+  double        *score, *folded, median = 0.0, width;
 
   PetscFunctionBegin;
   *rhat = NAN;
@@ -162,7 +162,7 @@ PetscErrorCode FwChainRhat(PetscInt n_chain, PetscInt n_sample, const double val
 
 PetscErrorCode FwChainSummarise(PetscInt n_chain, PetscInt n_sample, const double value[], FwChainSummary *summary)
 {
-  double variance;
+  double variance = NAN;
 
   PetscFunctionBegin;
   summary->mean = gsl_stats_mean(value, 1, (size_t)(n_chain * n_sample));

@@ -67,8 +67,8 @@ typedef struct {
   const FwChainRanks *ranks;
   const FwTarget     *target;
   const FwChainsPlan *plan;
-  PetscInt            n_all; /* chains of all sets */
-  FwChain            *chain; /* [n_all]; NULL where another part works on it */
+  PetscInt            n_all;       /* chains of all sets */
+  FwChain            *chain;       /* [n_all]; NULL where another part works on it */
   size_t              packed_size; /* doubles of a packed chain */
   FwProgress          progress;
   PetscLogDouble      last_checkpoint, last_note;
@@ -93,8 +93,7 @@ static PetscErrorCode CreateChains(Run *r)
   for (PetscInt c = 0; c < r->n_all; c++) {
     const double scale = c < r->plan->sampler.n_chain ? 1.0 : M_SQRT1_2;
 
-    if (PartOf(r, c) == r->ranks->part)
-      PetscCall(FwChainCreate(r->target, &r->plan->sampler, c, scale, &r->chain[c]));
+    if (PartOf(r, c) == r->ranks->part) PetscCall(FwChainCreate(r->target, &r->plan->sampler, c, scale, &r->chain[c]));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -126,7 +125,7 @@ static PetscErrorCode FirstRankOf(const Run *r, PetscInt part, PetscMPIInt *rank
 static PetscErrorCode Gather(Run *r, PetscInt c, double packed[])
 {
   enum { PIECE = 1 << 27 };
-  PetscMPIInt owner;
+  PetscMPIInt owner = 0;
 
   PetscFunctionBegin;
   PetscCall(FirstRankOf(r, PartOf(r, c), &owner));
@@ -175,7 +174,7 @@ static PetscErrorCode Spread(Run *r, const double all[])
 
 static PetscErrorCode ReadCheckpoint(Run *r)
 {
-  size_t   n     = 0, right = r->packed_size * (size_t)r->n_all * sizeof(double);
+  size_t   n = 0, right = r->packed_size * (size_t)r->n_all * sizeof(double);
   char    *bytes = NULL;
   PetscInt state = 0; /* 0 none, 1 good, 2 of another size */
 
@@ -248,10 +247,11 @@ static PetscErrorCode GatherSeries(Run *r, PetscInt n, double value[])
     if (!r->chain[c] || r->part_rank > 0) continue;
     PetscCall(FwChainGetState(r->chain[c], &state));
     for (PetscInt i = 0; i < n_series; i++)
-      PetscCall(PetscArraycpy(value + (size_t)(i * n_chain + c) * n, state.series + (size_t)i * r->plan->sampler.n_sample, n));
+      PetscCall(
+        PetscArraycpy(value + (size_t)(i * n_chain + c) * n, state.series + (size_t)i * r->plan->sampler.n_sample, n));
   }
-  PetscCallMPI(MPI_Reduce(r->rank ? value : MPI_IN_PLACE, value, (int)(n_series * n_chain * n), MPI_DOUBLE, MPI_SUM, 0,
-                          r->comm));
+  PetscCallMPI(
+    MPI_Reduce(r->rank ? value : MPI_IN_PLACE, value, (int)(n_series * n_chain * n), MPI_DOUBLE, MPI_SUM, 0, r->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -259,7 +259,7 @@ static PetscErrorCode GatherSeries(Run *r, PetscInt n, double value[])
 static PetscErrorCode NoteRhat(Run *r, PetscInt n)
 {
   const PetscInt n_chain = r->plan->sampler.n_chain, n_series = r->target->n_series;
-  double        *value, worst = 0.0;
+  double        *value, worst                                 = 0.0;
   char           note[64];
 
   PetscFunctionBegin;
@@ -291,7 +291,7 @@ static PetscErrorCode ReadClock(Run *r, double batch_seconds, Clock *clock)
   PetscCall(PetscTime(&now));
   clock->is_checkpoint = now - r->last_checkpoint > r->plan->interval;
   clock->is_note       = now - r->last_note > note_seconds;
-  clock->batch         = (int)PetscMax(1, PetscMin(1000.0, (double)r->batch * look_seconds / PetscMax(batch_seconds, 1e-4)));
+  clock->batch = (int)PetscMax(1.0, PetscMin(2.0, look_seconds / PetscMax(batch_seconds, 1e-9)) * (double)r->batch);
   PetscCallMPI(MPI_Bcast(clock, (int)sizeof *clock, MPI_BYTE, 0, r->comm));
   r->batch = clock->batch;
   if (clock->is_note) r->last_note = now;
@@ -398,11 +398,13 @@ PetscErrorCode FwChainsResultDestroy(FwChainsResult *result)
 
 static PetscErrorCode RunBatches(Run *r)
 {
-  const PetscInt n_tuned = FwSamplerTuning(&r->plan->sampler), n_all = r->plan->sampler.n_burnin + r->plan->sampler.n_sample;
-  PetscInt       n_done;
+  const PetscInt n_tuned = FwSamplerTuning(&r->plan->sampler),
+                 n_all   = r->plan->sampler.n_burnin + r->plan->sampler.n_sample;
+  PetscInt n_done        = 0;
 
   PetscFunctionBegin;
-  for (PetscCall(Done(r, &n_done)); n_done < n_all;) {
+  PetscCall(Done(r, &n_done));
+  while (n_done < n_all) {
     const PetscInt end = n_done < n_tuned ? n_tuned : n_all; /* steps are frozen between batches */
     const PetscInt n   = PetscMin(r->batch, end - n_done);
     PetscLogDouble begin, now;

@@ -19,7 +19,7 @@ enum { LEAPFROG_FIRST = 32, LEAPFROG_MOST = 1024, MOVES_MOST = 1000 };
 
 /* All of a chain that changes and is not an array; eight bytes each, so that they pack as doubles */
 typedef struct {
-  double   n_done;   /* samples */
+  double   n_done;    /* samples */
   double   n_refresh; /* moves since the start: the counter of the streams */
   FwTuning tuning;
   double   is_frozen, step; /* step in use once frozen */
@@ -57,8 +57,11 @@ PetscErrorCode FwChainCreate(const FwTarget *target, const FwSamplerPlan *plan, 
   c->number     = number;
   c->step_scale = step_scale;
   FwTuningStart(&c->at.tuning, 0.1);
-  PetscCall(PetscMalloc5(target->n, &c->w, target->n, &c->gradient, target->n, &c->w_new, target->n, &c->gradient_new,
-                         target->n, &c->p));
+  PetscCall(PetscMalloc1(target->n, &c->w)); /* alone, as the next three: an accepted move swaps them */
+  PetscCall(PetscMalloc1(target->n, &c->w_new));
+  PetscCall(PetscMalloc1(target->n, &c->gradient));
+  PetscCall(PetscMalloc1(target->n, &c->gradient_new));
+  PetscCall(PetscMalloc1(target->n, &c->p));
   PetscCall(PetscCalloc4((size_t)target->n_series * plan->n_sample, &c->series, (size_t)target->n_field * plan->n_block,
                          &c->block, target->n_series, &c->sample_series, target->n_field, &c->sample_field));
   FwStreamNormal(FwStreamCreate(plan->seed, FW_RANDOM_CHAIN_START, (uint64_t)number, 0, 0), 0, (size_t)target->n, c->w);
@@ -72,7 +75,11 @@ PetscErrorCode FwChainDestroy(FwChain *chain)
 
   PetscFunctionBegin;
   if (!c) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscFree5(c->w, c->gradient, c->w_new, c->gradient_new, c->p));
+  PetscCall(PetscFree(c->w));
+  PetscCall(PetscFree(c->w_new));
+  PetscCall(PetscFree(c->gradient));
+  PetscCall(PetscFree(c->gradient_new));
+  PetscCall(PetscFree(c->p));
   PetscCall(PetscFree4(c->series, c->block, c->sample_series, c->sample_field));
   PetscCall(PetscFree(*chain));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -95,8 +102,8 @@ PetscErrorCode FwChainGetState(FwChain c, FwChainState *state)
 
 /* --- moves -------------------------------------------------------------------------------------------------- */
 
-PetscErrorCode FwLeapfrog(const FwTarget *target, double step, PetscInt n_step, double w[], double p[], double gradient[],
-                          double *energy)
+PetscErrorCode FwLeapfrog(const FwTarget *target, double step, PetscInt n_step, double w[], double p[],
+                          double gradient[], double *energy)
 {
   const PetscInt n = target->n;
 
@@ -143,9 +150,10 @@ static void Accept(FwChain c, double energy)
 /* The move of this number; `loss` is the change of H */
 static PetscErrorCode Propose(FwChain c, double step, PetscInt n_step, double *energy, double *loss)
 {
-  const size_t   n      = (size_t)c->target.n;
-  const FwStream stream = FwStreamCreate(c->plan.seed, FW_RANDOM_MOMENTUM, (uint64_t)c->number, (uint64_t)c->at.n_refresh, 0);
-  double         before;
+  const size_t   n = (size_t)c->target.n;
+  const FwStream stream =
+    FwStreamCreate(c->plan.seed, FW_RANDOM_MOMENTUM, (uint64_t)c->number, (uint64_t)c->at.n_refresh, 0);
+  double before;
 
   PetscFunctionBegin;
   PetscCall(EnsureGradient(c));
@@ -163,13 +171,13 @@ static PetscErrorCode Propose(FwChain c, double step, PetscInt n_step, double *e
 static PetscErrorCode Move(FwChain c, double step, PetscInt n_step, PetscBool is_corrected, double *probability)
 {
   const PetscBool is_counted = c->at.n_done >= c->plan.n_burnin ? PETSC_TRUE : PETSC_FALSE;
-  double          energy, loss, u;
+  double          energy = NAN, loss = NAN, u;
 
   PetscFunctionBegin;
   PetscCall(Propose(c, step, n_step, &energy, &loss));
   *probability = loss <= 0.0 ? 1.0 : loss > 0.0 ? exp(-loss) : 0.0;
-  FwStreamUniform(FwStreamCreate(c->plan.seed, FW_RANDOM_ACCEPT, (uint64_t)c->number, (uint64_t)c->at.n_refresh, 0), 0, 1,
-                  &u);
+  FwStreamUniform(FwStreamCreate(c->plan.seed, FW_RANDOM_ACCEPT, (uint64_t)c->number, (uint64_t)c->at.n_refresh, 0), 0,
+                  1, &u);
   c->at.n_refresh += 1.0;
   if (is_counted) {
     c->at.n_move += 1.0;
@@ -213,7 +221,7 @@ static PetscErrorCode MakeMoves(FwChain c)
   PetscFunctionBegin;
   for (PetscInt m = 0; m < (is_hmc ? 1 : length); m++) {
     const PetscBool is_corrected = c->plan.method != FW_SAMPLER_LANGEVIN || !c->at.is_frozen ? PETSC_TRUE : PETSC_FALSE;
-    double          probability;
+    double          probability  = 0.0;
 
     PetscCall(Move(c, StepInUse(c), is_hmc ? length : 1, is_corrected, &probability));
     if (!c->at.is_frozen) FwTuningLearn(&c->at.tuning, probability, target[c->plan.method]);
@@ -238,14 +246,16 @@ static PetscErrorCode Keep(FwChain c)
 PetscErrorCode FwChainAdvance(FwChain c)
 {
   PetscFunctionBegin;
-  PetscCheck(c->at.n_done < c->plan.n_burnin + c->plan.n_sample, PETSC_COMM_SELF, PETSC_ERR_PLIB, "the chain is complete");
+  PetscCheck(c->at.n_done < c->plan.n_burnin + c->plan.n_sample, PETSC_COMM_SELF, PETSC_ERR_PLIB,
+             "the chain is complete");
   PetscCheck(c->at.is_frozen || c->at.n_done < FwSamplerTuning(&c->plan), PETSC_COMM_SELF, PETSC_ERR_PLIB,
              "the step must be frozen when tuning is over");
   PetscCall(MakeMoves(c));
   if (c->at.n_done >= c->plan.n_burnin) PetscCall(Keep(c));
   c->at.n_done += 1.0;
   /* the steps that brought the chain down from the prior say nothing about those it needs there */
-  if (3 * (PetscInt)c->at.n_done / PetscMax(c->plan.n_burnin, 1) == 1 && 3 * ((PetscInt)c->at.n_done - 1) / PetscMax(c->plan.n_burnin, 1) == 0)
+  if (3 * (PetscInt)c->at.n_done / PetscMax(c->plan.n_burnin, 1) == 1 &&
+      3 * ((PetscInt)c->at.n_done - 1) / PetscMax(c->plan.n_burnin, 1) == 0)
     FwTuningStart(&c->at.tuning, FwTuningStep(&c->at.tuning));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

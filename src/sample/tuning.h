@@ -8,9 +8,9 @@
 
 /** Plain doubles, so that a chain packs them. */
 typedef struct {
-  double centre;           /**< mu: log of ten times the first step */
-  double n, error;         /**< moves so far, and the averaged shortfall of the acceptance */
-  double trial, mean;      /**< log of the step of the next move, and of the averaged one */
+  double centre;      /**< mu: log of ten times the first step */
+  double n, error;    /**< moves so far, and the averaged shortfall of the acceptance */
+  double trial, mean; /**< log of the step of the next move, and of the averaged one */
 } FwTuning;
 
 /** Begin anew from a step. */
