@@ -157,7 +157,7 @@ static PetscErrorCode Propose(FwChain c, double step, PetscInt n_step, double *e
 
   PetscFunctionBegin;
   PetscCall(EnsureGradient(c));
-  FwStreamNormal(stream, 0, n, c->p);
+  FwStreamNormalBulk(stream, 0, n, c->p);
   before = c->energy + Kinetic(c->target.n, c->p);
   memcpy(c->w_new, c->w, n * sizeof *c->w);
   memcpy(c->gradient_new, c->gradient, n * sizeof *c->w);
