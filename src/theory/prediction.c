@@ -99,7 +99,7 @@ static PetscErrorCode ErrorsAt(FwSpectrum spectrum, double scale, double tempera
 }
 
 /* Numbers that round-off or overflow has eaten must not pass for a result */
-static PetscErrorCode CheckErrors(const FwErrors *e, PetscInt n_test, const char kind[])
+PetscErrorCode FwErrorsCheck(const FwErrors *e, PetscInt n_test, const char kind[])
 {
   PetscFunctionBegin;
   PetscCheck(isfinite(e->train_error) && (!n_test || isfinite(e->test_error)), PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
@@ -114,9 +114,9 @@ static PetscErrorCode CheckErrors(const FwErrors *e, PetscInt n_test, const char
 PetscErrorCode FwPredictionCheck(const FwPrediction *p)
 {
   PetscFunctionBegin;
-  PetscCall(CheckErrors(&p->infinite, p->n_test, "infinite"));
-  if (p->saddle.n_minimum) PetscCall(CheckErrors(&p->finite, p->n_test, "finite"));
-  if (p->average.is_available) PetscCall(CheckErrors(&p->averaged, p->n_test, "averaged"));
+  PetscCall(FwErrorsCheck(&p->infinite, p->n_test, "infinite"));
+  if (p->saddle.n_minimum) PetscCall(FwErrorsCheck(&p->finite, p->n_test, "finite"));
+  if (p->average.is_available) PetscCall(FwErrorsCheck(&p->averaged, p->n_test, "averaged"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

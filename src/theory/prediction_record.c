@@ -2,7 +2,7 @@
  * A prediction as the data sets of /predict.
  */
 
-#include <finwidth/prediction.h>
+#include "predictor_impl.h"
 
 #include <math.h>
 
@@ -144,30 +144,39 @@ static PetscErrorCode RecordNew(const FwPrediction *p, const FwErrors *e, FwReco
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPredictionRecord(const FwPrediction *p, const double targets[], FwRecord record)
+PetscErrorCode FwPredictionRecordErrors(const FwPrediction *p, PetscBool is_averaged, const double targets[],
+                                        FwRecord record)
 {
   const PetscBool is_finite     = p->request.theory == FW_THEORY_RENORMALISED ? PETSC_TRUE : PETSC_FALSE;
   const FwErrors *result        = is_finite ? &p->finite : &p->infinite;
   const PetscBool with_accuracy = isnan(p->infinite.accuracy) ? PETSC_FALSE : PETSC_TRUE;
 
   PetscFunctionBegin;
-  if (p->failure) {
-    PetscCall(FwRecordInteger(record, "converged", 0, "1", "1 if the solver converged"));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
   PetscCall(RecordErrors(result, "", is_finite ? "finite width" : "infinite width", with_accuracy, record));
   PetscCall(RecordErrors(&p->infinite, "infinite_", "infinite width", with_accuracy, record));
   PetscCall(
     FwRecordReal(record, "infinite_log_evidence", p->infinite_log_evidence, "1", "log evidence at infinite width"));
-  PetscCall(is_finite ? RecordSaddle(p, record) : RecordInfinite(p, record));
-  if (p->average.is_available) {
+  if (is_averaged)
     PetscCall(RecordErrors(&p->averaged, "average_", "average over the order parameter", with_accuracy, record));
+  if (result->mean && p->request.with_means && p->n_test) PetscCall(RecordMeans(p, result, targets, record));
+  if (result->mean && p->n_new) PetscCall(RecordNew(p, result, record));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictionRecord(const FwPrediction *p, const double targets[], FwRecord record)
+{
+  PetscFunctionBegin;
+  if (p->failure) {
+    PetscCall(FwRecordInteger(record, "converged", 0, "1", "1 if the solver converged"));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(FwPredictionRecordErrors(p, p->average.is_available, targets, record));
+  PetscCall(p->request.theory == FW_THEORY_RENORMALISED ? RecordSaddle(p, record) : RecordInfinite(p, record));
+  if (p->average.is_available) {
     PetscCall(FwRecordReal(record, "average_order_parameter", p->average.mean_order, "1",
                            "posterior mean of the total order parameter"));
     PetscCall(FwRecordReal(record, "log_evidence_average", p->average.log_evidence, "1",
                            "log evidence averaged over the order parameter"));
   }
-  if (result->mean && p->request.with_means && p->n_test) PetscCall(RecordMeans(p, result, targets, record));
-  if (result->mean && p->n_new) PetscCall(RecordNew(p, result, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

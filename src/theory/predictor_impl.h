@@ -30,5 +30,13 @@ PetscErrorCode FwPredictionNest(FwPredictor predictor, const FwModel *model, FwP
 /* prediction.c: FW_ERR_NUMERICAL where an error is not finite or a variance is negative */
 PetscErrorCode FwPredictionCheck(const FwPrediction *prediction);
 
+/* prediction.c: FW_ERR_NUMERICAL unless the errors of a network of this `kind` are finite and not negative */
+PetscErrorCode FwErrorsCheck(const FwErrors *errors, PetscInt n_test, const char kind[]);
+
+/* prediction_record.c: errors, means and deviations of finite (unless only the infinite is asked for), infinite and, where
+   `is_averaged`, averaged networks */
+PetscErrorCode FwPredictionRecordErrors(const FwPrediction *prediction, PetscBool is_averaged, const double targets[],
+                                        FwRecord record);
+
 /* prediction_share.c: what FwPredictionSolve() has set, from one rank to all of `comm` */
 PetscErrorCode FwPredictionShare(MPI_Comm comm, PetscMPIInt owner, FwPrediction *prediction);
