@@ -58,7 +58,11 @@ PetscErrorCode FwActivationGet(FwActivationType type, FwActivation *activation);
 /** Whether phi(-z) = -phi(z): such an activation has no mean. */
 PetscErrorCode FwActivationIsOdd(FwActivation activation, PetscBool *is_odd);
 
-/** phi, phi' and phi'' at n points; NULL for what is not wanted. At a kink phi' is the mean of both sides. */
+/** phi, phi' and phi'' at n points; NULL for what is not wanted. At a kink phi' is the mean of both sides.
+ *
+ * phi and phi' are vectorised, a few units in the last place from the mathematics library's; no entry depends on its
+ * neighbours or on the processor. One output may be `z` itself.
+ */
 PetscErrorCode FwActivationEvaluate(FwActivation activation, PetscInt n, const double z[], double value[],
                                     double slope[], double curvature[]);
 

@@ -4,6 +4,7 @@
 
 #include "activation_impl.h"
 #include <math.h>
+#include <string.h>
 
 enum { BLOCK = 512 }; /* entries copied aside at a time, so that `out` may be `b` and loops still vectorise */
 
@@ -38,14 +39,21 @@ PetscErrorCode FwActivationIsOdd(FwActivation activation, PetscBool *is_odd)
 PetscErrorCode FwActivationEvaluate(FwActivation activation, PetscInt n, const double z[], double value[],
                                     double slope[], double curvature[])
 {
-  PetscFunctionBegin;
-  for (PetscInt i = 0; i < n; i++) {
-    double jet[3];
+  double at[BLOCK], phi[BLOCK], phi1[BLOCK], jet[3];
 
-    activation->evaluate(z[i], jet);
-    if (value) value[i] = jet[0];
-    if (slope) slope[i] = jet[1];
-    if (curvature) curvature[i] = jet[2];
+  PetscFunctionBegin;
+  for (PetscInt begin = 0; begin < n; begin += BLOCK) {
+    const PetscInt n_here = PetscMin(BLOCK, n - begin);
+    const size_t   size   = (size_t)n_here * sizeof *at;
+
+    memcpy(at, z + begin, size);
+    activation->apply(n_here, at, phi, phi1);
+    if (value) memcpy(value + begin, phi, size);
+    if (slope) memcpy(slope + begin, phi1, size);
+    for (PetscInt i = 0; curvature && i < n_here; i++) {
+      activation->evaluate(at[i], jet);
+      curvature[begin + i] = jet[2];
+    }
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

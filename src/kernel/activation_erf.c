@@ -6,12 +6,23 @@
 
 #include "activation_impl.h"
 #include "arcsine.h"
+#include "elementary.h"
 
 static void Evaluate(double z, double jet[3])
 {
   jet[0] = erf(z);
   jet[1] = M_2_SQRTPI * exp(-z * z);
   jet[2] = -2.0 * z * jet[1];
+}
+
+FW_VECTOR static void Apply(PetscInt n, const double *restrict z, double *restrict value, double *restrict slope)
+{
+  for (PetscInt i = 0; i < n; i++) {
+    const double m = fabs(z[i]), decay = ExpNegative(-m * m), part = ErfOrErfc(m, decay);
+
+    value[i] = copysign(m < 1.0 ? part : 1.0 - part, z[i]);
+    slope[i] = M_2_SQRTPI * decay;
+  }
 }
 
 static double Scale(double a)
@@ -77,6 +88,7 @@ FW_VECTOR static void MapRowVariance(PetscInt n, FwPointView row, FwPointView co
 const struct FwActivationImpl FwActivation_Erf = {
   .name     = "erf",
   .is_odd   = PETSC_TRUE,
+  .apply    = Apply,
   .evaluate = Evaluate,
   .scale    = Scale,
   .diagonal = {Diagonal, DiagonalCovariance, DiagonalRowVariance},

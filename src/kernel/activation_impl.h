@@ -29,10 +29,14 @@ typedef struct {
 /** One map in closed form: out[i] from row i, b[i] and the one point of `column`. `b` and `out` do not overlap. */
 typedef void FwClosedMap(PetscInt n, FwPointView row, FwPointView column, const double *b, double *out);
 
+/** phi and phi' at n points; the arrays do not overlap. Vectorised, same bits at every vector width. */
+typedef void FwApply(PetscInt n, const double *z, double *value, double *slope);
+
 /** What one activation provides. Either `map` and the averages are given, or `bandwidth` and all else is computed. */
 struct FwActivationImpl {
   const char *name;
   PetscBool   is_odd;
+  FwApply    *apply;                          /**< phi and phi' at many points */
   FwScalar   *evaluate;                       /**< phi, phi' and phi'' at one point */
   double      bandwidth;                      /**< smooth: frequency beyond which phi's spectrum is below 1e-16; or 0 */
   double (*scale)(double a);                  /**< NULL: 1 / sqrt(a) */

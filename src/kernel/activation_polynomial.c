@@ -11,6 +11,14 @@ static void EvaluateLinear(double z, double jet[3])
   jet[2] = 0.0;
 }
 
+FW_VECTOR static void ApplyLinear(PetscInt n, const double *restrict z, double *restrict value, double *restrict slope)
+{
+  for (PetscInt i = 0; i < n; i++) {
+    value[i] = z[i];
+    slope[i] = 1.0;
+  }
+}
+
 static double DiagonalLinear(double a)
 {
   return a;
@@ -57,6 +65,7 @@ static void MapRowVarianceLinear(PetscInt n, FwPointView row, FwPointView column
 const struct FwActivationImpl FwActivation_Linear = {
   .name     = "linear",
   .is_odd   = PETSC_TRUE,
+  .apply    = ApplyLinear,
   .evaluate = EvaluateLinear,
   .diagonal = {DiagonalLinear, DiagonalCovarianceLinear, DiagonalRowVarianceLinear},
   .map      = {MapValueLinear, MapCovarianceLinear,      MapRowVarianceLinear     },
@@ -67,6 +76,15 @@ static void EvaluateQuadratic(double z, double jet[3])
   jet[0] = z * z;
   jet[1] = 2.0 * z;
   jet[2] = 2.0;
+}
+
+FW_VECTOR static void ApplyQuadratic(PetscInt n, const double *restrict z, double *restrict value,
+                                     double *restrict slope)
+{
+  for (PetscInt i = 0; i < n; i++) {
+    value[i] = z[i] * z[i];
+    slope[i] = 2.0 * z[i];
+  }
 }
 
 static double MeanQuadratic(double a)
@@ -116,6 +134,7 @@ static void MapRowVarianceQuadratic(PetscInt n, FwPointView row, FwPointView col
 
 const struct FwActivationImpl FwActivation_Quadratic = {
   .name     = "quadratic",
+  .apply    = ApplyQuadratic,
   .evaluate = EvaluateQuadratic,
   .mean     = MeanQuadratic,
   .diagonal = {DiagonalQuadratic, DiagonalCovarianceQuadratic, DiagonalRowVarianceQuadratic},

@@ -24,6 +24,15 @@ static void EvaluateWith(double s, double z, double jet[3])
   jet[2] = 0.0;
 }
 
+FW_VECTOR_HELPER void ApplyWith(double s, PetscInt n, const double *restrict z, double *restrict value,
+                                double *restrict slope)
+{
+  for (PetscInt i = 0; i < n; i++) {
+    value[i] = z[i] > 0.0 ? z[i] : s * z[i];
+    slope[i] = z[i] > 0.0 ? 1.0 : z[i] < 0.0 ? s : 0.5 * (1.0 + s);
+  }
+}
+
 FW_VECTOR_HELPER void ValueWith(double s, PetscInt n, FwPointView row, FwPointView column, const double *restrict b,
                                 double *restrict out)
 {
@@ -76,6 +85,11 @@ static void EvaluateRelu(double z, double jet[3])
   EvaluateWith(0.0, z, jet);
 }
 
+FW_VECTOR static void ApplyRelu(PetscInt n, const double *restrict z, double *restrict value, double *restrict slope)
+{
+  ApplyWith(0.0, n, z, value, slope);
+}
+
 static double MeanRelu(double a)
 {
   return sqrt(0.5 * M_1_PI * a);
@@ -111,6 +125,7 @@ FW_VECTOR static void MapRowVarianceRelu(PetscInt n, FwPointView row, FwPointVie
 
 const struct FwActivationImpl FwActivation_Relu = {
   .name     = "relu",
+  .apply    = ApplyRelu,
   .evaluate = EvaluateRelu,
   .mean     = MeanRelu,
   .diagonal = {DiagonalRelu, DiagonalCovarianceRelu, DiagonalRowVariance},
@@ -120,6 +135,11 @@ const struct FwActivationImpl FwActivation_Relu = {
 static void EvaluateLeaky(double z, double jet[3])
 {
   EvaluateWith(LEAK, z, jet);
+}
+
+FW_VECTOR static void ApplyLeaky(PetscInt n, const double *restrict z, double *restrict value, double *restrict slope)
+{
+  ApplyWith(LEAK, n, z, value, slope);
 }
 
 static double MeanLeaky(double a)
@@ -157,6 +177,7 @@ FW_VECTOR static void MapRowVarianceLeaky(PetscInt n, FwPointView row, FwPointVi
 
 const struct FwActivationImpl FwActivation_LeakyRelu = {
   .name     = "leaky-relu",
+  .apply    = ApplyLeaky,
   .evaluate = EvaluateLeaky,
   .mean     = MeanLeaky,
   .diagonal = {DiagonalLeaky, DiagonalCovarianceLeaky, DiagonalRowVariance},

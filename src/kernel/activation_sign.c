@@ -16,6 +16,14 @@ static void Evaluate(double z, double jet[3])
   jet[2] = 0.0;
 }
 
+FW_VECTOR static void Apply(PetscInt n, const double *restrict z, double *restrict value, double *restrict slope)
+{
+  for (PetscInt i = 0; i < n; i++) {
+    value[i] = z[i] > 0.0 ? 1.0 : z[i] < 0.0 ? -1.0 : z[i];
+    slope[i] = 0.0;
+  }
+}
+
 static double Diagonal(double a)
 {
   return a < FW_VARIANCE_TINY ? 0.0 : 1.0;
@@ -70,6 +78,7 @@ FW_VECTOR static void MapRowVariance(PetscInt n, FwPointView row, FwPointView co
 const struct FwActivationImpl FwActivation_Sign = {
   .name     = "sign",
   .is_odd   = PETSC_TRUE,
+  .apply    = Apply,
   .evaluate = Evaluate,
   .diagonal = {Diagonal, DiagonalCovariance, DiagonalRowVariance},
   .map      = {MapValue, MapCovariance,      MapRowVariance     },

@@ -10,6 +10,7 @@
  */
 
 #include "activation_impl.h"
+#include "elementary.h"
 #include <math.h>
 
 static void EvaluateTanh(double z, double jet[3])
@@ -21,8 +22,22 @@ static void EvaluateTanh(double z, double jet[3])
   jet[2] = -2.0 * jet[0] * jet[1];
 }
 
+FW_VECTOR static void ApplyTanh(PetscInt n, const double *restrict z, double *restrict value, double *restrict slope)
+{
+  for (PetscInt i = 0; i < n; i++) {
+    double decay, share;
+
+    value[i] = Tanh(z[i], &decay, &share);
+    slope[i] = 4.0 * decay * share * share;
+  }
+}
+
 const struct FwActivationImpl FwActivation_Tanh = {
-  .name = "tanh", .is_odd = PETSC_TRUE, .evaluate = EvaluateTanh, .bandwidth = 37.0 / M_PI_2, /* poles at +- i pi/2 */
+  .name      = "tanh",
+  .is_odd    = PETSC_TRUE,
+  .apply     = ApplyTanh,
+  .evaluate  = EvaluateTanh,
+  .bandwidth = 37.0 / M_PI_2, /* poles at +- i pi/2 */
 };
 
 static void EvaluateSin(double z, double jet[3])
@@ -32,9 +47,25 @@ static void EvaluateSin(double z, double jet[3])
   jet[2] = -jet[0];
 }
 
+FW_VECTOR static void SineNear(PetscInt n, const double *restrict z, double *restrict value, double *restrict slope)
+{
+  for (PetscInt i = 0; i < n; i++) value[i] = SineCosine(z[i], &slope[i]);
+}
+
+static void ApplySin(PetscInt n, const double *z, double *value, double *slope)
+{
+  SineNear(n, z, value, slope);
+  for (PetscInt i = 0; i < n; i++) {
+    if (fabs(z[i]) <= FW_SINE_MAX) continue;
+    value[i] = sin(z[i]);
+    slope[i] = cos(z[i]);
+  }
+}
+
 const struct FwActivationImpl FwActivation_Sin = {
   .name      = "sin",
   .is_odd    = PETSC_TRUE,
+  .apply     = ApplySin,
   .evaluate  = EvaluateSin,
   .bandwidth = 1.0,
 };
@@ -49,8 +80,19 @@ static void EvaluateGelu(double z, double jet[3])
   jet[2] = (2.0 - z * z) * density;
 }
 
+FW_VECTOR static void ApplyGelu(PetscInt n, const double *restrict z, double *restrict value, double *restrict slope)
+{
+  for (PetscInt i = 0; i < n; i++) {
+    const double m = M_SQRT1_2 * fabs(z[i]), decay = ExpNegative(-m * m), half = 0.5 * ErfOrErfc(m, decay);
+    const double tail = m < 1.0 ? 0.5 - half : half, below = z[i] > 0.0 ? 1.0 - tail : tail;
+
+    value[i] = z[i] * below;
+    slope[i] = below + z[i] * (0.5 * M_2_SQRTPI * M_SQRT1_2 * decay);
+  }
+}
+
 const struct FwActivationImpl FwActivation_Gelu = {
-  .name = "gelu", .evaluate = EvaluateGelu, .bandwidth = 9.0, /* spectrum exp(-k^2/2) */
+  .name = "gelu", .apply = ApplyGelu, .evaluate = EvaluateGelu, .bandwidth = 9.0, /* spectrum exp(-k^2/2) */
 };
 
 static void EvaluateSoftplus(double z, double jet[3])
@@ -62,8 +104,22 @@ static void EvaluateSoftplus(double z, double jet[3])
   jet[2] = decay * share * share;
 }
 
+FW_VECTOR static void ApplySoftplus(PetscInt n, const double *restrict z, double *restrict value,
+                                    double *restrict slope)
+{
+  for (PetscInt i = 0; i < n; i++) {
+    const double decay = ExpNegative(-fabs(z[i])), share = 1.0 / (1.0 + decay);
+
+    value[i] = (z[i] < 0.0 ? 0.0 : z[i]) + LogOnePlus(decay);
+    slope[i] = z[i] >= 0.0 ? share : decay * share;
+  }
+}
+
 const struct FwActivationImpl FwActivation_Softplus = {
-  .name = "softplus", .evaluate = EvaluateSoftplus, .bandwidth = 37.0 / M_PI, /* branch points at +- i pi */
+  .name      = "softplus",
+  .apply     = ApplySoftplus,
+  .evaluate  = EvaluateSoftplus,
+  .bandwidth = 37.0 / M_PI, /* branch points at +- i pi */
 };
 
 static void EvaluateHardtanh(double z, double jet[3])
@@ -73,6 +129,17 @@ static void EvaluateHardtanh(double z, double jet[3])
   jet[0] = z > 1.0 ? 1.0 : z < -1.0 ? -1.0 : z;
   jet[1] = size < 1.0 ? 1.0 : size > 1.0 ? 0.0 : 0.5;
   jet[2] = 0.0;
+}
+
+FW_VECTOR static void ApplyHardtanh(PetscInt n, const double *restrict z, double *restrict value,
+                                    double *restrict slope)
+{
+  for (PetscInt i = 0; i < n; i++) {
+    const double size = fabs(z[i]);
+
+    value[i] = z[i] > 1.0 ? 1.0 : z[i] < -1.0 ? -1.0 : z[i];
+    slope[i] = size < 1.0 ? 1.0 : size > 1.0 ? 0.0 : 0.5;
+  }
 }
 
 static double DensityHardtanh(double a)
@@ -99,6 +166,7 @@ static double DiagonalRowVarianceHardtanh(double a)
 const struct FwActivationImpl FwActivation_Hardtanh = {
   .name     = "hardtanh",
   .is_odd   = PETSC_TRUE,
+  .apply    = ApplyHardtanh,
   .evaluate = EvaluateHardtanh,
   .diagonal = {DiagonalHardtanh, DiagonalCovarianceHardtanh, DiagonalRowVarianceHardtanh},
 };
