@@ -52,7 +52,7 @@ enum { FW_MEASURE_COUNT = FW_MEASURE_WEIGHT_COVARIANCE + 1 };
  *
  * @collective{comm}
  * @param[in]  comm       the ranks that work on this network, those of `examples`; duplicated
- * @param[in]  model      borrowed, as are the examples; temperature > 0
+ * @param[in]  model      temperature > 0; copied, as are the examples, whose arrays are borrowed
  * @param[out] potential  release with FwPotentialDestroy()
  * @error FW_ERR_INPUT  T = 0; more than one hidden layer, or biases, with patches; a mask larger than the image
  */

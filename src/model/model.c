@@ -12,7 +12,8 @@ static PetscErrorCode CheckLength(const char key[], PetscInt n_entry, PetscInt n
 {
   PetscFunctionBegin;
   PetscCheck(n_entry == 1 || n_entry == n_layer, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "key '%s' has %" PetscInt_FMT " entries, the network wants one, or %" PetscInt_FMT " (see network_depth)", key, n_entry, n_layer);
+             "key '%s' has %" PetscInt_FMT " entries, the network wants one, or %" PetscInt_FMT " (see network_depth)",
+             key, n_entry, n_layer);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -64,7 +65,8 @@ static PetscErrorCode ReadSides(const char key[], PetscInt side[2])
 
   PetscFunctionBegin;
   PetscCall(FwOptionIntegers(key, &n, entry));
-  PetscCheck(n <= 2, PETSC_COMM_WORLD, FW_ERR_INPUT, "key '%s' has %" PetscInt_FMT " entries, it wants one or a pair", key, n);
+  PetscCheck(n <= 2, PETSC_COMM_WORLD, FW_ERR_INPUT, "key '%s' has %" PetscInt_FMT " entries, it wants one or a pair",
+             key, n);
   for (PetscInt d = 0; n > 0 && d < 2; d++) side[d] = (PetscInt)entry[n > 1 ? d : 0];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -93,7 +95,8 @@ static PetscErrorCode CountPlaces(const char side[], PetscInt length, PetscInt m
 {
   PetscFunctionBegin;
   PetscCheck(mask <= length, PETSC_COMM_SELF, FW_ERR_INPUT,
-             "network_mask: the %s %" PetscInt_FMT " of the patch is more than the image's %" PetscInt_FMT, side, mask, length);
+             "network_mask: the %s %" PetscInt_FMT " of the patch is more than the image's %" PetscInt_FMT, side, mask,
+             length);
   *n = (length - mask) / stride + 1;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -104,7 +107,7 @@ PetscErrorCode FwModelGetPatches(const FwModel *model, PetscInt channels, PetscI
   const PetscBool is_whole = (PetscBool)(model->type == FW_NETWORK_FC);
 
   PetscFunctionBegin;
-  *patches = (FwPatches){.channels = channels, .height = height, .width = width};
+  *patches           = (FwPatches){.channels = channels, .height = height, .width = width};
   patches->mask[0]   = is_whole || height == 1 ? height : model->mask[0];
   patches->mask[1]   = is_whole ? width : model->mask[1];
   patches->stride[0] = is_whole || height == 1 ? 1 : model->stride[0];

@@ -1,0 +1,67 @@
+#pragma once
+
+/** @file
+ * Private: the hidden layers of a network, from inputs to the features that the readout weighs, and back.
+ *
+ *     features of layer l:  phi_l(h_l) / sqrt(lambda_l N_l), then s_l where layer l + 1 has biases,
+ *
+ * so that with theta of unit variance h_{l+1} is a plain product of the features and theta. Matrices are row-major,
+ * [row, column], a row per example or, in the first layer, per patch of an example.
+ */
+
+#include <finwidth/activation.h>
+#include <finwidth/examples.h>
+#include <finwidth/model.h>
+
+/** One hidden layer. */
+typedef struct {
+  FwActivation activation;
+  PetscInt     n_in;      /**< numbers into a neuron, the constant of the bias included */
+  PetscInt     n_out;     /**< neurons, or channels per patch */
+  PetscInt     n_patch;   /**< places where it is evaluated; 1 for all but the first layer */
+  PetscInt     n_set;     /**< sets of weights: n_patch for lcn, else 1 */
+  PetscInt     first;     /**< where its weights begin in theta: [n_set, n_out, n_in] */
+  double       gain;      /**< 1 / sqrt(lambda N) of the features */
+  double       bias;      /**< s, the constant beside the features; 0 for none */
+  PetscInt     n_feature; /**< numbers per example that leave the layer, the constant included */
+} FwLayer;
+
+typedef struct {
+  FwPatches patches;
+  PetscInt  n_input;    /**< per example, as given */
+  double    input_gain; /**< 1 / sqrt(lambda_0 M) */
+  double    input_bias; /**< s_0 */
+  PetscBool is_pooled;
+  PetscInt  depth;
+  FwLayer  *layer;          /**< [depth] */
+  PetscInt  n_theta;        /**< weights and biases of all hidden layers */
+  PetscInt  n_feature;      /**< F, features of the last layer */
+  PetscInt  n_input_scaled; /**< per example: n_patch * n_in of the first layer */
+} FwTrunk;
+
+/** What a forward pass leaves for the backward one, for a number of rows; owned. */
+typedef struct {
+  double **feature; /**< [depth - 1][n_row, n_feature of the layer] */
+  double **slope;   /**< [depth][n_row, n_patch * n_out] pre-activations, then phi', then the gradient in h */
+  double  *work;    /**< room for one block: its values of one layer, or gradients in its features */
+} FwPass;
+
+/** @error FW_ERR_INPUT  patches with several layers or with biases; a mask larger than the image */
+PetscErrorCode FwTrunkCreate(const FwModel *model, const FwDataSizes *sizes, FwTrunk *trunk);
+PetscErrorCode FwTrunkDestroy(FwTrunk *trunk);
+
+/** Inputs of n examples as the first layer reads them: patches, scaled, with the constant of the bias; [n, n_patch, n_in]. */
+void FwTrunkScaleInputs(const FwTrunk *trunk, PetscInt n, const double x[], double scaled[]);
+
+/** Room for n_row examples, in blocks of at most n_block_row. */
+PetscErrorCode FwPassCreate(const FwTrunk *trunk, PetscInt n_row, PetscInt n_block_row, FwPass *pass);
+PetscErrorCode FwPassDestroy(const FwTrunk *trunk, FwPass *pass);
+
+/** Features of one block: rows first .. first + n - 1 of `scaled`, of the pass and of `feature` [n_row, F]. */
+PetscErrorCode FwTrunkForward(const FwTrunk *trunk, const double theta[], PetscInt first, PetscInt n,
+                              const double scaled[], FwPass *pass, double feature[]);
+
+/** Gradient in theta of one block, from that in its features, [n, F] at the beginning of the pass' work.
+ *  @param[out] gradient  [n_theta], overwritten */
+void FwTrunkBackward(const FwTrunk *trunk, const double theta[], PetscInt first, PetscInt n, const double scaled[],
+                     FwPass *pass, double gradient[]);
