@@ -97,5 +97,10 @@ PetscErrorCode FwOptionsPrintHelp(unsigned command);
  * @param[out] text  owned by the caller, release with PetscFree() */
 PetscErrorCode FwOptionsResolved(unsigned command, char **text);
 
+/** The lines of a resolved input that say what to compute, without those that say how (output, walltime, ...): runs with
+ *  the same ones give the same numbers.
+ * @param[out] what  owned by the caller, release with PetscFree() */
+PetscErrorCode FwOptionsWhat(const char resolved[], char **what);
+
 /** Print the table as a Markdown page (docs/keys.md) on stdout from rank 0. Collective. */
 PetscErrorCode FwOptionsPrintMarkdown(void);

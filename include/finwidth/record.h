@@ -12,6 +12,9 @@ typedef struct FwRecordImpl *FwRecord;
 /** Create an empty record; release with FwRecordDestroy(). */
 PetscErrorCode FwRecordCreate(FwRecord *record);
 
+/** Whether nothing has been added. */
+PetscBool FwRecordIsEmpty(FwRecord record);
+
 /** Put `path` in front of the names that are added from now on, such as "/predict/"; "" ends it. */
 PetscErrorCode FwRecordSetPrefix(FwRecord record, const char path[]);
 

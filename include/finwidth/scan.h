@@ -8,8 +8,11 @@
  * database; what is computed there is the caller's, and its result is a record.
  *
  * Points that differ only in `shared` keys form a group, which one communicator computes in one call, so that it can
- * share what they have in common (one decomposition of one kernel). Groups are divided over sub-communicators. Finished
- * points go into a checkpoint, which does not depend on the number of ranks.
+ * share what they have in common (one decomposition of one kernel). Groups are divided over sub-communicators, in rounds,
+ * or as a farm, in which rank 0 hands out the next group to whoever is idle. Finished points go into a checkpoint, which
+ * does not depend on the number of ranks.
+ *
+ * `scan_index` chooses points. The scan then has the smallest grid that holds them: a single point has axes of length 1.
  *
  * Without scanned keys there is one group of one point.
  */
@@ -35,6 +38,7 @@ typedef struct {
  * @param[in]     point    [n] their numbers, ascending
  * @param[in,out] record   [n] empty records to fill, on rank 0 of `comm` at least
  * @param[in]     context  of the caller
+ * @error FW_ERR_STOPPED   points whose record is not empty are finished and will be kept
  * @error FW_ERR_NUMERICAL in a point should be put into its record rather than returned: what is returned ends the scan
  */
 typedef PetscErrorCode FwScanFunction(MPI_Comm comm, FwScan scan, PetscInt n, const PetscInt point[], FwRecord record[],
@@ -47,6 +51,8 @@ typedef struct {
   const char        *tag;        /**< digest of the input that the checkpoint belongs to */
   PetscBool          resume;     /**< take up a checkpoint that is there */
   double             interval;   /**< seconds between checkpoints */
+  PetscBool          is_farm;    /**< rank 0 computes nothing and hands out groups; with one rank this is not heeded */
+  PetscInt           n_rank;     /**< ranks that work on one group; 0 or 1: as few as keep all busy */
 } FwScanPlan;
 
 /** Read the `scan_*` keys and `scan_index`.
@@ -58,6 +64,18 @@ PetscErrorCode FwScanCreate(FwScan *scan);
 
 /** Numbers of axes, of points of the grid, and of points to compute. */
 PetscErrorCode FwScanGetSize(FwScan scan, PetscInt *n_axis, PetscInt *n_point, PetscInt *n_chosen);
+
+/** Points of the grid that the keys describe, of which `scan_index` may have taken a part. */
+PetscErrorCode FwScanGetWhole(FwScan scan, PetscInt *n_whole);
+
+/** Groups of the chosen points.
+ * @param[in]  shared     as in FwScanPlan
+ * @param[in]  is_wanted  [n_point] of these points only; NULL for all
+ * @param[out] n_group    they are numbered without gaps
+ * @param[out] group      [n_point] group of each point, -1 for a point that is not chosen or wanted
+ */
+PetscErrorCode FwScanGetGroups(FwScan scan, const char *const shared[], const PetscBool is_wanted[], PetscInt *n_group,
+                               PetscInt group[]);
 
 /** An axis. Borrowed. */
 PetscErrorCode FwScanGetAxis(FwScan scan, PetscInt axis, const FwScanAxis **values);

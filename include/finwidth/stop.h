@@ -3,8 +3,9 @@
 /** @file
  * Requests to stop: signals, and the wall time given to the run.
  *
- * TERM or INT asks to stop at the next good step; a second one ends the program at once. USR1 asks for a checkpoint.
- * A long computation asks FwStopRequested() between steps.
+ * TERM or INT asks to stop at the next good step; a second one ends the program at once. USR2 asks to stop too, however
+ * often it comes: job scripts send it to mpirun, which passes it on. USR1 asks for a checkpoint, and the run goes on.
+ * A long computation asks FwStopRequested() and FwCheckpointRequested() between steps.
  */
 
 #include <finwidth/base.h>
@@ -15,3 +16,6 @@ PetscErrorCode FwStopSetUp(void);
 /** Whether any rank of `comm` was asked to stop, or the wall time is nearly over. Collective on `comm`. */
 PetscErrorCode FwStopRequested(MPI_Comm comm, PetscBool *stop);
 
+
+/** Whether any rank of `comm` was asked for a checkpoint since the last call. Collective on `comm`. */
+PetscErrorCode FwCheckpointRequested(MPI_Comm comm, PetscBool *wanted);

@@ -576,3 +576,35 @@ PetscErrorCode FwOptionsResolved(unsigned command, char **text)
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+/* Keys that say how to compute, not what */
+static PetscBool IsHow(const char line[])
+{
+  static const char *const how[] = {
+    "output:",    "overwrite:", "resume:", "walltime:", "memory:", "dry_run:", "theory_decomposition:",
+    "scan_farm:", "scan_ranks:"};
+
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(how); i++)
+    if (!strncmp(line, how[i], strlen(how[i]))) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
+PetscErrorCode FwOptionsWhat(const char resolved[], char **what)
+{
+  char *end;
+
+  PetscFunctionBegin;
+  PetscCall(PetscStrallocpy(resolved, what));
+  end = *what;
+  for (const char *line = resolved; *line;) {
+    const size_t n = strcspn(line, "\n") + (line[strcspn(line, "\n")] ? 1 : 0);
+
+    if (!IsHow(line)) {
+      memcpy(end, line, n);
+      end += n;
+    }
+    line += n;
+  }
+  *end = '\0';
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

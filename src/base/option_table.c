@@ -120,7 +120,9 @@ static const FwKey table[] = {
           "alignment, hidden Gram matrix and first-layer weights after learning"),
   BOOLEAN("theory_average", "true", PREDICT, "exact average over the order parameter beside the saddle point"),
   CHOICE("theory_mean", "auto", "auto,on,off", PREDICT, "mean terms of a non-odd activation"),
-  TEXT("scan_index", NULL, PREDICT, "run only these points of the scan, such as 7 or 0-9 (all)"),
+  TEXT("scan_index", NULL, FW_FOR_ALL, "run only these points of the scan, such as 7, 0-9 or 0-90:10 (all)"),
+  BOOLEAN("scan_farm", "false", FW_FOR_ALL, "rank 0 hands out the points to the others as they become idle"),
+  INTEGER("scan_ranks", "1", 1, FW_FOR_ALL, "ranks that share one kernel of a scan, at least"),
   TEXT("figure", NULL, 0, "which figure to draw (plot)"),
   BOOLEAN("save_predictions", "false", PREDICT | FW_FOR_MIXTURE, "also store mean and deviation of each test example"),
 };

@@ -12,7 +12,7 @@
 /* enough to write a checkpoint and leave before the scheduler kills the job */
 static const double margin_seconds = 30.0;
 
-static volatile sig_atomic_t n_stop_signal;
+static volatile sig_atomic_t n_stop_signal, is_stop_asked, is_checkpoint_asked;
 static PetscLogDouble        deadline; /* on PetscTime()'s clock; 0 for none */
 
 static void OnStopSignal(int signal_number)
@@ -21,10 +21,18 @@ static void OnStopSignal(int signal_number)
   if (++n_stop_signal > 1) _exit(FW_EXIT_STOPPED);
 }
 
-/* A checkpoint is written at the next good step in any case; the signal must not end the run */
+/* mpirun passes USR1 and USR2 on to every rank at once, which it does not do with TERM: schedulers send them ahead of the
+   limit, and may send them twice */
 static void OnUser1(int signal_number)
 {
   (void)signal_number;
+  is_checkpoint_asked = 1;
+}
+
+static void OnUser2(int signal_number)
+{
+  (void)signal_number;
+  is_stop_asked = 1;
 }
 
 static PetscErrorCode Install(int signal_number, void (*handler)(int))
@@ -47,6 +55,7 @@ PetscErrorCode FwStopSetUp(void)
   PetscCall(Install(SIGTERM, OnStopSignal));
   PetscCall(Install(SIGINT, OnStopSignal));
   PetscCall(Install(SIGUSR1, OnUser1));
+  PetscCall(Install(SIGUSR2, OnUser2));
   PetscCall(FwOptionReal("walltime", &seconds, &is_set));
   if (is_set) {
     PetscCall(PetscTime(&deadline));
@@ -62,8 +71,19 @@ PetscErrorCode FwStopRequested(MPI_Comm comm, PetscBool *stop)
 
   PetscFunctionBegin;
   PetscCall(PetscTime(&now));
-  mine = n_stop_signal > 0 || (deadline > 0.0 && now > deadline);
+  mine = n_stop_signal > 0 || is_stop_asked || (deadline > 0.0 && now > deadline);
   PetscCallMPI(MPI_Allreduce(&mine, &any, 1, MPI_INT, MPI_MAX, comm));
   *stop = any ? PETSC_TRUE : PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwCheckpointRequested(MPI_Comm comm, PetscBool *wanted)
+{
+  int mine = is_checkpoint_asked, any;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Allreduce(&mine, &any, 1, MPI_INT, MPI_MAX, comm));
+  if (mine) is_checkpoint_asked = 0;
+  *wanted = any ? PETSC_TRUE : PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

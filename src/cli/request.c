@@ -59,23 +59,16 @@ static PetscErrorCode KeepDepth(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Digest of a resolved input without the keys that say how, not what, to compute */
-static void MakeTag(const char command[], const char resolved[], char tag[64])
+/* Digest of what is to be computed */
+static PetscErrorCode MakeTag(const char command[], const char resolved[], char tag[64])
 {
-  static const char *const how[] = {
-    "output:", "overwrite:", "resume:", "walltime:", "memory:", "dry_run:", "theory_decomposition:"};
-  XXH64_hash_t hash = 0;
+  char *what;
 
-  for (const char *line = resolved; *line;) {
-    const size_t n    = strcspn(line, "\n") + 1;
-    PetscBool    skip = PETSC_FALSE;
-
-    for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(how); i++)
-      if (!strncmp(line, how[i], strlen(how[i]))) skip = PETSC_TRUE;
-    if (!skip) hash = XXH3_64bits_withSeed(line, n, hash);
-    line += n;
-  }
-  snprintf(tag, 64, "%s-1-%016" PRIx64, command, (uint64_t)hash);
+  PetscFunctionBegin;
+  PetscCall(FwOptionsWhat(resolved, &what));
+  snprintf(tag, 64, "%s-1-%016" PRIx64, command, (uint64_t)XXH3_64bits(what, strlen(what)));
+  PetscCall(PetscFree(what));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwRequestCreate(const char *input, const char command[], unsigned keys, FwRequest *request)
@@ -90,7 +83,7 @@ PetscErrorCode FwRequestCreate(const char *input, const char command[], unsigned
   PetscCall(FwOptionBoolean("resume", &request->resume, NULL));
   PetscCall(FwOptionBoolean("dry_run", &request->is_dry, NULL));
   PetscCall(FwOptionsResolved(keys, &request->resolved));
-  MakeTag(command, request->resolved, request->tag);
+  PetscCall(MakeTag(command, request->resolved, request->tag));
   PetscCall(KeepDepth());
   PetscCall(FwScanCreate(&request->scan));
   PetscCall(FwScanGetSize(request->scan, &n_axis, NULL, NULL));
@@ -118,7 +111,7 @@ PetscErrorCode FwRequestPointCheckpoint(const FwRequest *request, PetscInt point
 /* -resume: a complete result of the same input is left as it is */
 static PetscErrorCode IsAlreadyDone(const FwRequest *request, PetscBool *is_done)
 {
-  PetscBool exists, is_same;
+  PetscBool exists, is_same, has_failed;
   FwStore   store;
   char     *status, *input, tag[64];
 
@@ -130,9 +123,10 @@ static PetscErrorCode IsAlreadyDone(const FwRequest *request, PetscBool *is_done
   PetscCall(FwStoreGetText(store, "/", "status", &status));
   PetscCall(FwStoreGetText(store, "/", "input", &input));
   PetscCall(FwStoreDestroy(&store));
-  MakeTag(request->command, input, tag);
+  PetscCall(MakeTag(request->command, input, tag));
   PetscCall(PetscStrcmp(tag, request->tag, &is_same));
-  PetscCall(PetscStrcmp(status, "complete", is_done));
+  PetscCall(PetscStrcmp(status, "failed", &has_failed));
+  *is_done = has_failed ? PETSC_FALSE : PETSC_TRUE; /* a part of a scan is done when it is written */
   PetscCall(PetscFree(status));
   PetscCall(PetscFree(input));
   PetscCheck(is_same, PETSC_COMM_WORLD, FW_ERR_INPUT,
@@ -145,17 +139,19 @@ static PetscErrorCode Summarise(const FwRequest *request, FwRecord all, FwReques
   PetscMPIInt rank;
   PetscInt64  first     = 0;
   PetscBool   has_first = PETSC_FALSE, is_one = PETSC_TRUE;
+  PetscInt    n_chosen, n_whole;
 
   PetscFunctionBegin;
   *summary = (FwRequestSummary){0};
-  PetscCall(FwScanGetSize(request->scan, NULL, &summary->n_point, NULL));
+  PetscCall(FwScanGetSize(request->scan, NULL, &summary->n_point, &n_chosen));
+  PetscCall(FwScanGetWhole(request->scan, &n_whole));
+  summary->n_missing = n_whole - n_chosen;
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
   for (PetscInt p = 0; p < summary->n_point && rank == 0; p++) {
     const double     converged = FwRecordAt(all, "converged", p);
     const PetscInt64 digest    = FwRecordIntegerAt(all, "data_digest", p);
 
     if (converged == 0.0) summary->n_failed++;
-    if (!(converged >= 0.0)) summary->n_missing++;
     if (!(converged >= 0.0) || !digest) continue;
     if (has_first && digest != first) is_one = PETSC_FALSE;
     first     = digest;
@@ -199,7 +195,7 @@ static PetscErrorCode Save(const FwRequest *request, const FwRequestPlan *plan, 
 
 static PetscErrorCode Compute(const FwRequest *request, const FwRequestPlan *plan)
 {
-  const FwScanPlan scan = {.shared     = plan->shared,
+  FwScanPlan       scan = {.shared     = plan->shared,
                            .checkpoint = request->checkpoint,
                            .tag        = request->tag,
                            .resume     = request->resume,
@@ -207,8 +203,12 @@ static PetscErrorCode Compute(const FwRequest *request, const FwRequestPlan *pla
   FwStore          store;
   FwRecord         all;
   FwRequestSummary summary;
+  PetscInt64       n_rank = 1;
 
   PetscFunctionBegin;
+  PetscCall(FwOptionBoolean("scan_farm", &scan.is_farm, NULL));
+  PetscCall(FwOptionInteger("scan_ranks", &n_rank, NULL));
+  scan.n_rank = (PetscInt)n_rank;
   PetscCall(FwStoreCreate(PETSC_COMM_WORLD, request->output, request->overwrite || request->resume, &store));
   PetscCall(FwScanRun(request->scan, &scan, plan->function, plan->context, &all));
   PetscCall(Summarise(request, all, &summary));

@@ -29,7 +29,7 @@ typedef struct {
 
 /** What the points of a finished scan have in common. The same on every rank. */
 typedef struct {
-  PetscInt n_point, n_failed, n_missing; /**< missing: not among scan_index */
+  PetscInt n_point, n_failed, n_missing; /**< missing: points of the whole grid not among scan_index */
   char     digest[64];                   /**< of the data; "" where no point had any */
 } FwRequestSummary;
 

@@ -7,16 +7,13 @@
 #include <math.h>
 #include <string.h>
 
-enum { NAME_SIZE = 128 };
-
-/* Everything of an array but its values: plain bytes, so that it can be sent and kept as it is */
+/* The fixed part of an array. Its texts stand one after the other, each with its NUL: name, units, long name, axes. */
 typedef struct {
-  char       name[NAME_SIZE], units[NAME_SIZE], long_name[2 * NAME_SIZE];
-  char       axis[FW_STORE_MAX_DIM][NAME_SIZE];
-  PetscInt64 size[FW_STORE_MAX_DIM];
-  PetscInt64 n_dim, n;
   PetscInt64 type; /* FwStoreType */
-} Header;
+  PetscInt64 n_dim, n, n_text;
+} Head;
+
+enum { NAME, UNITS, LONG_NAME, AXES, PREFIX_SIZE = 128 };
 
 /* Values are eight bytes wide whatever their type */
 typedef union {
@@ -26,15 +23,26 @@ typedef union {
 
 typedef struct Entry Entry;
 struct Entry {
-  Header header;
-  Value *value; /* [n] */
-  Entry *next;
+  Head        head;
+  PetscInt64 *size;  /* [n_dim] */
+  char       *text;  /* [n_text] */
+  Value      *value; /* [n] */
+  Entry      *next;
 };
 
 struct FwRecordImpl {
-  char   prefix[NAME_SIZE];
+  char   prefix[PREFIX_SIZE];
   Entry *first, **last;
 };
+
+/* The k-th text of an array */
+static const char *TextOf(const Entry *e, PetscInt64 k)
+{
+  const char *text = e->text;
+
+  while (k-- > 0) text += strlen(text) + 1;
+  return text;
+}
 
 PetscErrorCode FwRecordCreate(FwRecord *record)
 {
@@ -42,6 +50,11 @@ PetscErrorCode FwRecordCreate(FwRecord *record)
   PetscCall(PetscNew(record));
   (*record)->last = &(*record)->first;
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscBool FwRecordIsEmpty(FwRecord record)
+{
+  return record->first ? PETSC_FALSE : PETSC_TRUE;
 }
 
 PetscErrorCode FwRecordSetPrefix(FwRecord record, const char path[])
@@ -57,7 +70,7 @@ PetscErrorCode FwRecordDestroy(FwRecord *record)
   if (!*record) PetscFunctionReturn(PETSC_SUCCESS);
   for (Entry *e = (*record)->first, *next; e; e = next) {
     next = e->next;
-    PetscCall(PetscFree(e->value));
+    PetscCall(PetscFree3(e->size, e->text, e->value));
     PetscCall(PetscFree(e));
   }
   PetscCall(PetscFree(*record));
@@ -66,40 +79,51 @@ PetscErrorCode FwRecordDestroy(FwRecord *record)
 
 /* --- adding and finding ------------------------------------------------------------------------------------- */
 
-/* An entry with room for its values, at the end of the list */
-static PetscErrorCode Append(FwRecord record, const Header *header, Entry **entry)
+/* An entry with room for what it holds, at the end of the list */
+static PetscErrorCode Append(FwRecord record, const Head *head, Entry **entry)
 {
   Entry *e;
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&e));
-  e->header   = *header;
-  e->header.n = 1;
-  for (PetscInt64 d = 0; d < header->n_dim; d++) e->header.n *= header->size[d];
-  PetscCall(PetscMalloc1(e->header.n, &e->value));
+  e->head = *head;
+  PetscCall(PetscMalloc3(head->n_dim, &e->size, head->n_text, &e->text, head->n, &e->value));
   *record->last = e;
   record->last  = &e->next;
   *entry        = e;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static char *AddText(char *end, const char text[])
+{
+  const size_t n = strlen(text) + 1;
+
+  memcpy(end, text, n);
+  return end + n;
+}
+
 static PetscErrorCode Add(FwRecord record, const char name[], const FwShape *shape, FwStoreType type, const void *data,
                           const char units[], const char long_name[])
 {
-  Header header = {.n_dim = shape->n_dim, .type = type};
-  Entry *entry;
+  const size_t n_prefix = strlen(record->prefix);
+  Head         head     = {.type = type, .n_dim = shape->n_dim, .n = 1};
+  Entry       *e;
+  char        *end;
 
   PetscFunctionBegin;
-  PetscCall(PetscStrncpy(header.name, record->prefix, sizeof header.name));
-  PetscCall(PetscStrlcat(header.name, name, sizeof header.name));
-  PetscCall(PetscStrncpy(header.units, units, sizeof header.units));
-  PetscCall(PetscStrncpy(header.long_name, long_name, sizeof header.long_name));
+  head.n_text = (PetscInt64)(n_prefix + strlen(name) + strlen(units) + strlen(long_name) + 3);
   for (PetscInt d = 0; d < shape->n_dim; d++) {
-    PetscCall(PetscStrncpy(header.axis[d], shape->name[d], NAME_SIZE));
-    header.size[d] = shape->size[d];
+    head.n *= shape->size[d];
+    head.n_text += (PetscInt64)strlen(shape->name[d]) + 1;
   }
-  PetscCall(Append(record, &header, &entry));
-  memcpy(entry->value, data, (size_t)entry->header.n * sizeof *entry->value);
+  PetscCall(Append(record, &head, &e));
+  memcpy(e->text, record->prefix, n_prefix);
+  end = AddText(AddText(AddText(e->text + n_prefix, name), units), long_name);
+  for (PetscInt d = 0; d < shape->n_dim; d++) {
+    end        = AddText(end, shape->name[d]);
+    e->size[d] = shape->size[d];
+  }
+  memcpy(e->value, data, (size_t)head.n * sizeof *e->value);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -142,7 +166,7 @@ PetscErrorCode FwRecordInteger(FwRecord record, const char name[], PetscInt64 va
 static Entry *Find(FwRecord record, const char name[])
 {
   for (Entry *e = record ? record->first : NULL; e; e = e->next)
-    if (!strcmp(e->header.name, name)) return e;
+    if (!strcmp(e->text, name)) return e;
   return NULL;
 }
 
@@ -150,15 +174,15 @@ double FwRecordAt(FwRecord record, const char name[], PetscInt64 i)
 {
   const Entry *e = Find(record, name);
 
-  if (!e || i < 0 || i >= e->header.n) return NAN;
-  return e->header.type == FW_STORE_REAL ? e->value[i].real : (double)e->value[i].integer;
+  if (!e || i < 0 || i >= e->head.n) return NAN;
+  return e->head.type == FW_STORE_REAL ? e->value[i].real : (double)e->value[i].integer;
 }
 
 PetscInt64 FwRecordIntegerAt(FwRecord record, const char name[], PetscInt64 i)
 {
   const Entry *e = Find(record, name);
 
-  return e && e->header.type == FW_STORE_INTEGER && i >= 0 && i < e->header.n ? e->value[i].integer : 0;
+  return e && e->head.type == FW_STORE_INTEGER && i >= 0 && i < e->head.n ? e->value[i].integer : 0;
 }
 
 PetscErrorCode FwRecordGet(FwRecord record, const char name[], double *value)
@@ -166,30 +190,47 @@ PetscErrorCode FwRecordGet(FwRecord record, const char name[], double *value)
   const Entry *e = Find(record, name);
 
   PetscFunctionBegin;
-  *value = e && e->header.n == 1 ? FwRecordAt(record, name, 0) : NAN;
+  *value = e && e->head.n == 1 ? FwRecordAt(record, name, 0) : NAN;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* --- into a file -------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode WriteEntry(const Header *header, const Value value[], FwStore store, const char group[])
+static PetscErrorCode WriteEntry(const Entry *e, FwStore store, const char group[])
 {
-  char    path[2 * NAME_SIZE];
-  FwShape shape = {.n_dim = (PetscInt)header->n_dim};
+  char        path[PETSC_MAX_PATH_LEN];
+  const char *name = TextOf(e, NAME), *units = TextOf(e, UNITS), *long_name = TextOf(e, LONG_NAME);
+  FwShape     shape = {.n_dim = (PetscInt)e->head.n_dim};
 
   PetscFunctionBegin;
-  if (header->name[0] == '/')
-    PetscCall(PetscStrncpy(path, header->name, sizeof path));
+  if (name[0] == '/')
+    PetscCall(PetscStrncpy(path, name, sizeof path));
   else
-    PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", group, header->name));
+    PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", group, name));
   for (PetscInt d = 0; d < shape.n_dim; d++) {
-    shape.name[d] = header->axis[d];
-    shape.size[d] = header->size[d];
+    shape.name[d] = TextOf(e, AXES + d);
+    shape.size[d] = e->size[d];
   }
-  if (header->type == FW_STORE_REAL)
-    PetscCall(FwStoreReals(store, path, &shape, (const double *)value, header->units, header->long_name));
+  if (e->head.type == FW_STORE_REAL)
+    PetscCall(FwStoreReals(store, path, &shape, (const double *)e->value, units, long_name));
   else
-    PetscCall(FwStoreIntegers(store, path, &shape, (const PetscInt64 *)value, header->units, header->long_name));
+    PetscCall(FwStoreIntegers(store, path, &shape, (const PetscInt64 *)e->value, units, long_name));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Every rank describes the array to the store; rank 0 alone has its values */
+static PetscErrorCode WriteFromRoot(const Entry *mine, FwStore store, const char group[])
+{
+  Entry e = {0};
+
+  PetscFunctionBegin;
+  if (mine) e = *mine;
+  PetscCallMPI(MPI_Bcast(&e.head, (int)sizeof e.head, MPI_BYTE, 0, PETSC_COMM_WORLD));
+  if (!mine) PetscCall(PetscMalloc2(e.head.n_dim, &e.size, e.head.n_text, &e.text));
+  PetscCallMPI(MPI_Bcast(e.size, (int)e.head.n_dim, MPIU_INT64, 0, PETSC_COMM_WORLD));
+  PetscCallMPI(MPI_Bcast(e.text, (int)e.head.n_text, MPI_CHAR, 0, PETSC_COMM_WORLD));
+  PetscCall(WriteEntry(&e, store, group));
+  if (!mine) PetscCall(PetscFree2(e.size, e.text));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -197,20 +238,16 @@ PetscErrorCode FwRecordWrite(FwRecord record, FwStore store, const char group[])
 {
   const Entry *e = NULL;
   PetscMPIInt  rank;
-  int          has_more;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
   if (rank == 0) e = record->first;
   for (;;) {
-    Header header;
+    int has_more = e != NULL;
 
-    has_more = e != NULL;
-    if (e) header = e->header;
     PetscCallMPI(MPI_Bcast(&has_more, 1, MPI_INT, 0, PETSC_COMM_WORLD));
     if (!has_more) break;
-    PetscCallMPI(MPI_Bcast(&header, (int)sizeof header, MPI_BYTE, 0, PETSC_COMM_WORLD));
-    PetscCall(WriteEntry(&header, e ? e->value : NULL, store, group));
+    PetscCall(WriteFromRoot(e, store, group));
     if (e) e = e->next;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -218,84 +255,103 @@ PetscErrorCode FwRecordWrite(FwRecord record, FwStore store, const char group[])
 
 /* --- many points into one ----------------------------------------------------------------------------------- */
 
-/* The array's own axes at their longest over all points, behind the scan's */
-static void JoinHeaders(const FwShape *axes, PetscInt64 n_point, const FwRecord point[], const Entry *first,
-                        Header *all)
-{
-  *all       = first->header;
-  all->n_dim = axes->n_dim + first->header.n_dim;
-  for (PetscInt d = 0; d < axes->n_dim; d++) {
-    strncpy(all->axis[d], axes->name[d], NAME_SIZE - 1);
-    all->size[d] = axes->size[d];
-  }
-  for (PetscInt64 d = 0; d < first->header.n_dim; d++) {
-    memcpy(all->axis[axes->n_dim + d], first->header.axis[d], NAME_SIZE);
-    all->size[axes->n_dim + d] = 0;
-    for (PetscInt64 p = 0; p < n_point; p++) {
-      const Entry *e = Find(point[p], first->header.name);
-
-      if (e) all->size[axes->n_dim + d] = PetscMax(all->size[axes->n_dim + d], e->header.size[d]);
-    }
-  }
-}
-
 /* Copy a point's values to their place in a box of the longest sizes */
 static void CopyIntoBox(const Entry *e, const PetscInt64 box[], Value out[])
 {
-  for (PetscInt64 i = 0; i < e->header.n; i++) {
+  for (PetscInt64 i = 0; i < e->head.n; i++) {
     PetscInt64 rest = i, at = 0, stride = 1;
 
-    for (PetscInt64 d = e->header.n_dim - 1; d >= 0; d--) {
-      at += rest % e->header.size[d] * stride;
-      rest /= e->header.size[d];
+    for (PetscInt64 d = e->head.n_dim - 1; d >= 0; d--) {
+      at += rest % e->size[d] * stride;
+      rest /= e->size[d];
       stride *= box[d];
     }
     out[at] = e->value[i];
   }
 }
 
-static PetscErrorCode StackEntry(const FwShape *axes, PetscInt64 n_point, const FwRecord point[], const Entry *first,
+/* Axes of the array over all points: the scan's, and behind them its own at their longest. `found` has the array of each
+   point, or NULL. */
+static PetscErrorCode JoinShapes(const FwShape *axes, PetscInt64 n_point, Entry *const found[], const Entry *first,
+                                 FwShape *shape)
+{
+  PetscFunctionBegin;
+  PetscCheck(axes->n_dim + first->head.n_dim <= FW_STORE_MAX_DIM, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "a scan of %" PetscInt_FMT " axes has more than a file's %d axes with those of '%s'", axes->n_dim,
+             FW_STORE_MAX_DIM, first->text);
+  *shape = *axes;
+  for (PetscInt64 d = 0; d < first->head.n_dim; d++) {
+    PetscInt64 longest = 0;
+
+    for (PetscInt64 p = 0; p < n_point; p++)
+      if (found[p]) {
+        PetscCheck(found[p]->head.n_dim == first->head.n_dim && found[p]->head.type == first->head.type,
+                   PETSC_COMM_SELF, FW_ERR_FILE, "the points of the scan differ in the kind of their '%s'",
+                   first->text);
+        longest = PetscMax(longest, found[p]->size[d]);
+      }
+    shape->name[shape->n_dim]   = TextOf(first, AXES + d);
+    shape->size[shape->n_dim++] = longest;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode StackEntry(const FwShape *axes, PetscInt64 n_point, Entry *const found[], const Entry *first,
                                  FwRecord all)
 {
-  Header     header;
-  Entry     *stacked;
-  PetscInt64 n_box;
+  FwShape    shape;
+  Value     *value;
+  PetscInt64 n_box = 1;
 
   PetscFunctionBegin;
-  PetscCheck(axes->n_dim + first->header.n_dim <= FW_STORE_MAX_DIM, PETSC_COMM_SELF, FW_ERR_INPUT,
-             "a scan of %" PetscInt_FMT " axes has more than a file's %d axes with those of '%s'", axes->n_dim,
-             FW_STORE_MAX_DIM, first->header.name);
-  JoinHeaders(axes, n_point, point, first, &header);
-  PetscCall(Append(all, &header, &stacked));
-  n_box = stacked->header.n / PetscMax(n_point, 1);
-  for (PetscInt64 i = 0; i < stacked->header.n; i++) {
-    if (header.type == FW_STORE_REAL)
-      stacked->value[i].real = NAN;
+  PetscCall(JoinShapes(axes, n_point, found, first, &shape));
+  for (PetscInt d = axes->n_dim; d < shape.n_dim; d++) n_box *= shape.size[d];
+  PetscCall(PetscMalloc1(n_point * n_box, &value));
+  for (PetscInt64 i = 0; i < n_point * n_box; i++) {
+    if (first->head.type == FW_STORE_REAL)
+      value[i].real = NAN;
     else
-      stacked->value[i].integer = -1;
+      value[i].integer = -1;
   }
-  for (PetscInt64 p = 0; p < n_point; p++) {
-    const Entry *e = Find(point[p], first->header.name);
-
-    if (e) CopyIntoBox(e, header.size + axes->n_dim, stacked->value + p * n_box);
-  }
+  for (PetscInt64 p = 0; p < n_point; p++)
+    if (found[p]) CopyIntoBox(found[p], shape.size + axes->n_dim, value + p * n_box);
+  PetscCall(Add(all, first->text, &shape, (FwStoreType)first->head.type, value, TextOf(first, UNITS),
+                TextOf(first, LONG_NAME)));
+  PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwRecordStack(const FwShape *axes, const FwRecord point[], FwRecord *all)
 {
   PetscInt64 n_point = 1;
+  Entry    **found;
 
   PetscFunctionBegin;
   for (PetscInt d = 0; d < axes->n_dim; d++) n_point *= axes->size[d];
   PetscCall(FwRecordCreate(all));
+  PetscCall(PetscMalloc1(n_point, &found));
   for (PetscInt64 p = 0; p < n_point; p++)
-    for (const Entry *e = point[p] ? point[p]->first : NULL; e; e = e->next)
-      if (!Find(*all, e->header.name)) PetscCall(StackEntry(axes, n_point, point, e, *all));
+    for (const Entry *e = point[p] ? point[p]->first : NULL; e; e = e->next) {
+      if (Find(*all, e->text)) continue;
+      for (PetscInt64 q = 0; q < n_point; q++) found[q] = Find(point[q], e->text);
+      PetscCall(StackEntry(axes, n_point, found, e, *all));
+    }
+  PetscCall(PetscFree(found));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* --- as bytes ----------------------------------------------------------------------------------------------- */
+
+static size_t PackedSize(const Head *head)
+{
+  return sizeof *head + (size_t)(head->n_dim + head->n) * sizeof(Value) + (size_t)head->n_text;
+}
+
+static char *Put(char *end, const void *data, size_t n)
+{
+  memcpy(end, data, n);
+  return end + n;
+}
 
 PetscErrorCode FwRecordPack(FwRecord record, size_t *n, char **bytes)
 {
@@ -303,47 +359,66 @@ PetscErrorCode FwRecordPack(FwRecord record, size_t *n, char **bytes)
 
   PetscFunctionBegin;
   *n = 0;
-  for (const Entry *e = record->first; e; e = e->next) *n += sizeof e->header + (size_t)e->header.n * sizeof(Value);
+  for (const Entry *e = record->first; e; e = e->next) *n += PackedSize(&e->head);
   PetscCall(PetscMalloc1(PetscMax(*n, 1), bytes));
   end = *bytes;
   for (const Entry *e = record->first; e; e = e->next) {
-    memcpy(end, &e->header, sizeof e->header);
-    end += sizeof e->header;
-    memcpy(end, e->value, (size_t)e->header.n * sizeof(Value));
-    end += (size_t)e->header.n * sizeof(Value);
+    end = Put(end, &e->head, sizeof e->head);
+    end = Put(end, e->size, (size_t)e->head.n_dim * sizeof *e->size);
+    end = Put(end, e->text, (size_t)e->head.n_text);
+    end = Put(end, e->value, (size_t)e->head.n * sizeof(Value));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Sizes are believed only as far as the bytes go */
-static PetscBool IsSound(const Header *header, size_t n_left)
+/* Lengths are believed only as far as the bytes go */
+static PetscBool IsSoundHead(const Head *head, size_t n_left)
 {
-  PetscInt64 n = 1;
+  if (head->n_dim < 0 || head->n_dim > FW_STORE_MAX_DIM || head->n < 0 || head->n_text < 0) return PETSC_FALSE;
+  if (head->type != FW_STORE_REAL && head->type != FW_STORE_INTEGER) return PETSC_FALSE;
+  if ((size_t)head->n > n_left / sizeof(Value) || (size_t)head->n_text > n_left) return PETSC_FALSE;
+  return PackedSize(head) <= n_left ? PETSC_TRUE : PETSC_FALSE;
+}
 
-  if (header->n_dim < 0 || header->n_dim > FW_STORE_MAX_DIM || header->type > FW_STORE_INTEGER) return PETSC_FALSE;
-  for (PetscInt64 d = 0; d < header->n_dim; d++) {
-    if (header->size[d] < 0 || (size_t)header->size[d] > n_left) return PETSC_FALSE;
-    n *= header->size[d];
-    if ((size_t)n > n_left / sizeof(Value)) return PETSC_FALSE;
+/* As many texts as there should be, and sizes that multiply to the number of values */
+static PetscBool IsSoundEntry(const Entry *e)
+{
+  PetscInt64 n_text = 0, n = 1;
+
+  for (PetscInt64 i = 0; i < e->head.n_text; i++) n_text += !e->text[i];
+  if (n_text != AXES + e->head.n_dim || e->text[e->head.n_text - 1]) return PETSC_FALSE;
+  for (PetscInt64 d = 0; d < e->head.n_dim; d++) {
+    if (e->size[d] < 0 || (e->size[d] && n > e->head.n / e->size[d])) return PETSC_FALSE;
+    n *= e->size[d];
   }
-  return (size_t)n <= n_left / sizeof(Value) ? PETSC_TRUE : PETSC_FALSE;
+  return n == e->head.n ? PETSC_TRUE : PETSC_FALSE;
+}
+
+static const char *Get(const char *from, void *data, size_t n)
+{
+  memcpy(data, from, n);
+  return from + n;
 }
 
 PetscErrorCode FwRecordUnpack(size_t n, const char bytes[], FwRecord *record)
 {
+  const char *at = bytes, *end = bytes + n;
+
   PetscFunctionBegin;
   PetscCall(FwRecordCreate(record));
-  for (size_t at = 0; at < n;) {
-    Header header;
-    Entry *entry;
+  while (at < end) {
+    Head   head;
+    Entry *e;
 
-    PetscCheck(n - at >= sizeof header, PETSC_COMM_SELF, FW_ERR_FILE, "a record is cut off");
-    memcpy(&header, bytes + at, sizeof header);
-    at += sizeof header;
-    PetscCheck(IsSound(&header, n - at), PETSC_COMM_SELF, FW_ERR_FILE, "a record is damaged");
-    PetscCall(Append(*record, &header, &entry));
-    memcpy(entry->value, bytes + at, (size_t)entry->header.n * sizeof(Value));
-    at += (size_t)entry->header.n * sizeof(Value);
+    PetscCheck((size_t)(end - at) >= sizeof head, PETSC_COMM_SELF, FW_ERR_FILE, "a record is cut off");
+    memcpy(&head, at, sizeof head);
+    PetscCheck(IsSoundHead(&head, (size_t)(end - at)), PETSC_COMM_SELF, FW_ERR_FILE, "a record is damaged");
+    at += sizeof head;
+    PetscCall(Append(*record, &head, &e));
+    at = Get(at, e->size, (size_t)head.n_dim * sizeof *e->size);
+    at = Get(at, e->text, (size_t)head.n_text);
+    at = Get(at, e->value, (size_t)head.n * sizeof(Value));
+    PetscCheck(IsSoundEntry(e), PETSC_COMM_SELF, FW_ERR_FILE, "a record is damaged");
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

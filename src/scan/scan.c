@@ -15,9 +15,9 @@ enum { VALUES_MAX = 100000, POINTS_MAX = 10000000, TEXT_MAX = 65536 };
 static PetscBool IsScannable(const FwKey *key)
 {
   static const char *const never[] = {
-    "output",          "overwrite",  "resume", "walltime",         "memory",
-    "dry_run",         "scan_index", "figure", "save_predictions", "theory_decomposition",
-    "theory_bandwidth"};
+    "output",           "overwrite",  "resume",    "walltime",         "memory",
+    "dry_run",          "scan_index", "figure",    "save_predictions", "theory_decomposition",
+    "theory_bandwidth", "scan_farm",  "scan_ranks"};
 
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(never); i++)
     if (!strcmp(key->name, never[i])) return PETSC_FALSE;
@@ -159,45 +159,29 @@ static PetscErrorCode ReadAxes(FwScan scan)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* 7 or 0-9 or 1,4,7-9 */
-static PetscErrorCode ChoosePoints(FwScan scan)
-{
-  char      text[4096];
-  char     *word = text;
-  PetscBool is_set;
-
-  PetscFunctionBegin;
-  PetscCall(FwOptionText("scan_index", sizeof text, text, &is_set));
-  PetscCall(PetscMalloc1(scan->n_point, &scan->is_chosen));
-  for (PetscInt p = 0; p < scan->n_point; p++) scan->is_chosen[p] = is_set ? PETSC_FALSE : PETSC_TRUE;
-  if (!is_set) PetscFunctionReturn(PETSC_SUCCESS);
-  while (word) {
-    char *comma = strchr(word, ',');
-    long  first = 0, last = 0;
-    int   n = 0, is_good;
-
-    if (comma) *comma = '\0';
-    is_good = sscanf(word, "%ld%n-%ld%n", &first, &n, &last, &n);
-    if (is_good == 1) last = first;
-    PetscCheck(is_good >= 1 && !word[n] && first >= 0 && first <= last && last < scan->n_point, PETSC_COMM_WORLD,
-               FW_ERR_INPUT,
-               "key 'scan_index' is '%s', want points or ranges such as 7 or 0-9, from 0 to %" PetscInt_FMT, word,
-               scan->n_point - 1);
-    for (long p = first; p <= last; p++) scan->is_chosen[p] = PETSC_TRUE;
-    word = comma ? comma + 1 : NULL;
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode FwScanCreate(FwScan *scan)
 {
-  FwScan s;
+  FwScan     s;
+  FwScanPart part;
+  char      *index;
+  PetscBool  has_index;
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&s));
   s->n_point = 1;
   PetscCall(ReadAxes(s));
-  PetscCall(ChoosePoints(s));
+  s->n_whole = s->n_point;
+  PetscCall(PetscMalloc1(TEXT_MAX, &index));
+  PetscCall(FwOptionText("scan_index", TEXT_MAX, index, &has_index));
+  if (has_index) {
+    PetscCall(FwScanPartCreate(s, index, &part));
+    PetscCall(FwScanKeepPart(s, &part));
+    PetscCall(FwScanPartDestroy(&part));
+  } else {
+    PetscCall(PetscMalloc1(s->n_point, &s->is_chosen));
+    for (PetscInt p = 0; p < s->n_point; p++) s->is_chosen[p] = PETSC_TRUE;
+  }
+  PetscCall(PetscFree(index));
   *scan = s;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -230,6 +214,13 @@ PetscErrorCode FwScanGetSize(FwScan scan, PetscInt *n_axis, PetscInt *n_point, P
     *n_chosen = 0;
     for (PetscInt p = 0; p < scan->n_point; p++) *n_chosen += scan->is_chosen[p];
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwScanGetWhole(FwScan scan, PetscInt *n_whole)
+{
+  PetscFunctionBegin;
+  *n_whole = scan->n_whole;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -13,4 +13,53 @@ struct FwScanImpl {
   FwScanAxis axis[FW_SCAN_AXES_MAX];
   char      *before[FW_SCAN_AXES_MAX]; /* what the user gave for the key itself; NULL for nothing */
   PetscBool *is_chosen;                /* [n_point] by scan_index */
+  PetscInt   n_whole;                  /* points of the grid before scan_index took a part of it */
 };
+
+/** A scan that runs. */
+typedef struct {
+  FwScan            scan;
+  const FwScanPlan *plan;
+  FwScanFunction   *function;
+  void             *context;
+  MPI_Comm          comm; /**< this rank's sub-communicator */
+  PetscMPIInt       rank, comm_rank;
+  PetscInt          n_comm, comm_index;
+  PetscInt          n_group, *group; /**< [n_point] group of each point still to compute, -1 for none */
+  FwRecord         *record;          /**< [n_point] on rank 0 */
+  PetscLogDouble    last_checkpoint;
+  PetscBool         is_farm; /**< rank 0 hands out groups and computes none */
+} FwScanWork;
+
+/** scan_run.c: compute a group on this rank's sub-communicator; of a group that was left, keep the finished points; keep
+ *  what is done before an error is passed on; the error that says so of a stop. The last two are collective. */
+PetscErrorCode FwScanRunGroup(FwScanWork *w, PetscInt group, PetscInt *n, PetscInt point[], FwRecord record[]);
+PetscErrorCode FwScanKeepFinished(PetscBool is_stopped, PetscInt *n, PetscInt point[], FwRecord record[]);
+PetscErrorCode FwScanKeepBeforeLeaving(FwScanWork *w);
+PetscErrorCode FwScanStopped(const FwScanWork *w);
+
+/** scan_farm.c: all groups, handed out by rank 0 as sub-communicators ask for them. */
+PetscErrorCode FwScanRunFarm(FwScanWork *w);
+
+/** scan_points.c: records from a rank to rank 0; all records of rank 0 into the checkpoint, and out of it. Collective on
+ *  `comm`, which may be rank 0 alone; reading is collective on all. */
+PetscErrorCode FwScanSendRecord(PetscInt point, FwRecord record);
+PetscErrorCode FwScanReceiveRecord(FwScanWork *w, PetscMPIInt from);
+PetscErrorCode FwScanWriteCheckpoint(FwScanWork *w, MPI_Comm comm);
+PetscErrorCode FwScanReadCheckpoint(FwScanWork *w, PetscBool is_done[]);
+
+/** scan_part.c: points of a grid that scan_index names, and the smallest grid that holds them: the positions of these
+ *  points on each axis. A file of a few points of a large scan has the axes of that grid. */
+typedef struct {
+  PetscInt n_axis;
+  PetscInt n_point, *point;                                   /**< [n_point] numbers in the whole grid, ascending */
+  PetscInt n_kept[FW_SCAN_AXES_MAX], *kept[FW_SCAN_AXES_MAX]; /**< [n_kept] positions on each axis, ascending */
+} FwScanPart;
+
+/** @error FW_ERR_INPUT  `index` is not a list of points and ranges of the grid */
+PetscErrorCode FwScanPartCreate(FwScan scan, const char index[], FwScanPart *part);
+PetscErrorCode FwScanPartDestroy(FwScanPart *part);
+/** Number in the part's own grid of the point with that number in the whole one. */
+PetscErrorCode FwScanPartPlace(FwScan scan, const FwScanPart *part, PetscInt point, PetscInt *place);
+/** Make the part's grid the grid of the scan. */
+PetscErrorCode FwScanKeepPart(FwScan scan, const FwScanPart *part);

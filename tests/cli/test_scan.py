@@ -70,15 +70,43 @@ class Scan(unittest.TestCase):
                 if name not in ("iterations", "residual", "evaluations", "bandwidth"):
                     np.testing.assert_allclose(other[name], results[0][name], rtol=1e-10, atol=1e-12, err_msg=name)
 
-    def test_scan_index_computes_only_these_points(self):
+    def test_scan_index_computes_only_these_points_on_the_grid_that_holds_them(self):
         self.assertEqual(self.scan("-scan_temperature", "0.1:1:10", "-output", "all.h5").code, 0)
-        done = self.scan("-scan_temperature", "0.1:1:10", "-scan_index", "2,5-7")
+        whole = read(self.place / "all.h5")
+        for index, points in [("2,5-7", [2, 5, 6, 7]), ("1-9:3", [1, 4, 7])]:
+            done = self.scan("-scan_temperature", "0.1:1:10", "-scan_index", index, "-overwrite")
+            self.assertEqual(done.code, 0, done.err)
+            r = read(self.place / "predict.h5")
+            np.testing.assert_array_equal(r["temperature"], whole["temperature"][points])
+            np.testing.assert_allclose(r["test_error"], whole["test_error"][points], rtol=1e-12)
+            self.assertEqual(harness.attribute(self.place / "predict.h5", "status"), "partial")
+
+    def test_points_of_a_part_that_were_not_chosen_are_missing(self):
+        done = self.scan("-scan_temperature", "0.1,0.2,0.3", "-scan_network_width", "10,20,30", "-scan_index", "1,6")
         self.assertEqual(done.code, 0, done.err)
-        r, whole = read(self.place / "predict.h5"), read(self.place / "all.h5")
-        computed = np.isfinite(r["test_error"])
-        self.assertEqual(list(np.nonzero(computed)[0]), [2, 5, 6, 7])
-        np.testing.assert_allclose(r["test_error"][computed], whole["test_error"][computed], rtol=1e-12)
-        self.assertEqual(harness.attribute(self.place / "predict.h5", "status"), "partial")
+        r = read(self.place / "predict.h5")
+        np.testing.assert_array_equal(r["temperature"], [0.1, 0.3])
+        np.testing.assert_array_equal(r["network_width"], [10, 20])
+        np.testing.assert_array_equal(np.isfinite(r["test_error"]), [[False, True], [True, False]])
+
+    def test_farm_gives_the_same_numbers(self):
+        words = ["-scan_data_train", "40,80,120,60,100", "-scan_temperature", "0.1,1"]
+        self.assertEqual(self.scan(*words, "-output", "rounds.h5").code, 0)
+        for ranks, more in ((1, []), (2, []), (3, []), (4, ["-scan_ranks", 3]), (3, ["-scan_ranks", 9])):
+            done = self.scan(*words, "-scan_farm", *more, "-overwrite", ranks=ranks)
+            self.assertEqual(done.code, 0, done.err)
+            farm, rounds = read(self.place / "predict.h5"), read(self.place / "rounds.h5")
+            for name in rounds:
+                if name not in ("iterations", "residual", "evaluations", "bandwidth"):
+                    np.testing.assert_allclose(farm[name], rounds[name], rtol=1e-9, atol=1e-12, err_msg=name)
+
+    def test_error_in_a_farm_ends_it_with_one_message_and_keeps_what_is_done(self):
+        words = ["-scan_data_train", "40,50,60,70,80,90,100,1000000", "-scan_farm"]
+        done = self.scan(*words, ranks=3)
+        self.assertEqual(done.code, 5, done.err)
+        self.assertEqual(len(done.errors), 1, done.err)
+        self.assertTrue((self.place / "predict.h5.chk").exists())
+        self.assertFalse((self.place / "predict.h5").exists())
 
     def test_failed_point_is_exit_4_and_the_others_are_kept(self):
         x = np.random.default_rng(1).normal(size=(8, 3))
@@ -144,10 +172,10 @@ class Scan(unittest.TestCase):
     LONG = [*map(str, SMALL), "-data_train", "500", "-theory_bandwidth", "0", "-scan_seed", "1:60:60", "-output", "out.h5", "-theory_average",
             "false"]
 
-    def start(self, *words):
+    def start(self, *words, env=None):
         command = [harness.MPIEXEC, "-n", "2", harness.PROGRAM, "predict", *self.LONG, *words]
         return subprocess.Popen(command, cwd=self.place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                env=dict(os.environ, FINWIDTH_CHECKPOINT_SECONDS="0"))
+                                env={**os.environ, "FINWIDTH_CHECKPOINT_SECONDS": "0", **(env or {})})
 
     def signal_ranks(self, number):
         """To the ranks themselves: mpirun passes TERM on a second later, and then returns 1 whatever they return."""
@@ -158,20 +186,36 @@ class Scan(unittest.TestCase):
             except OSError:
                 pass
 
-    def wait_for(self, name):
-        for _ in range(400):
+    def wait_for(self, name, seconds=8.0):
+        for _ in range(int(seconds / 0.02)):
             if (self.place / name).exists():
                 return True
             time.sleep(0.02)
         return False
+
+    def test_usr2_stops_a_farm_through_mpirun_and_it_resumes(self):
+        run_ = self.start("-scan_farm")
+        self.assertTrue(self.wait_for("out.h5.chk"))
+        run_.send_signal(signal.SIGUSR2)
+        _, err = run_.communicate(timeout=60)
+        self.assertEqual(run_.returncode, 6, err)
+        self.check_resumed("-scan_farm")
+
+    def test_usr1_writes_a_checkpoint_and_goes_on(self):
+        run_ = self.start(env={"FINWIDTH_CHECKPOINT_SECONDS": "1000"})
+        self.assertFalse(self.wait_for("out.h5.chk", 1.5))
+        run_.send_signal(signal.SIGUSR1)
+        self.assertTrue(self.wait_for("out.h5.chk"))
+        run_.communicate(timeout=120)
+        self.assertEqual(run_.returncode, 0)
 
     def whole(self):
         done = run("predict", *self.LONG, "-output", "whole.h5", ranks=2, cwd=self.place)
         self.assertEqual(done.code, 0, done.err)
         return read(self.place / "whole.h5")
 
-    def check_resumed(self):
-        done = run("predict", *self.LONG, "-resume", ranks=2, cwd=self.place)
+    def check_resumed(self, *words):
+        done = run("predict", *self.LONG, *words, "-resume", ranks=2, cwd=self.place)
         self.assertEqual(done.code, 0, done.err)
         self.assertEqual(sorted(name for name in os.listdir(self.place) if name.endswith((".chk", ".lock", ".tmp"))), [])
         resumed, whole = read(self.place / "out.h5"), self.whole()
