@@ -4,8 +4,6 @@
 
 #include <finwidth/mixture_law.h>
 
-#include <math.h>
-
 static PetscErrorCode Create(double a, PetscInt n_output, PetscInt n_width, const double width[], FwMixtureLaw *law)
 {
   PetscFunctionBegin;
@@ -47,12 +45,4 @@ double FwMixtureLawA(const FwMixtureLaw *law)
 
   for (PetscInt l = 0; l < law->n_width; l++) a += 1.0 / law->width[l];
   return a;
-}
-
-PetscInt FwMixturePairs(const FwMixtureLaw *law)
-{
-  const double step = 1.0 / 32.0;
-
-  if (law->n_output < 3 || law->a == 0.0 || isinf(law->a)) return 0;
-  return (PetscInt)ceil(law->a / step);
 }
