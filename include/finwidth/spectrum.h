@@ -88,6 +88,14 @@ typedef struct {
   double kernels;       /**< memory of a rank at the peak, in units of its share of the kernel */
 } FwSpectrumCost;
 
+/** Where an unfinished decomposition is kept. Only bandwidth 64 has steps between which it can be left: the others are one
+ *  call of a library. */
+typedef struct {
+  const char *path;     /**< file of the partly reduced kernel, 4 P^2 bytes */
+  const char *digest;   /**< text that names data and kernel, as the caller will know them when it goes on */
+  double      interval; /**< [s] from one write to the next, or twenty times what a write takes where that is more */
+} FwSpectrumKeep;
+
 /** Decompose a kernel.
  *
  * @collective{kernel}
@@ -99,6 +107,28 @@ typedef struct {
  * @cost see the table above
  */
 PetscErrorCode FwSpectrumCreate(FwMatrix *kernel, PetscInt bandwidth, FwSpectrum *spectrum);
+
+/** As FwSpectrumCreate(), and keep what is done in a file: from time to time, and when asked to stop (stop.h).
+ *
+ * The file stays when the decomposition has ended: removing it is the caller's. Nothing in it depends on the number of
+ * ranks, and each of its tiles has a checksum. Where it cannot be written, the decomposition goes on with a warning.
+ *
+ * @collective{kernel}
+ * @param[in] keep  borrowed for the call; NULL for none, and then no request to stop is heard
+ * @error FW_ERR_STOPPED  asked to stop; the file is written
+ * @error FW_ERR_FILE     asked to stop, and the file cannot be written
+ */
+PetscErrorCode FwSpectrumCreateKept(FwMatrix *kernel, PetscInt bandwidth, const FwSpectrumKeep *keep,
+                                    FwSpectrum *spectrum);
+
+/** Go on from such a file, on any number of ranks: on the same number, to the same bits.
+ *
+ * @collective{grid}
+ * @param[out] spectrum  as FwSpectrumCreateKept() would have made it; NULL where there is no such file
+ * @error FW_ERR_FILE     another kernel, or a damaged file
+ * @error FW_ERR_STOPPED  as above
+ */
+PetscErrorCode FwSpectrumResume(FwGrid grid, const FwSpectrumKeep *keep, FwSpectrum *spectrum);
 
 /** The bandwidth that a spectrum was made with. Not collective. */
 PetscErrorCode FwSpectrumGetBandwidth(FwSpectrum spectrum, PetscInt *bandwidth);

@@ -7,6 +7,8 @@
  * with row and column blocks of 64 but for the last.
  */
 
+#include <finwidth/spectrum.h>
+
 #include "matrix_impl.h"
 
 enum { BLOCK_SIZE = BLOCK * BLOCK };
@@ -30,8 +32,26 @@ PetscErrorCode FwBandDestroy(FwBand *band);
 /* Number of rows of block k */
 PetscInt FwBandRows(const FwBand *band, PetscInt k);
 
-/* Reduce a matrix (lower triangle), which is consumed. Collective. Cost 4/3 n^3 operations, in place */
-PetscErrorCode FwBandReduce(FwMatrix *matrix, FwBand *band, FwReflectors *reflectors);
+/* A reduction under way, in place: block columns below n_done are in the band, on the ranks that own its blocks; the rest
+   is still in the matrix, `reflectors.v` */
+typedef struct {
+  FwBand       band;
+  FwReflectors reflectors;
+  PetscInt     n_done;
+  double       before[2]; /* trace and sum of squares of the kernel */
+} FwReduction;
+
+/* Begin with a matrix (lower triangle), which is consumed. Collective */
+PetscErrorCode FwReductionBegin(FwMatrix *matrix, const double before[2], FwReduction *reduction);
+
+/* Go on to the end; then every rank has the whole band. With `keep`, what is done goes into its file from time to time,
+   and a request to stop is heard between block columns (FW_ERR_STOPPED). Collective. Cost 4/3 n^3 operations in all */
+PetscErrorCode FwReductionRun(FwReduction *reduction, const FwSpectrumKeep *keep);
+
+/* band_file.c: write what is done, and read it again, on any number of ranks. Collective. FW_ERR_FILE where a file cannot
+   be written or read, is damaged, or belongs to another digest */
+PetscErrorCode FwReductionSave(FwReduction *reduction, const char path[], const char digest[]);
+PetscErrorCode FwReductionLoad(FwGrid grid, const char path[], const char digest[], FwReduction *reduction);
 
 /* x <- U^T x, in place. Collective. Cost 2 n^2 operations a column */
 PetscErrorCode FwReflectorsApply(const FwReflectors *reflectors, FwMatrix x);

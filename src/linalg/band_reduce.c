@@ -14,7 +14,9 @@
 #include "band.h"
 
 #include <finwidth/progress.h>
+#include <finwidth/stop.h>
 
+#include <math.h>
 #include <petscblaslapack.h>
 
 static const int         block_int = BLOCK;
@@ -323,26 +325,96 @@ static PetscErrorCode ShareBand(MPI_Comm comm, FwBand *band)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwBandReduce(FwMatrix *matrix, FwBand *band, FwReflectors *reflectors)
+PetscErrorCode FwReductionBegin(FwMatrix *matrix, const double before[2], FwReduction *reduction)
 {
-  enum { PER_MILLE = 1000 };
-  FwMatrix   a = *matrix;
-  Reducer    r;
-  FwProgress progress;
+  FwMatrix a = *matrix;
 
   PetscFunctionBegin;
-  PetscCall(FwBandCreate(a->n, band));
-  *reflectors = (FwReflectors){.v = a, .n_panel = band->n_block - 1};
-  *matrix     = NULL;
-  PetscCall(PetscCalloc1((size_t)reflectors->n_panel * BLOCK_SIZE, &reflectors->t));
+  *reduction = (FwReduction){
+    .reflectors = {.v = a    },
+      .before = { before[0], before[1]}
+  };
+  *matrix = NULL;
+  PetscCall(FwBandCreate(a->n, &reduction->band));
+  reduction->reflectors.n_panel = reduction->band.n_block - 1;
+  PetscCall(PetscCalloc1((size_t)reduction->reflectors.n_panel * BLOCK_SIZE, &reduction->reflectors.t));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A write may cost a twentieth of the time between two of them */
+static const double intervals_per_write = 20.0;
+
+typedef struct {
+  const FwSpectrumKeep *keep;
+  PetscLogDouble        last;     /* when the file was written */
+  double                interval; /* until the next time */
+} Clock;
+
+/* A file that cannot be written ends a run that has been asked to stop; another goes on without */
+static PetscErrorCode KeepNow(FwReduction *r, Clock *clock, PetscBool stop)
+{
+  PetscLogDouble begin;
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(PetscTime(&begin));
+  code = FwReductionSave(r, clock->keep->path, clock->keep->digest);
+  if (stop) PetscCall(code);
+  PetscCheck(!stop, FwGridComm(r->reflectors.v->grid), FW_ERR_STOPPED,
+             "stopped early after %" PetscInt_FMT " of %" PetscInt_FMT
+             " block columns, which '%s' keeps: run the same command with -resume",
+             r->n_done, r->band.n_block, clock->keep->path);
+  if (code) PetscCall(FwWarn("the reduction goes on without a checkpoint: %s", FwErrorMessage()));
+  if (code) FwErrorClear();
+  PetscCall(PetscTime(&clock->last));
+  clock->interval = PetscMax(clock->keep->interval, intervals_per_write * (clock->last - begin));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode KeepWhenDue(FwReduction *r, Clock *clock)
+{
+  const MPI_Comm comm = FwGridComm(r->reflectors.v->grid);
+  PetscLogDouble now;
+  PetscBool      stop = PETSC_FALSE;
+  int            is_due;
+
+  PetscFunctionBegin;
+  PetscCall(FwStopRequested(comm, &stop));
+  PetscCall(PetscTime(&now));
+  is_due = now - clock->last > clock->interval;
+  PetscCallMPI(MPI_Bcast(&is_due, 1, MPI_INT, 0, comm));
+  if (is_due || stop) PetscCall(KeepNow(r, clock, stop));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What remains, in units of the whole */
+static double CostLeft(const FwReduction *r)
+{
+  return pow(1.0 - (double)r->n_done / (double)r->band.n_block, 3.0);
+}
+
+PetscErrorCode FwReductionRun(FwReduction *reduction, const FwSpectrumKeep *keep)
+{
+  enum { PER_MILLE = 1000 };
+  const double cost  = CostLeft(reduction);
+  FwMatrix     a     = reduction->reflectors.v;
+  FwBand      *band  = &reduction->band;
+  Clock        clock = {.keep = keep, .interval = keep ? keep->interval : 0.0};
+  Reducer      r;
+  FwProgress   progress;
+
+  PetscFunctionBegin;
   PetscCall(CreateReducer(a, band, &r));
+  PetscCall(PetscTime(&clock.last));
   PetscCall(FwProgressBegin("reduction", PER_MILLE, &progress));
-  for (PetscInt k = 0; k < band->n_block; k++) {
-    const double left = 1.0 - (double)(k + 1) / (double)band->n_block; /* what remains costs its cube */
+  while (reduction->n_done < band->n_block) {
+    const PetscInt k = reduction->n_done++;
 
     KeepDiagonal(a, k, band);
-    if (k < reflectors->n_panel) PetscCall(ReducePanel(&r, k, reflectors->t + (size_t)k * BLOCK_SIZE));
-    PetscCall(FwProgressStep(progress, (PetscInt64)(PER_MILLE * (1.0 - left * left * left))));
+    if (k < reduction->reflectors.n_panel)
+      PetscCall(ReducePanel(&r, k, reduction->reflectors.t + (size_t)k * BLOCK_SIZE));
+    PetscCall(FwProgressStep(progress, (PetscInt64)(PER_MILLE * (1.0 - CostLeft(reduction) / cost))));
+    if (keep && reduction->n_done < band->n_block) PetscCall(KeepWhenDue(reduction, &clock));
   }
   PetscCall(FwProgressEnd(&progress));
   PetscCall(DestroyReducer(&r));

@@ -74,32 +74,41 @@ PetscErrorCode FwSpectrumMake(FwGrid grid, PetscInt n, const FwSpectrumForm *for
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A rotation keeps the trace and the sum of squares. ScaLAPACK can return garbage without an error: this is for free */
-static PetscErrorCode CheckInvariants(FwSpectrum s, const double before[2], const double after[2])
+/* ScaLAPACK can return garbage without an error: this is for free */
+PetscErrorCode FwSpectrumCheckInvariants(FwSpectrum s, const double after[2])
 {
   const double lost =
-    PetscMax(fabs(after[0] - before[0]) / sqrt(before[1] * s->n), fabs(after[1] - before[1]) / before[1]);
+    PetscMax(fabs(after[0] - s->trace) / sqrt(s->square * s->n), fabs(after[1] - s->square) / s->square);
 
   PetscFunctionBegin;
-  PetscCheck(before[1] <= 0.0 || lost <= 1e-10, FwGridComm(s->grid), PETSC_ERR_LIB,
+  PetscCheck(s->square <= 0.0 || lost <= 1e-10, FwGridComm(s->grid), PETSC_ERR_LIB,
              "the decomposition of the kernel lost %g of its trace or norm", lost);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSpectrumCreateKept(FwMatrix *kernel, PetscInt bandwidth, const FwSpectrumKeep *keep,
+                                    FwSpectrum *spectrum)
+{
+  const FwSpectrumForm *form = FwSpectrumFindForm(bandwidth);
+  FwGrid                grid = FwMatrixGrid(*kernel);
+  FwSpectrum            s;
+  double                after[2];
+
+  PetscFunctionBegin;
+  PetscCheck(form, FwGridComm(grid), PETSC_ERR_ARG_OUTOFRANGE,
+             "there is no spectrum of bandwidth %" PetscInt_FMT ": 64, 1 or 0", bandwidth);
+  PetscCall(FwSpectrumMake(grid, (*kernel)->n, form, &s));
+  PetscCall(FwMatrixInvariants(*kernel, &s->trace, &s->square));
+  PetscCall(form->reduce(s, kernel, keep, after));
+  PetscCall(FwSpectrumCheckInvariants(s, after));
+  *spectrum = s;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwSpectrumCreate(FwMatrix *kernel, PetscInt bandwidth, FwSpectrum *spectrum)
 {
-  const FwSpectrumForm *form = FwSpectrumFindForm(bandwidth);
-  FwGrid                grid = FwMatrixGrid(*kernel);
-  double                before[2], after[2];
-
   PetscFunctionBegin;
-  PetscCheck(form, FwGridComm(grid), PETSC_ERR_ARG_OUTOFRANGE,
-             "there is no spectrum of bandwidth %" PetscInt_FMT ": 64, 1 or 0", bandwidth);
-  PetscCall(FwMatrixInvariants(*kernel, &before[0], &before[1]));
-  PetscCall(FwSpectrumMake(grid, (*kernel)->n, form, spectrum));
-  (*spectrum)->trace = before[0];
-  PetscCall(form->reduce(*spectrum, kernel, &after[0], &after[1]));
-  PetscCall(CheckInvariants(*spectrum, before, after));
+  PetscCall(FwSpectrumCreateKept(kernel, bandwidth, NULL, spectrum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

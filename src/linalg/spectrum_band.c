@@ -297,18 +297,52 @@ static PetscErrorCode CheckModes(FwSpectrum s, double largest)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Reduce(FwSpectrum s, FwMatrix *kernel, double *trace, double *square)
+/* The reduction to its end, and what it has made into the spectrum */
+static PetscErrorCode Finish(FwSpectrum s, FwReduction *reduction, const FwSpectrumKeep *keep, double after[2])
 {
   Form  *form;
   double largest = 0.0;
 
   PetscFunctionBegin;
+  PetscCall(FwReductionRun(reduction, keep));
   PetscCall(PetscNew(&form));
-  s->data = form;
-  PetscCall(FwBandReduce(kernel, &form->band, &form->rotation));
+  s->data        = form;
+  form->band     = reduction->band;
+  form->rotation = reduction->reflectors;
   PetscCall(FwBandCreate(s->n, &form->factor));
-  PetscCall(Norms(&form->band, trace, square, &largest));
+  PetscCall(Norms(&form->band, &after[0], &after[1], &largest));
   PetscCall(CheckModes(s, largest));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Reduce(FwSpectrum s, FwMatrix *kernel, const FwSpectrumKeep *keep, double after[2])
+{
+  const double before[2] = {s->trace, s->square};
+  FwReduction  reduction;
+
+  PetscFunctionBegin;
+  PetscCall(FwReductionBegin(kernel, before, &reduction));
+  PetscCall(Finish(s, &reduction, keep, after));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSpectrumResume(FwGrid grid, const FwSpectrumKeep *keep, FwSpectrum *spectrum)
+{
+  FwReduction reduction;
+  double      after[2];
+  PetscBool   exists;
+
+  PetscFunctionBegin;
+  *spectrum = NULL;
+  PetscCall(PetscTestFile(keep->path, '\0', &exists));
+  PetscCallMPI(MPI_Bcast(&exists, 1, MPIU_BOOL, 0, FwGridComm(grid)));
+  if (!exists) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwReductionLoad(grid, keep->path, keep->digest, &reduction));
+  PetscCall(FwSpectrumMake(grid, reduction.band.n, &fw_spectrum_band, spectrum));
+  (*spectrum)->trace  = reduction.before[0];
+  (*spectrum)->square = reduction.before[1];
+  PetscCall(Finish(*spectrum, &reduction, keep, after));
+  PetscCall(FwSpectrumCheckInvariants(*spectrum, after));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

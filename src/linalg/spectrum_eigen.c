@@ -47,18 +47,19 @@ static PetscErrorCode CreateData(FwSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Reduce(FwSpectrum s, FwMatrix *kernel, double *trace, double *square)
+static PetscErrorCode Reduce(FwSpectrum s, FwMatrix *kernel, const FwSpectrumKeep *keep, double after[2])
 {
   Eigen *eigen;
 
   PetscFunctionBegin;
+  (void)keep;
   PetscCall(CreateData(s));
   eigen = s->data;
   PetscCall(FwMatrixEigen(kernel, eigen->k, &eigen->vectors));
-  *trace = *square = 0.0;
+  after[0] = after[1] = 0.0;
   for (PetscInt i = 0; i < s->n; i++) {
-    *trace += eigen->k[i];
-    *square += eigen->k[i] * eigen->k[i];
+    after[0] += eigen->k[i];
+    after[1] += eigen->k[i] * eigen->k[i];
   }
   PetscCall(CleanModes(s, eigen->k));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -34,8 +34,9 @@ typedef struct {
   PetscInt    bandwidth;
   const char *name;
 
-  /* Bring the kernel to K = U B U^T; consumes it. Sets data, rank, is_singular; gives tr B and |B|_F^2 */
-  PetscErrorCode (*reduce)(FwSpectrum spectrum, FwMatrix *kernel, double *trace, double *square);
+  /* Bring the kernel to K = U B U^T; consumes it. Sets data, rank, is_singular; gives tr B and |B|_F^2 as `after`. `keep`
+     may be NULL, and is for those that can be interrupted */
+  PetscErrorCode (*reduce)(FwSpectrum spectrum, FwMatrix *kernel, const FwSpectrumKeep *keep, double after[2]);
   PetscErrorCode (*rotate)(FwSpectrum spectrum, FwMatrix *x); /* x <- U^T x, in place or in a new matrix */
   PetscErrorCode (*freeze)(FwSpectrum spectrum);              /* release U */
   PetscErrorCode (*destroy)(FwSpectrum spectrum);             /* release data; U has been released */
@@ -68,6 +69,7 @@ struct FwSpectrumImpl {
   PetscInt              n, rank;
   PetscBool             is_singular, is_frozen;
   double                trace;       /* tr K */
+  double                square;      /* |K|_F^2; only while the spectrum is made */
   PetscInt              n_label;     /* columns of labels */
   double               *w, *h;       /* [n_label][P] and [P], one behind the other, as set */
   double                factor;      /* of w */
@@ -107,3 +109,6 @@ PetscInt FwSpectrumVectors(FwSpectrum spectrum);
 
 /* pair[a][b] = x_a.y_b of n_vector vectors of length n; only for symmetric results */
 void FwSumPairs(PetscInt n, PetscInt n_vector, const double x[], const double y[], double pair[]);
+
+/* A rotation keeps the trace and the sum of squares: those of B are `after` */
+PetscErrorCode FwSpectrumCheckInvariants(FwSpectrum spectrum, const double after[2]);

@@ -173,20 +173,21 @@ static PetscErrorCode CheckModes(FwSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Reduce(FwSpectrum s, FwMatrix *kernel, double *trace, double *square)
+static PetscErrorCode Reduce(FwSpectrum s, FwMatrix *kernel, const FwSpectrumKeep *keep, double after[2])
 {
   Form *form;
 
   PetscFunctionBegin;
+  (void)keep;
   PetscCall(CreateData(s));
   form = s->data;
   PetscCall(Tridiagonalise(*kernel, form));
   form->reflectors = *kernel;
   *kernel          = NULL;
-  *trace = *square = 0.0;
+  after[0] = after[1] = 0.0;
   for (PetscInt i = 0; i < s->n; i++) {
-    *trace += form->diagonal[i];
-    *square += form->diagonal[i] * form->diagonal[i] + 2.0 * form->off[i] * form->off[i];
+    after[0] += form->diagonal[i];
+    after[1] += form->diagonal[i] * form->diagonal[i] + 2.0 * form->off[i] * form->off[i];
   }
   PetscCall(CheckModes(s));
   PetscFunctionReturn(PETSC_SUCCESS);
