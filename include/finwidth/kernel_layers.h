@@ -37,8 +37,8 @@ PetscErrorCode FwKernelLayersCreate(FwGrid grid, const FwModel *model, FwDataset
  */
 PetscErrorCode FwKernelLayersTrain(FwKernelLayers layers, const double order[], FwMatrix *train);
 
-/** Assemble K between training (rows) and test examples (columns): P x P_t. Collective. Errors as above. */
-PetscErrorCode FwKernelLayersCross(FwKernelLayers layers, const double order[], FwMatrix *cross);
+/** Assemble K between training examples (rows) and those of another part (columns). Collective. Errors as above. */
+PetscErrorCode FwKernelLayersCross(FwKernelLayers layers, FwPart columns, const double order[], FwMatrix *cross);
 
 /** K of each example of a part with itself: [n], on every rank. Collective. Errors as above. */
 PetscErrorCode FwKernelLayersDiagonal(FwKernelLayers layers, FwPart part, const double order[], double diagonal[]);

@@ -57,8 +57,9 @@ typedef struct {
   double              train_bias;     /**< T^2 |a|^2 / P */
   double              train_variance; /**< T (P - T tr A^-1) / P */
   double              log_evidence;   /**< -(N/2)(S - sum_l N_l / N) - (P/2) log 2 pi */
-  double             *mean;           /**< [P_t] posterior mean */
-  double             *variance;       /**< [P_t] posterior variance of the latent f */
+  double             *mean;           /**< [P_t + n_new] posterior mean of the test examples, then of the inputs without
+                                           labels */
+  double             *variance;       /**< [P_t + n_new] posterior variance of the latent f */
 } FwNestedResult;
 
 /** Find minima of the action and predict at the lowest.

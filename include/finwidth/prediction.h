@@ -57,9 +57,12 @@ typedef struct FwPredictorImpl *FwPredictor;
 
 /** How a predictor is made. */
 typedef struct {
-  PetscInt    bandwidth; /**< of the decomposition: 64, 1 or 0 (spectrum.h) */
-  const char *file;      /**< keeps the decomposition: read where it exists, else written; NULL for none */
-  const char *digest;    /**< names data and kernel for `file` */
+  PetscInt    bandwidth;  /**< of the decomposition: 64, 1 or 0 (spectrum.h) */
+  const char *file;       /**< keeps the decomposition: read where it exists, else written; NULL for none. While the
+                                 decomposition is made, FILE.part keeps what is done */
+  const char *digest;     /**< names data and kernel for `file` */
+  PetscBool is_temporary; /**< `file` is a checkpoint: written only if the decomposition took longer than `interval` */
+  double    interval;     /**< [s] between writes of FILE.part */
 } FwPredictorPlan;
 
 /** Assemble and decompose the kernel of a model on a dataset.
@@ -72,10 +75,17 @@ typedef struct {
  * @param[in]  plan       form and file of the decomposition
  * @param[out] predictor  release with FwPredictorDestroy()
  * @error FW_ERR_NUMERICAL  a kernel that is not positive
- * @error FW_ERR_FILE       the file belongs to another kernel, is damaged, or cannot be written
+ * @error FW_ERR_FILE       a file belongs to another kernel, is damaged, or cannot be written
+ * @error FW_ERR_STOPPED    asked to stop; FILE.part is written
  */
 PetscErrorCode FwPredictorCreate(FwGrid grid, const FwModel *model, FwDataset data, const FwTheory *theory,
                                  const FwPredictorPlan *plan, FwPredictor *predictor);
+
+/** Write the file of a plan if it is not there: the decomposition outlives a run that is asked to stop. Collective. */
+PetscErrorCode FwPredictorKeep(FwPredictor predictor, const FwPredictorPlan *plan);
+
+/** Remove the files of a temporary plan, where there are any. Collective on `comm`. */
+PetscErrorCode FwPredictorForget(MPI_Comm comm, const FwPredictorPlan *plan);
 
 /** Predict at n points.
  *
@@ -86,6 +96,7 @@ PetscErrorCode FwPredictorCreate(FwGrid grid, const FwModel *model, FwDataset da
  * @param[out] prediction  [n], release each with FwPredictionDestroy()
  * @error FW_ERR_NUMERICAL  only for n = 1: T = 0 with a singular kernel, or no solution; otherwise see `failure`. A solver
  *                          that did not converge is no error: see saddle.is_converged
+ * @error FW_ERR_STOPPED    asked to stop in the descent of a nested or linearised action
  */
 PetscErrorCode FwPredictorRun(FwPredictor predictor, PetscInt n, const FwModel model[], const FwTheory theory[],
                               FwPrediction prediction[]);

@@ -9,10 +9,13 @@
 #include <finwidth/activation.h>
 #include <finwidth/observables.h>
 #include <finwidth/option.h>
+#include <finwidth/progress.h>
+#include <finwidth/stop.h>
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 PetscErrorCode FwPredictLoadData(MPI_Comm comm, FwDataset *data)
 {
@@ -91,30 +94,77 @@ static PetscErrorCode DescribeKernel(FwDataset data, const FwModel *model, const
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CreatePredictor(FwGrid grid, FwDataset data, const FwModel *model, const FwTheory *theory,
-                                      PetscInt bandwidth, FwPredictor *predictor)
+/* How a group is computed: its predictor, and what is the same for all its points */
+typedef struct {
+  MPI_Comm        comm;
+  FwGrid          grid;
+  FwDataset       data;
+  FwPredictorPlan plan;
+  FwPredictor     predictor;
+  char            file[PETSC_MAX_PATH_LEN], digest[4096];
+} Group;
+
+/* Lowest point on the kernel of this one, computed or not: a name for the kernel that a resumed scan finds again */
+static PetscInt FirstOnKernel(const FwPredict *predict, FwScan scan, PetscInt point)
 {
-  enum { DIGEST_SIZE = 4096 };
-  char            path[PETSC_MAX_PATH_LEN], digest[DIGEST_SIZE];
-  PetscBool       has_file;
-  FwPredictorPlan plan = {.bandwidth = bandwidth, .digest = digest};
+  PetscInt n_axis, first = 0;
+
+  (void)FwScanGetSize(scan, &n_axis, NULL, NULL);
+  for (PetscInt d = 0; d < n_axis; d++) {
+    const FwScanAxis *axis;
+    PetscInt          position = FwScanPosition(scan, point, d);
+
+    (void)FwScanGetAxis(scan, d, &axis);
+    for (const char *const *key = predict->shared; *key; key++)
+      if (!strcmp(*key, axis->key->name)) position = 0;
+    first = first * axis->n + position;
+  }
+  return first;
+}
+
+/* The file that the user wants to keep, or one beside the checkpoint while the group is computed */
+static PetscErrorCode PlanPredictor(const FwPredict *predict, FwScan scan, PetscInt point, const FwPredictPoint *first,
+                                    PetscInt bandwidth, Group *group)
+{
+  const FwRequest *request = predict->request;
+  PetscBool        has_file;
 
   PetscFunctionBegin;
-  PetscCall(FwOptionText("theory_decomposition", sizeof path, path, &has_file));
-  if (has_file) plan.file = path;
-  PetscCall(DescribeKernel(data, model, theory, sizeof digest, digest));
-  PetscCall(FwPredictorCreate(grid, model, data, theory, &plan, predictor));
+  PetscCall(FwOptionText("theory_decomposition", sizeof group->file, group->file, &has_file));
+  if (!has_file)
+    PetscCall(PetscSNPrintf(group->file, sizeof group->file, "%s.kernel-%" PetscInt_FMT, request->checkpoint,
+                            FirstOnKernel(predict, scan, point)));
+  PetscCall(DescribeKernel(group->data, &first->model, &first->theory, sizeof group->digest, group->digest));
+  group->plan = (FwPredictorPlan){.bandwidth    = bandwidth,
+                                  .file         = group->file,
+                                  .digest       = group->digest,
+                                  .is_temporary = has_file ? PETSC_FALSE : PETSC_TRUE,
+                                  .interval     = FwRequestCheckpointSeconds()};
+  if (!request->resume) PetscCall(FwPredictorForget(group->comm, &group->plan));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PredictPoints(FwGrid grid, FwDataset data, PetscInt bandwidth, PetscInt n,
-                                    const FwPredictPoint point[], FwRecord record[])
+static PetscErrorCode RecordPoint(const Group *group, const FwPredictPoint *point, const FwPrediction *prediction,
+                                  FwRecord record)
 {
-  FwPredictor   predictor;
+  const double *targets;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetTargets(group->data, FW_TEST, &targets));
+  if (point->theory.with_curve) PetscCall(FwPrintPrediction(prediction));
+  if (point->theory.with_curve) PetscCall(WarnAboutSaddle(prediction));
+  PetscCall(FwPredictionRecord(prediction, targets, record));
+  PetscCall(FwRecordInteger(record, "bandwidth", group->plan.bandwidth, "1", "bandwidth of the decomposed kernel"));
+  PetscCall(RecordObservables(group->grid, group->data, &point->model, prediction, record));
+  PetscCall(RecordDigest(group->data, record));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PredictSome(const Group *group, PetscInt n, const FwPredictPoint point[], FwRecord record[])
+{
   FwPrediction *prediction;
   FwModel      *model;
   FwTheory     *theory;
-  const double *targets;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc3(n, &prediction, n, &model, n, &theory));
@@ -122,20 +172,70 @@ static PetscErrorCode PredictPoints(FwGrid grid, FwDataset data, PetscInt bandwi
     model[i]  = point[i].model;
     theory[i] = point[i].theory;
   }
-  PetscCall(CreatePredictor(grid, data, &model[0], &theory[0], bandwidth, &predictor));
-  PetscCall(FwPredictorRun(predictor, n, model, theory, prediction));
-  PetscCall(FwPredictorDestroy(&predictor));
-  PetscCall(FwDatasetGetTargets(data, FW_TEST, &targets));
+  PetscCall(FwPredictorRun(group->predictor, n, model, theory, prediction));
   for (PetscInt i = 0; i < n; i++) {
-    if (point[i].theory.with_curve) PetscCall(FwPrintPrediction(&prediction[i]));
-    if (point[i].theory.with_curve) PetscCall(WarnAboutSaddle(&prediction[i]));
-    PetscCall(FwPredictionRecord(&prediction[i], targets, record[i]));
-    PetscCall(FwRecordInteger(record[i], "bandwidth", bandwidth, "1", "bandwidth of the decomposed kernel"));
-    PetscCall(RecordObservables(grid, data, &model[i], &prediction[i], record[i]));
-    PetscCall(RecordDigest(data, record[i]));
+    PetscCall(RecordPoint(group, &point[i], &prediction[i], record[i]));
     PetscCall(FwPredictionDestroy(&prediction[i]));
   }
   PetscCall(PetscFree3(prediction, model, theory));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode LeaveIfAsked(const Group *group)
+{
+  PetscBool stop;
+
+  PetscFunctionBegin;
+  PetscCall(FwStopRequested(group->comm, &stop));
+  PetscCheck(!stop, group->comm, FW_ERR_STOPPED,
+             "stopped early, the decomposition is in '%s': run the same command with -resume", group->file);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A few points of each rank at a time: between them a request to stop is heard */
+static PetscErrorCode PredictInTurns(const Group *group, PetscInt at_once, PetscInt n, const FwPredictPoint point[],
+                                     FwRecord record[])
+{
+  FwProgress progress;
+
+  PetscFunctionBegin;
+  PetscCall(FwProgressBegin("points", n, &progress));
+  for (PetscInt first = 0; first < n; first += at_once) {
+    PetscCall(LeaveIfAsked(group));
+    PetscCall(PredictSome(group, PetscMin(at_once, n - first), point + first, record + first));
+    PetscCall(FwProgressStep(progress, PetscMin(n, first + at_once)));
+  }
+  PetscCall(FwProgressEnd(&progress));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PredictAll(const Group *group, PetscInt n, const FwPredictPoint point[], FwRecord record[])
+{
+  enum { POINTS_PER_RANK = 8 };
+  PetscMPIInt size;
+
+  PetscFunctionBegin;
+  PetscCall(LeaveIfAsked(group));
+  PetscCallMPI(MPI_Comm_size(group->comm, &size));
+  if (n > POINTS_PER_RANK * size)
+    PetscCall(PredictInTurns(group, POINTS_PER_RANK * size, n, point, record));
+  else
+    PetscCall(PredictSome(group, n, point, record));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PredictPoints(Group *group, PetscInt n, const FwPredictPoint point[], FwRecord record[])
+{
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(
+    FwPredictorCreate(group->grid, &point->model, group->data, &point->theory, &group->plan, &group->predictor));
+  code = PredictAll(group, n, point, record);
+  if (FwExitOf(code) == FW_EXIT_STOPPED) PetscCall(FwPredictorKeep(group->predictor, &group->plan));
+  PetscCall(code);
+  PetscCall(FwPredictorDestroy(&group->predictor));
+  PetscCall(FwPredictorForget(group->comm, &group->plan));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -144,9 +244,8 @@ PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pets
 {
   const FwPredict *predict    = (const FwPredict *)context;
   const PetscBool  with_table = predict->request->is_single && !predict->is_quiet ? PETSC_TRUE : PETSC_FALSE;
+  Group            group      = {.comm = comm};
   FwPredictPoint  *here;
-  FwDataset        data;
-  FwGrid           grid;
   FwEstimate       estimate;
 
   PetscFunctionBegin;
@@ -156,17 +255,18 @@ PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pets
     PetscCall(FwPredictPointRead(&here[i]));
     here[i].theory.with_curve = with_table;
   }
-  PetscCall(FwGridCreate(comm, &grid));
-  PetscCall(FwPredictEstimateExamples(grid));
-  PetscCall(FwPredictLoadData(comm, &data));
-  PetscCall(FwPredictEstimate(grid, data, n, here, &estimate));
+  PetscCall(FwGridCreate(comm, &group.grid));
+  PetscCall(FwPredictEstimateExamples(group.grid));
+  PetscCall(FwPredictLoadData(comm, &group.data));
+  PetscCall(FwPredictEstimate(group.grid, group.data, n, here, &estimate));
   if (with_table || (point[0] == 0 && !predict->is_quiet)) {
-    PetscCall(FwPrintHeader(&here[0].model, data));
+    PetscCall(FwPrintHeader(&here[0].model, group.data));
     PetscCall(FwPredictPrintPlan(&estimate));
   }
-  PetscCall(PredictPoints(grid, data, estimate.bandwidth, n, here, record));
-  PetscCall(FwGridDestroy(&grid));
-  PetscCall(FwDatasetDestroy(&data));
+  PetscCall(PlanPredictor(predict, scan, point[0], &here[0], estimate.bandwidth, &group));
+  PetscCall(PredictPoints(&group, n, here, record));
+  PetscCall(FwGridDestroy(&group.grid));
+  PetscCall(FwDatasetDestroy(&group.data));
   for (PetscInt i = 0; i < n; i++) PetscCall(FwPredictPointDestroy(&here[i]));
   PetscCall(PetscFree(here));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -30,8 +30,7 @@ static PetscErrorCode IsOdd(const FwModel *model, PetscBool *is_odd)
 /* Theories that are not built are refused by name, not silently replaced */
 static PetscErrorCode ReadTheory(const FwModel *model, FwTheory *theory)
 {
-  PetscInt  choice, composition, mean;
-  PetscBool has_new;
+  PetscInt choice, composition, mean;
 
   PetscFunctionBegin;
   PetscCall(FwOptionChoice("theory_model", &choice, NULL));
@@ -40,9 +39,6 @@ static PetscErrorCode ReadTheory(const FwModel *model, FwTheory *theory)
   theory->composition = model->depth == 1 ? FW_COMPOSITION_PRODUCT : (FwComposition)composition;
   PetscCheck(theory->composition != FW_COMPOSITION_LINEARISED || model->depth == 2, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_composition: 'linearised' is for two hidden layers, the network has %" PetscInt_FMT, model->depth);
-  PetscCall(FwOptionIsSet("data_predict", &has_new));
-  PetscCheck(!has_new || theory->composition == FW_COMPOSITION_PRODUCT, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "data_predict needs theory_composition 'product' in this version");
   PetscCall(FwOptionChoice("theory_mean", &mean, NULL));
   PetscCheck(mean != 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_mean: 'on' is not in this version, want off (the plain second-moment kernel) or auto");

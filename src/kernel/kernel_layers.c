@@ -182,6 +182,7 @@ PetscErrorCode FwKernelLayersCreate(FwGrid grid, const FwModel *model, FwDataset
   k->first.depth = 1;
   k->n[FW_TRAIN] = sizes.n_train;
   k->n[FW_TEST]  = sizes.n_test;
+  k->n[FW_NEW]   = sizes.n_new;
   PetscCall(FwKernelCreate(grid, &k->first, data, &k->kernel));
   PetscCall(FwKernelTrain(k->kernel, &k->base));
   PetscCall(PetscMalloc2(model->depth, &k->prepared, (size_t)model->depth * sizes.n_train, &k->diagonal));
@@ -197,13 +198,13 @@ PetscErrorCode FwKernelLayersTrain(FwKernelLayers k, const double order[], FwMat
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwKernelLayersCross(FwKernelLayers k, const double order[], FwMatrix *cross)
+PetscErrorCode FwKernelLayersCross(FwKernelLayers k, FwPart columns, const double order[], FwMatrix *cross)
 {
   PetscErrorCode code;
 
   PetscFunctionBegin;
-  PetscCall(FwKernelCross(k->kernel, FW_TEST, cross));
-  code = k->ops->cross(k, order, *cross);
+  PetscCall(FwKernelCross(k->kernel, columns, cross));
+  code = k->ops->cross(k, columns, order, *cross);
   if (code) PetscCall(FwMatrixDestroy(cross));
   PetscCall(code);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -241,8 +242,7 @@ PetscErrorCode FwKernelLayersDestroy(FwKernelLayers *layers)
   PetscCall(FwKernelDestroy(&k->kernel));
   PetscCall(FwMatrixDestroy(&k->base));
   PetscCall(FwMatrixDestroy(&k->slope));
-  PetscCall(PetscFree(k->line[FW_TRAIN]));
-  PetscCall(PetscFree(k->line[FW_TEST]));
+  for (int part = 0; part < FW_PART_COUNT; part++) PetscCall(PetscFree(k->line[part]));
   PetscCall(PetscFree2(k->prepared, k->diagonal));
   PetscCall(PetscFree(*layers));
   PetscFunctionReturn(PETSC_SUCCESS);

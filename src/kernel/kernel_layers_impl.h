@@ -20,7 +20,8 @@ typedef struct {
 /** The functions of a composition; shapes and errors as in the public header. */
 typedef struct {
   PetscErrorCode (*train)(FwKernelLayers, const double order[], FwMatrix *train);
-  PetscErrorCode (*cross)(FwKernelLayers, const double order[], FwMatrix cross); /**< in place, from x_1 */
+  PetscErrorCode (*cross)(FwKernelLayers, FwPart columns, const double order[],
+                          FwMatrix cross); /**< in place, from x_1 */
   PetscErrorCode (*diagonal)(FwKernelLayers, FwPart, const double order[], double diagonal[]);
   PetscErrorCode (*pull_back)(FwKernelLayers, const double order[], FwMatrix weight, double slope[]);
   PetscErrorCode (*pull_back_diagonal)(FwKernelLayers, const double order[], const double weight[], double slope[]);
@@ -30,15 +31,15 @@ struct FwKernelLayersImpl {
   FwGrid             grid;
   const FwModel     *model;
   const FwLayersOps *ops;
-  FwModel            first;    /**< the first layer alone */
-  FwKernel           kernel;   /**< of `first` */
-  PetscInt           n[2];     /**< examples of each part */
-  FwMatrix           base;     /**< P x P: x_1 (nested) or x_2 (linearised) */
-  FwMatrix           slope;    /**< P x P: dx_2/dQ_1 (linearised) */
-  double            *line[2];  /**< linearised: [2][n] diagonals of base and slope, per part */
-  double            *prepared; /**< nested: [L] order parameters for which the next two hold */
-  double            *diagonal; /**< nested: [L][P] diagonals of x_1 .. x_L */
-  FwLayerStep       *step;     /**< nested: [L-1] on the training kernel, or NULL */
+  FwModel            first;               /**< the first layer alone */
+  FwKernel           kernel;              /**< of `first` */
+  PetscInt           n[FW_PART_COUNT];    /**< examples of each part */
+  FwMatrix           base;                /**< P x P: x_1 (nested) or x_2 (linearised) */
+  FwMatrix           slope;               /**< P x P: dx_2/dQ_1 (linearised) */
+  double            *line[FW_PART_COUNT]; /**< linearised: [2][n] diagonals of base and slope, per part */
+  double            *prepared;            /**< nested: [L] order parameters for which the next two hold */
+  double            *diagonal;            /**< nested: [L][P] diagonals of x_1 .. x_L */
+  FwLayerStep       *step;                /**< nested: [L-1] on the training kernel, or NULL */
 };
 
 extern const FwLayersOps FwLayers_Nested, FwLayers_Linearised;

@@ -126,8 +126,7 @@ static PetscErrorCode SetDiagonals(const FwStrip *strip, void *context)
 PetscErrorCode FwLayersLinearise(FwKernelLayers k)
 {
   PetscFunctionBegin;
-  PetscCall(MakeLine(k, FW_TRAIN));
-  PetscCall(MakeLine(k, FW_TEST));
+  for (int part = 0; part < FW_PART_COUNT; part++) PetscCall(MakeLine(k, (FwPart)part));
   PetscCall(LineariseMatrix(k, FW_TRAIN, k->base, &k->slope));
   PetscCall(FwMatrixVisit(k->base, FW_LOWER, SetDiagonals, k));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -166,12 +165,12 @@ static PetscErrorCode Train_Linearised(FwKernelLayers k, const double order[], F
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Cross_Linearised(FwKernelLayers k, const double order[], FwMatrix cross)
+static PetscErrorCode Cross_Linearised(FwKernelLayers k, FwPart part, const double order[], FwMatrix cross)
 {
   Sum sum = {.value = cross, .order = order};
 
   PetscFunctionBegin;
-  PetscCall(LineariseMatrix(k, FW_TEST, cross, &sum.slope));
+  PetscCall(LineariseMatrix(k, part, cross, &sum.slope));
   PetscCall(FwMatrixVisit(cross, FW_WHOLE, CombineStrip, &sum));
   PetscCall(FwMatrixDestroy(&sum.slope));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -67,7 +67,7 @@ static PetscErrorCode Train_Nested(FwKernelLayers k, const double order[], FwMat
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Cross_Nested(FwKernelLayers k, const double order[], FwMatrix cross)
+static PetscErrorCode Cross_Nested(FwKernelLayers k, FwPart part, const double order[], FwMatrix cross)
 {
   const PetscInt depth = k->model->depth;
   Forward        f     = {.k = k, .last = order[depth - 1]};
@@ -77,9 +77,9 @@ static PetscErrorCode Cross_Nested(FwKernelLayers k, const double order[], FwMat
 
   PetscFunctionBegin;
   PetscCall(FwLayersPrepare(k, order));
-  PetscCall(PetscMalloc1((size_t)depth * k->n[FW_TEST], &columns));
-  code = FwLayersDiagonals(k, FW_TEST, order, columns);
-  if (!code) code = FwLayersMakeSteps(k, cross, order, k->diagonal, FW_TEST, columns, &step);
+  PetscCall(PetscMalloc1((size_t)depth * k->n[part], &columns));
+  code = FwLayersDiagonals(k, part, order, columns);
+  if (!code) code = FwLayersMakeSteps(k, cross, order, k->diagonal, part, columns, &step);
   PetscCall(PetscFree(columns));
   PetscCall(code);
   f.step = step;

@@ -93,25 +93,36 @@ static PetscErrorCode AddBias(const FwStrip *strip, void *context)
 }
 
 /* mean = K0X A^-1 y, variance = K00 - |L^-1 KX0|^2 with A = L L^T; the factor of A is the action's */
-static PetscErrorCode PredictTest(FwNestedAction a, PetscInt n_test, FwNestedResult *r)
+static PetscErrorCode PredictPart(FwNestedAction a, FwPart part, PetscInt n, double mean[], double variance[])
 {
   FwMatrix cross;
   double  *ones, *explained;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc2(n_test, &r->mean, n_test, &r->variance));
-  if (!n_test) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(FwKernelLayersCross(a->layers, a->order, &cross));
+  if (!n) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwKernelLayersCross(a->layers, part, a->order, &cross));
   PetscCall(FwMatrixVisit(cross, FW_WHOLE, AddBias, &a->bias));
-  PetscCall(FwMatrixColumnSums(cross, 1, 1, a->solved, r->mean));
+  PetscCall(FwMatrixColumnSums(cross, 1, 1, a->solved, mean));
   PetscCall(FwCholeskyHalfSolve(a->factor, cross));
-  PetscCall(PetscMalloc2(a->n, &ones, n_test, &explained));
+  PetscCall(PetscMalloc2(a->n, &ones, n, &explained));
   for (PetscInt i = 0; i < a->n; i++) ones[i] = 1.0;
   PetscCall(FwMatrixColumnSums(cross, 2, 1, ones, explained));
-  PetscCall(FwKernelLayersDiagonal(a->layers, FW_TEST, a->order, r->variance));
-  for (PetscInt t = 0; t < n_test; t++) r->variance[t] += a->bias - explained[t];
+  PetscCall(FwKernelLayersDiagonal(a->layers, part, a->order, variance));
+  for (PetscInt t = 0; t < n; t++) variance[t] += a->bias - explained[t];
   PetscCall(PetscFree2(ones, explained));
   PetscCall(FwMatrixDestroy(&cross));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Inputs without labels stand behind the test examples */
+static PetscErrorCode PredictTest(FwNestedAction a, const FwDataSizes *sizes, FwNestedResult *r)
+{
+  const PetscInt n = sizes->n_test + sizes->n_new;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc2(n, &r->mean, n, &r->variance));
+  PetscCall(PredictPart(a, FW_TEST, sizes->n_test, r->mean, r->variance));
+  PetscCall(PredictPart(a, FW_NEW, sizes->n_new, r->mean + sizes->n_test, r->variance + sizes->n_test));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -123,13 +134,13 @@ static double LogEvidence(FwNestedAction a)
   return -0.5 * (a->last * a->point.value - total) - 0.5 * (double)a->n * log(2.0 * M_PI);
 }
 
-static PetscErrorCode Predict(FwNestedAction a, const double log_order[], PetscInt n_test, FwNestedResult *r)
+static PetscErrorCode Predict(FwNestedAction a, const double log_order[], const FwDataSizes *sizes, FwNestedResult *r)
 {
   const double temperature = a->model->temperature, n = (double)a->n;
 
   PetscFunctionBegin;
   PetscCall(FwNestedFactor(a, log_order));
-  PetscCall(PredictTest(a, n_test, r));
+  PetscCall(PredictTest(a, sizes, r));
   PetscCall(FwNestedSlopes(a)); /* for tr A^-1 */
   r->train_bias     = PetscSqr(temperature) * a->point.residual2 / n;
   r->train_variance = temperature * (n - temperature * a->point.trace) / n;
@@ -157,7 +168,7 @@ PetscErrorCode FwNestedCreate(FwGrid grid, const FwModel *model, FwDataset data,
              "the covariance of the labels is not positive definite at T = %g: set a larger temperature",
              model->temperature);
   result->n_evaluation = action->n_evaluation;
-  PetscCall(Predict(action, end[0].log_order, sizes.n_test, result));
+  PetscCall(Predict(action, end[0].log_order, &sizes, result));
   for (PetscInt i = 0; i <= n_start; i++) PetscCall(PetscFree(end[i].log_order));
   PetscCall(PetscFree(end));
   PetscCall(FwNestedActionDestroy(&action));

@@ -6,6 +6,8 @@
 
 #include "nested_impl.h"
 
+#include <finwidth/stop.h>
+
 #include <float.h>
 #include <math.h>
 
@@ -140,9 +142,12 @@ PetscErrorCode FwNestedFactor(FwNestedAction a, const double log_order[])
 {
   const PetscInt depth   = a->model->depth;
   double         log_det = 0.0, value = INFINITY;
-  PetscBool      is_positive = PETSC_FALSE;
+  PetscBool      is_positive = PETSC_FALSE, stop = PETSC_FALSE;
 
   PetscFunctionBegin;
+  PetscCall(FwStopRequested(FwGridComm(a->grid), &stop));
+  PetscCheck(!stop, FwGridComm(a->grid), FW_ERR_STOPPED,
+             "stopped early in the descent of the action: run the same command with -resume");
   a->has_value = a->has_gradient = PETSC_FALSE;
   PetscCall(FwCholeskyDestroy(&a->factor));
   for (PetscInt l = 0; l < depth; l++) {

@@ -56,7 +56,7 @@ PetscErrorCode FwPredictionNest(FwPredictor predictor, const FwModel *model, FwP
   p->finite.train_variance = result.train_variance;
   p->finite.train_error    = result.train_bias + result.train_variance;
   PetscCall(FwPredictionTestErrors(predictor->data, result.mean, result.variance, &p->finite));
-  if (!p->request.with_means) PetscCall(PetscFree2(p->finite.mean, p->finite.deviation));
+  if (!p->request.with_means && !p->n_new) PetscCall(PetscFree2(p->finite.mean, p->finite.deviation));
   PetscCall(FwNestedDestroy(&result));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

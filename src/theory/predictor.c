@@ -7,6 +7,46 @@
 #include <finwidth/kernel_tangent.h>
 #include <finwidth/progress.h>
 
+#include <unistd.h>
+
+/* --- files --------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode FileExists(MPI_Comm comm, const char path[], PetscBool *exists)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscTestFile(path, '\0', exists));
+  PetscCallMPI(MPI_Bcast(exists, 1, MPIU_BOOL, 0, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PartPath(const FwPredictorPlan *plan, size_t size, char path[])
+{
+  PetscFunctionBegin;
+  PetscCall(PetscSNPrintf(path, size, "%s.part", plan->file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RemoveFile(MPI_Comm comm, const char path[])
+{
+  PetscMPIInt rank;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Barrier(comm)); /* nobody reads it any more */
+  if (rank == 0) (void)unlink(path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RemovePart(MPI_Comm comm, const FwPredictorPlan *plan)
+{
+  char path[PETSC_MAX_PATH_LEN];
+
+  PetscFunctionBegin;
+  PetscCall(PartPath(plan, sizeof path, path));
+  PetscCall(RemoveFile(comm, path));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- making it ---------------------------------------------------------------------------------------------- */
 
 static PetscErrorCode AssembleTrain(FwKernel kernel, PetscBool is_tangent, FwMatrix *train)
@@ -56,19 +96,36 @@ static PetscErrorCode SetTest(FwPredictor p, FwKernel kernel, PetscBool is_tange
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Decompose(FwPredictor p, const FwModel *model, PetscBool is_tangent, PetscInt bandwidth)
+/* From where the last run left it, or from the beginning */
+static PetscErrorCode ReduceTrain(FwPredictor p, FwKernel kernel, PetscBool is_tangent, const FwPredictorPlan *plan)
+{
+  char                 path[PETSC_MAX_PATH_LEN];
+  const FwSpectrumKeep keep = {.path = path, .digest = plan->digest, .interval = plan->interval};
+  FwMatrix             train;
+  FwProgress           progress;
+
+  PetscFunctionBegin;
+  PetscCall(FwProgressBegin("decomposition", 0, &progress));
+  if (plan->file) {
+    PetscCall(PartPath(plan, sizeof path, path));
+    PetscCall(FwSpectrumResume(p->grid, &keep, &p->spectrum));
+  }
+  if (!p->spectrum) {
+    PetscCall(AssembleTrain(kernel, is_tangent, &train));
+    PetscCall(FwSpectrumCreateKept(&train, plan->bandwidth, plan->file ? &keep : NULL, &p->spectrum));
+  }
+  PetscCall(FwProgressEnd(&progress));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Decompose(FwPredictor p, const FwModel *model, PetscBool is_tangent, const FwPredictorPlan *plan)
 {
   FwKernel      kernel;
-  FwMatrix      train;
-  FwProgress    progress;
   const double *y;
 
   PetscFunctionBegin;
   PetscCall(FwKernelCreate(p->grid, model, p->data, &kernel));
-  PetscCall(AssembleTrain(kernel, is_tangent, &train));
-  PetscCall(FwProgressBegin("decomposition", 0, &progress));
-  PetscCall(FwSpectrumCreate(&train, bandwidth, &p->spectrum));
-  PetscCall(FwProgressEnd(&progress));
+  PetscCall(ReduceTrain(p, kernel, is_tangent, plan));
   PetscCall(FwDatasetGetTargets(p->data, FW_TRAIN, &y));
   PetscCall(FwSpectrumSetLabels(p->spectrum, 1, y, model->bias[model->depth]));
   PetscCall(SetTest(p, kernel, is_tangent));
@@ -77,46 +134,65 @@ static PetscErrorCode Decompose(FwPredictor p, const FwModel *model, PetscBool i
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The kernel in the file is that of a readout prior of one, so that runs with any other can share it */
-static PetscErrorCode DecomposeWithFile(FwPredictor p, const FwModel *model, PetscBool is_tangent,
-                                        const FwPredictorPlan *plan)
+PetscErrorCode FwPredictorKeep(FwPredictor p, const FwPredictorPlan *plan)
 {
-  FwModel   unit = *model;
   PetscBool exists;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc1(model->depth + 1, &unit.prior));
-  PetscCall(PetscArraycpy(unit.prior, model->prior, model->depth + 1));
-  unit.prior[model->depth] = 1.0;
-  p->prior_readout         = 1.0;
-  PetscCall(PetscTestFile(plan->file, '\0', &exists));
-  PetscCallMPI(MPI_Bcast(&exists, 1, MPIU_BOOL, 0, FwGridComm(p->grid)));
-  if (exists) {
-    PetscCall(FwSpectrumLoad(p->grid, plan->file, plan->digest, &p->spectrum));
-    PetscCall(FwSpectrumScaleLabels(p->spectrum, 1.0, model->bias[model->depth]));
-  } else {
-    PetscCall(Decompose(p, &unit, is_tangent, plan->bandwidth));
-    PetscCall(FwSpectrumSave(p->spectrum, plan->file, plan->digest));
-  }
-  PetscCall(PetscFree(unit.prior));
+  PetscCall(FileExists(FwGridComm(p->grid), plan->file, &exists));
+  if (!exists) PetscCall(FwSpectrumSave(p->spectrum, plan->file, plan->digest));
+  PetscCall(RemovePart(FwGridComm(p->grid), plan));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwPredictorForget(MPI_Comm comm, const FwPredictorPlan *plan)
+{
+  PetscFunctionBegin;
+  if (!plan->is_temporary) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(RemoveFile(comm, plan->file));
+  PetscCall(RemovePart(comm, plan));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DecomposeOrLoad(FwPredictor p, const FwModel *model, PetscBool is_tangent,
+                                      const FwPredictorPlan *plan)
+{
+  PetscLogDouble begin, end;
+  PetscBool      exists = PETSC_FALSE;
+  int            is_worth;
+
+  PetscFunctionBegin;
+  PetscCall(PetscTime(&begin));
+  if (plan->file) PetscCall(FileExists(FwGridComm(p->grid), plan->file, &exists));
+  if (exists) {
+    PetscCall(FwSpectrumLoad(p->grid, plan->file, plan->digest, &p->spectrum));
+    PetscCall(FwSpectrumScaleLabels(p->spectrum, 1.0, model->bias[model->depth]));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(Decompose(p, model, is_tangent, plan));
+  PetscCall(PetscTime(&end));
+  is_worth = plan->file && (!plan->is_temporary || end - begin > plan->interval);
+  PetscCallMPI(MPI_Bcast(&is_worth, 1, MPI_INT, 0, FwGridComm(p->grid)));
+  if (is_worth) PetscCall(FwPredictorKeep(p, plan));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The kernel is that of a readout prior of one, so that points and runs with any other can share it */
 PetscErrorCode FwPredictorCreate(FwGrid grid, const FwModel *model, FwDataset data, const FwTheory *theory,
                                  const FwPredictorPlan *plan, FwPredictor *predictor)
 {
-  const PetscBool is_tangent = theory->theory == FW_THEORY_NTK ? PETSC_TRUE : PETSC_FALSE;
-  FwPredictor     p;
+  FwModel     unit = *model;
+  FwPredictor p;
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&p));
-  p->grid          = grid;
-  p->data          = data;
-  p->prior_readout = model->prior[model->depth];
-  if (plan->file)
-    PetscCall(DecomposeWithFile(p, model, is_tangent, plan));
-  else
-    PetscCall(Decompose(p, model, is_tangent, plan->bandwidth));
+  p->grid = grid;
+  p->data = data;
+  PetscCall(PetscMalloc1(model->depth + 1, &unit.prior));
+  PetscCall(PetscArraycpy(unit.prior, model->prior, model->depth + 1));
+  unit.prior[model->depth] = 1.0;
+  PetscCall(DecomposeOrLoad(p, &unit, theory->theory == FW_THEORY_NTK ? PETSC_TRUE : PETSC_FALSE, plan));
+  PetscCall(PetscFree(unit.prior));
   *predictor = p;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -135,7 +211,7 @@ PetscErrorCode FwPredictorDestroy(FwPredictor *predictor)
 /* A point without a solution is a result of a scan: its message becomes a warning */
 static PetscErrorCode SolvePoint(FwPredictor p, const FwModel *model, FwPrediction *prediction)
 {
-  const double   scale = p->prior_readout / model->prior[model->depth];
+  const double   scale = 1.0 / model->prior[model->depth];
   PetscErrorCode code;
 
   PetscFunctionBegin;
@@ -188,7 +264,7 @@ PetscErrorCode FwPredictorRun(FwPredictor p, PetscInt n, const FwModel model[], 
   if (n == 1 && prediction[0].failure) PetscCall(FwErrorAgree(FwGridComm(p->grid), 0, prediction[0].failure));
   PetscCall(FwProgressBegin("predictions", n, &progress));
   for (PetscInt i = 0; i < n; i++) {
-    const double scale = p->prior_readout / model[i].prior[model[i].depth];
+    const double scale = 1.0 / model[i].prior[model[i].depth];
 
     if (!prediction[i].failure && prediction[i].request.theory == FW_THEORY_RENORMALISED &&
         prediction[i].request.composition != FW_COMPOSITION_PRODUCT)

@@ -10,8 +10,7 @@
 struct FwPredictorImpl {
   FwGrid     grid;
   FwDataset  data;
-  FwSpectrum spectrum;
-  double     prior_readout; /* lambda_L of the decomposed kernel */
+  FwSpectrum spectrum; /* of the kernel with lambda_L = 1 */
 };
 
 /* prediction.c: order parameters, evidences, nodes of the average; the same on every rank that calls it, alone */

@@ -167,12 +167,14 @@ class Predict(unittest.TestCase):
         y = x @ rng.normal(size=12)
         harness.write_arrays(self.place / "d.h5", x=x, y=y)
         harness.write_arrays(self.place / "new.h5", x=x[60:])
-        done = run("predict", "-data_source", "hdf5", "-data_path", "d.h5", "-data_train", 60, "-data_test", 30,
-                   "-data_predict", "new.h5", "-save_predictions", ranks=3, cwd=self.place)
-        self.assertEqual(done.code, 0, done.err)
-        r = read(self.place / "predict.h5")
-        np.testing.assert_allclose(r["new_mean"], r["test_mean"], rtol=1e-12)
-        np.testing.assert_allclose(r["new_std"], r["test_std"], rtol=1e-10)
+        for form in ("product", "nested", "linearised"):
+            done = run("predict", "-data_source", "hdf5", "-data_path", "d.h5", "-data_train", 60, "-data_test", 30,
+                       "-data_predict", "new.h5", "-save_predictions", "-network_width", "40,40", "-theory_composition",
+                       form, "-overwrite", ranks=3, cwd=self.place)
+            self.assertEqual(done.code, 0, done.err)
+            r = read(self.place / "predict.h5")
+            np.testing.assert_allclose(r["new_mean"], r["test_mean"], rtol=1e-12, err_msg=form)
+            np.testing.assert_allclose(r["new_std"], r["test_std"], rtol=1e-10, err_msg=form)
         harness.write_arrays(self.place / "bad.h5", x=x[:, :5])
         done = run("predict", "-data_source", "hdf5", "-data_path", "d.h5", "-data_train", 60, "-data_test", 30,
                    "-data_predict", "bad.h5", "-overwrite", ranks=2, cwd=self.place)

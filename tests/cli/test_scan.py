@@ -1,9 +1,7 @@
 """Scans: the same numbers as single points, on any number of ranks, resumed after any end."""
 import os
 import signal
-import subprocess
 import sys
-import time
 import unittest
 from pathlib import Path
 
@@ -173,25 +171,14 @@ class Scan(unittest.TestCase):
             "false"]
 
     def start(self, *words, env=None):
-        command = [harness.MPIEXEC, "-n", "2", harness.PROGRAM, "predict", *self.LONG, *words]
-        return subprocess.Popen(command, cwd=self.place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                env={**os.environ, "FINWIDTH_CHECKPOINT_SECONDS": "0", **(env or {})})
+        return harness.start("predict", *self.LONG, *words, ranks=2, cwd=self.place,
+                             env={"FINWIDTH_CHECKPOINT_SECONDS": "0", **(env or {})})
 
     def signal_ranks(self, number):
-        """To the ranks themselves: mpirun passes TERM on a second later, and then returns 1 whatever they return."""
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if (process / "comm").read_text() == "finwidth\n" and (process / "cwd").resolve() == self.place:
-                    os.kill(int(process.name), number)
-            except OSError:
-                pass
+        harness.signal_ranks(self.place, number)
 
     def wait_for(self, name, seconds=8.0):
-        for _ in range(int(seconds / 0.02)):
-            if (self.place / name).exists():
-                return True
-            time.sleep(0.02)
-        return False
+        return harness.wait_for(self.place / name, seconds)
 
     def test_usr2_stops_a_farm_through_mpirun_and_it_resumes(self):
         run_ = self.start("-scan_farm")

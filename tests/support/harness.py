@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -50,6 +51,32 @@ def run(*words, ranks=1, cwd=None, env=None, timeout=120):
         environment["FINWIDTH_DATA"] = DATA or "/nonexistent"
     return Run(subprocess.run(command, cwd=cwd, env=environment, timeout=timeout, text=True, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+
+
+def start(*words, ranks=1, cwd=None, env=None):
+    """The same in the background: a Popen."""
+    return subprocess.Popen([MPIEXEC, "-n", str(ranks), PROGRAM, *map(str, words)], cwd=cwd, text=True,
+                            env=dict(os.environ, **(env or {})), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def signal_ranks(place, number):
+    """To the ranks that run in a folder: mpirun passes TERM on a second later, and then returns 1 whatever they return."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "comm").read_text() == "finwidth\n" and (process / "cwd").resolve() == place:
+                os.kill(int(process.name), number)
+        except OSError:
+            pass
+
+
+def wait_for(path, seconds=30):
+    """Whether a file has come into being."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if path.exists():
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def read(path, group="predict"):

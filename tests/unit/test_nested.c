@@ -206,7 +206,7 @@ static void all_forms_are_the_plain_kernel_at_unit_order(void **state)
 
     TestCall(FwKernelLayersCreate(grid, &network.model, odd, (FwNestedForm)form, &layers));
     TestCall(FwKernelLayersTrain(layers, one, &train));
-    TestCall(FwKernelLayersCross(layers, one, &cross));
+    TestCall(FwKernelLayersCross(layers, FW_TEST, one, &cross));
     TestCall(FwKernelLayersDiagonal(layers, FW_TEST, one, diagonal));
     TestCall(FwKernelCreate(grid, &network.model, odd, &plain));
     TestCall(FwKernelTrain(plain, &plain_train));
@@ -240,7 +240,7 @@ static void linearised_kernel_is_tangent_to_the_nested_one(void **state)
     for (int form = 0; form < 2; form++) {
       TestCall(FwKernelLayersCreate(grid, &network.model, odd, (FwNestedForm)form, &layers[form]));
       TestCall(FwKernelLayersTrain(layers[form], order, &train[form]));
-      TestCall(FwKernelLayersCross(layers[form], order, &cross[form]));
+      TestCall(FwKernelLayersCross(layers[form], FW_TEST, order, &cross[form]));
     }
     difference[i] = largest_difference(train[0], train[1]);
     assert_close(largest_difference(cross[0], cross[1]), 0.0, 1e-5);
@@ -335,7 +335,7 @@ static void predictions_equal_dense_algebra_with_a_readout_bias(void **state)
   TestCall(FwNestedCreate(grid, &network.model, odd, FW_NESTED, 0, NULL, &r));
   TestCall(FwKernelLayersCreate(grid, &network.model, odd, FW_NESTED, &layers));
   TestCall(FwKernelLayersTrain(layers, r.order, &train));
-  TestCall(FwKernelLayersCross(layers, r.order, &cross));
+  TestCall(FwKernelLayersCross(layers, FW_TEST, r.order, &cross));
   TestCall(FwKernelLayersDiagonal(layers, FW_TEST, r.order, diagonal));
   TestCall(FwMatrixGather(train, a));
   TestCall(FwMatrixGather(cross, x));

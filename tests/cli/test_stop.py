@@ -1,0 +1,101 @@
+"""One kernel, left in the middle of its reduction or between its points, and taken up again."""
+import os
+import signal
+import sys
+import unittest
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+from harness import read, run
+
+KERNEL = ["-data_source", "teacher", "-teacher_inputs", 50, "-data_train", 700, "-data_test", 20, "-theory_bandwidth", 64,
+          "-theory_average", "false"]
+OFTEN = {"FINWIDTH_CHECKPOINT_SECONDS": "0"}
+
+
+class Stop(unittest.TestCase):
+    def setUp(self):
+        self.place = harness.folder().resolve()
+
+    def predict(self, *words, ranks=2, **more):
+        return run("predict", *KERNEL, "-output", "out.h5", *words, ranks=ranks, cwd=self.place, **more)
+
+    def interrupt(self, number, name, *words):
+        """A run that gets a signal when a file has come into being; its exit code and stderr."""
+        run_ = harness.start("predict", *KERNEL, "-output", "out.h5", *words, ranks=2, cwd=self.place, env=OFTEN)
+        self.assertTrue(harness.wait_for(self.place / name), name)
+        harness.signal_ranks(self.place, number)
+        _, err = run_.communicate(timeout=60)
+        self.assertFalse((self.place / "out.h5").exists(), err)
+        return run_.returncode, err
+
+    def check(self, *words, resume=("-resume",), ranks=2, kept=()):
+        """Going on gives what one go gives, and leaves nothing behind."""
+        done = self.predict(*words, *resume, ranks=ranks)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertEqual(sorted(os.listdir(self.place)), sorted(["out.h5", "out.png", *kept]))
+        whole = run("predict", *KERNEL, *[w for w in words if "decomposition" not in str(w) and w != "kernel.h5"],
+                    "-output", "whole.h5", ranks=2, cwd=self.place)
+        self.assertEqual(whole.code, 0, whole.err)
+        resumed, whole = read(self.place / "out.h5"), read(self.place / "whole.h5")
+        for name in whole:
+            if ranks == 2:
+                np.testing.assert_array_equal(resumed[name], whole[name], err_msg=name)
+            elif name not in ("iterations", "residual", "evaluations"):
+                np.testing.assert_allclose(resumed[name], whole[name], rtol=1e-9, atol=1e-12, err_msg=name)
+
+    def test_term_between_block_columns_is_exit_6_and_resumes_to_the_same_bits(self):
+        code, err = self.interrupt(signal.SIGTERM, "out.h5.chk.kernel-0.part")
+        self.assertEqual(code, 6, err)
+        self.assertIn("block columns", err)
+        self.check()
+
+    def test_kill_between_block_columns_resumes_on_another_number_of_ranks(self):
+        self.interrupt(signal.SIGKILL, "out.h5.chk.kernel-0.part")
+        self.check(ranks=3)
+
+    def test_walltime_stops_within_a_kernel(self):
+        words = ("-scan_temperature", "0.01:1:120")
+        done = self.predict(*words, "-walltime", "00:00:01")
+        self.assertEqual(done.code, 6, done.err)
+        self.assertTrue([name for name in os.listdir(self.place) if name.startswith("out.h5.chk.kernel-0")], done.err)
+        self.check(*words)
+
+    def test_decomposition_file_goes_on_with_the_same_command(self):
+        words = ("-theory_decomposition", "kernel.h5")
+        code, err = self.interrupt(signal.SIGTERM, "kernel.h5.part", *words)
+        self.assertEqual(code, 6, err)
+        other = self.predict(*words, "-seed", 5)
+        self.assertEqual(other.code, 3, other.err)
+        self.assertIn("another kernel", other.errors[0])
+        self.check(*words, resume=(), kept=["kernel.h5"])
+
+    def test_stop_between_points_keeps_the_points_and_the_decomposition(self):
+        words = ("-scan_temperature", "0.01:1:120")
+        code, err = self.interrupt(signal.SIGTERM, "out.h5.chk.kernel-0", *words)
+        self.assertEqual(code, 6, err)
+        self.assertTrue((self.place / "out.h5.chk.kernel-0").exists())
+        self.check(*words, ranks=1)
+
+    def test_stop_in_a_nested_descent_keeps_the_decomposition(self):
+        words = ("-network_width", "40,40", "-theory_composition", "nested")
+        code, err = self.interrupt(signal.SIGTERM, "out.h5.chk.kernel-0", *words)
+        self.assertEqual(code, 6, err)
+        self.assertTrue((self.place / "out.h5.chk.kernel-0").exists())
+        self.check(*words)
+
+    def test_without_resume_a_run_starts_anew(self):
+        self.interrupt(signal.SIGKILL, "out.h5.chk.kernel-0.part")
+        data = (self.place / "out.h5.chk.kernel-0.part").read_bytes()
+        (self.place / "out.h5.chk.kernel-0.part").write_bytes(data[:5000] + b"x" + data[5001:])
+        done = self.predict("-resume")
+        self.assertEqual(done.code, 3, done.err)
+        self.assertIn("remove it to start anew", done.errors[0])
+        self.check(resume=())
+
+
+if __name__ == "__main__":
+    harness.main()
