@@ -62,7 +62,7 @@ static Answers ask(FwGrid on, FwSpectrum s)
   memset(&answers, 0, sizeof answers);
   for (int i = 0; i < P; i++) y[i] = sin(i) + 0.2;
   for (int t = 0; t < P_TEST; t++) diagonal[t] = kernel(P + t, P + t);
-  TestCall(FwSpectrumSetLabels(s, y, 0.4));
+  TestCall(FwSpectrumSetLabels(s, 1, y, 0.4));
   TestCall(FwSpectrumSetTest(s, &cross, diagonal));
   TestCall(FwSpectrumResolve(s, 0.1, 1.3, PETSC_TRUE, &answers.resolvent));
   TestCall(FwSpectrumGetBounds(s, &answers.bounds));
