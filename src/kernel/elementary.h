@@ -32,7 +32,7 @@ FW_VECTOR_HELPER double FromBits(uint64_t bits)
   return x;
 }
 
-/** exp(x) for x <= 0; below -708 it is exp(-708) = 3e-308. Taylor's polynomial of degree 13 on |r| <= log(2) / 2, where
+/** exp(x) for x <= 0, and 0 below -708, where it would be 3e-308. Taylor's polynomial of degree 13 on |r| <= log(2) / 2, where
  *  the next term is below 1e-17. */
 FW_VECTOR_HELPER double ExpNegative(double x)
 {
@@ -44,14 +44,15 @@ FW_VECTOR_HELPER double ExpNegative(double x)
   const double p67 = 1.0 / 720.0 + r * (1.0 / 5040.0), p89 = 1.0 / 40320.0 + r * (1.0 / 362880.0);
   const double pab = 1.0 / 3628800.0 + r * (1.0 / 39916800.0), pcd = 1.0 / 479001600.0 + r * (1.0 / 6227020800.0);
   const double high = (p45 + p67 * r2) + ((p89 + pab * r2) + pcd * r4) * r4;
+  const double result = (p01 + (p23 * r2 + high * r4)) * FromBits((BitsOf(shifted) << 52) + (UINT64_C(1023) << 52));
 
-  return (p01 + (p23 * r2 + high * r4)) * FromBits((BitsOf(shifted) << 52) + (UINT64_C(1023) << 52));
+  return x < -708.0 ? 0.0 : result;
 }
 
-/** erf(m) for 0 <= m < 1, and erfc(m) above; `decay` is exp(-m^2). */
-FW_VECTOR_HELPER double ErfOrErfc(double m, double decay)
+/** erf(size) for 0 <= size < 1, and erfc(size) above; `decay` is exp(-size^2). */
+FW_VECTOR_HELPER double ErfOrErfc(double size, double decay)
 {
-  const double z = m * m;
+  const double m = size > 30.0 ? 30.0 : size, z = m * m; /* beyond, the powers would overflow and decay is 0 */
   const double t = ((((9.60497373987051638749e0 * z + 9.00260197203842689217e1) * z + 2.23200534594684319226e3) * z +
                      7.00332514112805075473e3) *
                       z +

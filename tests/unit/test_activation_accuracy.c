@@ -270,6 +270,91 @@ static void too_large_a_variance_is_refused(void **state)
   FwErrorClear();
 }
 
+/* phi and phi' by the mathematics library, in its long double */
+static void library_jet(int type, double z, long double jet[2])
+{
+  const long double x = z, bell = expl(-0.5L * x * x) / sqrtl(2.0L * (long double)M_PI),
+                    below = 0.5L * erfcl(-x / sqrtl(2.0L));
+
+  switch (type) {
+    case FW_ACTIVATION_ERF:
+      jet[0] = erfl(x), jet[1] = (long double)M_2_SQRTPI * expl(-x * x);
+      break;
+    case FW_ACTIVATION_TANH:
+      jet[0] = tanhl(x), jet[1] = 1.0L / (coshl(x) * coshl(x));
+      break;
+    case FW_ACTIVATION_SIN:
+      jet[0] = sinl(x), jet[1] = cosl(x);
+      break;
+    case FW_ACTIVATION_GELU:
+      jet[0] = x * below, jet[1] = below + x * bell;
+      break;
+    default:
+      jet[0] = fmaxl(x, 0.0L) + log1pl(expl(-fabsl(x))), jet[1] = 1.0L / (1.0L + expl(-x));
+  }
+}
+
+/* Odd values keep their relative accuracy near zero; slopes, which pass through zero, and tails their absolute one */
+static void vectorised_phi_agrees_with_the_library(void **state)
+{
+  const int smooth[] = {FW_ACTIVATION_ERF, FW_ACTIVATION_TANH, FW_ACTIVATION_SIN, FW_ACTIVATION_GELU,
+                        FW_ACTIVATION_SOFTPLUS};
+
+  (void)state;
+  for (int s = 0; s < 5; s++) {
+    const long double floor = smooth[s] == FW_ACTIVATION_GELU || smooth[s] == FW_ACTIVATION_SOFTPLUS ? 1.0L : 1e-9L;
+    double            worst = 0.0, worst_slope = 0.0;
+
+    for (int i = 0; i < 40000; i++) {
+      const double z = i < 20000 ? 8e-4 * (i - 10000) + 1e-7 : pow(10.0, -8.0 + 10e-4 * (i - 20000) * 0.9);
+      double       value, slope;
+      long double  jet[2];
+
+      TestCall(FwActivationEvaluate(Activation((FwActivationType)smooth[s]), 1, &z, &value, &slope, NULL));
+      library_jet(smooth[s], z, jet);
+      worst       = fmax(worst, (double)(fabsl(value - jet[0]) / fmaxl(fabsl(jet[0]), floor)));
+      worst_slope = fmax(worst_slope, (double)fabsl(slope - jet[1]));
+    }
+    print_message("%s: %.1e, slope %.1e\n", FwActivationNames[smooth[s]], worst, worst_slope);
+    assert_close(worst, 0.0, 2e-15);
+    assert_close(worst_slope, 0.0, 1e-15);
+  }
+}
+
+static void phi_keeps_nan_and_limits(void **state)
+{
+  const double at[] = {NAN, INFINITY, 1e300};
+
+  (void)state;
+  for (int type = 0; type < FW_ACTIVATION_COUNT; type++) {
+    double value[3], slope[3];
+
+    TestCall(FwActivationEvaluate(Activation((FwActivationType)type), 3, at, value, slope, NULL));
+    assert_true(isnan(value[0]));
+    assert_true(type == FW_ACTIVATION_SIN || value[1] > 0.99);
+    assert_true(!isnan(value[2]) && !isnan(slope[2]));
+  }
+}
+
+/* No entry depends on its neighbours, on where a vector begins, or on being written over its input */
+static void phi_is_the_same_wherever_it_stands(void **state)
+{
+  enum { N = 1100 };
+  double z[N], value[N], slope[N], alone[2];
+
+  (void)state;
+  for (int type = 0; type < FW_ACTIVATION_COUNT; type++) {
+    for (int i = 0; i < N; i++) z[i] = 6.0 * sin(1.7 * i);
+    TestCall(FwActivationEvaluate(Activation((FwActivationType)type), N - 3, z + 3, value + 3, slope + 3, NULL));
+    for (int i = 3; i < N; i += 13) {
+      TestCall(FwActivationEvaluate(Activation((FwActivationType)type), 1, &z[i], &alone[0], &alone[1], NULL));
+      assert_true(alone[0] == value[i] && alone[1] == slope[i]);
+    }
+    TestCall(FwActivationEvaluate(Activation((FwActivationType)type), N, z, NULL, z, NULL));
+    assert_memory_equal(z + 3, slope + 3, (N - 3) * sizeof *z);
+  }
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
@@ -283,6 +368,9 @@ int main(int argc, char **argv)
     cmocka_unit_test(diagonal_slopes_are_derivative_of_the_diagonal),
     cmocka_unit_test(mean_is_average_of_phi),
     cmocka_unit_test(too_large_a_variance_is_refused),
+    cmocka_unit_test(vectorised_phi_agrees_with_the_library),
+    cmocka_unit_test(phi_keeps_nan_and_limits),
+    cmocka_unit_test(phi_is_the_same_wherever_it_stands),
   };
   int n_failed;
 
