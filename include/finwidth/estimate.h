@@ -38,5 +38,11 @@ PetscErrorCode FwEstimatePredict(FwGrid grid, const FwWork *work, FwEstimate *es
 /** Memory that one rank may use: the key `memory`, or what the node has, divided by its ranks. Collective. */
 PetscErrorCode FwEstimateMemory(MPI_Comm comm, double *bytes);
 
+/** Program, libraries and MPI's buffers, of each rank. */
+#define FW_ESTIMATE_BASE_BYTES 60e6
+
+/** Operations per second of a matrix product in cache, all ranks together, measured now: a yardstick. Collective. */
+PetscErrorCode FwEstimateRate(MPI_Comm comm, double *rate);
+
 /** Name of a bandwidth for a person: "banded (64)", "tridiagonal", "eigenvectors". Borrowed. */
 const char *FwEstimateName(PetscInt bandwidth);

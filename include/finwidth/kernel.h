@@ -22,7 +22,8 @@ typedef struct FwKernelImpl *FwKernel;
  *
  * @collective{grid}
  * @param[in]  grid   where the matrices will live; borrowed, as are model and data
- * @param[in]  model  fully-connected
+ * @param[in]  model  fully-connected, or of one layer that pools its patches: K = sum_ij K_ij / (lambda_1 n^2) then, with
+ *                    K_ij of patch_kernel.h
  * @param[in]  data   set up
  * @param[out] kernel release with FwKernelDestroy()
  * @error FW_ERR_INPUT  an activation without a kernel

@@ -82,6 +82,9 @@ PetscErrorCode FwMatrixJoin(FwMatrix *a, FwMatrix *b, FwMatrix *joined);
  */
 PetscErrorCode FwMatrixColumnSums(FwMatrix a, PetscInt power, PetscInt n_weight, const double weight[], double out[]);
 
+/** Sum of the diagonal entries of a square matrix, on every rank. Collective. */
+PetscErrorCode FwMatrixTrace(FwMatrix a, double *trace);
+
 /** All eigenvalues (ascending, the same bits on every rank) and eigenvectors of a symmetric matrix.
  *
  * @collective{matrix}

@@ -46,7 +46,8 @@ PetscErrorCode FwRecordWrite(FwRecord record, FwStore store, const char group[])
 /** Put records of several points together into one, with axes in front.
  *
  * Where the points' arrays differ in size (numbers of minima, of layers) they are padded with NaN, or with -1 for
- * integers; so are points without a record. Each array is one that some point has.
+ * integers; so are points without a record. Where they differ in their number of axes, those with fewer stand at the
+ * first place of the axes they lack. Each array is one that some point has.
  *
  * @param[in]  axes    names and lengths of the axes in front; their product is the number of points, row-major
  * @param[in]  point   [number of points], NULL where a point was not computed

@@ -119,6 +119,8 @@ static const FwKey table[] = {
   BOOLEAN("theory_observables", "false", PREDICT,
           "alignment, hidden Gram matrix and first-layer weights after learning"),
   BOOLEAN("theory_average", "true", PREDICT, "exact average over the order parameter beside the saddle point"),
+  INTEGER("theory_starts", "1", 1, PREDICT,
+          "starts of the search for minima: Q = 1 and drawn ones (cnn, lcn; with 1 a scan begins at the point before)"),
   CHOICE("theory_mean", "auto", "auto,on,off", PREDICT, "mean terms of a non-odd activation"),
   TEXT("scan_index", NULL, FW_FOR_ALL, "run only these points of the scan, such as 7, 0-9 or 0-90:10 (all)"),
   BOOLEAN("scan_farm", "false", FW_FOR_ALL, "rank 0 hands out the points to the others as they become idle"),

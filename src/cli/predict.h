@@ -59,5 +59,17 @@ PetscErrorCode FwPredictPrintPlan(const FwEstimate *estimate);
 /** Print the resolved input and the estimate of the first kernel of the scan. Collective on PETSC_COMM_WORLD. */
 PetscErrorCode FwPredictDryRun(const FwRequest *request);
 
+/** Of cnn and lcn: what n points on one family of kernels will need, and the computation of them. Collective on `grid`.
+ * @error FW_ERR_MEMORY  it would not fit */
+PetscErrorCode FwPredictLocalEstimate(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[]);
+PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_quiet, PetscInt n,
+                                    const FwPredictPoint point[], FwRecord record[]);
+
+/** Whether a network has a family of kernels, not one. */
+PetscBool FwPredictIsLocal(const FwModel *model);
+
+/** Add the digest of the data to a record. */
+PetscErrorCode FwPredictRecordDigest(FwDataset data, FwRecord record);
+
 /** Compute a group of points that share a kernel; `context` is an FwPredict. */
 FwScanFunction FwPredictGroup;

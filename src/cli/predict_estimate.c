@@ -4,6 +4,8 @@
 
 #include "predict.h"
 
+#include "predict_print.h"
+
 #include <finwidth/option.h>
 
 #include <stdio.h>
@@ -62,23 +64,16 @@ PetscErrorCode FwPredictPrintPlan(const FwEstimate *e)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintStage(const char name[], double flops, double seconds)
+static PetscErrorCode EstimateKernel(FwGrid grid, FwDataset data, const FwPredictPoint *point)
 {
-  char line[128];
+  FwEstimate e;
 
   PetscFunctionBegin;
-  snprintf(line, sizeof line, "  %-15s %10.3g flops %10.3g s", name, flops, seconds);
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", line));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode PrintEstimate(const FwEstimate *e)
-{
-  PetscFunctionBegin;
-  PetscCall(FwPredictPrintPlan(e));
-  PetscCall(PrintStage("assembly", e->assembly_flops, e->assembly_seconds));
-  PetscCall(PrintStage("decomposition", e->decomposition_flops, e->decomposition_seconds));
-  PetscCall(PrintStage("predictions", e->use_flops, e->use_seconds));
+  PetscCall(FwPredictEstimate(grid, data, 1, point, &e));
+  PetscCall(FwPredictPrintPlan(&e));
+  PetscCall(FwPrintStage("assembly", e.assembly_flops, e.assembly_seconds));
+  PetscCall(FwPrintStage("decomposition", e.decomposition_flops, e.decomposition_seconds));
+  PetscCall(FwPrintStage("predictions", e.use_flops, e.use_seconds));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -87,7 +82,6 @@ PetscErrorCode FwPredictDryRun(const FwRequest *request)
   FwPredictPoint point;
   FwDataset      data;
   FwGrid         grid;
-  FwEstimate     estimate;
   PetscInt       n_point, n_chosen;
 
   PetscFunctionBegin;
@@ -99,12 +93,14 @@ PetscErrorCode FwPredictDryRun(const FwRequest *request)
   PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
   PetscCall(FwPredictEstimateExamples(grid));
   PetscCall(FwPredictLoadData(PETSC_COMM_WORLD, &data));
-  PetscCall(FwPredictEstimate(grid, data, 1, &point, &estimate));
   if (!request->is_single)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD,
                           "scan    %" PetscInt_FMT " points, %" PetscInt_FMT " to compute; the first alone:\n", n_point,
                           n_chosen));
-  PetscCall(PrintEstimate(&estimate));
+  if (FwPredictIsLocal(&point.model))
+    PetscCall(FwPredictLocalEstimate(grid, data, 1, &point));
+  else
+    PetscCall(EstimateKernel(grid, data, &point));
   PetscCall(FwGridDestroy(&grid));
   PetscCall(FwDatasetDestroy(&data));
   PetscCall(FwPredictPointDestroy(&point));

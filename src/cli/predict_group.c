@@ -48,7 +48,7 @@ static PetscErrorCode WarnAboutSaddle(const FwPrediction *p)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RecordDigest(FwDataset data, FwRecord record)
+PetscErrorCode FwPredictRecordDigest(FwDataset data, FwRecord record)
 {
   const char *digest;
 
@@ -88,6 +88,10 @@ static PetscErrorCode DescribeKernel(FwDataset data, const FwModel *model, const
   PetscCall(FwDatasetGetDigest(data, &digest));
   n = snprintf(text, size, "kernel-1 data %s new %" PetscInt_FMT " %s", digest, sizes.n_new,
                theory->theory == FW_THEORY_NTK ? "ntk" : "nngp");
+  if (model->type == FW_NETWORK_POOL)
+    n +=
+      snprintf(text + n, size - (size_t)n, " pool %" PetscInt_FMT " %" PetscInt_FMT " %" PetscInt_FMT " %" PetscInt_FMT,
+               model->mask[0], model->mask[1], model->stride[0], model->stride[1]);
   for (PetscInt l = 0; l < model->depth && n < (int)size; l++)
     n += snprintf(text + n, size - (size_t)n, " | %.17g %.17g %s", model->prior[l], model->bias[l],
                   FwActivationNames[model->activation[l]]);
@@ -156,7 +160,7 @@ static PetscErrorCode RecordPoint(const Group *group, const FwPredictPoint *poin
   PetscCall(FwPredictionRecord(prediction, targets, record));
   PetscCall(FwRecordInteger(record, "bandwidth", group->plan.bandwidth, "1", "bandwidth of the decomposed kernel"));
   PetscCall(RecordObservables(group->grid, group->data, &point->model, prediction, record));
-  PetscCall(RecordDigest(group->data, record));
+  PetscCall(FwPredictRecordDigest(group->data, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -239,14 +243,28 @@ static PetscErrorCode PredictPoints(Group *group, PetscInt n, const FwPredictPoi
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* All points on one decomposed kernel, in the form that the estimate says */
+static PetscErrorCode PredictOnKernel(const FwPredict *predict, FwScan scan, PetscInt first, PetscBool is_quiet,
+                                      PetscInt n, const FwPredictPoint point[], Group *group, FwRecord record[])
+{
+  FwEstimate estimate;
+
+  PetscFunctionBegin;
+  PetscCall(FwPredictEstimate(group->grid, group->data, n, point, &estimate));
+  if (!is_quiet) PetscCall(FwPredictPrintPlan(&estimate));
+  PetscCall(PlanPredictor(predict, scan, first, &point[0], estimate.bandwidth, group));
+  PetscCall(PredictPoints(group, n, point, record));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const PetscInt point[], FwRecord record[],
                               void *context)
 {
   const FwPredict *predict    = (const FwPredict *)context;
   const PetscBool  with_table = predict->request->is_single && !predict->is_quiet ? PETSC_TRUE : PETSC_FALSE;
+  const PetscBool  is_quiet   = !with_table && (point[0] || predict->is_quiet) ? PETSC_TRUE : PETSC_FALSE;
   Group            group      = {.comm = comm};
   FwPredictPoint  *here;
-  FwEstimate       estimate;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(n, &here));
@@ -258,13 +276,11 @@ PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pets
   PetscCall(FwGridCreate(comm, &group.grid));
   PetscCall(FwPredictEstimateExamples(group.grid));
   PetscCall(FwPredictLoadData(comm, &group.data));
-  PetscCall(FwPredictEstimate(group.grid, group.data, n, here, &estimate));
-  if (with_table || (point[0] == 0 && !predict->is_quiet)) {
-    PetscCall(FwPrintHeader(&here[0].model, group.data));
-    PetscCall(FwPredictPrintPlan(&estimate));
-  }
-  PetscCall(PlanPredictor(predict, scan, point[0], &here[0], estimate.bandwidth, &group));
-  PetscCall(PredictPoints(&group, n, here, record));
+  if (!is_quiet) PetscCall(FwPrintHeader(&here[0].model, group.data));
+  if (FwPredictIsLocal(&here[0].model))
+    PetscCall(FwPredictLocalPoints(group.grid, group.data, is_quiet, n, here, record));
+  else
+    PetscCall(PredictOnKernel(predict, scan, point[0], is_quiet, n, here, &group, record));
   PetscCall(FwGridDestroy(&group.grid));
   PetscCall(FwDatasetDestroy(&group.data));
   for (PetscInt i = 0; i < n; i++) PetscCall(FwPredictPointDestroy(&here[i]));

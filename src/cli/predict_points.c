@@ -40,20 +40,51 @@ static PetscErrorCode ReadTheory(const FwModel *model, FwTheory *theory)
   PetscCheck(theory->composition != FW_COMPOSITION_LINEARISED || model->depth == 2, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_composition: 'linearised' is for two hidden layers, the network has %" PetscInt_FMT, model->depth);
   PetscCall(FwOptionChoice("theory_mean", &mean, NULL));
-  PetscCheck(mean != 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
+  PetscCheck(mean != 1 || FwPredictIsLocal(model), PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_mean: 'on' is not in this version, want off (the plain second-moment kernel) or auto");
   PetscCall(FwOptionBoolean("theory_average", &theory->with_average, NULL));
   PetscCall(FwOptionBoolean("save_predictions", &theory->with_means, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What is not there for networks of patches */
+static PetscErrorCode CheckPatches(const FwPredictPoint *point)
+{
+  const FwModel *model = &point->model;
+  PetscBool      is_average_set, has_file, wants_observables;
+
+  PetscFunctionBegin;
+  PetscCheck(model->depth == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "network_type: cnn, lcn and pool have one hidden layer in this version, network_depth is %" PetscInt_FMT,
+             model->depth);
+  PetscCheck(model->bias[0] == 0.0 && model->bias[1] == 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "network_bias: cnn, lcn and pool have no biases, want 0");
+  PetscCheck(point->theory.theory != FW_THEORY_NTK, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_model: 'ntk' is for fully-connected networks");
+  PetscCall(FwOptionBoolean("theory_observables", &wants_observables, NULL));
+  PetscCheck(!wants_observables, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_observables is for fully-connected networks in this version");
+  if (!FwPredictIsLocal(model)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwOptionIsSet("theory_average", &is_average_set));
+  PetscCheck(!is_average_set || !point->theory.with_average, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_average is not for cnn and lcn in this version");
+  PetscCall(FwOptionIsSet("theory_decomposition", &has_file));
+  PetscCheck(!has_file, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_decomposition keeps one kernel: cnn and lcn have a family of them");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscBool FwPredictIsLocal(const FwModel *model)
+{
+  return model->type == FW_NETWORK_CNN || model->type == FW_NETWORK_LCN ? PETSC_TRUE : PETSC_FALSE;
+}
+
 PetscErrorCode FwPredictPointRead(FwPredictPoint *point)
 {
   PetscFunctionBegin;
   PetscCall(FwModelFromOptions(&point->model));
-  PetscCheck(point->model.type == FW_NETWORK_FC, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "network_type: only 'fc' is in this version");
   PetscCall(ReadTheory(&point->model, &point->theory));
+  if (point->model.type != FW_NETWORK_FC) PetscCall(CheckPatches(point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -101,7 +132,8 @@ PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
     PetscCall(FwPredictPointRead(&point));
     if (point.theory.composition != FW_COMPOSITION_PRODUCT) predict->shared = no_keys;
     PetscCall(IsOdd(&point.model, &is_odd));
-    if (!is_odd && point.theory.theory == FW_THEORY_RENORMALISED) wants_hint = PETSC_TRUE;
+    if (!is_odd && point.theory.theory == FW_THEORY_RENORMALISED && !FwPredictIsLocal(&point.model))
+      wants_hint = PETSC_TRUE;
     PetscCall(FwPredictPointDestroy(&point));
   }
   PetscCall(FwScanApply(request->scan, -1));

@@ -9,6 +9,22 @@
 #include <math.h>
 #include <stdio.h>
 
+static PetscErrorCode PrintType(const FwModel *model, const FwDataSizes *sizes)
+{
+  static const char *const name[] = {"fc", "cnn", "lcn", "pool"};
+  FwPatches                p;
+
+  PetscFunctionBegin;
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "network %s, ", name[model->type]));
+  if (model->type == FW_NETWORK_FC) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwModelGetPatches(model, sizes->channels, sizes->height, sizes->width, &p));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                        "%" PetscInt_FMT " x %" PetscInt_FMT " patches of %" PetscInt_FMT " x %" PetscInt_FMT
+                        " every %" PetscInt_FMT " x %" PetscInt_FMT ", ",
+                        p.n_row, p.n_col, p.mask[0], p.mask[1], p.stride[0], p.stride[1]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPrintHeader(const FwModel *model, FwDataset data)
 {
   FwDataSizes sizes;
@@ -21,11 +37,21 @@ PetscErrorCode FwPrintHeader(const FwModel *model, FwDataset data)
                         "data    %s\n        P = %" PetscInt_FMT ", %" PetscInt_FMT
                         " test examples, N_0 = %" PetscInt_FMT "\n",
                         summary, sizes.n_train, sizes.n_test, sizes.n_input));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "network fc, "));
+  PetscCall(PrintType(model, &sizes));
   for (PetscInt l = 0; l < PetscMin(model->depth, 8); l++)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%s %.0f", l ? " - " : "", FwActivationNames[model->activation[l]],
                           model->width[l]));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s, T = %g\n", model->depth > 8 ? " - ..." : "", model->temperature));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPrintStage(const char name[], double flops, double seconds)
+{
+  char line[128];
+
+  PetscFunctionBegin;
+  snprintf(line, sizeof line, "  %-15s %10.3g flops %10.3g s", name, flops, seconds);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", line));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -55,7 +81,7 @@ static PetscErrorCode PrintRow(const FwPrediction *p, const char name[], double 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintTable(const FwPrediction *p)
+PetscErrorCode FwPrintErrors(const FwPrediction *p, double order, double averaged_order)
 {
   const FwErrors *f = &p->finite, *a = &p->averaged, *i = &p->infinite;
 
@@ -72,8 +98,7 @@ static PetscErrorCode PrintTable(const FwPrediction *p)
   PetscCall(PrintRow(p, "  bias", f->test_bias, a->test_bias, i->test_bias));
   PetscCall(PrintRow(p, "  variance", f->test_variance, a->test_variance, i->test_variance));
   if (!isnan(i->accuracy)) PetscCall(PrintRow(p, "test accuracy", f->accuracy, a->accuracy, i->accuracy));
-  PetscCall(PrintRow(p, "order parameter", p->saddle.n_minimum ? exp(p->saddle.minimum[0].log_order) : NAN,
-                     p->average.mean_order, 1.0));
+  PetscCall(PrintRow(p, "order parameter", order, averaged_order, 1.0));
   PetscCall(PrintRow(p, "log evidence", p->log_evidence, p->average.log_evidence, p->infinite_log_evidence));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -95,7 +120,7 @@ static PetscErrorCode PrintOrders(const FwPrediction *p)
 PetscErrorCode FwPrintPrediction(const FwPrediction *p)
 {
   PetscFunctionBegin;
-  PetscCall(PrintTable(p));
+  PetscCall(FwPrintErrors(p, p->saddle.n_minimum ? exp(p->saddle.minimum[0].log_order) : NAN, p->average.mean_order));
   PetscCall(PrintOrders(p));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

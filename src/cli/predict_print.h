@@ -15,3 +15,10 @@ PetscErrorCode FwPrintPrediction(const FwPrediction *prediction);
 
 /** A line for each point of a scan; `all` is looked at on rank 0. */
 PetscErrorCode FwPrintScan(FwScan scan, FwRecord all);
+
+/** Print the errors of a prediction side by side, with a number for the order parameter at the saddle point and its average.
+ *  Collective on PETSC_COMM_WORLD. */
+PetscErrorCode FwPrintErrors(const FwPrediction *prediction, double order, double averaged_order);
+
+/** Print one line of an estimate. Collective on PETSC_COMM_WORLD. */
+PetscErrorCode FwPrintStage(const char name[], double flops, double seconds);

@@ -255,11 +255,14 @@ PetscErrorCode FwRecordWrite(FwRecord record, FwStore store, const char group[])
 
 /* --- many points into one ----------------------------------------------------------------------------------- */
 
-/* Copy a point's values to their place in a box of the longest sizes */
-static void CopyIntoBox(const Entry *e, const PetscInt64 box[], Value out[])
+/* Copy a point's values to their place in a box of the longest sizes; axes that the point lacks are at their first place */
+static void CopyIntoBox(const Entry *e, PetscInt64 n_dim, const PetscInt64 box[], Value out[])
 {
+  PetscInt64 last = 1;
+
+  for (PetscInt64 d = e->head.n_dim; d < n_dim; d++) last *= box[d];
   for (PetscInt64 i = 0; i < e->head.n; i++) {
-    PetscInt64 rest = i, at = 0, stride = 1;
+    PetscInt64 rest = i, at = 0, stride = last;
 
     for (PetscInt64 d = e->head.n_dim - 1; d >= 0; d--) {
       at += rest % e->size[d] * stride;
@@ -268,6 +271,16 @@ static void CopyIntoBox(const Entry *e, const PetscInt64 box[], Value out[])
     }
     out[at] = e->value[i];
   }
+}
+
+/* The array with the most axes */
+static const Entry *Deepest(PetscInt64 n_point, Entry *const found[])
+{
+  const Entry *deepest = NULL;
+
+  for (PetscInt64 p = 0; p < n_point; p++)
+    if (found[p] && (!deepest || found[p]->head.n_dim > deepest->head.n_dim)) deepest = found[p];
+  return deepest;
 }
 
 /* Axes of the array over all points: the scan's, and behind them its own at their longest. `found` has the array of each
@@ -285,10 +298,9 @@ static PetscErrorCode JoinShapes(const FwShape *axes, PetscInt64 n_point, Entry 
 
     for (PetscInt64 p = 0; p < n_point; p++)
       if (found[p]) {
-        PetscCheck(found[p]->head.n_dim == first->head.n_dim && found[p]->head.type == first->head.type,
-                   PETSC_COMM_SELF, FW_ERR_FILE, "the points of the scan differ in the kind of their '%s'",
-                   first->text);
-        longest = PetscMax(longest, found[p]->size[d]);
+        PetscCheck(found[p]->head.type == first->head.type, PETSC_COMM_SELF, FW_ERR_FILE,
+                   "the points of the scan differ in the kind of their '%s'", first->text);
+        if (d < found[p]->head.n_dim) longest = PetscMax(longest, found[p]->size[d]);
       }
     shape->name[shape->n_dim]   = TextOf(first, AXES + d);
     shape->size[shape->n_dim++] = longest;
@@ -314,7 +326,7 @@ static PetscErrorCode StackEntry(const FwShape *axes, PetscInt64 n_point, Entry 
       value[i].integer = -1;
   }
   for (PetscInt64 p = 0; p < n_point; p++)
-    if (found[p]) CopyIntoBox(found[p], shape.size + axes->n_dim, value + p * n_box);
+    if (found[p]) CopyIntoBox(found[p], shape.n_dim - axes->n_dim, shape.size + axes->n_dim, value + p * n_box);
   PetscCall(Add(all, first->text, &shape, (FwStoreType)first->head.type, value, TextOf(first, UNITS),
                 TextOf(first, LONG_NAME)));
   PetscCall(PetscFree(value));
@@ -334,7 +346,7 @@ PetscErrorCode FwRecordStack(const FwShape *axes, const FwRecord point[], FwReco
     for (const Entry *e = point[p] ? point[p]->first : NULL; e; e = e->next) {
       if (Find(*all, e->text)) continue;
       for (PetscInt64 q = 0; q < n_point; q++) found[q] = Find(point[q], e->text);
-      PetscCall(StackEntry(axes, n_point, found, e, *all));
+      PetscCall(StackEntry(axes, n_point, found, Deepest(n_point, found), *all));
     }
   PetscCall(PetscFree(found));
   PetscFunctionReturn(PETSC_SUCCESS);

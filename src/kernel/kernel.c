@@ -78,15 +78,16 @@ PetscErrorCode FwKernelCreate(FwGrid grid, const FwModel *model, FwDataset data,
   FwKernel k;
 
   PetscFunctionBegin;
-  PetscCheck(model->type == FW_NETWORK_FC, FwGridComm(grid), FW_ERR_INPUT,
-             "network_type: only 'fc' has a kernel in this version");
+  PetscCheck(model->type == FW_NETWORK_FC || model->type == FW_NETWORK_POOL, FwGridComm(grid), FW_ERR_INPUT,
+             "network_type: 'cnn' and 'lcn' have a family of kernels (patch_kernel.h), not one");
   PetscCall(PetscNew(&k));
   k->grid  = grid;
   k->model = model;
   k->data  = data;
-  PetscCall(SetVariances(k, FW_TRAIN));
-  PetscCall(SetVariances(k, FW_TEST));
-  PetscCall(SetVariances(k, FW_NEW));
+  if (model->type == FW_NETWORK_POOL)
+    PetscCall(FwKernelPoolSetUp(k));
+  else
+    for (int part = 0; part < FW_PART_COUNT; part++) PetscCall(SetVariances(k, (FwPart)part));
   *kernel = k;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -106,6 +107,8 @@ PetscErrorCode FwKernelDestroy(FwKernel *kernel)
     for (PetscInt l = 0; l <= (*kernel)->model->depth; l++) PetscCall(PetscFree((*kernel)->variance[part][l]));
     PetscCall(PetscFree((*kernel)->variance[part]));
   }
+  PetscCall(FwPatchKernelDestroy(&(*kernel)->family));
+  PetscCall(FwPatchImagesDestroy(&(*kernel)->images));
   PetscCall(PetscFree(*kernel));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -267,13 +270,19 @@ PetscErrorCode FwKernelAssembleCross(FwKernel k, FwKernelPiece *piece, PetscBool
 PetscErrorCode FwKernelTrain(FwKernel k, FwMatrix *train)
 {
   PetscFunctionBegin;
-  PetscCall(FwKernelAssembleTrain(k, MapPiece, PETSC_FALSE, k->variance[FW_TRAIN][k->model->depth], train));
+  if (k->family)
+    PetscCall(FwKernelPoolTrain(k, train));
+  else
+    PetscCall(FwKernelAssembleTrain(k, MapPiece, PETSC_FALSE, k->variance[FW_TRAIN][k->model->depth], train));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwKernelCross(FwKernel k, FwPart columns, FwMatrix *cross)
 {
   PetscFunctionBegin;
-  PetscCall(FwKernelAssembleCross(k, MapPiece, PETSC_FALSE, columns, cross));
+  if (k->family)
+    PetscCall(FwKernelPoolCross(k, columns, cross));
+  else
+    PetscCall(FwKernelAssembleCross(k, MapPiece, PETSC_FALSE, columns, cross));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -9,6 +9,7 @@
 
 #include <finwidth/activation.h>
 #include <finwidth/kernel.h>
+#include <finwidth/patch_kernel.h>
 #include <finwidth/progress.h>
 
 struct FwKernelImpl {
@@ -16,6 +17,8 @@ struct FwKernelImpl {
   const FwModel *model;
   FwDataset      data;
   PetscInt       n[FW_PART_COUNT];  /* examples of each part */
+  FwPatchImages  images; /* pool: its patches, and their family */
+  FwPatchKernel  family; /* NULL for fc */
   double **variance[FW_PART_COUNT]; /* [part][l][example], l = 0 .. L: diagonal of C_l for l < L, of K_L for l = L */
 };
 
@@ -58,6 +61,12 @@ PetscErrorCode FwKernelAssembleTrain(FwKernel kernel, FwKernelPiece *piece, Pets
 /** The same between training examples (rows) and those of another part (columns). Collective. */
 PetscErrorCode FwKernelAssembleCross(FwKernel kernel, FwKernelPiece *piece, PetscBool with_slopes, FwPart columns,
                                      FwMatrix *cross);
+
+/** kernel_pool.c: the kernel of a network that averages over patches, sum_ij K_ij / (lambda_1 n^2), in the place of the
+ *  recursion over layers. Collective. */
+PetscErrorCode FwKernelPoolSetUp(FwKernel kernel);
+PetscErrorCode FwKernelPoolTrain(FwKernel kernel, FwMatrix *train);
+PetscErrorCode FwKernelPoolCross(FwKernel kernel, FwPart columns, FwMatrix *cross);
 
 /** Gather in place what each rank has set for its own examples, `width` numbers each: value[slab->first * width ..] of
  *  value[slab->n * width]. Collective. */

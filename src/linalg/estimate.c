@@ -9,8 +9,6 @@
 #include <petscblaslapack.h>
 #include <unistd.h>
 
-/* Program, libraries and MPI's buffers, of each rank */
-static const double base_bytes = 60e6;
 /* (T, Q) at which the search for the saddle point of one point evaluates the action */
 static const double evaluations_per_search = 60.0;
 /* Share of the rate of a product that the assembly reaches, and time of a map of one entry, measured at P = 4000 */
@@ -39,7 +37,7 @@ static double PeakBytes(const FwWork *w, double kernels, double n_rank)
   const double peak =
     PetscMax(kernel + input_copies * inputs, PetscMax(kernels * kernel, kernel + 3.0 * cross) + inputs);
 
-  return 8.0 * (peak + copies) / n_rank + base_bytes;
+  return 8.0 * (peak + copies) / n_rank + FW_ESTIMATE_BASE_BYTES;
 }
 
 PetscErrorCode FwEstimateMemory(MPI_Comm comm, double *bytes)
@@ -81,8 +79,7 @@ static PetscErrorCode Refuse(FwGrid grid, const FwWork *work, double kernels, do
 
 /* --- time --------------------------------------------------------------------------------------------------- */
 
-/* Operations per second of a matrix product in cache on all ranks, as a yardstick */
-static PetscErrorCode MeasureRate(MPI_Comm comm, double *rate)
+PetscErrorCode FwEstimateRate(MPI_Comm comm, double *rate)
 {
   enum { N = 256, TIMES = 5 };
   const PetscBLASInt n     = N;
@@ -142,7 +139,7 @@ PetscErrorCode FwEstimatePredict(FwGrid grid, const FwWork *w, FwEstimate *e)
   PetscCall(FwGridGetSize(grid, &n_row, &n_col));
   n_rank = (double)n_row * n_col;
   PetscCall(ChooseForm(grid, w, &use, n_rank, e, &cost));
-  PetscCall(MeasureRate(FwGridComm(grid), &rate));
+  PetscCall(FwEstimateRate(FwGridComm(grid), &rate));
   slower                   = calibration_rate * n_rank / rate;
   entries                  = 0.5 * w->n_train * w->n_train + w->n_train * w->n_test;
   e->assembly_flops        = 2.0 * entries * w->n_input;

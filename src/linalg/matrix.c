@@ -279,6 +279,26 @@ PetscErrorCode FwMatrixColumnSums(FwMatrix a, PetscInt power, PetscInt n_weight,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode AddDiagonal(const FwStrip *strip, void *context)
+{
+  FwMatrix a = ((void **)context)[0];
+
+  PetscFunctionBegin;
+  if (FwMatrixRow(a, strip->first) == strip->column) *(double *)((void **)context)[1] += strip->value[0];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixTrace(FwMatrix a, double *trace)
+{
+  void *context[2] = {a, trace};
+
+  PetscFunctionBegin;
+  *trace = 0.0;
+  PetscCall(FwMatrixVisit(a, FW_LOWER, AddDiagonal, context));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, trace, 1, MPI_DOUBLE, MPI_SUM, a->grid->comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwMatrixDestroy(FwMatrix *matrix)
 {
   PetscFunctionBegin;

@@ -167,26 +167,6 @@ PetscErrorCode FwLocalActionFactor(FwLocalAction a, const double order[], FwChol
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode AddDiagonal(const FwStrip *strip, void *context)
-{
-  FwMatrix matrix = ((void **)context)[0];
-
-  PetscFunctionBegin;
-  if (FwMatrixRow(matrix, strip->first) == strip->column) *(double *)((void **)context)[1] += strip->value[0];
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Trace(FwMatrix matrix, double *trace)
-{
-  void *context[2] = {matrix, trace};
-
-  PetscFunctionBegin;
-  *trace = 0.0;
-  PetscCall(FwMatrixVisit(matrix, FW_LOWER, AddDiagonal, context));
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, trace, 1, MPI_DOUBLE, MPI_SUM, FwGridComm(FwMatrixGrid(matrix))));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* tr Q and log det Q; false where Q is not positive definite */
 static PetscErrorCode Entropy(PetscInt n, const double order[], double *trace, double *log_det, PetscBool *is_positive)
 {
@@ -259,7 +239,7 @@ static PetscErrorCode Slopes(FwLocalAction a, FwCholesky *factor, FwLocalPoint *
   PetscFunctionBegin;
   PetscCall(FwCholeskyLogDet(*factor, &point->log_det));
   PetscCall(FwCholeskyInverse(factor, &inverse));
-  PetscCall(Trace(inverse, &point->trace_inverse));
+  PetscCall(FwMatrixTrace(inverse, &point->trace_inverse));
   PetscCall(FwPatchKernelPullBack(a->kernel, inverse, a->solved, a->matrix_slope, a->vector_slope));
   PetscCall(FwMatrixDestroy(&inverse));
   point->fit = point->residual2 = 0.0;

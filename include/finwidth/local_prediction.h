@@ -1,0 +1,88 @@
+#pragma once
+
+/** @file
+ * From a dataset and a convolutional or locally-connected network of one hidden layer to predicted errors: infinite
+ * width, the saddle point, and on request the average over the Gram matrix of the readout, side by side.
+ *
+ * A predictor holds one family of kernels between patches (patch_kernel.h); every temperature, width and readout prior is
+ * a point on it. Networks that pool their patches have one order parameter: prediction.h predicts them.
+ */
+
+#include <finwidth/local_saddle.h>
+#include <finwidth/prediction.h>
+
+/** How a predictor works. */
+typedef struct {
+  FwPatchForm form;        /**< pairs for cnn; the diagonal for lcn, and for any network of infinite width */
+  PetscBool   is_centred;  /**< take the means of a non-odd activation out of what is renormalised */
+  PetscInt    n_start;     /**< starts of the search for minima */
+  uint64_t    seed;        /**< of the starts */
+  double      store_bytes; /**< memory of a rank for features that are kept */
+  PetscInt    n_set;       /**< kernels of test examples that are held at once */
+} FwLocalPlan;
+
+/** What a predictor will need. */
+typedef struct {
+  double   store_bytes, stored; /**< of a rank: features that are kept, and their share of all */
+  PetscInt n_set;
+  double   feature_flops, saddle_flops, test_flops;       /**< of all ranks together */
+  double   feature_seconds, saddle_seconds, test_seconds; /**< wall time */
+  double   peak_bytes;                                    /**< of the rank that needs most */
+} FwLocalEstimate;
+
+/** The prediction at one point. In `common` the errors, means and evidences stand; not its saddle, average or order. */
+typedef struct {
+  FwPrediction  common;
+  FwPatches     patches;
+  FwPatchFamily family;
+  double        width;
+  FwLocalSaddle saddle;
+} FwLocalPrediction;
+
+typedef struct FwLocalPredictorImpl *FwLocalPredictor;
+
+/** Estimate n points, and divide the memory: features are kept as far as it goes, else computed at each evaluation.
+ *
+ * Without the key `memory` half of what the node has may be filled.
+ *
+ * @collective{grid}
+ * @param[in]  plan      form and starts; its memory is what is estimated
+ * @error FW_ERR_MEMORY  not even without keeping features
+ * @error FW_ERR_INPUT   the mask is larger than the image
+ */
+PetscErrorCode FwLocalPredictorEstimate(FwGrid grid, const FwModel *model, FwDataset data, const FwLocalPlan *plan,
+                                        PetscInt n_point, FwLocalEstimate *estimate);
+
+/** Bring the images to all ranks and prepare the kernels between patches.
+ *
+ * @collective{grid}
+ * @param[in]  grid       of all ranks of the dataset; borrowed, as are model and data
+ * @param[in]  model      cnn or lcn; its temperature, width and readout prior do not matter here
+ * @param[in]  data       set up, one output
+ * @param[out] predictor  release with FwLocalPredictorDestroy()
+ * @error FW_ERR_INPUT  as FwPatchImagesCreate(), or several outputs
+ */
+PetscErrorCode FwLocalPredictorCreate(FwGrid grid, const FwModel *model, FwDataset data, const FwLocalPlan *plan,
+                                      FwLocalPredictor *predictor);
+
+/** Predict at n points, which may differ in temperature, width and readout prior.
+ *
+ * With one start each search begins at the order parameter of the point before, the first at Q = 1.
+ *
+ * @collective{predictor}
+ * @param[out] prediction  [n], release each with FwLocalPredictionDestroy()
+ * @error FW_ERR_NUMERICAL  only for n = 1: A is not positive definite; otherwise see `common.failure`
+ * @error FW_ERR_STOPPED    asked to stop
+ */
+PetscErrorCode FwLocalPredictorRun(FwLocalPredictor predictor, PetscInt n, const FwModel model[],
+                                   const FwTheory theory[], FwLocalPrediction prediction[]);
+
+/** Put a prediction into a record, as data sets of /predict.
+ * @param[in] targets  [P_t] true test targets */
+PetscErrorCode FwLocalPredictionRecord(const FwLocalPrediction *prediction, const double targets[], FwRecord record);
+
+/** Release the arrays. */
+PetscErrorCode FwLocalPredictionDestroy(FwLocalPrediction *prediction);
+
+/** Release and set the handle to NULL; NULL is fine. Collective. */
+PetscErrorCode FwLocalPredictorDestroy(FwLocalPredictor *predictor);

@@ -1,0 +1,192 @@
+/** @file
+ * Points of convolutional and locally-connected networks, which share a family of kernels between patches.
+ */
+
+#include "predict.h"
+
+#include "predict_print.h"
+
+#include <finwidth/activation.h>
+#include <finwidth/local_prediction.h>
+#include <finwidth/option.h>
+
+#include <math.h>
+#include <stdio.h>
+
+/* --- choices ------------------------------------------------------------------------------------------------ */
+
+/* theory_mean: by itself the means of an activation that has any are taken out of what is renormalised */
+static PetscErrorCode ReadPlan(const FwPredictPoint *point, FwLocalPlan *plan)
+{
+  FwActivation activation;
+  PetscInt     mean;
+  PetscInt64   n_start = 1, seed = 1;
+  PetscBool    is_odd = PETSC_TRUE;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionChoice("theory_mean", &mean, NULL));
+  PetscCall(FwOptionInteger("theory_starts", &n_start, NULL));
+  PetscCall(FwOptionInteger("seed", &seed, NULL));
+  PetscCall(FwActivationGet((FwActivationType)point->model.activation[0], &activation));
+  PetscCall(FwActivationIsOdd(activation, &is_odd));
+  *plan = (FwLocalPlan){.is_centred = !is_odd && mean != 2 ? PETSC_TRUE : PETSC_FALSE,
+                        .n_start    = (PetscInt)n_start,
+                        .seed       = (uint64_t)seed,
+                        .form       = FW_PATCH_PAIRS};
+  /* at infinite width nothing is left of pairs */
+  if (point->model.type == FW_NETWORK_LCN || point->theory.theory == FW_THEORY_INFINITE) plan->form = FW_PATCH_DIAGONAL;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintPlan(const FwLocalPlan *plan, const FwLocalEstimate *e)
+{
+  char line[160];
+
+  PetscFunctionBegin;
+  snprintf(line, sizeof line, "kernel  %s of patches, %.0f %% kept, about %.2g s, %.2g GiB a rank",
+           plan->form == FW_PATCH_PAIRS ? "pairs" : "diagonal", 100.0 * e->stored,
+           e->feature_seconds + e->saddle_seconds + e->test_seconds, e->peak_bytes / 1073741824.0);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", line));
+  if (plan->is_centred)
+    PetscCall(
+      PetscPrintf(PETSC_COMM_WORLD, "        theory_mean on: the means of the activation are not renormalised\n"));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode WarnAboutNetwork(FwDataset data, PetscInt n, const FwPredictPoint point[])
+{
+  double       narrowest = INFINITY;
+  PetscBool    is_odd    = PETSC_TRUE;
+  FwActivation activation;
+  FwDataSizes  sizes;
+  FwPatches    patches;
+  PetscInt     n_dropped;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(FwModelGetPatches(&point[0].model, sizes.channels, sizes.height, sizes.width, &patches));
+  n_dropped = FwPatchesDropped(&patches);
+  for (PetscInt i = 0; i < n; i++) narrowest = PetscMin(narrowest, point[i].model.width[0]);
+  if (n_dropped)
+    PetscCall(FwWarn("%" PetscInt_FMT " of %" PetscInt_FMT " pixels are in no patch and are not seen by the network",
+                     n_dropped, sizes.height * sizes.width));
+  if (point[0].theory.theory != FW_THEORY_RENORMALISED) PetscFunctionReturn(PETSC_SUCCESS);
+  if (patches.n_patch > narrowest)
+    PetscCall(FwWarn("%" PetscInt_FMT
+                     " patches are more than %.0f channels: the error of the saddle point is of the order "
+                     "of patches / channels",
+                     patches.n_patch, narrowest));
+  PetscCall(FwActivationGet((FwActivationType)point[0].model.activation[0], &activation));
+  PetscCall(FwActivationIsOdd(activation, &is_odd));
+  if (!is_odd)
+    PetscCall(
+      FwWarn("network_activation %s is not odd: the theory of patches is an ansatz for it, good to some per cent",
+             FwActivationNames[point[0].model.activation[0]]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- one point ---------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode PrintMinimum(const FwLocalPrediction *p, PetscInt m)
+{
+  const FwLocalMinimum *minimum = &p->saddle.minimum[m];
+  const PetscInt        n       = p->patches.n_patch;
+  double                low = INFINITY, high = -INFINITY, corner = 0.0;
+  char                  line[240];
+
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < n; i++) {
+    low  = PetscMin(low, minimum->order[i * n + i]);
+    high = PetscMax(high, minimum->order[i * n + i]);
+    for (PetscInt j = 0; j < i; j++)
+      if (fabs(minimum->order[i * n + j]) > fabs(corner)) corner = minimum->order[i * n + j];
+  }
+  snprintf(line, sizeof line,
+           "Q_ii from %.6g to %.6g, largest Q_ij %.6g,  S = %.10g  (%" PetscInt_FMT " evaluations, residual %.1e)", low,
+           high, corner, minimum->point.value, minimum->n_evaluation, minimum->point.stationarity);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%s  %s\n", m ? "" : "\n", m ? "  metastable  " : "  saddle point", line));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintPoint(const FwLocalPrediction *p)
+{
+  const PetscInt n     = p->patches.n_patch;
+  double         trace = 0.0;
+
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < n && p->saddle.n_minimum; i++) trace += p->saddle.minimum[0].order[i * n + i];
+  PetscCall(FwPrintErrors(&p->common, p->saddle.n_minimum ? trace / n : NAN, NAN));
+  for (PetscInt m = 0; m < p->saddle.n_minimum; m++) PetscCall(PrintMinimum(p, m));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
+  if (p->saddle.n_minimum > 1)
+    PetscCall(FwWarn("%" PetscInt_FMT " minima were found from %" PetscInt_FMT " starts; the result is the lowest",
+                     p->saddle.n_minimum, p->saddle.n_start));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- a group ------------------------------------------------------------------------------------------------ */
+
+PetscErrorCode FwPredictLocalEstimate(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[])
+{
+  FwLocalPlan     plan;
+  FwLocalEstimate e;
+
+  PetscFunctionBegin;
+  PetscCall(ReadPlan(&point[0], &plan));
+  PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, n, &e));
+  PetscCall(PrintPlan(&plan, &e));
+  PetscCall(FwPrintStage("pairs of patches", e.feature_flops, e.feature_seconds));
+  PetscCall(FwPrintStage("saddle points", e.saddle_flops, e.saddle_seconds));
+  PetscCall(FwPrintStage("predictions", e.test_flops, e.test_seconds));
+  PetscCall(WarnAboutNetwork(data, n, point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunPoints(FwGrid grid, FwDataset data, const FwLocalPlan *plan, PetscInt n,
+                                const FwPredictPoint point[], FwLocalPrediction prediction[])
+{
+  FwLocalPredictor predictor;
+  FwModel         *model;
+  FwTheory        *theory;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc2(n, &model, n, &theory));
+  for (PetscInt i = 0; i < n; i++) {
+    model[i]  = point[i].model;
+    theory[i] = point[i].theory;
+  }
+  PetscCall(FwLocalPredictorCreate(grid, &model[0], data, plan, &predictor));
+  PetscCall(FwLocalPredictorRun(predictor, n, model, theory, prediction));
+  PetscCall(FwLocalPredictorDestroy(&predictor));
+  PetscCall(PetscFree2(model, theory));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_quiet, PetscInt n,
+                                    const FwPredictPoint point[], FwRecord record[])
+{
+  FwLocalPlan        plan;
+  FwLocalEstimate    estimate;
+  FwLocalPrediction *prediction;
+  const double      *targets;
+
+  PetscFunctionBegin;
+  PetscCall(ReadPlan(&point[0], &plan));
+  PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, n, &estimate));
+  plan.store_bytes = estimate.store_bytes;
+  plan.n_set       = estimate.n_set;
+  if (!is_quiet) PetscCall(PrintPlan(&plan, &estimate));
+  PetscCall(WarnAboutNetwork(data, n, point));
+  PetscCall(PetscMalloc1(n, &prediction));
+  PetscCall(RunPoints(grid, data, &plan, n, point, prediction));
+  PetscCall(FwDatasetGetTargets(data, FW_TEST, &targets));
+  for (PetscInt i = 0; i < n; i++) {
+    if (point[i].theory.with_curve) PetscCall(PrintPoint(&prediction[i]));
+    PetscCall(FwLocalPredictionRecord(&prediction[i], targets, record[i]));
+    PetscCall(FwPredictRecordDigest(data, record[i]));
+    PetscCall(FwLocalPredictionDestroy(&prediction[i]));
+  }
+  PetscCall(PetscFree(prediction));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

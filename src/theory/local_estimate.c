@@ -1,0 +1,104 @@
+/** @file
+ * Memory, operations and time of a prediction of convolutional and locally-connected networks.
+ */
+
+#include <finwidth/estimate.h>
+#include <finwidth/local_prediction.h>
+#include <finwidth/option.h>
+
+#include <math.h>
+
+/* Time of the map of one pair of patches, in which sums over pairs are included; bytes per second that a rank reads of a
+   store; share of the rate of a product that short ones between patches, and factorisations, reach (docs/scaling.md) */
+static const double map_seconds = 4.0e-9, read_rate = 8e9, patch_share = 0.3, factor_share = 0.35;
+/* Evaluations of the action from Q = 1 */
+static const double evaluations_per_start = 20.0;
+/* Kernels of test examples at once, where memory allows */
+static const double n_set_most = 8.0;
+
+typedef struct {
+  double n_rank, n_train, n_test, n_input, n_patch, n_pixel, n_feature, n_map; /* n_map: maps per entry */
+} Sizes;
+
+static PetscErrorCode GetSizes(FwGrid grid, const FwModel *model, FwDataset data, FwPatchForm form, Sizes *s)
+{
+  PetscMPIInt n_row, n_col;
+  FwDataSizes sizes   = {0};
+  FwPatches   patches = {0};
+
+  PetscFunctionBegin;
+  PetscCall(FwGridGetSize(grid, &n_row, &n_col));
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(FwModelGetPatches(model, sizes.channels, sizes.height, sizes.width, &patches));
+  *s           = (Sizes){.n_rank  = (double)n_row * n_col,
+                         .n_train = sizes.n_train,
+                         .n_test  = (double)sizes.n_test + sizes.n_new,
+                         .n_input = sizes.n_input,
+                         .n_patch = patches.n_patch,
+                         .n_pixel = patches.n_pixel};
+  s->n_map     = form == FW_PATCH_DIAGONAL ? s->n_patch : s->n_patch * s->n_patch;
+  s->n_feature = form == FW_PATCH_DIAGONAL ? s->n_patch : 0.5 * s->n_patch * (s->n_patch + 1.0);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Numbers that a rank holds without any store: the kernel and what a product sends around, images on every rank and in
+   slabs, patches of rows and columns with their tables, workspaces */
+static double FixedNumbers(const Sizes *s)
+{
+  const double examples = s->n_train + s->n_test, side = sqrt(s->n_rank);
+
+  return (s->n_rank > 1.0 ? 2.0 : 1.0) * s->n_train * s->n_train / s->n_rank +
+         examples * (s->n_input * (1.0 + 1.0 / s->n_rank) + s->n_patch) +
+         (2.0 * s->n_train + s->n_test) / side * s->n_patch * (s->n_pixel + 5.0) +
+         256.0 * (s->n_patch * s->n_patch + s->n_feature);
+}
+
+static PetscErrorCode DivideMemory(FwGrid grid, const Sizes *s, FwLocalEstimate *e)
+{
+  const double set   = s->n_train * s->n_test / s->n_rank * sizeof(double);
+  const double all   = s->n_feature * 0.5 * s->n_train * (s->n_train + 64.0) / s->n_rank * sizeof(double);
+  const double fixed = FW_ESTIMATE_BASE_BYTES + sizeof(double) * FixedNumbers(s) + set;
+  double       bytes = 0.0;
+  PetscBool    is_set;
+
+  PetscFunctionBegin;
+  PetscCall(FwEstimateMemory(FwGridComm(grid), &bytes));
+  PetscCall(FwOptionIsSet("memory", &is_set));
+  PetscCheck(
+    fixed + set <= bytes, FwGridComm(grid), FW_ERR_MEMORY,
+    "%.0f training examples of %.0f patches need %.2f GiB on each of %.0f ranks without keeping any feature, and "
+    "%.2f GiB may be used: use more ranks, or smaller data_train",
+    s->n_train, s->n_patch, (fixed + set) / 1073741824.0, s->n_rank, bytes / 1073741824.0);
+  if (!is_set) bytes *= 0.5; /* a store is welcome, but not at the price of a machine that swaps */
+  e->n_set       = (PetscInt)PetscMax(1.0, PetscMin(n_set_most, set > 0.0 ? 0.2 * (bytes - fixed) / set : n_set_most));
+  e->store_bytes = PetscMax(0.0, PetscMin(all, bytes - fixed - e->n_set * set));
+  e->stored      = e->store_bytes / all;
+  e->peak_bytes  = fixed + e->n_set * set + e->store_bytes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLocalPredictorEstimate(FwGrid grid, const FwModel *model, FwDataset data, const FwLocalPlan *plan,
+                                        PetscInt n_point, FwLocalEstimate *e)
+{
+  double rate = 1.0, entries, per_entry, n_evaluation, per_evaluation;
+  Sizes  s    = {0};
+
+  PetscFunctionBegin;
+  PetscCall(GetSizes(grid, model, data, plan->form, &s));
+  PetscCall(DivideMemory(grid, &s, e));
+  PetscCall(FwEstimateRate(FwGridComm(grid), &rate));
+  entries            = 0.5 * s.n_train * s.n_train;
+  per_entry          = 2.0 * s.n_map * s.n_pixel / (patch_share * rate) + s.n_map * map_seconds / s.n_rank;
+  n_evaluation       = evaluations_per_start * plan->n_start * n_point;
+  per_evaluation     = pow(s.n_train, 3.0) + 6.0 * s.n_feature * entries;
+  e->feature_flops   = 2.0 * entries * s.n_map * s.n_pixel;
+  e->feature_seconds = entries * per_entry;
+  e->saddle_flops    = n_evaluation * per_evaluation;
+  e->saddle_seconds  = n_evaluation * (pow(s.n_train, 3.0) / (factor_share * rate) +
+                                      2.0 * s.n_feature * entries * sizeof(double) / (read_rate * s.n_rank) +
+                                      2.0 * (1.0 - e->stored) * e->feature_seconds);
+  e->test_flops      = 2.0 * n_point * s.n_train * s.n_test * (s.n_train + s.n_feature + 2.0 * s.n_pixel * s.n_map);
+  e->test_seconds    = ceil(2.0 * n_point / e->n_set) * s.n_train * s.n_test * per_entry +
+                    2.0 * n_point * pow(s.n_train, 2.0) * (s.n_train + s.n_test) / (factor_share * rate);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,229 @@
+/** @file
+ * Predicted errors of convolutional and locally-connected networks: all points on one family of kernels.
+ */
+
+#include "local_prediction_impl.h"
+
+#include <finwidth/progress.h>
+#include <finwidth/stop.h>
+
+#include <math.h>
+
+/* --- life --------------------------------------------------------------------------------------------------- */
+
+PetscErrorCode FwLocalPredictorCreate(FwGrid grid, const FwModel *model, FwDataset data, const FwLocalPlan *plan,
+                                      FwLocalPredictor *predictor)
+{
+  FwLocalPredictor p;
+  const double    *y;
+
+  PetscFunctionBegin;
+  PetscCall(PetscNew(&p));
+  p->grid = grid;
+  p->data = data;
+  p->plan = *plan;
+  PetscCall(FwDatasetGetSizes(data, &p->sizes));
+  PetscCheck(p->sizes.n_output == 1, FwGridComm(grid), FW_ERR_INPUT,
+             "the data have %" PetscInt_FMT
+             " outputs, networks of type cnn and lcn have one in this version: choose "
+             "two classes (data_classes) with data_encoding sign",
+             p->sizes.n_output);
+  PetscCall(FwPatchImagesCreate(FwGridComm(grid), model, data, &p->images));
+  p->n_patch = FwPatchImagesPatches(p->images)->n_patch;
+  PetscCall(FwPatchKernelCreate(grid, p->images, plan->form, plan->is_centred, plan->store_bytes, &p->kernel));
+  PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &y));
+  PetscCall(FwLocalActionCreate(p->kernel, y, &p->action));
+  *predictor = p;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLocalPredictorDestroy(FwLocalPredictor *predictor)
+{
+  PetscFunctionBegin;
+  if (!*predictor) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwLocalActionDestroy(&(*predictor)->action));
+  PetscCall(FwPatchKernelDestroy(&(*predictor)->kernel));
+  PetscCall(FwPatchImagesDestroy(&(*predictor)->images));
+  PetscCall(PetscFree(*predictor));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLocalPredictionDestroy(FwLocalPrediction *prediction)
+{
+  PetscFunctionBegin;
+  PetscCall(FwLocalSaddleDestroy(&prediction->saddle));
+  PetscCall(FwPredictionDestroy(&prediction->common));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- saddle points ------------------------------------------------------------------------------------------ */
+
+/* Where the search at a point begins: with one start at the last solution, if there is one */
+static PetscErrorCode FindSaddle(FwLocalPredictor p, const FwModel *model, const FwLocalSaddle *before,
+                                 FwLocalSaddle *saddle)
+{
+  const PetscInt n_patch = p->n_patch, n_start = p->plan.n_start;
+  const size_t   n2 = (size_t)n_patch * n_patch;
+  double        *start;
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(n_start * n2, &start));
+  PetscCall(FwLocalActionSetModel(p->action, model));
+  PetscCall(FwLocalStarts(p->action, p->plan.seed, n_start, start));
+  if (n_start == 1 && before) PetscCall(PetscArraycpy(start, before->minimum[0].order, n2));
+  code = FwLocalSaddleFind(p->action, n_start, start, saddle);
+  PetscCall(PetscFree(start));
+  PetscFunctionReturn(code);
+}
+
+static PetscErrorCode FindSaddles(FwLocalPredictor p, PetscInt n, const FwModel model[], FwLocalPrediction prediction[])
+{
+  const FwLocalSaddle *before = NULL;
+  FwProgress           progress;
+  PetscBool            stop;
+
+  PetscFunctionBegin;
+  PetscCall(FwProgressBegin("saddle points", n, &progress));
+  for (PetscInt i = 0; i < n; i++) {
+    FwPrediction *common = &prediction[i].common;
+
+    if (common->request.theory != FW_THEORY_RENORMALISED) continue;
+    PetscCall(FwStopRequested(FwGridComm(p->grid), &stop));
+    PetscCheck(!stop, FwGridComm(p->grid), FW_ERR_STOPPED, "stopped early between the saddle points of a scan");
+    common->failure = FindSaddle(p, &model[i], before, &prediction[i].saddle);
+    if (FwExitOf(common->failure) != FW_EXIT_NUMERICAL) PetscCall(common->failure);
+    if (common->failure && n == 1) PetscCall(common->failure);
+    if (!common->failure && prediction[i].saddle.is_converged) before = &prediction[i].saddle;
+    PetscCall(FwProgressStep(progress, i + 1));
+  }
+  PetscCall(FwProgressEnd(&progress));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- errors ------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode SetErrors(FwLocalPredictor p, const FwLocalProcess *process, PetscBool with_means,
+                                FwErrors *errors)
+{
+  PetscFunctionBegin;
+  PetscCall(FwPredictionTestErrors(p->data, process->mean, process->variance, errors));
+  errors->train_bias     = process->train_bias;
+  errors->train_variance = process->train_variance;
+  errors->train_error    = errors->train_bias + errors->train_variance;
+  if (!with_means) PetscCall(PetscFree2(errors->mean, errors->deviation));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static double LogEvidence(const FwLocalPrediction *q)
+{
+  return -0.5 * q->width * (q->saddle.minimum[0].point.value - q->patches.n_patch) -
+         0.5 * (double)q->common.n_train * log(2.0 * M_PI);
+}
+
+/* Infinite networks of the same temperature and readout prior are the same */
+static PetscInt FindInfinite(PetscInt n, const FwLocalProcess process[], const FwModel *model)
+{
+  for (PetscInt i = 0; i < n; i++)
+    if (process[i].model->temperature == model->temperature && process[i].model->prior[1] == model->prior[1]) return i;
+  return n;
+}
+
+static PetscErrorCode SetPrediction(FwLocalPredictor p, const FwLocalProcess *finite, const FwLocalProcess *infinite,
+                                    FwLocalPrediction *q)
+{
+  FwPrediction   *c          = &q->common;
+  const PetscBool with_means = c->request.with_means || c->n_new ? PETSC_TRUE : PETSC_FALSE;
+
+  PetscFunctionBegin;
+  PetscCall(SetErrors(p, infinite, with_means, &c->infinite));
+  c->infinite_log_evidence = infinite->log_likelihood;
+  c->log_evidence          = infinite->log_likelihood;
+  c->failure               = FwErrorsCheck(&c->infinite, c->n_test, "infinite");
+  if (c->failure || !finite) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(SetErrors(p, finite, with_means, &c->finite));
+  c->log_evidence = LogEvidence(q);
+  c->failure      = FwErrorsCheck(&c->finite, c->n_test, "finite");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Which processes belong to a point; -1 where there is none */
+typedef struct {
+  PetscInt finite, infinite;
+} Places;
+
+/* The processes of all points that have a solution: infinite networks first, each once */
+static PetscErrorCode ListProcesses(PetscInt n, const FwModel model[], const double one[],
+                                    const FwLocalPrediction prediction[], FwLocalProcess process[], Places place[],
+                                    PetscInt *n_process)
+{
+  PetscInt n_infinite = 0, count;
+
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < n; i++) {
+    place[i] = (Places){-1, -1};
+    if (prediction[i].common.failure) continue;
+    place[i].infinite = FindInfinite(n_infinite, process, &model[i]);
+    if (place[i].infinite == n_infinite) process[n_infinite++] = (FwLocalProcess){.order = one, .model = &model[i]};
+  }
+  count = n_infinite;
+  for (PetscInt i = 0; i < n; i++) {
+    if (place[i].infinite < 0 || !prediction[i].saddle.n_minimum) continue;
+    place[i].finite  = count;
+    process[count++] = (FwLocalProcess){.order = prediction[i].saddle.minimum[0].order, .model = &model[i]};
+  }
+  *n_process = count;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PredictErrors(FwLocalPredictor p, PetscInt n, const FwModel model[],
+                                    FwLocalPrediction prediction[])
+{
+  const PetscInt  n_patch = p->n_patch;
+  FwLocalProcess *process;
+  Places         *place;
+  double         *one;
+  PetscInt        n_process;
+  FwProgress      progress;
+
+  PetscFunctionBegin;
+  PetscCall(PetscCalloc1((size_t)n_patch * n_patch, &one));
+  for (PetscInt i = 0; i < n_patch; i++) one[i * n_patch + i] = 1.0;
+  PetscCall(PetscCalloc2(2 * n, &process, n, &place));
+  PetscCall(ListProcesses(n, model, one, prediction, process, place, &n_process));
+  PetscCall(FwProgressBegin("predictions", 0, &progress));
+  PetscCall(FwLocalProcessRun(p, n_process, process));
+  PetscCall(FwProgressEnd(&progress));
+  for (PetscInt i = 0; i < n; i++) {
+    if (place[i].infinite < 0) continue;
+    PetscCall(SetPrediction(p, place[i].finite < 0 ? NULL : &process[place[i].finite], &process[place[i].infinite],
+                            &prediction[i]));
+    if (n == 1) PetscCall(prediction[i].common.failure);
+  }
+  for (PetscInt i = 0; i < n_process; i++) PetscCall(FwLocalProcessDestroy(&process[i]));
+  PetscCall(PetscFree2(process, place));
+  PetscCall(PetscFree(one));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLocalPredictorRun(FwLocalPredictor p, PetscInt n, const FwModel model[], const FwTheory theory[],
+                                   FwLocalPrediction prediction[])
+{
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < n; i++) {
+    prediction[i] = (FwLocalPrediction){
+      .common  = {.n_train     = p->sizes.n_train,
+                  .n_test      = p->sizes.n_test,
+                  .n_new       = p->sizes.n_new,
+                  .depth       = 1,
+                  .request     = theory[i],
+                  .temperature = model[i].temperature},
+      .patches = *FwPatchImagesPatches(p->images),
+      .width   = model[i].width[0]
+    };
+    PetscCall(FwPatchKernelGetFamily(p->kernel, &prediction[i].family));
+  }
+  PetscCall(FindSaddles(p, n, model, prediction));
+  PetscCall(PredictErrors(p, n, model, prediction));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

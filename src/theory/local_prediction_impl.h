@@ -1,0 +1,40 @@
+#pragma once
+
+/** @file
+ * Private: the predictor of convolutional and locally-connected networks, and Gaussian processes at given Q.
+ */
+
+#include <finwidth/local_prediction.h>
+
+#include "predictor_impl.h"
+
+struct FwLocalPredictorImpl {
+  FwGrid        grid;
+  FwDataset     data;
+  FwDataSizes   sizes;
+  FwLocalPlan   plan;
+  PetscInt      n_patch;
+  FwPatchImages images;
+  FwPatchKernel kernel;
+  FwLocalAction action;
+};
+
+/** The posterior of the Gaussian process with kernel K_R(Q). */
+typedef struct {
+  const double  *order; /**< [n, n] Q; borrowed, as is the model */
+  const FwModel *model;
+  double         train_bias, train_variance; /**< T^2 |a|^2 / P, T - T^2 tr A^-1 / P */
+  double         log_likelihood;             /**< log p(y | Q) */
+  double        *mean, *variance;            /**< [P_t + n_new] latent */
+} FwLocalProcess;
+
+/** Compute n posteriors; the kernels of test examples of plan.n_set of them are assembled in one go.
+ *
+ * @collective{predictor}
+ * @param[in,out] process  order and model set; release with FwLocalProcessDestroy()
+ * @error FW_ERR_NUMERICAL  an A is not positive definite
+ */
+PetscErrorCode FwLocalProcessRun(FwLocalPredictor predictor, PetscInt n, FwLocalProcess process[]);
+
+/** Release the arrays. */
+PetscErrorCode FwLocalProcessDestroy(FwLocalProcess *process);

@@ -1,0 +1,143 @@
+/** @file
+ * A prediction of a convolutional or locally-connected network as data sets of /predict.
+ */
+
+#include "local_prediction_impl.h"
+
+#include <math.h>
+
+/* Order parameters of one minimum: the matrix, or of a locally-connected network its diagonal */
+static void CopyOrder(const FwLocalPrediction *q, const double order[], double out[])
+{
+  const PetscInt n = q->patches.n_patch;
+
+  if (q->family.form == FW_PATCH_DIAGONAL)
+    for (PetscInt i = 0; i < n; i++) out[i] = order[i * n + i];
+  else
+    for (PetscInt i = 0; i < n * n; i++) out[i] = order[i];
+}
+
+/* Axes of an order parameter behind n_before others */
+static void SetOrderShape(const FwLocalPrediction *q, PetscInt n_before, FwShape *shape)
+{
+  shape->n_dim              = n_before + (q->family.form == FW_PATCH_DIAGONAL ? 1 : 2);
+  shape->name[n_before]     = "patch";
+  shape->size[n_before]     = q->patches.n_patch;
+  shape->name[n_before + 1] = "other_patch";
+  shape->size[n_before + 1] = q->patches.n_patch;
+}
+
+static size_t OrderSize(const FwLocalPrediction *q)
+{
+  const size_t n = (size_t)q->patches.n_patch;
+
+  return q->family.form == FW_PATCH_DIAGONAL ? n : n * n;
+}
+
+/* One row of NaN where there is no other minimum */
+static PetscErrorCode RecordMetastable(const FwLocalPrediction *q, FwRecord record)
+{
+  const PetscInt n_other = q->saddle.n_minimum - 1, n_row = PetscMax(n_other, 1);
+  const size_t   size    = OrderSize(q);
+  FwShape        orders  = {.name = {"minimum"}, .size = {n_row}};
+  const FwShape  actions = {.n_dim = 1, .name = {"minimum"}, .size = {n_row}};
+  double        *order, *action;
+
+  PetscFunctionBegin;
+  SetOrderShape(q, 1, &orders);
+  PetscCall(PetscMalloc2(n_row * size, &order, n_row, &action));
+  for (size_t i = 0; i < n_row * size; i++) order[i] = NAN;
+  action[0] = NAN;
+  for (PetscInt i = 0; i < n_other; i++) {
+    action[i] = q->saddle.minimum[i + 1].point.value;
+    CopyOrder(q, q->saddle.minimum[i + 1].order, order + i * size);
+  }
+  PetscCall(FwRecordReals(record, "metastable_order_parameter", &orders, order, "1",
+                          "order parameters of the metastable minima"));
+  PetscCall(FwRecordReals(record, "metastable_action", &actions, action, "1", "action at the metastable minima"));
+  PetscCall(FwRecordInteger(record, "metastable_count", n_other, "1", "number of metastable minima found"));
+  PetscCall(PetscFree2(order, action));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordOrder(const FwLocalPrediction *q, const double order[], FwRecord record)
+{
+  FwShape shape = {0};
+  double *value, trace = 0.0;
+
+  PetscFunctionBegin;
+  SetOrderShape(q, 0, &shape);
+  PetscCall(PetscMalloc1(OrderSize(q), &value));
+  CopyOrder(q, order, value);
+  for (PetscInt i = 0; i < q->patches.n_patch; i++) trace += order[i * q->patches.n_patch + i];
+  PetscCall(FwRecordReals(record, "order_parameter", &shape, value, "1",
+                          "order parameter: Gram matrix of the readout between patches"));
+  PetscCall(FwRecordReal(record, "total_order_parameter", trace / q->patches.n_patch, "1",
+                         "mean of the order parameter's diagonal over patches"));
+  PetscCall(PetscFree(value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordSaddle(const FwLocalPrediction *q, FwRecord record)
+{
+  const FwLocalMinimum *lowest = &q->saddle.minimum[0];
+
+  PetscFunctionBegin;
+  PetscCall(RecordOrder(q, lowest->order, record));
+  PetscCall(FwRecordReal(record, "action", lowest->point.value, "1", "effective action at the saddle point"));
+  PetscCall(RecordMetastable(q, record));
+  PetscCall(FwRecordInteger(record, "converged", q->saddle.is_converged ? 1 : 0, "1", "1 if the solver converged"));
+  PetscCall(FwRecordInteger(record, "complete", 0, "1", "1 if the search proved that there are no other minima"));
+  PetscCall(FwRecordInteger(record, "starts", q->saddle.n_start, "1", "starts of the search for minima"));
+  PetscCall(
+    FwRecordInteger(record, "iterations", lowest->n_evaluation, "1", "evaluations from the start of the lowest"));
+  PetscCall(FwRecordInteger(record, "evaluations", q->saddle.n_evaluation, "1", "evaluations of the action in all"));
+  PetscCall(FwRecordReal(record, "residual", lowest->point.stationarity, "1", "max |Q dS/dQ| at the saddle point"));
+  PetscCall(FwRecordReal(record, "sum_rule", lowest->point.sum_rule, "1",
+                         "violation of the sum rule of the order parameter's trace"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordInfinite(const FwLocalPrediction *q, FwRecord record)
+{
+  const PetscInt n = q->patches.n_patch;
+  double        *one;
+
+  PetscFunctionBegin;
+  PetscCall(PetscCalloc1((size_t)n * n, &one));
+  for (PetscInt i = 0; i < n; i++) one[i * n + i] = 1.0;
+  PetscCall(RecordOrder(q, one, record));
+  PetscCall(FwRecordInteger(record, "converged", 1, "1", "1 if the solver converged"));
+  PetscCall(FwRecordInteger(record, "iterations", 0, "1", "evaluations of the action"));
+  PetscCall(FwRecordReal(record, "residual", 0.0, "1", "residual of the saddle-point equation"));
+  PetscCall(PetscFree(one));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordPatches(const FwPatches *p, FwRecord record)
+{
+  PetscFunctionBegin;
+  PetscCall(FwRecordInteger(record, "patch_rows", p->n_row, "1", "patches below each other"));
+  PetscCall(FwRecordInteger(record, "patch_columns", p->n_col, "1", "patches beside each other"));
+  PetscCall(FwRecordInteger(record, "dropped_pixels", FwPatchesDropped(p), "1", "pixels of an image in no patch"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLocalPredictionRecord(const FwLocalPrediction *q, const double targets[], FwRecord record)
+{
+  const FwPrediction *c         = &q->common;
+  const PetscBool     is_finite = c->request.theory == FW_THEORY_RENORMALISED ? PETSC_TRUE : PETSC_FALSE;
+
+  PetscFunctionBegin;
+  if (c->failure) {
+    PetscCall(FwRecordInteger(record, "converged", 0, "1", "1 if the solver converged"));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(FwPredictionRecordErrors(c, PETSC_FALSE, targets, record));
+  PetscCall(is_finite ? RecordSaddle(q, record) : RecordInfinite(q, record));
+  PetscCall(FwRecordReal(record, "log_evidence", c->log_evidence, "1", "log evidence at the saddle point"));
+  PetscCall(FwRecordReal(record, "free_energy", -c->temperature * c->log_evidence, "label^2",
+                         "free energy -T log evidence at the saddle point"));
+  PetscCall(RecordPatches(&q->patches, record));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,192 @@
+"""Convolutional, locally-connected and pooling networks through the installed program: the reference rows of independent
+programs, the order of the architectures on tasks whose answer is known, and bad input."""
+import os
+import unittest
+from pathlib import Path
+
+import numpy as np
+
+import sys
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+
+RANKS = int(os.environ.get("FINWIDTH_RANKS", "1"))
+ACTIVATIONS = {"id": "linear"}
+REFERENCE = harness.reference("convolutional")
+
+
+def make_images(shape, n):
+    """The closed formula of the reference file."""
+    n_input = int(np.prod(shape))
+    mu = np.arange(1, n + 1, dtype=np.int64)[:, None]
+    p = np.arange(1, n_input + 1, dtype=np.int64)[None, :]
+    r = (633907 * mu * p + 774013 * mu + 597537 * p) % 1048573
+    x = np.sqrt(2.0) * np.cos(2.0 * np.pi * r / 1048573)
+    return x.reshape(n, *shape), 1.2 * np.sin(2.0 * (x[:, 0] + x[:, 1])) + 0.5 * x[:, -1]
+
+
+def text(value):
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def options(row, data):
+    return ["-data_source", "hdf5", "-data_path", data, "-data_train", row["P"], "-data_test", row["Pt"],
+            "-data_normalise", "none", "-data_gray", "false", "-network_type", row["arch"], "-network_mask",
+            text(row["mask"]), "-network_stride", text(row["stride"]), "-network_width", row["Nc"],
+            "-network_activation", ACTIVATIONS.get(row["act"], row["act"]), "-temperature", row["T"], "-network_prior",
+            f"{row['l0']},{row['l1']}", "-theory_mean", "off" if row["central"] else "on", "-save_predictions", "true"]
+
+
+class Folder(unittest.TestCase):
+    def setUp(self):
+        self.place = harness.folder()
+
+    def run_program(self, *words, ranks=RANKS, code=0):
+        done = harness.run("predict", *words, "-output", self.place / "out.h5", "-overwrite", "true", ranks=ranks,
+                           cwd=self.place)
+        self.assertEqual(done.code, code, done.err)
+        return done
+
+    def predict(self, *words, ranks=RANKS):
+        self.run_program(*words, ranks=ranks)
+        return harness.read(self.place / "out.h5")
+
+    def close(self, name, actual, expected, tolerance=1e-8):
+        np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max(),
+                                   err_msg=name)
+
+
+class ReferenceRows(Folder):
+    def check_row(self, row):
+        x, y = make_images(row["shape"], row["P"] + row["Pt"])
+        words = options(row, harness.write_arrays(self.place / "data.h5", x=x, y=y))
+        if row["arch"] == "pool":  # the second-moment kernel; theory_mean on is not for it
+            words = [word for word in words if word not in ("-theory_mean", "off")]
+        r = self.predict(*words)
+        order = r["order_parameter"]
+        if row["arch"] == "lcn":
+            order = np.diag(order)
+        self.close("Q", np.atleast_2d(order), row["Q"])
+        for ours, theirs in [("action", "action"), ("train_bias", "train_bias"), ("train_variance", "train_variance"),
+                             ("test_bias", "bias"), ("test_variance", "variance"), ("test_error", "loss"),
+                             ("infinite_test_bias", "IW_bias"), ("infinite_test_variance", "IW_variance"),
+                             ("infinite_test_error", "IW_loss")]:
+            self.close(ours, r[ours], row[theirs])
+        self.close("test_mean", r["test_mean"][:, 0], row["test_mean"])
+        if row["arch"] != "pool":
+            self.assertLess(r["residual"], 1e-10)
+            self.assertLess(abs(r["sum_rule"]), 1e-9)
+
+
+for _row in REFERENCE["cases"]:
+    setattr(ReferenceRows, f"test_row_{_row['name']}", lambda self, row=_row: self.check_row(row))
+
+
+def once(test):
+    """What does not depend on the number of ranks is tested on one."""
+    return unittest.skipUnless(RANKS == 1, "on one rank only")(test)
+
+
+@once
+@harness.needs_data
+class Teachers(Folder):
+    """Errors of the convolutional teachers at n = 4 patches, T = 0.1, as tabulated by an independent program."""
+
+    def scan(self, teacher, *words):
+        return self.predict("-data_source", "hdf5", "-data_path", Path(harness.DATA) / "teachers" / f"{teacher}.h5",
+                            "-data_normalise", "none", "-data_train", 30, "-data_test", 400, "-network_mask", 4,
+                            "-temperature", 0.1, *words)
+
+    def test_sharing_weights_helps_on_the_shared_teacher_and_its_absence_harms(self):
+        r = self.scan("shared", "-scan_network_type", "cnn,lcn", "-scan_network_width", "10,20,40")
+        np.testing.assert_allclose(r["test_error"], [[.6664, .7335, .7784], [.9276, .8946, .8726]], atol=6e-5)
+        np.testing.assert_allclose(r["infinite_test_error"], .8439, atol=6e-5)
+        self.assertTrue((r["test_error"][0] < r["infinite_test_error"][0]).all())
+        self.assertTrue((r["test_error"][1] > r["infinite_test_error"][1]).all())
+
+    def test_signs_of_the_signed_teacher_are_learnt_without_being_told(self):
+        r = self.scan("signed", "-network_type", "cnn", "-network_width", 20)
+        self.assertAlmostEqual(r["test_error"], .7947, delta=6e-5)
+        signs = np.array([[1, -1, 1, -1], [-1, 1, -1, 1], [1, -1, 1, -1], [-1, 1, -1, 1]])
+        self.assertTrue((signs * r["order_parameter"] > 0).all())
+        r = self.scan("signed", "-network_type", "lcn", "-network_width", 20)
+        self.assertAlmostEqual(r["test_error"], .9306, delta=6e-5)
+
+    def test_the_relevant_patch_is_found(self):
+        r = self.scan("onepatch", "-network_type", "cnn", "-network_width", 20)
+        self.assertAlmostEqual(r["test_error"], 1.0806, delta=6e-5)
+        self.assertAlmostEqual(r["order_parameter"][0, 0], 2.43, delta=6e-3)
+        r = self.scan("onepatch", "-network_type", "lcn", "-network_width", 20)
+        self.assertAlmostEqual(r["test_error"], 1.0523, delta=6e-5)
+
+    def test_pooling_and_overlap(self):
+        r = self.scan("shared", "-network_type", "pool", "-network_width", 20)
+        self.assertAlmostEqual(r["test_error"], .2671, delta=6e-5)
+        r = self.scan("shared", "-network_type", "cnn", "-network_stride", 2, "-scan_network_width", "9,30")
+        np.testing.assert_allclose(r["test_error"], [.7858, .8348], atol=6e-5)
+
+    def test_architectures_of_one_scan_share_a_file(self):
+        r = self.scan("shared", "-scan_network_type", "fc,lcn,cnn", "-network_width", 20)
+        self.assertEqual(r["order_parameter"].shape, (3, 4, 4))
+        self.assertEqual(np.isfinite(r["order_parameter"]).sum(axis=(1, 2)).tolist(), [1, 4, 16])
+
+
+SMALL = ["-data_train", 20, "-data_test", 5, "-data_size", 8]
+
+
+@once
+class BadInput(Folder):
+    def refused(self, words, *rest, code=2):
+        done = self.run_program(*SMALL, *rest, code=code)
+        self.assertEqual(len(done.errors), 1, done.err)
+        self.assertIn(words, done.errors[0])
+        self.assertFalse((self.place / "out.h5").exists())
+
+    def test_what_cannot_be(self):
+        cnn = ["-network_type", "cnn"]
+        self.refused("network_mask", *cnn, "-network_mask", 9)
+        self.refused("network_mask", *cnn, "-network_mask", "4,9")
+        self.refused("network_mask", *cnn, "-network_mask", "1,2,3")
+        self.refused("network_stride", *cnn, "-network_stride", 0)
+        self.refused("network_stride", *cnn, "-network_stride", -1)
+        self.refused("network_bias", *cnn, "-network_bias", 0.1)
+        self.refused("ntk", *cnn, "-theory_model", "ntk")
+        self.refused("theory_decomposition", *cnn, "-theory_decomposition", "d.h5")
+        self.refused("memory", *cnn, "-memory", "1M", code=5)
+
+    def test_what_is_worth_a_warning(self):
+        done = self.run_program(*SMALL, "-network_type", "cnn", "-network_mask", 3, "-network_width", 3)
+        self.assertIn("28 of 64 pixels", done.err)
+        self.assertIn("4 patches are more than 3 channels", done.err)
+        done = self.run_program(*SMALL, "-network_type", "cnn", "-network_activation", "relu")
+        self.assertIn("relu is not odd", done.err)
+
+    def test_patches_without_any_signal_do_no_harm(self):
+        x = np.random.default_rng(1).normal(size=(25, 1, 8, 8))
+        x[:, :, :4, :4] = 0.0
+        data = harness.write_arrays(self.place / "data.h5", x=x, y=x[:, 0, 7, 7])
+        for activation in ("relu", "erf", "linear"):
+            r = self.predict("-data_source", "hdf5", "-data_path", data, "-data_train", 20, "-data_test", 5,
+                             "-data_normalise", "none", "-network_type", "cnn", "-network_activation", activation)
+            self.assertTrue(np.isfinite(r["test_error"]))
+            self.assertAlmostEqual(r["order_parameter"][0, 0], 1.0, delta=1e-9)
+
+    def test_a_dry_run_says_what_is_kept(self):
+        done = self.run_program(*SMALL, "-network_type", "cnn", "-dry_run")
+        self.assertIn("100 % kept", done.out)
+
+
+@once
+class Memory(Folder):
+    def test_features_that_do_not_fit_are_computed_again_to_the_same_bits(self):
+        words = ["-data_train", 200, "-data_test", 20, "-network_type", "cnn", "-network_mask", 4, "-data_size", 16]
+        kept = self.predict(*words)
+        done = self.run_program(*words, "-memory", "67M")
+        self.assertNotIn("100 % kept", done.out)
+        again = harness.read(self.place / "out.h5")
+        for name in ("order_parameter", "test_error", "action"):
+            np.testing.assert_array_equal(kept[name], again[name])
+
+
+if __name__ == "__main__":
+    harness.main()
