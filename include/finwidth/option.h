@@ -99,8 +99,9 @@ PetscErrorCode FwOptionsResolved(unsigned command, char **text);
 
 /** The lines of a resolved input that say what to compute, without those that say how (output, walltime, ...): runs with
  *  the same ones give the same numbers.
- * @param[out] what  owned by the caller, release with PetscFree() */
-PetscErrorCode FwOptionsWhat(const char resolved[], char **what);
+ * @param[in]  of_scan  also without scan_index: what all parts of a scan have in common
+ * @param[out] what     owned by the caller, release with PetscFree() */
+PetscErrorCode FwOptionsWhat(const char resolved[], PetscBool of_scan, char **what);
 
 /** Print the table as a Markdown page (docs/keys.md) on stdout from rank 0. Collective. */
 PetscErrorCode FwOptionsPrintMarkdown(void);

@@ -55,6 +55,28 @@ PetscErrorCode FwRecordWrite(FwRecord record, FwStore store, const char group[])
  */
 PetscErrorCode FwRecordStack(const FwShape *axes, const FwRecord point[], FwRecord *all);
 
+/** Where two records differ; `name` is NULL where they do not. */
+typedef struct {
+  const char *name; /**< borrowed from the records */
+  double      value[2];
+} FwRecordDifference;
+
+/** Compare two records of the same point.
+ *
+ * Numbers are the same within `tolerance` times the largest of their array. An array may be longer in one of the records
+ * by the padding of FwRecordStack(), or be there in one only where it is all padding.
+ *
+ * @param[in]  ignored     NULL-terminated: names of arrays that are not compared
+ * @param[out] difference  the first one
+ */
+PetscErrorCode FwRecordCompare(FwRecord a, FwRecord b, const char *const ignored[], double tolerance,
+                               FwRecordDifference *difference);
+
+/** Add the arrays of another record. Of an array that both have the longer is kept, for one axis: the shorter must be
+ *  its beginning.
+ * @error FW_ERR_INPUT  they differ: names the array */
+PetscErrorCode FwRecordJoin(FwRecord record, FwRecord other);
+
 /** A record as bytes, and back: to send it, or for a checkpoint. Release `bytes` with PetscFree().
  * @error FW_ERR_FILE  the bytes are not a record */
 PetscErrorCode FwRecordPack(FwRecord record, size_t *n, char **bytes);

@@ -121,6 +121,19 @@ PetscErrorCode FwStoreHas(FwStore store, const char path[], PetscBool *has);
 PetscErrorCode FwStoreGetReals(FwStore store, const char path[], PetscInt *n_dim, PetscInt64 size[], PetscInt64 *n,
                                double **data);
 
+/** Read an array of integers, exactly; as FwStoreGetReals() otherwise.
+ * @error FW_ERR_FILE  missing, not integers, or its checksum is wrong */
+PetscErrorCode FwStoreGetIntegers(FwStore store, const char path[], PetscInt *n_dim, PetscInt64 size[], PetscInt64 *n,
+                                  PetscInt64 **data);
+
+/** The paths of all arrays, in the order in which they were written.
+ *
+ * @collective{store}
+ * @param[out] path  [n] paths in one piece of memory with their pointers: release with a single PetscFree()
+ * @error FW_ERR_FILE  a link leads out of the file
+ */
+PetscErrorCode FwStoreGetArrays(FwStore store, PetscInt *n, char ***path);
+
 /** Read an array of texts.
  *
  * @collective{store}

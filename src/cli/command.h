@@ -12,17 +12,22 @@
 /** Run a command; `file` is the input file (or the result, for commands that read one), NULL where there is none. */
 typedef PetscErrorCode FwCommandFunction(const char *file);
 
+/** Run a command on several files, `n` of them, at least one. */
+typedef PetscErrorCode FwCommandFilesFunction(PetscInt n, const char *const file[]);
+
 typedef struct {
-  const char        *name;
-  FwCommandFunction *run;
-  const char        *summary;
-  const char        *usage; /**< what follows the name */
-  const char        *example;
-  unsigned           keys;         /**< FW_FOR_... bit; 0 for a command that works on a result file */
-  PetscBool          wants_result; /**< the file is a result and must be given */
+  const char             *name;
+  FwCommandFunction      *run;
+  FwCommandFilesFunction *run_files; /**< in place of `run` */
+  const char             *summary;
+  const char             *usage; /**< what follows the name */
+  const char             *example;
+  unsigned                keys;         /**< FW_FOR_... bit; 0 for a command that works on a result file */
+  PetscBool               wants_result; /**< the file is a result and must be given */
 } FwCommand;
 
-FwCommandFunction FwCommandRun_Predict, FwCommandRun_Plot, FwCommandRun_Verify;
+FwCommandFilesFunction FwCommandRun_Gather;
+FwCommandFunction      FwCommandRun_Predict, FwCommandRun_Plot, FwCommandRun_Verify;
 
 /** Draw a result's overview beside it, as PATH without ".h5" + ".png"; a missing gnuplot is a warning. Collective. */
 PetscErrorCode FwCommandFigure(const char result[]);

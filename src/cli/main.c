@@ -20,6 +20,12 @@ static const FwCommand commands[] = {
    .usage   = "[INPUT.yaml] [-key value ...]",
    .example = "mpirun -n 2 finwidth predict inputs/quickstart.yaml -network_width 200",
    .keys    = FW_FOR_PREDICT },
+  {.name         = "gather",
+   .run_files    = FwCommandRun_Gather,
+   .summary      = "merge the result files of a scan into one",
+   .usage        = "OUT.h5 IN.h5|FOLDER ... [-overwrite]",
+   .example      = "mpirun -n 2 finwidth gather scan.h5 scan.parts",
+   .wants_result = PETSC_TRUE},
   {.name         = "plot",
    .run          = FwCommandRun_Plot,
    .summary      = "draw a figure of a result file",
@@ -39,6 +45,8 @@ typedef struct {
   const FwCommand *command;
   const char      *word;   /* the first word, where it is no command */
   const char      *file;   /* input or result */
+  int              n_file; /* words after the command that are not options */
+  char           **files;
   const char      *stray;  /* a word that is neither an option nor its value */
   int              n_word; /* options: words[0 .. n_word), words[0] the program */
   char           **words;
@@ -101,7 +109,10 @@ static void ReadWords(int argc, char **argv, char **words, Call *call)
     return;
   }
   call->command = FindCommand(argv[1]);
-  if (argc > 2 && !IsOption(argv[2])) call->file = argv[next++];
+  call->files   = argv + next;
+  while (next < argc && !IsOption(argv[next]) && call->n_file < (call->command && call->command->run_files ? argc : 1))
+    next++, call->n_file++;
+  if (call->n_file) call->file = call->files[0];
   SortOptions(argc, argv, next, call);
 }
 
@@ -168,7 +179,10 @@ static PetscErrorCode Run(const Call *call)
   else {
     PetscCall(FwOptionsCheck());
     PetscCall(FwStopSetUp());
-    PetscCall(call->command->run(call->file));
+    if (call->command->run_files)
+      PetscCall(call->command->run_files(call->n_file, (const char *const *)call->files));
+    else
+      PetscCall(call->command->run(call->file));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -65,7 +65,7 @@ static PetscErrorCode MakeTag(const char command[], const char resolved[], char 
   char *what;
 
   PetscFunctionBegin;
-  PetscCall(FwOptionsWhat(resolved, &what));
+  PetscCall(FwOptionsWhat(resolved, PETSC_FALSE, &what));
   snprintf(tag, 64, "%s-1-%016" PRIx64, command, (uint64_t)XXH3_64bits(what, strlen(what)));
   PetscCall(PetscFree(what));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -134,7 +134,7 @@ static PetscErrorCode IsAlreadyDone(const FwRequest *request, PetscBool *is_done
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Summarise(const FwRequest *request, FwRecord all, FwRequestSummary *summary)
+PetscErrorCode FwRequestSummarise(const FwRequest *request, FwRecord all, FwRequestSummary *summary)
 {
   PetscMPIInt rank;
   PetscInt64  first     = 0;
@@ -176,8 +176,8 @@ static PetscErrorCode RemoveCheckpoints(const FwRequest *request, const FwReques
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Save(const FwRequest *request, const FwRequestPlan *plan, const FwRequestSummary *summary,
-                           FwRecord all, FwStore *store)
+PetscErrorCode FwRequestSave(const FwRequest *request, const FwRequestPlan *plan, const FwRequestSummary *summary,
+                             FwRecord all, FwStore *store)
 {
   const char *status = summary->n_failed ? "failed" : summary->n_missing ? "partial" : "complete";
 
@@ -188,7 +188,6 @@ static PetscErrorCode Save(const FwRequest *request, const FwRequestPlan *plan, 
   PetscCall(FwRecordWrite(all, *store, plan->groups[0]));
   PetscCall(FwStoreProvenance(*store, request->resolved, summary->digest, status));
   PetscCall(FwStoreCommit(store));
-  PetscCall(RemoveCheckpoints(request, plan, summary->n_point));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "result  %s\n", request->output));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -211,9 +210,10 @@ static PetscErrorCode Compute(const FwRequest *request, const FwRequestPlan *pla
   scan.n_rank = (PetscInt)n_rank;
   PetscCall(FwStoreCreate(PETSC_COMM_WORLD, request->output, request->overwrite || request->resume, &store));
   PetscCall(FwScanRun(request->scan, &scan, plan->function, plan->context, &all));
-  PetscCall(Summarise(request, all, &summary));
+  PetscCall(FwRequestSummarise(request, all, &summary));
   if (plan->report) PetscCall(plan->report(request, &summary, all, plan->context));
-  PetscCall(Save(request, plan, &summary, all, &store));
+  PetscCall(FwRequestSave(request, plan, &summary, all, &store));
+  PetscCall(RemoveCheckpoints(request, plan, summary.n_point));
   PetscCall(FwRecordDestroy(&all));
   PetscCall(FwCommandFigure(request->output));
   PetscCheck(!summary.n_failed, PETSC_COMM_WORLD, FW_ERR_NUMERICAL,

@@ -71,6 +71,20 @@ PetscErrorCode FwRequestCreate(const char *input, const char command[], unsigned
  */
 PetscErrorCode FwRequestRun(const FwRequest *request, const FwRequestPlan *plan);
 
+/** What the points of a finished scan have in common. Collective; `all` is looked at on rank 0. */
+PetscErrorCode FwRequestSummarise(const FwRequest *request, FwRecord all, FwRequestSummary *summary);
+
+/** Write the result: axes, what the plan describes, the points, provenance; commit it and say so.
+ *
+ * @collective{PETSC_COMM_WORLD}
+ * @param[in]     plan   its groups and its `describe` are used
+ * @param[in]     all    looked at on rank 0
+ * @param[in,out] store  from FwStoreCreate(); NULL afterwards
+ * @error as FwStoreCommit()
+ */
+PetscErrorCode FwRequestSave(const FwRequest *request, const FwRequestPlan *plan, const FwRequestSummary *summary,
+                             FwRecord all, FwStore *store);
+
 /** Path and tag of the checkpoint that a long computation inside a point may keep; it is removed when the result stands.
  *  Only with -resume should one that is there be read. Not collective. */
 PetscErrorCode FwRequestPointCheckpoint(const FwRequest *request, PetscInt point, size_t size, char path[]);

@@ -70,7 +70,8 @@ PetscErrorCode FwRecordDestroy(FwRecord *record)
   if (!*record) PetscFunctionReturn(PETSC_SUCCESS);
   for (Entry *e = (*record)->first, *next; e; e = next) {
     next = e->next;
-    PetscCall(PetscFree3(e->size, e->text, e->value));
+    PetscCall(PetscFree2(e->size, e->text));
+    PetscCall(PetscFree(e->value));
     PetscCall(PetscFree(e));
   }
   PetscCall(PetscFree(*record));
@@ -87,7 +88,8 @@ static PetscErrorCode Append(FwRecord record, const Head *head, Entry **entry)
   PetscFunctionBegin;
   PetscCall(PetscNew(&e));
   e->head = *head;
-  PetscCall(PetscMalloc3(head->n_dim, &e->size, head->n_text, &e->text, head->n, &e->value));
+  PetscCall(PetscMalloc2(head->n_dim, &e->size, head->n_text, &e->text));
+  PetscCall(PetscMalloc1(head->n, &e->value));
   *record->last = e;
   record->last  = &e->next;
   *entry        = e;
@@ -349,6 +351,117 @@ PetscErrorCode FwRecordStack(const FwShape *axes, const FwRecord point[], FwReco
       PetscCall(StackEntry(axes, n_point, found, Deepest(n_point, found), *all));
     }
   PetscCall(PetscFree(found));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- comparing ---------------------------------------------------------------------------------------------- */
+
+static double NumberAt(const Entry *e, PetscInt64 i)
+{
+  return e->head.type == FW_STORE_REAL ? e->value[i].real : (double)e->value[i].integer;
+}
+
+static double Largest(const Entry *e)
+{
+  double largest = 0.0;
+
+  for (PetscInt64 i = 0; i < e->head.n; i++)
+    if (fabs(NumberAt(e, i)) > largest) largest = fabs(NumberAt(e, i));
+  return largest;
+}
+
+/* What stands in `e`, which may be NULL, at the place of entry i of `box`; padding outside */
+static double NumberBehind(const Entry *e, const Entry *box, PetscInt64 i)
+{
+  PetscInt64 at = 0, stride = 1;
+
+  for (PetscInt64 d = box->head.n_dim - 1; d >= 0 && e; d--) {
+    const PetscInt64 place = i % box->size[d];
+
+    if (place >= e->size[d]) e = NULL;
+    if (e) at += place * stride;
+    if (e) stride *= e->size[d];
+    i /= box->size[d];
+  }
+  return e ? NumberAt(e, at) : box->head.type == FW_STORE_REAL ? NAN : -1.0;
+}
+
+/* Every number of `a` against that of `b` */
+static PetscBool FindDifference(const Entry *a, const Entry *b, double tolerance, double value[2])
+{
+  const double scale = a->head.type == FW_STORE_REAL ? tolerance * Largest(a) : 0.0;
+
+  if (b && (b->head.n_dim != a->head.n_dim || b->head.type != a->head.type)) b = NULL;
+  for (PetscInt64 i = 0; i < a->head.n; i++) {
+    value[0] = NumberAt(a, i);
+    value[1] = NumberBehind(b, a, i);
+    if (!(isnan(value[0]) && isnan(value[1])) && value[0] != value[1] && !(fabs(value[0] - value[1]) <= scale))
+      return PETSC_TRUE;
+    if (a->head.type == FW_STORE_INTEGER && b && value[0] == value[1] && a->head.n == b->head.n &&
+        a->value[i].integer != b->value[i].integer)
+      return PETSC_TRUE; /* more digits than a double has */
+  }
+  return PETSC_FALSE;
+}
+
+PetscErrorCode FwRecordCompare(FwRecord a, FwRecord b, const char *const ignored[], double tolerance,
+                               FwRecordDifference *difference)
+{
+  const FwRecord record[2] = {a, b};
+
+  PetscFunctionBegin;
+  *difference = (FwRecordDifference){0};
+  for (int k = 0; k < 2; k++)
+    for (const Entry *e = record[k]->first; e; e = e->next) {
+      PetscBool is_ignored = PETSC_FALSE;
+      double    value[2];
+
+      for (const char *const *name = ignored; *name; name++)
+        if (!strcmp(*name, e->text)) is_ignored = PETSC_TRUE;
+      if (is_ignored || !FindDifference(e, Find(record[1 - k], e->text), tolerance, value)) continue;
+      *difference = (FwRecordDifference){
+        .name = e->text, .value = {value[k], value[1 - k]}
+      };
+      PetscFunctionReturn(PETSC_SUCCESS);
+    }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscBool IsBeginning(const Entry *shorter, const Entry *longer)
+{
+  if (shorter->head.n_dim != longer->head.n_dim || shorter->head.type != longer->head.type) return PETSC_FALSE;
+  for (PetscInt64 d = 0; d < shorter->head.n_dim; d++)
+    if (shorter->size[d] != longer->size[d] && shorter->head.n_dim > 1) return PETSC_FALSE;
+  return !memcmp(shorter->value, longer->value, (size_t)shorter->head.n * sizeof(Value)) ? PETSC_TRUE : PETSC_FALSE;
+}
+
+static PetscErrorCode JoinEntry(FwRecord record, const Entry *other)
+{
+  Entry *mine = Find(record, other->text);
+
+  PetscFunctionBegin;
+  if (!mine) {
+    PetscCall(Append(record, &other->head, &mine));
+    memcpy(mine->text, other->text, (size_t)other->head.n_text);
+  } else {
+    const PetscBool is_longer = other->head.n > mine->head.n ? PETSC_TRUE : PETSC_FALSE;
+
+    PetscCheck(is_longer ? IsBeginning(mine, other) : IsBeginning(other, mine), PETSC_COMM_SELF, FW_ERR_INPUT,
+               "array '%s' is not the same in all files", other->text);
+    if (!is_longer) PetscFunctionReturn(PETSC_SUCCESS);
+    PetscCall(PetscFree(mine->value));
+    PetscCall(PetscMalloc1(other->head.n, &mine->value));
+    mine->head.n = other->head.n;
+  }
+  memcpy(mine->size, other->size, (size_t)other->head.n_dim * sizeof *mine->size);
+  memcpy(mine->value, other->value, (size_t)other->head.n * sizeof *mine->value);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwRecordJoin(FwRecord record, FwRecord other)
+{
+  PetscFunctionBegin;
+  for (const Entry *e = other->first; e; e = e->next) PetscCall(JoinEntry(record, e));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -297,25 +297,58 @@ static PetscErrorCode ReadNumbers(FwStore store, const char path[], FwStoreArray
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Hand what rank 0 has read to the others; both types have eight bytes */
+static PetscErrorCode ShareNumbers(FwStore store, FwStoreArray *array, PetscInt *n_dim, PetscInt64 size[])
+{
+  void *value = array->data;
+
+  PetscFunctionBegin;
+  array->data = NULL;
+  PetscCall(Broadcast(store->comm, array, sizeof *array));
+  PetscCall(MakeRoom(store, (size_t)array->n * 8, &value));
+  PetscCall(Broadcast(store->comm, value, (size_t)array->n * 8));
+  if (n_dim) *n_dim = array->n_dim;
+  for (PetscInt d = 0; size && d < array->n_dim; d++) size[d] = array->size[d];
+  array->data = value;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwStoreGetReals(FwStore store, const char path[], PetscInt *n_dim, PetscInt64 size[], PetscInt64 *n,
                                double **data)
 {
   FwStoreArray   array = {0};
   PetscErrorCode code  = PETSC_SUCCESS;
-  double        *value = NULL;
 
   PetscFunctionBegin;
   if (store->rank == 0) code = ReadNumbers(store, path, &array);
   PetscCall(FwErrorAgree(store->comm, 0, code));
-  value      = array.data;
-  array.data = NULL;
-  PetscCall(Broadcast(store->comm, &array, sizeof array));
-  PetscCall(MakeRoom(store, (size_t)array.n * sizeof(double), &value));
-  PetscCall(Broadcast(store->comm, value, (size_t)array.n * sizeof(double)));
-  if (n_dim) *n_dim = array.n_dim;
-  for (PetscInt d = 0; size && d < array.n_dim; d++) size[d] = array.size[d];
+  PetscCall(ShareNumbers(store, &array, n_dim, size));
   *n    = array.n;
-  *data = value;
+  *data = array.data;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadIntegers(FwStore store, const char path[], FwStoreArray *array)
+{
+  PetscFunctionBegin;
+  PetscCall(FwStoreReadArray(store, path, array));
+  PetscCheck(array->type == FW_STORE_INTEGER, PETSC_COMM_SELF, FW_ERR_FILE, "'%s': array '%s' does not hold integers",
+             store->path, path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreGetIntegers(FwStore store, const char path[], PetscInt *n_dim, PetscInt64 size[], PetscInt64 *n,
+                                  PetscInt64 **data)
+{
+  FwStoreArray   array = {0};
+  PetscErrorCode code  = PETSC_SUCCESS;
+
+  PetscFunctionBegin;
+  if (store->rank == 0) code = ReadIntegers(store, path, &array);
+  PetscCall(FwErrorAgree(store->comm, 0, code));
+  PetscCall(ShareNumbers(store, &array, n_dim, size));
+  *n    = array.n;
+  *data = array.data;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -363,6 +396,40 @@ PetscErrorCode FwStoreGetTexts(FwStore store, const char path[], PetscInt64 *n, 
   PetscCall(FwErrorAgreeAny(store->comm, code));
   PetscCall(PetscFree(entries));
   *n = array.n;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Pointers to texts that follow each other */
+static PetscErrorCode PointToTexts(PetscInt n, size_t n_byte, const char names[], char ***text)
+{
+  char *copy;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc((size_t)n * sizeof(char *) + n_byte + 1, text));
+  copy = (char *)(*text + n);
+  memcpy(copy, names, n_byte);
+  for (PetscInt i = 0; i < n; i++, copy += strlen(copy) + 1) (*text)[i] = copy;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreGetArrays(FwStore store, PetscInt *n, char ***path)
+{
+  PetscErrorCode code   = PETSC_SUCCESS;
+  char          *names  = NULL;
+  PetscInt64     n_byte = 0;
+
+  PetscFunctionBegin;
+  *n = 0;
+  if (store->rank == 0) code = FwStoreListArrays(store, n, &names);
+  PetscCall(FwErrorAgree(store->comm, 0, code));
+  if (store->rank == 0 && names)
+    for (PetscInt i = 0; i < *n; i++) n_byte += (PetscInt64)strlen(names + n_byte) + 1;
+  PetscCall(Broadcast(store->comm, n, sizeof *n));
+  PetscCall(Broadcast(store->comm, &n_byte, sizeof n_byte));
+  PetscCall(MakeRoom(store, (size_t)n_byte, &names));
+  PetscCall(Broadcast(store->comm, names, (size_t)n_byte));
+  PetscCall(PointToTexts(*n, (size_t)n_byte, names, path));
+  PetscCall(PetscFree(names));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

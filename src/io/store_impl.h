@@ -66,6 +66,7 @@ PetscErrorCode FwStoreReadText(FwStore store, const char path[], const char name
 PetscErrorCode FwStoreReadType(FwStore store, const char path[], FwStoreType *type);
 PetscErrorCode FwStoreReadAxes(FwStore store, const char path[], PetscInt *n_dim,
                                char axis[FW_STORE_MAX_DIM][FW_STORE_NAME_SIZE]);
+PetscErrorCode FwStoreListArrays(FwStore store, PetscInt *n, char **names); /* each with its NUL; PetscFree() */
 PetscErrorCode FwStoreVerifyFile(const char path[], char report[], size_t size);
 
 /** store_write.c: an empty file in memory, and one attribute of it. */

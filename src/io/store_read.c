@@ -363,6 +363,58 @@ PetscErrorCode FwStoreReadAxes(FwStore store, const char path[], PetscInt *n_dim
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* --- the list of arrays -------------------------------------------------------------------------------------- */
+
+typedef struct {
+  FwStore        store;
+  PetscInt       n;
+  size_t         used, room;
+  char          *names;
+  PetscErrorCode code;
+} Listing;
+
+static PetscErrorCode ListObject(Listing *list, const char name[], H5L_type_t link)
+{
+  const size_t n = strlen(name) + 2;
+  H5O_info_t   object;
+
+  PetscFunctionBegin;
+  PetscCheck(link == H5L_TYPE_HARD, PETSC_COMM_SELF, FW_ERR_FILE, "'%s': '/%s' leads out of the file",
+             list->store->path, name);
+  H5Call(list->store, H5Oget_info_by_name2(list->store->file, name, &object, H5O_INFO_BASIC, H5P_DEFAULT));
+  if (object.type != H5O_TYPE_DATASET) PetscFunctionReturn(PETSC_SUCCESS);
+  if (list->used + n > list->room) {
+    list->room = 2 * list->room + n + 1024;
+    PetscCall(PetscRealloc(list->room, &list->names));
+  }
+  list->names[list->used] = '/';
+  memcpy(list->names + list->used + 1, name, n - 1);
+  list->used += n;
+  list->n++;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static herr_t ListLink(hid_t group, const char *name, const H5L_info_t *info, void *context)
+{
+  Listing *list = context;
+
+  (void)group;
+  list->code = ListObject(list, name, info->type);
+  return list->code ? 1 : 0;
+}
+
+PetscErrorCode FwStoreListArrays(FwStore store, PetscInt *n, char **names)
+{
+  Listing list = {.store = store};
+
+  PetscFunctionBegin;
+  H5Call(store, H5Lvisit(store->file, H5_INDEX_CRT_ORDER, H5_ITER_INC, ListLink, &list));
+  PetscCall(list.code);
+  *n     = list.n;
+  *names = list.names;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- verifying ---------------------------------------------------------------------------------------------- */
 
 typedef struct {
