@@ -55,11 +55,11 @@ typedef struct {
 typedef struct {
   PetscInt n_set, n_chain, n_sample, n_block, n_series, n_field; /**< n_chain in each set */
   double  *series;                                               /**< [n_set, n_series, n_chain, n_sample] */
-  double  *block;                   /**< [n_set, n_chain, n_block, n_field] means over blocks of samples */
-  double  *step;                    /**< [n_set] */
-  double   acceptance;              /**< mean probability after burn-in, of the first set */
-  double   n_divergent, n_gradient; /**< of all chains */
-  double  *w;                       /**< [n_set n_chain, n] where the chains ended */
+  double  *block;                           /**< [n_set, n_chain, n_block, n_field] means over blocks of samples */
+  double  *step;                            /**< [n_set] */
+  double   acceptance;                      /**< mean probability after burn-in, of the first set */
+  double   n_move, n_divergent, n_gradient; /**< of all chains */
+  double  *w;                               /**< [n_set n_chain, n] where the chains ended */
 } FwChainsResult;
 
 /** Sets of chains of a method. */

@@ -359,6 +359,7 @@ static PetscErrorCode TakeChain(const Run *r, PetscInt c, const FwChainState *st
   PetscCall(PetscArraycpy(a->w + (size_t)c * r->target->n, state->w, r->target->n));
   a->step[set] = state->step;
   a->n_divergent += state->n_divergent;
+  a->n_move += state->n_move;
   a->n_gradient += state->n_gradient;
   if (set == 0) a->acceptance += state->acceptance / state->n_move / (double)a->n_chain;
   PetscFunctionReturn(PETSC_SUCCESS);

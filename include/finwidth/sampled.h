@@ -1,0 +1,86 @@
+#pragma once
+
+/** @file
+ * The posterior of a finite network, sampled: what is measured of it, each with an error bar.
+ *
+ * Let m(w) and v(w) be mean and variance of f at an example given the sampled weights w (v = 0 where the readout is
+ * sampled too), and < > the average over samples. Then
+ *
+ *     train error     < (m - y)^2 + v >, mean over training examples,
+ *     test error      the same over test examples,  test error = bias + variance,
+ *     bias            mean over test examples of (<m> - y)^2,
+ *     order parameter < lambda_L v^T v / N > of the readout,
+ *     alignment       y^T M y / (|M|_F |y|^2),  M = < phi phi^T / N >.
+ *
+ * Bias and |M|_F are squares of averages: the square of a noisy average is too large, so they are averages over pairs of
+ * different chains, which are independent. Error bars of averages are those of diagnostics.h; of squares, the same of the
+ * linearised quantity in means over blocks of samples, and the variance of the second-order term added.
+ *
+ * With `langevin` every value is 2 x(h/2) - x(h), free of the step's bias up to its square, and the bias that was taken
+ * off is given with it.
+ *
+ * @source docs/theory/sampling.md
+ */
+
+#include <finwidth/chains.h>
+#include <finwidth/dataset.h>
+#include <finwidth/model.h>
+#include <finwidth/record.h>
+
+/** R-hat above the first, or an effective sample size below the second in each half of a chain, is not converged: chains
+ *  that agree as little, or are worth as little, have no error bar to be trusted (Vehtari et al. 2021). */
+#define FW_SAMPLED_RHAT_MOST 1.01
+enum { FW_SAMPLED_ESS_LEAST = 50 };
+
+/** What is sampled and kept. */
+typedef struct {
+  FwChainsPlan chains;       /**< sampler.n_block is set here */
+  PetscBool    is_collapsed; /**< the readout is integrated out */
+  PetscBool    with_hidden;  /**< also the hidden Gram matrix: P^2/2 numbers per block of samples */
+  PetscBool    with_means;   /**< keep means and deviations of each test example */
+  PetscBool    with_weights; /**< keep the last weights of each chain */
+} FwSampledPlan;
+
+/** One measured quantity: n numbers. */
+typedef struct {
+  const char *name, *units, *long_name;
+  PetscInt    n;
+  double     *value, *error_bar; /**< [n] */
+  double     *ess, *rhat;        /**< [n]; NaN where the quantity is not an average */
+  double     *step_bias;         /**< [n] what the first step of langevin adds, x(h) - value; NaN for other methods */
+} FwMeasured;
+
+typedef struct FwSampledImpl *FwSampled;
+
+/** Sample the posterior of a network on a dataset.
+ *
+ * @collective{comm}
+ * @param[in]  comm     the ranks, those of `data`
+ * @param[in]  data     set up; borrowed
+ * @param[in]  model    temperature > 0
+ * @param[in]  plan     at least two chains, eight samples
+ * @param[out] sampled  on rank 0 what was found, NULL elsewhere; release with FwSampledDestroy()
+ * @error FW_ERR_STOPPED  asked to stop, a checkpoint was written
+ * @error FW_ERR_INPUT    as FwPotentialCreate(); fewer than two chains
+ */
+PetscErrorCode FwSampledRun(MPI_Comm comm, FwDataset data, const FwModel *model, const FwSampledPlan *plan,
+                            FwSampled *sampled);
+
+/** The rest is not collective, on rank 0. */
+
+/** A measured quantity by its name; NULL when there is none of that name. Borrowed. */
+const FwMeasured *FwSampledFind(FwSampled sampled, const char name[]);
+
+/** Worst R-hat and least effective sample size of all averages, mean acceptance, moves that diverged, and whether the
+ *  run can be trusted. */
+typedef struct {
+  double    rhat, ess, ess_least, acceptance, n_divergent, n_move, step, n_gradient;
+  PetscBool is_converged;
+} FwSampledState;
+PetscErrorCode FwSampledGetState(FwSampled sampled, FwSampledState *state);
+
+/** Put everything into a record, as data sets of /sample: NAME, NAME_error_bar, NAME_ess, NAME_rhat and the state. */
+PetscErrorCode FwSampledRecord(FwSampled sampled, FwRecord record);
+
+/** Release and set the handle to NULL; NULL is fine. */
+PetscErrorCode FwSampledDestroy(FwSampled *sampled);
