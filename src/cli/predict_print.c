@@ -55,8 +55,7 @@ PetscErrorCode FwPrintStage(const char name[], double flops, double seconds)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A number in 12 columns, or a dash where there is none */
-static const char *Cell(double value, char cell[16])
+const char *FwPrintCell(double value, char cell[16])
 {
   if (isnan(value))
     snprintf(cell, 16, "%12s", "-");
@@ -72,12 +71,12 @@ static PetscErrorCode PrintRow(const FwPrediction *p, const char name[], double 
 
   PetscFunctionBegin;
   if (p->request.theory != FW_THEORY_RENORMALISED)
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s\n", name, Cell(infinite, c)));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s\n", name, FwPrintCell(infinite, c)));
   else if (p->average.is_available)
-    PetscCall(
-      PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s %s\n", name, Cell(finite, a), Cell(averaged, b), Cell(infinite, c)));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s %s\n", name, FwPrintCell(finite, a),
+                          FwPrintCell(averaged, b), FwPrintCell(infinite, c)));
   else
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s\n", name, Cell(finite, a), Cell(infinite, c)));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s\n", name, FwPrintCell(finite, a), FwPrintCell(infinite, c)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -129,17 +128,18 @@ PetscErrorCode FwPrintPrediction(const FwPrediction *p)
 
 enum { ROWS_MAX = 60 };
 
-static PetscErrorCode PrintScanHead(FwScan scan, PetscInt n_axis)
+PetscErrorCode FwPrintScanAxes(FwScan scan)
 {
+  PetscInt n_axis;
+
   PetscFunctionBegin;
+  PetscCall(FwScanGetSize(scan, &n_axis, NULL, NULL));
   for (PetscInt d = 0; d < n_axis; d++) {
     const FwScanAxis *axis;
 
     PetscCall(FwScanGetAxis(scan, d, &axis));
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %14.14s", axis->key->name));
   }
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %12s %12s %12s %12s %12s\n", "order par.", "train error", "test error",
-                        "infinite", "log evidence"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -156,7 +156,22 @@ static PetscErrorCode PrintAxisValue(const FwScanAxis *axis, PetscInt i)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintScanRow(FwScan scan, PetscInt n_axis, PetscInt point, FwRecord all)
+PetscErrorCode FwPrintScanPoint(FwScan scan, PetscInt point)
+{
+  PetscInt n_axis;
+
+  PetscFunctionBegin;
+  PetscCall(FwScanGetSize(scan, &n_axis, NULL, NULL));
+  for (PetscInt d = 0; d < n_axis; d++) {
+    const FwScanAxis *axis;
+
+    PetscCall(FwScanGetAxis(scan, d, &axis));
+    PetscCall(PrintAxisValue(axis, FwScanPosition(scan, point, d)));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintScanRow(FwScan scan, PetscInt point, FwRecord all)
 {
   static const char *const column[]  = {"total_order_parameter", "train_error", "test_error", "infinite_test_error",
                                         "log_evidence"};
@@ -164,15 +179,10 @@ static PetscErrorCode PrintScanRow(FwScan scan, PetscInt n_axis, PetscInt point,
   char                     cell[16];
 
   PetscFunctionBegin;
-  for (PetscInt d = 0; d < n_axis; d++) {
-    const FwScanAxis *axis;
-
-    PetscCall(FwScanGetAxis(scan, d, &axis));
-    PetscCall(PrintAxisValue(axis, FwScanPosition(scan, point, d)));
-  }
+  PetscCall(FwPrintScanPoint(scan, point));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, " "));
   for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(column); c++)
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %s", Cell(FwRecordAt(all, column[c], point), cell)));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %s", FwPrintCell(FwRecordAt(all, column[c], point), cell)));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n",
                         converged == 1.0   ? ""
                         : converged == 0.0 ? "  not converged"
@@ -182,12 +192,14 @@ static PetscErrorCode PrintScanRow(FwScan scan, PetscInt n_axis, PetscInt point,
 
 PetscErrorCode FwPrintScan(FwScan scan, FwRecord all)
 {
-  PetscInt n_axis, n_point;
+  PetscInt n_point;
 
   PetscFunctionBegin;
-  PetscCall(FwScanGetSize(scan, &n_axis, &n_point, NULL));
-  PetscCall(PrintScanHead(scan, n_axis));
-  for (PetscInt p = 0; p < PetscMin(n_point, ROWS_MAX); p++) PetscCall(PrintScanRow(scan, n_axis, p, all));
+  PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
+  PetscCall(FwPrintScanAxes(scan));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %12s %12s %12s %12s %12s\n", "order par.", "train error", "test error",
+                        "infinite", "log evidence"));
+  for (PetscInt p = 0; p < PetscMin(n_point, ROWS_MAX); p++) PetscCall(PrintScanRow(scan, p, all));
   if (n_point > ROWS_MAX)
     PetscCall(
       PetscPrintf(PETSC_COMM_WORLD, "  ... and %" PetscInt_FMT " more points in the file\n", n_point - ROWS_MAX));

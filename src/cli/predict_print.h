@@ -22,3 +22,9 @@ PetscErrorCode FwPrintErrors(const FwPrediction *prediction, double order, doubl
 
 /** Print one line of an estimate. Collective on PETSC_COMM_WORLD. */
 PetscErrorCode FwPrintStage(const char name[], double flops, double seconds);
+
+/** What these tables are made of: a number in 12 columns, or a dash where there is none; the names of the scan's axes, and
+ *  a point's values on them, at the beginning of a line. */
+const char    *FwPrintCell(double value, char cell[16]);
+PetscErrorCode FwPrintScanAxes(FwScan scan);
+PetscErrorCode FwPrintScanPoint(FwScan scan, PetscInt point);

@@ -275,8 +275,8 @@ static PetscErrorCode Accuracy(const Set *a, PetscInt unused, Number *number)
   PetscFunctionBegin;
   (void)unused;
   for (PetscInt i = 0; i < at->n_test; i++) {
-    const double lead = Lead(a, a->mean + at->field_mean, i);
-    Number       of_lead;
+    const double lead    = Lead(a, a->mean + at->field_mean, i);
+    Number       of_lead = {NAN, NAN, NAN, NAN};
     double       p;
 
     for (PetscInt c = 0; c < a->n_chain; c++)
@@ -355,7 +355,10 @@ static PetscErrorCode Add(FwSampled s, const Set set[], Quantity *quantity, Pets
   PetscCall(PetscMalloc5(n, &m->value, n, &m->error_bar, n, &m->ess, n, &m->rhat, n, &m->step_bias));
   s->n_measured++;
   for (PetscInt i = 0; i < n; i++) {
-    Number at[2];
+    Number at[2] = {
+      {NAN, NAN, NAN, NAN},
+      {NAN, NAN, NAN, NAN}
+    };
 
     for (PetscInt k = 0; k < s->chains.n_set; k++) PetscCall(quantity(&set[k], i, &at[k]));
     m->value[i]     = at[0].value;

@@ -1,0 +1,211 @@
+/** @file
+ * `finwidth sample`: the posterior of the finite network, sampled, beside its prediction.
+ */
+
+#include "command.h"
+#include "predict.h"
+#include "predict_print.h"
+#include "sample_print.h"
+
+#include <finwidth/option.h>
+
+#include <stdlib.h>
+
+typedef struct {
+  const FwRequest *request;
+  FwPredict        predict;
+} Sample;
+
+/* --- keys --------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode ReadCount(const char key[], PetscInt *value)
+{
+  PetscInt64 number;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionInteger(key, &number, NULL));
+  *value = (PetscInt)number;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadSampler(FwSamplerPlan *sampler)
+{
+  PetscInt64 seed;
+  PetscInt   method;
+  PetscBool  is_set;
+
+  PetscFunctionBegin;
+  *sampler = (FwSamplerPlan){0};
+  PetscCall(FwOptionInteger("seed", &seed, NULL));
+  PetscCall(FwOptionChoice("sampler_method", &method, NULL));
+  sampler->seed   = (uint64_t)seed;
+  sampler->method = (FwSamplerMethod)method;
+  PetscCall(ReadCount("sampler_chains", &sampler->n_chain));
+  PetscCall(ReadCount("sampler_samples", &sampler->n_sample));
+  PetscCall(ReadCount("sampler_burnin", &sampler->n_burnin));
+  PetscCall(FwOptionReal("sampler_step", &sampler->step, &is_set));
+  if (!is_set) sampler->step = 0.0;
+  PetscCheck(is_set || sampler->n_burnin > 0, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "sampler_burnin is 0 and leaves no samples to tune the step: give sampler_step");
+  PetscCall(FwOptionReal("sampler_leapfrog", &sampler->leapfrog, &is_set));
+  if (!is_set) sampler->leapfrog = 0.0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadPlan(FwSampledPlan *plan)
+{
+  PetscBool is_set;
+
+  PetscFunctionBegin;
+  *plan = (FwSampledPlan){0};
+  PetscCall(ReadSampler(&plan->chains.sampler));
+  PetscCall(FwOptionBoolean("sampler_collapsed", &plan->is_collapsed, &is_set));
+  if (!is_set) plan->is_collapsed = plan->chains.sampler.method == FW_SAMPLER_HMC ? PETSC_TRUE : PETSC_FALSE;
+  PetscCall(FwOptionBoolean("theory_observables", &plan->with_hidden, NULL));
+  PetscCall(FwOptionBoolean("save_predictions", &plan->with_means, NULL));
+  PetscCall(FwOptionBoolean("save_weights", &plan->with_weights, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Every point is read once before anything is computed */
+static PetscErrorCode CheckPoints(const FwRequest *request)
+{
+  PetscInt n_point;
+
+  PetscFunctionBegin;
+  PetscCall(FwScanGetSize(request->scan, NULL, &n_point, NULL));
+  for (PetscInt p = 0; p < n_point; p++) {
+    FwSampledPlan plan;
+    double        temperature;
+
+    PetscCall(FwScanApply(request->scan, p));
+    PetscCall(ReadPlan(&plan));
+    PetscCall(FwOptionReal("temperature", &temperature, NULL));
+    PetscCheck(temperature > 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "temperature: a posterior is sampled at T > 0, not at %g", temperature);
+  }
+  PetscCall(FwScanApply(request->scan, -1));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- one point ---------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode WarnAboutChains(FwSampled sampled)
+{
+  const double   divergent_most = 1e-3;
+  FwSampledState state;
+
+  PetscFunctionBegin;
+  PetscCall(FwSampledGetState(sampled, &state));
+  if (!state.is_converged)
+    PetscCall(
+      FwWarn("the chains have R-hat %.4f (want at most %g) and %.0f effective samples (want %.0f): more "
+             "sampler_samples, or a longer sampler_burnin",
+             state.rhat, FW_SAMPLED_RHAT_MOST, state.ess, state.ess_least));
+  if (state.n_divergent > divergent_most * state.n_move)
+    PetscCall(
+      FwWarn("%.2g %% of the moves diverged: there are places that the step is too large for; try half of "
+             "sampler_step %g",
+             100.0 * state.n_divergent / state.n_move, state.step));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* On rank 0 of the point's communicator, which holds the result */
+static PetscErrorCode Report(const Sample *sample, FwSampled sampled, FwRecord record)
+{
+  PetscFunctionBegin;
+  PetscCall(FwSampledRecord(sampled, record));
+  PetscCall(FwSampleCompare(sampled, record));
+  if (sample->request->is_single) PetscCall(FwPrintSampled(sampled, record));
+  if (sample->request->is_single) PetscCall(WarnAboutChains(sampled));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SamplePoint(MPI_Comm comm, const Sample *sample, PetscInt point, FwDataset data,
+                                  const FwModel *model, FwRecord record)
+{
+  FwSampledPlan plan;
+  FwSampled     sampled;
+  PetscMPIInt   rank;
+  char          path[PETSC_MAX_PATH_LEN];
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCall(ReadPlan(&plan));
+  PetscCall(FwRequestPointCheckpoint(sample->request, point, sizeof path, path));
+  plan.chains.checkpoint = path;
+  plan.chains.tag        = sample->request->tag;
+  plan.chains.resume     = sample->request->resume;
+  plan.chains.interval   = FwRequestCheckpointSeconds();
+  PetscCall(FwSampledRun(comm, data, model, &plan, &sampled));
+  PetscCall(FwErrorAgree(comm, 0, rank == 0 ? Report(sample, sampled, record) : PETSC_SUCCESS));
+  PetscCall(FwSampledDestroy(&sampled));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The prediction first: it takes a moment, and whoever reads along has something to wait with */
+static PetscErrorCode SampleGroup(MPI_Comm comm, FwScan scan, PetscInt n, const PetscInt point[], FwRecord record[],
+                                  void *context)
+{
+  Sample *sample = (Sample *)context;
+
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < n; i++) {
+    FwPredictPoint here;
+    FwDataset      data;
+
+    PetscCall(FwRecordSetPrefix(record[i], "/predict/"));
+    PetscCall(FwPredictGroup(comm, scan, 1, &point[i], &record[i], &sample->predict));
+    PetscCall(FwRecordSetPrefix(record[i], ""));
+    PetscCall(FwScanApply(scan, point[i]));
+    PetscCall(FwPredictPointRead(&here));
+    PetscCall(FwPredictLoadData(comm, &data));
+    if (point[i] == 0) PetscCall(FwPrintHeader(&here.model, data));
+    PetscCall(SamplePoint(comm, sample, point[i], data, &here.model, record[i]));
+    PetscCall(FwDatasetDestroy(&data));
+    PetscCall(FwPredictPointDestroy(&here));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the command -------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode ReportScan(const FwRequest *request, const FwRequestSummary *summary, FwRecord all, void *context)
+{
+  (void)context;
+  (void)summary;
+  PetscFunctionBegin;
+  if (!request->is_single) PetscCall(FwPrintSampledScan(request->scan, all));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Run(const FwRequest *request)
+{
+  static const char *const no_keys[] = {NULL}, *const groups[] = {"/sample", "/predict", NULL};
+  Sample              sample = {.request = request};
+  const FwRequestPlan plan   = {.shared                = no_keys,
+                                .groups                = groups,
+                                .function              = SampleGroup,
+                                .context               = &sample,
+                                .failure               = "the chains have not converged: R-hat or effective samples",
+                                .has_point_checkpoints = PETSC_TRUE,
+                                .report                = ReportScan};
+
+  PetscFunctionBegin;
+  PetscCall(FwPredictSetUp(request, &sample.predict));
+  sample.predict.is_quiet = PETSC_TRUE;
+  PetscCall(FwRequestRun(request, &plan));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwCommandRun_Sample(const char *input)
+{
+  FwRequest request;
+
+  PetscFunctionBegin;
+  PetscCall(FwRequestCreate(input, "sample", FW_FOR_SAMPLE, &request));
+  PetscCall(CheckPoints(&request));
+  PetscCall(request.is_dry ? FwPredictDryRun(&request) : Run(&request));
+  PetscCall(FwRequestDestroy(&request));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

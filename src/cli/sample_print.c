@@ -1,0 +1,206 @@
+/** @file
+ * The tables that `finwidth sample` prints.
+ */
+
+#include "sample_print.h"
+
+#include "predict_print.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Measured quantities that have a prediction; the order parameter of the readout is that of the last hidden layer */
+static const struct {
+  const char *name, *average, *infinite, *label;
+} compared[] = {
+  {"train_error",        "average_train_error",     "infinite_train_error",   "train error"    },
+  {"test_error",         "average_test_error",      "infinite_test_error",    "test error"     },
+  {"test_bias",          "average_test_bias",       "infinite_test_bias",     "  bias"         },
+  {"test_variance",      "average_test_variance",   "infinite_test_variance", "  variance"     },
+  {"accuracy",           "average_accuracy",        "infinite_accuracy",      "test accuracy"  },
+  {"order_parameter",    "average_order_parameter", NULL,                     "order parameter"},
+  {"alignment_after",    NULL,                      "alignment_before",       "alignment"      },
+  {"hidden_trace_after", NULL,                      "hidden_trace_before",    "hidden trace"   },
+  {"weight_trace_after", NULL,                      "weight_trace_before",    "weight trace"   },
+};
+enum { N_COMPARED = (int)PETSC_STATIC_ARRAY_LENGTH(compared) };
+
+/* Number i of a prediction; NaN where there is none */
+static double Predicted(FwRecord record, const char name[], PetscInt i)
+{
+  char path[96];
+
+  if (!name) return NAN;
+  snprintf(path, sizeof path, "/predict/%s", name);
+  return FwRecordAt(record, path, i);
+}
+
+/* Entries of the saddle point's order parameter: one per layer for a deep network, of which the last is the readout's */
+static double PredictedAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
+{
+  PetscInt last = 0;
+
+  if (!strcmp(m->name, "order_parameter") && m->n == 1)
+    while (!isnan(Predicted(record, m->name, last + 1))) last++;
+  return Predicted(record, compared[q].name, last + i);
+}
+
+/* The average is over the product of the order parameters, the readout's alone only for one hidden layer */
+static double AverageAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
+{
+  const PetscBool is_deep = !isnan(Predicted(record, "order_parameter", 1)) ? PETSC_TRUE : PETSC_FALSE;
+
+  if (!strcmp(m->name, "order_parameter") && is_deep) return NAN;
+  return Predicted(record, compared[q].average, i);
+}
+
+static double ZScore(const FwMeasured *m, PetscInt i, double predicted)
+{
+  return m->error_bar[i] > 0.0 ? (m->value[i] - predicted) / m->error_bar[i] : NAN;
+}
+
+/* --- z-scores ----------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode AddScores(FwRecord record, int q, const FwMeasured *m, const char suffix[], const char words[],
+                                double (*predicted)(FwRecord, int, const FwMeasured *, PetscInt))
+{
+  const FwShape scalar = {.n_dim = 0}, outputs = {.n_dim = 1, .name = {"output"}, .size = {m->n}};
+  double       *z;
+  char          name[96], long_name[160];
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(m->n, &z));
+  for (PetscInt i = 0; i < m->n; i++) z[i] = ZScore(m, i, predicted(record, q, m, i));
+  PetscCall(PetscSNPrintf(name, sizeof name, "%s%s", m->name, suffix));
+  PetscCall(PetscSNPrintf(long_name, sizeof long_name, "(sampled - %s) / error bar, %s", words, compared[q].label));
+  if (!isnan(z[0])) PetscCall(FwRecordReals(record, name, m->n == 1 ? &scalar : &outputs, z, "1", long_name));
+  PetscCall(PetscFree(z));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSampleCompare(FwSampled sampled, FwRecord record)
+{
+  PetscFunctionBegin;
+  for (int q = 0; q < N_COMPARED; q++) {
+    const FwMeasured *m = FwSampledFind(sampled, compared[q].name);
+
+    if (!m) continue;
+    PetscCall(AddScores(record, q, m, "_z_score", "predicted", PredictedAt));
+    PetscCall(AddScores(record, q, m, "_average_z_score", "predicted by the exact average", AverageAt));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- one point ---------------------------------------------------------------------------------------------- */
+
+/* A value with its error bar to two digits, the value to the same place: 0.3257(5) is written 0.3257 +- 0.0005 */
+static const char *Bar(double value, double error_bar, char cell[40])
+{
+  const int place = error_bar > 0.0 ? 1 - (int)floor(log10(error_bar)) : 6;
+
+  snprintf(cell, 40, "%11.*f +- %-9.*f", PetscMax(0, PetscMin(place, 9)), value, PetscMax(0, PetscMin(place, 9)),
+           error_bar);
+  return cell;
+}
+
+static const char *Score(double z, char cell[16])
+{
+  if (isnan(z))
+    snprintf(cell, 16, "%8s", "");
+  else
+    snprintf(cell, 16, " (%+5.1f)", PetscMax(-999.9, PetscMin(z, 999.9)));
+  return cell;
+}
+
+static void PrintRow(FwRecord record, int q, const FwMeasured *m, PetscInt i)
+{
+  const double saddle = PredictedAt(record, q, m, i), average = AverageAt(record, q, m, i);
+  const double infinite = strcmp(m->name, "order_parameter") ? Predicted(record, compared[q].infinite, i) : 1.0;
+  char         bar[40], a[16], b[16], c[16], za[16], zb[16];
+
+  printf("  %-16s %s %s%s %s%s %s\n", compared[q].label, Bar(m->value[i], m->error_bar[i], bar), FwPrintCell(saddle, a),
+         Score(ZScore(m, i, saddle), za), FwPrintCell(average, b), Score(ZScore(m, i, average), zb),
+         FwPrintCell(infinite, c));
+}
+
+static PetscErrorCode PrintState(FwSampled sampled)
+{
+  FwSampledState state;
+
+  PetscFunctionBegin;
+  PetscCall(FwSampledGetState(sampled, &state));
+  printf("\n  R-hat %.4f, effective samples %.0f, acceptance %.2f, step %.3g, %.3g gradients%s\n\n", state.rhat,
+         state.ess, state.acceptance, state.step, state.n_gradient, state.is_converged ? "" : "   NOT CONVERGED");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* With langevin: what the first step adds to each value */
+static void PrintStepBias(FwSampled sampled)
+{
+  for (int q = 0; q < N_COMPARED; q++) {
+    const FwMeasured *m = FwSampledFind(sampled, compared[q].name);
+
+    if (!m || isnan(m->step_bias[0])) continue;
+    printf("%s  %-16s %+.3g (%+.1f error bars)\n", q ? "" : "\n  bias of the first step, taken off above\n",
+           compared[q].label, m->step_bias[0], m->step_bias[0] / m->error_bar[0]);
+  }
+}
+
+PetscErrorCode FwPrintSampled(FwSampled sampled, FwRecord record)
+{
+  PetscFunctionBegin;
+  printf("  %-16s %24s %12s%8s %13s%7s %12s\n", "", "sampled       ", "saddle point", " (z)", "exact average", " (z)",
+         "infinite");
+  for (int q = 0; q < N_COMPARED; q++) {
+    const FwMeasured *m = FwSampledFind(sampled, compared[q].name);
+
+    for (PetscInt i = 0; m && i < PetscMin(m->n, 10); i++) PrintRow(record, q, m, i);
+  }
+  PrintStepBias(sampled);
+  PetscCall(PrintState(sampled));
+  fflush(stdout);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- scans -------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode PrintScanRow(FwScan scan, PetscInt point, FwRecord all)
+{
+  const double sampled = FwRecordAt(all, "test_error", point), bar = FwRecordAt(all, "test_error_error_bar", point);
+  const double predicted = FwRecordAt(all, "/predict/test_error", point),
+               converged = FwRecordAt(all, "converged", point);
+  char cell[40], predicted_cell[16], z[16];
+
+  PetscFunctionBegin;
+  PetscCall(FwPrintScanPoint(scan, point));
+  if (isnan(sampled))
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %s\n", "not computed"));
+  else {
+    snprintf(predicted_cell, sizeof predicted_cell, "%12.6g", predicted);
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %s %s%s", Bar(sampled, bar, cell), predicted_cell,
+                          Score((sampled - predicted) / bar, z)));
+    snprintf(cell, sizeof cell, "%9.4f %7.0f%s", FwRecordAt(all, "rhat", point), FwRecordAt(all, "ess", point),
+             converged == 1.0 ? "" : "  not converged");
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %s\n", cell));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPrintSampledScan(FwScan scan, FwRecord all)
+{
+  enum { ROWS_MAX = 60 };
+  PetscInt n_point;
+
+  PetscFunctionBegin;
+  PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
+  PetscCall(FwPrintScanAxes(scan));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %24s %12s%8s %9s %7s\n", "test error, sampled ", "predicted", " (z)",
+                        "R-hat", "ESS"));
+  for (PetscInt p = 0; p < PetscMin(n_point, ROWS_MAX); p++) PetscCall(PrintScanRow(scan, p, all));
+  if (n_point > ROWS_MAX)
+    PetscCall(
+      PetscPrintf(PETSC_COMM_WORLD, "  ... and %" PetscInt_FMT " more points in the file\n", n_point - ROWS_MAX));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
