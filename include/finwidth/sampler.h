@@ -9,12 +9,12 @@
  *
  * and accepts with probability min(1, exp(-dH)), H = U + |p|^2 / 2:
  *
- *     hmc       many leapfrog steps in a move, their number drawn anew each time between 1 and twice the mean, so that no
- *               mode is in step with the trajectory; a sample is one move
+ *     hmc       many leapfrog steps in a move, their number drawn anew each time, from half to three halves of the
+ *               mean, so that no mode is in step with the trajectory; a sample is one move
  *     mala      one leapfrog step; a sample is several moves
  *     langevin  as mala, always accepted: w <- w - h grad U(w) + sqrt(2h) p with h = e^2 / 2, stationary only up to O(h)
  *
- * The step is tuned in burn-in by dual averaging of the acceptance, to 0.8 (hmc), 0.574 (mala) or, for langevin, to the
+ * The step is tuned in burn-in by dual averaging of the acceptance, to 0.75 (hmc), 0.574 (mala) or, for langevin, to the
  * step at which mala would accept 0.95.
  *
  * Scaled so that the prior of w is N(0, 1), U is |w|^2/2 plus what the data say: the widest direction has width 1, and a

@@ -10,8 +10,10 @@
 #include <math.h>
 #include <string.h>
 
-static const double divergence      = 1000.0; /* in H: no trajectory of a step that works loses so much */
-static const double trajectory_time = M_PI_2; /* mean; a quarter of the period of a mode of width 1 */
+static const double divergence = 1000.0; /* in H: no trajectory of a step that works loses so much */
+/* Mean; a quarter of the period of a mode of width 1, after which neither its place nor its energy remembers where it
+   began. Lengths from half to three halves of it leave no stiffer mode in step */
+static const double trajectory_time = M_PI_2;
 
 /* A trajectory is at most this many steps: in the first third of burn-in the chain comes down from the prior with steps
    that are still far too small */
@@ -203,7 +205,7 @@ static PetscInt Length(FwChain c, double step)
     return (PetscInt)PetscMin(n, MOVES_MOST);
   }
   FwStreamUniform(FwStreamCreate(c->plan.seed, FW_RANDOM_TRAJECTORY, (uint64_t)c->at.n_done, 0, 0), 0, 1, &u);
-  u *= 2.0 * (c->plan.leapfrog > 0.0 ? c->plan.leapfrog : trajectory_time / step);
+  u = (0.5 + u) * (c->plan.leapfrog > 0.0 ? c->plan.leapfrog : trajectory_time / step);
   return (PetscInt)PetscMin(ceil(u), is_first ? LEAPFROG_FIRST : LEAPFROG_MOST);
 }
 
@@ -214,7 +216,7 @@ static double StepInUse(FwChain c)
 
 static PetscErrorCode MakeMoves(FwChain c)
 {
-  static const double target[] = {0.8, 0.574, 0.95}; /* acceptance: of hmc, mala, and mala in place of langevin */
+  static const double target[] = {0.75, 0.574, 0.95}; /* acceptance: of hmc, mala, and mala in place of langevin */
   const PetscBool     is_hmc   = c->plan.method == FW_SAMPLER_HMC ? PETSC_TRUE : PETSC_FALSE;
   const PetscInt      length   = Length(c, StepInUse(c));
 

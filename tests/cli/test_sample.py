@@ -1,0 +1,152 @@
+"""`finwidth sample`: sampled values of the reference file, ranks, resumed runs, runs that must not be trusted."""
+import os
+import sys
+import unittest
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+from harness import attribute, read, run
+
+ACTIVATIONS = {"id": "linear"}
+REFERENCE = harness.reference("fully_connected")
+LONG = bool(os.environ.get("FINWIDTH_LONG"))
+
+
+def make_data(path, p):
+    """The closed formula of the `mc` rows: training rows first."""
+    def frac(t):
+        return t - np.floor(t)
+
+    mu = np.arange(1, p["P"] + p["Pt"] + 1)[:, None].astype(float)
+    i = np.arange(1, p["N0"] + 1)[None, :].astype(float)
+    x = np.sqrt(2.0) * np.sin(2 * np.pi * frac(np.sqrt(2.0) * mu**2 * i + np.sqrt(3.0) * mu * i**2
+                                               + np.sqrt(5.0) * mu * i))
+    z = np.sqrt(2.0) * x @ np.cos(0.9 * i[0]) / np.sqrt(p["N0"])
+    y = p["amp"] * (z + 0.5 * np.sin(3 * z)) + 0.1 * np.sin(2.3 * mu[:, 0])
+    return harness.write_arrays(path, x=x, y=y)
+
+
+def network(p, data):
+    return ["-data_source", "hdf5", "-data_path", data, "-data_train", p["P"], "-data_test", p["Pt"],
+            "-data_normalise", "none", "-network_width", p["N1"], "-temperature", p["T"],
+            "-network_activation", ACTIVATIONS.get(p["act"], p["act"])]
+
+
+NAMES = {"test": "test_error", "bias": "test_bias", "train": "train_error", "Q": "order_parameter",
+         "var": "test_variance"}
+
+
+class Sample(unittest.TestCase):
+    def setUp(self):
+        self.place = harness.folder().resolve()
+        self.row = REFERENCE["mc"]["rows"][1]
+        self.words = network(self.row, make_data(self.place / "mc.h5", self.row))
+
+    def sample(self, *words, ranks=1, **more):
+        return run("sample", *self.words, *words, ranks=ranks, cwd=self.place, **more)
+
+    def check(self, row, result):
+        """Within four combined standard errors of what another program sampled."""
+        for short, name in NAMES.items():
+            if short in row["hmc"]:
+                value, error = row["hmc"][short]
+                z = (result[name] - value) / np.hypot(error, result[name + "_error_bar"])
+                self.assertLess(abs(z), 4.0, f"{name} {result[name]} +- {result[name + '_error_bar']}, "
+                                             f"reference {value} +- {error}")
+
+    def test_sampled_values_of_the_reference(self):
+        for number, row in enumerate(REFERENCE["mc"]["rows"]):
+            words = network(row, make_data(self.place / f"mc{number}.h5", row))
+            done = run("sample", *words, "-sampler_samples", 4000 if LONG else 600, "-output", f"{number}.h5",
+                       ranks=2, cwd=self.place)
+            self.assertEqual(done.code, 0, done.err)
+            result = read(self.place / f"{number}.h5", "sample")
+            self.check(row, result)
+            self.assertAlmostEqual(result["test_error"], result["test_bias"] + result["test_variance"], delta=1e-12)
+
+    def test_prediction_is_that_of_predict(self):
+        self.assertIn(self.sample("-sampler_samples", 20, "-theory_observables").code, (0, 4))
+        self.assertEqual(run("predict", *self.words, "-theory_observables", cwd=self.place).code, 0)
+        beside, alone = read(self.place / "sample.h5", "predict"), read(self.place / "predict.h5")
+        for name in set(beside) - {"log_q"}:
+            np.testing.assert_allclose(beside[name], alone[name], rtol=1e-12, err_msg=name)
+        r = read(self.place / "sample.h5", "sample")
+        for name in ("test_error", "train_error", "order_parameter", "alignment_after", "weight_trace_after"):
+            predicted = np.ravel(beside[name])[-1]
+            self.assertAlmostEqual(r[name + "_z_score"], (r[name] - predicted) / r[name + "_error_bar"], places=8)
+
+    def test_same_bits_on_any_number_of_ranks(self):
+        results = []
+        for ranks in (1, 3, 4):
+            done = self.sample("-sampler_samples", 40, "-sampler_burnin", 40, "-save_predictions", "-save_weights",
+                               "-theory_observables", "-output", f"{ranks}.h5", ranks=ranks)
+            self.assertEqual(done.code, 4, done.err)
+            results.append(read(self.place / f"{ranks}.h5", "sample"))
+        for other in results[1:]:
+            for name in results[0]:
+                if not name.endswith("z_score"):
+                    np.testing.assert_array_equal(other[name], results[0][name], err_msg=name)
+
+    def test_stopped_run_goes_on_with_the_same_bits_on_other_ranks(self):
+        words = ["-sampler_samples", 2500, "-sampler_burnin", 200, "-save_weights"]
+        for method in ("hmc", "langevin"):
+            more = ["-sampler_method", method, "-sampler_leapfrog", 8, "-sampler_step", 0.08]
+            stopped = self.sample(*words, *more, "-walltime", "00:00:01", "-output", "a.h5", ranks=2)
+            self.assertEqual(stopped.code, 6, stopped.err)
+            self.assertTrue((self.place / "a.h5.chk.0").exists())
+            resumed = self.sample(*words, *more, "-resume", "-output", "a.h5", ranks=3)
+            self.assertIn(resumed.code, (0, 4), resumed.err)
+            self.assertFalse((self.place / "a.h5.chk.0").exists())
+            whole = self.sample(*words, *more, "-output", "b.h5", ranks=2)
+            self.assertEqual(resumed.code, whole.code)
+            a, b = read(self.place / "a.h5", "sample"), read(self.place / "b.h5", "sample")
+            for name in a:
+                if not name.endswith("z_score"):
+                    np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+            for name in ("a.h5", "b.h5"):
+                (self.place / name).unlink()
+
+    def test_chains_that_have_not_converged_exit_4_and_keep_what_they_have(self):
+        done = self.sample("-sampler_samples", 30, "-sampler_burnin", 5)
+        self.assertEqual(done.code, 4, done.err)
+        self.assertEqual(len(done.errors), 1)
+        self.assertIn("R-hat", done.errors[0])
+        self.assertIn("effective samples", done.err)
+        self.assertEqual(attribute(self.place / "sample.h5", "status"), "failed")
+        self.assertEqual(read(self.place / "sample.h5", "sample")["converged"], 0)
+
+    def test_scan_has_axes_in_both_groups(self):
+        done = self.sample("-scan_network_width", "10,20", "-scan_temperature", "0.1,1", "-sampler_samples", 20,
+                           ranks=2)
+        self.assertEqual(done.code, 4, done.err)
+        with h5py.File(self.place / "sample.h5") as file:
+            for group in ("sample", "predict"):
+                self.assertEqual(file[f"{group}/test_error"].shape, (2, 2))
+                self.assertEqual([list(axis.keys())[0] for axis in file[f"{group}/test_error"].dims],
+                                 ["temperature", "network_width"])
+        self.assertEqual(run("verify", self.place / "sample.h5").code, 0)
+
+    def test_every_method_finds_the_same(self):
+        exact = REFERENCE["mc"]["rows"][1]
+        for words in (["-sampler_collapsed", "false"], ["-sampler_method", "mala", "-sampler_collapsed", "true"]):
+            done = self.sample(*words, "-sampler_samples", 400, "-overwrite", ranks=2)
+            self.assertIn(done.code, (0, 4), done.err)
+            self.check(exact, read(self.place / "sample.h5", "sample"))
+
+    def test_bad_input_is_refused_before_anything_is_computed(self):
+        for words, message in ((["-temperature", 0], "temperature"), (["-sampler_chains", 1], "sampler_chains"),
+                               (["-sampler_burnin", 0], "sampler_step"), (["-sampler_step", -1], "sampler_step"),
+                               (["-sampler_samples", 7], "sampler_samples"),
+                               (["-sampler_method", "gibbs"], "langevin")):
+            done = self.sample(*words)
+            self.assertEqual(done.code, 2, done.err)
+            self.assertIn(message, done.errors[0])
+            self.assertFalse((self.place / "sample.h5").exists())
+
+
+if __name__ == "__main__":
+    harness.main()
