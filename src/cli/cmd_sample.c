@@ -144,26 +144,39 @@ static PetscErrorCode SamplePoint(MPI_Comm comm, const Sample *sample, PetscInt 
 }
 
 /* The prediction first: it takes a moment, and whoever reads along has something to wait with */
+static PetscErrorCode ComputePoint(MPI_Comm comm, FwScan scan, Sample *sample, PetscInt point, FwRecord *record)
+{
+  FwPredictPoint here;
+  FwDataset      data;
+
+  PetscFunctionBegin;
+  PetscCall(FwRecordSetPrefix(*record, "/predict/"));
+  PetscCall(FwPredictGroup(comm, scan, 1, &point, record, &sample->predict));
+  PetscCall(FwRecordSetPrefix(*record, ""));
+  PetscCall(FwScanApply(scan, point));
+  PetscCall(FwPredictPointRead(&here));
+  PetscCall(FwPredictLoadData(comm, &data));
+  if (point == 0) PetscCall(FwPrintHeader(&here.model, data));
+  PetscCall(SamplePoint(comm, sample, point, data, &here.model, *record));
+  PetscCall(FwDatasetDestroy(&data));
+  PetscCall(FwPredictPointDestroy(&here));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A stopped point hands back an empty record: it has a checkpoint of its own, and its prediction is quickly made again */
 static PetscErrorCode SampleGroup(MPI_Comm comm, FwScan scan, PetscInt n, const PetscInt point[], FwRecord record[],
                                   void *context)
 {
-  Sample *sample = (Sample *)context;
-
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n; i++) {
-    FwPredictPoint here;
-    FwDataset      data;
+    FwRecord       whole;
+    PetscErrorCode code;
 
-    PetscCall(FwRecordSetPrefix(record[i], "/predict/"));
-    PetscCall(FwPredictGroup(comm, scan, 1, &point[i], &record[i], &sample->predict));
-    PetscCall(FwRecordSetPrefix(record[i], ""));
-    PetscCall(FwScanApply(scan, point[i]));
-    PetscCall(FwPredictPointRead(&here));
-    PetscCall(FwPredictLoadData(comm, &data));
-    if (point[i] == 0) PetscCall(FwPrintHeader(&here.model, data));
-    PetscCall(SamplePoint(comm, sample, point[i], data, &here.model, record[i]));
-    PetscCall(FwDatasetDestroy(&data));
-    PetscCall(FwPredictPointDestroy(&here));
+    PetscCall(FwRecordCreate(&whole));
+    code = ComputePoint(comm, scan, (Sample *)context, point[i], &whole);
+    PetscCall(FwRecordDestroy(code ? &whole : &record[i]));
+    PetscCall(code);
+    record[i] = whole;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -195,8 +195,9 @@ static double BlockError(const Set *a, PetscInt d, PetscInt c, PetscInt b)
 /* The difference of two correlated numbers: its error bar is that of their difference block by block */
 static PetscErrorCode Variance(const Set *a, PetscInt d, Number *number)
 {
-  const Square q = BiasSquare(a, d);
-  const double n = (double)q.n;
+  const Square q     = BiasSquare(a, d);
+  const double n     = (double)q.n;
+  Number       error = {NAN, NAN, NAN, NAN};
   double       bias, spread;
 
   PetscFunctionBegin;
@@ -205,7 +206,8 @@ static PetscErrorCode Variance(const Set *a, PetscInt d, Number *number)
     for (PetscInt b = 0; b < a->n_block; b++)
       a->work[c * a->n_block + b] = BlockError(a, d, c, b) - Linear(a, &q, c, b) / n;
   PetscCall(OfBlocks(a, number));
-  number->value -= bias / n;
+  PetscCall(OfSeries(a, a->s->at.series_test + d, &error));
+  number->value     = error.value - bias / n;
   number->error_bar = hypot(number->error_bar, sqrt(spread) / n);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
