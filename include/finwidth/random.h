@@ -23,6 +23,10 @@ typedef enum {
   FW_RANDOM_MIXTURE_LIMIT  = 12, /* exact draws of the limit for D <= 2 (coordinate), number = sample */
   FW_RANDOM_MIXTURE_WEIGHT = 13, /* every weight of layer (sample, layer) */
   FW_RANDOM_MIXTURE_OUTPUT = 14, /* normal factor of the outputs (output, input), number = sample */
+  FW_RANDOM_TEMPER_GAMMA   = 20, /* gamma coordinate (coordinate, move, part), number = particle */
+  FW_RANDOM_TEMPER_NORMAL  = 21, /* normal coordinate (coordinate, move), number = particle */
+  FW_RANDOM_TEMPER_ACCEPT  = 22, /* acceptance of (move), number = particle */
+  FW_RANDOM_TEMPER_CHOOSE  = 23, /* one, resampling of (stage) */
   FW_RANDOM_CHAIN_START    = 40, /* parameter, of chain */
   FW_RANDOM_MOMENTUM       = 41, /* parameter, of (chain, move) */
   FW_RANDOM_ACCEPT         = 42, /* one, of (chain, move) */

@@ -48,6 +48,7 @@ typedef struct {
 
 /** What bounds on the order parameter are made of. */
 typedef struct {
+  PetscInt n_label, n_test; /**< columns of labels, P_t */
   PetscInt n, rank; /**< P, and the number of modes of K that are not zero (P where the bandwidth is not 0) */
   double   trace;   /**< tr K */
   double   label2;  /**< |y|^2, summed over the columns of labels */
@@ -157,6 +158,9 @@ PetscErrorCode FwSpectrumSetTest(FwSpectrum spectrum, FwMatrix *cross, const dou
 
 /** Release U, which is as large as the kernel: from here on neither labels nor test examples can be set. Collective. */
 PetscErrorCode FwSpectrumFreeze(FwSpectrum spectrum);
+
+/** The grid a spectrum lives on. Borrowed. */
+FwGrid FwSpectrumGrid(FwSpectrum spectrum);
 
 /** Sizes and bounds. Not collective; after SetLabels. */
 PetscErrorCode FwSpectrumGetBounds(FwSpectrum spectrum, FwSpectrumBounds *bounds);

@@ -209,13 +209,18 @@ PetscErrorCode FwSpectrumScaleLabels(FwSpectrum s, double factor, double bias)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+FwGrid FwSpectrumGrid(FwSpectrum s)
+{
+  return s->grid;
+}
+
 PetscErrorCode FwSpectrumGetBounds(FwSpectrum s, FwSpectrumBounds *bounds)
 {
   const double f2 = s->factor * s->factor;
 
   PetscFunctionBegin;
   *bounds = (FwSpectrumBounds){
-    .n = s->n, .rank = s->rank, .trace = s->trace, .label2 = f2 * s->label2, .inverse = f2 > 0.0 ? f2 * s->fit : 0.0};
+    .n_label = s->n_label, .n_test = s->n_test, .n = s->n, .rank = s->rank, .trace = s->trace, .label2 = f2 * s->label2, .inverse = f2 > 0.0 ? f2 * s->fit : 0.0};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -42,29 +42,46 @@ PetscInt FwPanelsFind(double origin, double width, double x)
   return (PetscInt)floor((x - origin) / width);
 }
 
-static double Angle(int i)
+/* The points -cos(angle) of a panel, and the factors (-1)^i sin(angle) of the barycentric weights */
+typedef struct {
+  double point[FW_PANEL_POINTS], factor[FW_PANEL_POINTS];
+} Rule;
+
+static const Rule *GetRule(void)
 {
-  return (i + 0.5) * M_PI / FW_PANEL_POINTS;
+  static Rule rule;
+
+  if (rule.point[0] == 0.0)
+    for (int i = 0; i < FW_PANEL_POINTS; i++) {
+      const double angle = (i + 0.5) * M_PI / FW_PANEL_POINTS;
+
+      rule.point[i]  = -cos(angle);
+      rule.factor[i] = (i % 2 ? -1.0 : 1.0) * sin(angle);
+    }
+  return &rule;
 }
 
 void FwPanelsPoints(double origin, double width, PetscInt panel, double point[FW_PANEL_POINTS])
 {
-  for (int i = 0; i < FW_PANEL_POINTS; i++) point[i] = origin + width * (panel + 0.5 - 0.5 * cos(Angle(i)));
+  const Rule *rule = GetRule();
+
+  for (int i = 0; i < FW_PANEL_POINTS; i++) point[i] = origin + width * (panel + 0.5 + 0.5 * rule->point[i]);
 }
 
 void FwPanelsWeights(double origin, double width, double x, double weight[FW_PANEL_POINTS])
 {
-  const double t   = 2.0 * ((x - origin) / width - FwPanelsFind(origin, width, x)) - 1.0; /* in [-1, 1) */
-  double       sum = 0.0;
+  const Rule  *rule = GetRule();
+  const double t    = 2.0 * ((x - origin) / width - FwPanelsFind(origin, width, x)) - 1.0; /* in [-1, 1) */
+  double       sum  = 0.0;
 
   for (int i = 0; i < FW_PANEL_POINTS; i++) {
-    const double distance = t + cos(Angle(i));
+    const double distance = t - rule->point[i];
 
     if (fabs(distance) < 1e-15) {
       for (int k = 0; k < FW_PANEL_POINTS; k++) weight[k] = k == i;
       return;
     }
-    weight[i] = (i % 2 ? -1.0 : 1.0) * sin(Angle(i)) / distance;
+    weight[i] = rule->factor[i] / distance;
     sum += weight[i];
   }
   for (int i = 0; i < FW_PANEL_POINTS; i++) weight[i] /= sum;
@@ -80,11 +97,12 @@ static PetscErrorCode MakeRoom(FwPanels p, PetscInt index)
   if (p->n && index >= p->first && index < p->first + p->n) PetscFunctionReturn(PETSC_SUCCESS);
   first = p->n ? PetscMin(p->first, index) : index;
   end   = p->n ? PetscMax(p->first + p->n, index + 1) : index + 1;
-  if (p->n && index < p->first) first = PetscMin(first, p->first - p->n);
-  if (p->n && index >= p->first + p->n) end = PetscMax(end, p->first + 2 * p->n);
+  if (p->n < PANELS_MAX / 8) { /* room to grow */
+    if (p->n && index < p->first) first = PetscMin(first, p->first - p->n);
+    if (p->n && index >= p->first + p->n) end = PetscMax(end, p->first + 2 * p->n);
+  }
   PetscCheck(end - first < PANELS_MAX, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
-             "the posterior of the mixing law lies %g deviations of the prior apart: no quadrature reaches that far",
-             (double)(end - first));
+             "no quadrature of the mixing law reaches log q = %g", p->origin + p->width * (double)index);
   PetscCall(PetscCalloc1(end - first, &panel));
   for (PetscInt i = 0; i < p->n; i++) panel[p->first - first + i] = p->panel[i];
   PetscCall(PetscFree(p->panel));
