@@ -31,7 +31,7 @@ typedef struct {
 
 /** Descend from n_start points.
  *
- * Converged where max |Q dS/dQ| is below 1e-11, or below 1e-7 where round-off lets it fall no further.
+ * Converged where max |Q dS/dQ| is below 1e-10, or below 1e-7 where round-off lets it fall no further.
  *
  * @collective{action}
  * @param[in]  start   [n_start][n, n] positive definite

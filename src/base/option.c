@@ -415,13 +415,12 @@ static PetscBool IsLatePetscOption(const char name[])
   return PETSC_FALSE;
 }
 
-/* A solver like those we use looks at its options here, so that those it knows count as read */
-static PetscErrorCode LetPetscReadItsOptions(void)
+/* A solver like one of those we use looks at its options here, so that those it knows count as read */
+static PetscErrorCode LetSolverReadItsOptions(SNESType type)
 {
-  SNES snes;
-  Vec  x;
-  Mat  jacobian;
-
+  SNES           snes;
+  Vec            x;
+  Mat            jacobian;
   PetscErrorCode code;
   char           message[512];
 
@@ -431,6 +430,7 @@ static PetscErrorCode LetPetscReadItsOptions(void)
   PetscCall(SNESCreate(PETSC_COMM_SELF, &snes));
   PetscCall(SNESSetJacobian(snes, jacobian, jacobian, NULL, NULL));
   PetscCall(SNESSetSolution(snes, x));
+  PetscCall(SNESSetType(snes, type));
   code = SNESSetFromOptions(snes);
   if (code) { /* its message says which option, then much that only a programmer wants */
     PetscCall(PetscStrncpy(message, FwErrorMessage(), sizeof message));
@@ -456,7 +456,8 @@ static PetscErrorCode CheckNames(void)
   char     unknown[NAME_SIZE] = "";
 
   PetscFunctionBegin;
-  PetscCall(LetPetscReadItsOptions());
+  PetscCall(LetSolverReadItsOptions(SNESNEWTONLS));
+  PetscCall(LetSolverReadItsOptions(SNESANDERSON));
   PetscCall(PetscOptionsLeftGet(NULL, &n, &names, &values));
   for (PetscInt i = 0; i < n && !unknown[0]; i++)
     if (!FwKeyFind(names[i]) && !IsScanKey(names[i]) && !IsLatePetscOption(names[i]))
