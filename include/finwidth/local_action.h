@@ -78,6 +78,10 @@ PetscErrorCode FwLocalActionCoefficients(FwLocalAction action, const double orde
  */
 PetscErrorCode FwLocalActionEvaluate(FwLocalAction action, const double order[], FwLocalPoint *point);
 
+/** As FwLocalActionEvaluate() for what comes from the data alone: log_det, fit, residual2, trace_inverse, trace and
+ *  quadratic. Q may be singular; `value` is 0, or infinite as above. Collective. */
+PetscErrorCode FwLocalActionEvaluateData(FwLocalAction action, const double order[], FwLocalPoint *point);
+
 /** Factor A at Q, and solve for a, [P] on every rank.
  *
  * @collective{action}

@@ -8,6 +8,7 @@
  * a point on it. Networks that pool their patches have one order parameter: prediction.h predicts them.
  */
 
+#include <finwidth/local_average.h>
 #include <finwidth/local_saddle.h>
 #include <finwidth/prediction.h>
 
@@ -19,24 +20,36 @@ typedef struct {
   uint64_t    seed;        /**< of the starts */
   double      store_bytes; /**< memory of a rank for features that are kept */
   PetscInt    n_set;       /**< kernels of test examples that are held at once */
+  PetscInt    n_draw;      /**< draws of each of FW_LOCAL_CHAINS chains, where an average is asked for */
 } FwLocalPlan;
 
 /** What a predictor will need. */
 typedef struct {
   double   store_bytes, stored; /**< of a rank: features that are kept, and their share of all */
   PetscInt n_set;
-  double   feature_flops, saddle_flops, test_flops;       /**< of all ranks together */
-  double   feature_seconds, saddle_seconds, test_seconds; /**< wall time */
-  double   peak_bytes;                                    /**< of the rank that needs most */
+  double   feature_flops, saddle_flops, test_flops, average_flops;         /**< of all ranks together */
+  double   feature_seconds, saddle_seconds, test_seconds, average_seconds; /**< wall time */
+  double   peak_bytes;                                                     /**< of the rank that needs most */
 } FwLocalEstimate;
+
+/** The average over Q at one point, and what its finite number of draws leaves open: one standard deviation, from the scatter
+ *  of the chains. Its errors are in FwPrediction. */
+typedef struct {
+  PetscBool is_available;
+  PetscInt  n_chain, n_draw;   /**< draws of each chain */
+  double    acceptance, rhat;  /**< R-hat of the test error (of the train error where there are no test examples) */
+  double   *order, *order_bar; /**< [n, n] E[Q | y] */
+  double    train_error_bar, test_error_bar, test_bias_bar, test_variance_bar;
+} FwLocalAverage;
 
 /** The prediction at one point. In `common` the errors, means and evidences stand; not its saddle, average or order. */
 typedef struct {
-  FwPrediction  common;
-  FwPatches     patches;
-  FwPatchFamily family;
-  double        width;
-  FwLocalSaddle saddle;
+  FwPrediction   common;
+  FwPatches      patches;
+  FwPatchFamily  family;
+  double         width;
+  FwLocalSaddle  saddle;
+  FwLocalAverage average;
 } FwLocalPrediction;
 
 typedef struct FwLocalPredictorImpl *FwLocalPredictor;

@@ -121,6 +121,8 @@ static const FwKey table[] = {
   BOOLEAN("theory_average", "true", PREDICT, "exact average over the order parameter beside the saddle point"),
   INTEGER("theory_starts", "1", 1, PREDICT,
           "starts of the search for minima: Q = 1 and drawn ones (cnn, lcn; with 1 a scan begins at the point before)"),
+  INTEGER("theory_draws", "64", 2, PREDICT,
+          "draws of each of the 8 chains of the average (cnn, lcn: an average only where theory_average is given)"),
   CHOICE("theory_mean", "auto", "auto,on,off", PREDICT, "mean terms of a non-odd activation"),
   CHOICE("sampler_method", "hmc", "hmc,mala,langevin", FW_FOR_SAMPLE,
          "Hamiltonian Monte Carlo, Metropolis-adjusted or unadjusted Langevin dynamics"),

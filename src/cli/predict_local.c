@@ -16,22 +16,25 @@
 /* --- choices ------------------------------------------------------------------------------------------------ */
 
 /* theory_mean: by itself the means of an activation that has any are taken out of what is renormalised */
-static PetscErrorCode ReadPlan(const FwPredictPoint *point, FwLocalPlan *plan)
+static PetscErrorCode ReadPlan(PetscInt n, const FwPredictPoint point[], FwLocalPlan *plan)
 {
   FwActivation activation;
   PetscInt     mean;
-  PetscInt64   n_start = 1, seed = 1;
+  PetscInt64   n_start = 1, seed = 1, n_draw = 0;
   PetscBool    is_odd = PETSC_TRUE;
 
   PetscFunctionBegin;
   PetscCall(FwOptionChoice("theory_mean", &mean, NULL));
   PetscCall(FwOptionInteger("theory_starts", &n_start, NULL));
   PetscCall(FwOptionInteger("seed", &seed, NULL));
+  for (PetscInt i = 0; i < n && !n_draw; i++)
+    if (point[i].theory.with_average) PetscCall(FwOptionInteger("theory_draws", &n_draw, NULL));
   PetscCall(FwActivationGet((FwActivationType)point->model.activation[0], &activation));
   PetscCall(FwActivationIsOdd(activation, &is_odd));
   *plan = (FwLocalPlan){.is_centred = !is_odd && mean != 2 ? PETSC_TRUE : PETSC_FALSE,
                         .n_start    = (PetscInt)n_start,
                         .seed       = (uint64_t)seed,
+                        .n_draw     = (PetscInt)n_draw,
                         .form       = FW_PATCH_PAIRS};
   /* at infinite width nothing is left of pairs */
   if (point->model.type == FW_NETWORK_LCN || point->theory.theory == FW_THEORY_INFINITE) plan->form = FW_PATCH_DIAGONAL;
@@ -45,7 +48,7 @@ static PetscErrorCode PrintPlan(const FwLocalPlan *plan, const FwLocalEstimate *
   PetscFunctionBegin;
   snprintf(line, sizeof line, "kernel  %s of patches, %.0f %% kept, about %.2g s, %.2g GiB a rank",
            plan->form == FW_PATCH_PAIRS ? "pairs" : "diagonal", 100.0 * e->stored,
-           e->feature_seconds + e->saddle_seconds + e->test_seconds, e->peak_bytes / 1073741824.0);
+           e->feature_seconds + e->saddle_seconds + e->test_seconds + e->average_seconds, e->peak_bytes / 1073741824.0);
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", line));
   if (plan->is_centred)
     PetscCall(
@@ -109,6 +112,20 @@ static PetscErrorCode PrintMinimum(const FwLocalPrediction *p, PetscInt m)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode PrintAverage(const FwLocalAverage *a)
+{
+  char line[200];
+
+  PetscFunctionBegin;
+  snprintf(line, sizeof line,
+           "average       test error +- %.2g from %" PetscInt_FMT " draws (acceptance %.2f, R-hat %.3f)",
+           a->test_error_bar, a->n_chain * a->n_draw, a->acceptance, a->rhat);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %s\n", line));
+  if (a->rhat > 1.1)
+    PetscCall(FwWarn("the chains of the average have not mixed (R-hat %.2f): raise theory_draws", a->rhat));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode PrintPoint(const FwLocalPrediction *p)
 {
   const PetscInt n     = p->patches.n_patch;
@@ -116,8 +133,10 @@ static PetscErrorCode PrintPoint(const FwLocalPrediction *p)
 
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n && p->saddle.n_minimum; i++) trace += p->saddle.minimum[0].order[i * n + i];
-  PetscCall(FwPrintErrors(&p->common, p->saddle.n_minimum ? trace / n : NAN, NAN));
+  PetscCall(FwPrintErrors(&p->common, p->saddle.n_minimum ? trace / n : NAN,
+                          p->average.is_available ? p->common.average.mean_order : NAN));
   for (PetscInt m = 0; m < p->saddle.n_minimum; m++) PetscCall(PrintMinimum(p, m));
+  if (p->average.is_available) PetscCall(PrintAverage(&p->average));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
   if (p->saddle.n_minimum > 1)
     PetscCall(FwWarn("%" PetscInt_FMT " minima were found from %" PetscInt_FMT " starts; the result is the lowest",
@@ -133,12 +152,13 @@ PetscErrorCode FwPredictLocalEstimate(FwGrid grid, FwDataset data, PetscInt n, c
   FwLocalEstimate e;
 
   PetscFunctionBegin;
-  PetscCall(ReadPlan(&point[0], &plan));
+  PetscCall(ReadPlan(n, point, &plan));
   PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, n, &e));
   PetscCall(PrintPlan(&plan, &e));
   PetscCall(FwPrintStage("pairs of patches", e.feature_flops, e.feature_seconds));
   PetscCall(FwPrintStage("saddle points", e.saddle_flops, e.saddle_seconds));
   PetscCall(FwPrintStage("predictions", e.test_flops, e.test_seconds));
+  if (plan.n_draw) PetscCall(FwPrintStage("average", e.average_flops, e.average_seconds));
   PetscCall(WarnAboutNetwork(data, n, point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -172,7 +192,7 @@ PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_qu
   const double      *targets;
 
   PetscFunctionBegin;
-  PetscCall(ReadPlan(&point[0], &plan));
+  PetscCall(ReadPlan(n, point, &plan));
   PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, n, &estimate));
   plan.store_bytes = estimate.store_bytes;
   plan.n_set       = estimate.n_set;

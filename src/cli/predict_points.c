@@ -48,7 +48,7 @@ static PetscErrorCode ReadTheory(const FwModel *model, FwTheory *theory)
 }
 
 /* What is not there for networks of patches */
-static PetscErrorCode CheckPatches(const FwPredictPoint *point)
+static PetscErrorCode CheckPatches(FwPredictPoint *point)
 {
   const FwModel *model = &point->model;
   PetscBool      is_average_set, has_file, wants_observables;
@@ -66,8 +66,7 @@ static PetscErrorCode CheckPatches(const FwPredictPoint *point)
              "theory_observables is for fully-connected networks in this version");
   if (!FwPredictIsLocal(model)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwOptionIsSet("theory_average", &is_average_set));
-  PetscCheck(!is_average_set || !point->theory.with_average, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_average is not for cnn and lcn in this version");
+  if (!is_average_set) point->theory.with_average = PETSC_FALSE; /* it is dear: only where it is asked for */
   PetscCall(FwOptionIsSet("theory_decomposition", &has_file));
   PetscCheck(!has_file, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_decomposition keeps one kernel: cnn and lcn have a family of them");

@@ -251,27 +251,37 @@ static PetscErrorCode Slopes(FwLocalAction a, FwCholesky *factor, FwLocalPoint *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwLocalActionEvaluate(FwLocalAction a, const double order[], FwLocalPoint *point)
+PetscErrorCode FwLocalActionEvaluateData(FwLocalAction a, const double order[], FwLocalPoint *point)
 {
-  const PetscInt n     = a->family.n_patch;
-  double         trace = 0.0, log_det = 0.0;
-  PetscBool      is_positive = PETSC_FALSE;
-  FwCholesky     factor      = NULL;
+  FwCholesky     factor = NULL;
   PetscErrorCode code;
 
   PetscFunctionBegin;
   point->value = INFINITY;
-  PetscCall(Entropy(n, order, &trace, &log_det, &is_positive));
-  if (!is_positive) PetscFunctionReturn(PETSC_SUCCESS);
-  code = FwLocalActionFactor(a, order, &factor, a->solved);
+  code         = FwLocalActionFactor(a, order, &factor, a->solved);
   if (code == FW_ERR_NUMERICAL) {
     FwErrorClear();
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(code);
   PetscCall(Slopes(a, &factor, point));
-  point->value = trace - log_det + (point->log_det + point->fit) / a->width;
-  if (!isfinite(point->value)) point->value = INFINITY;
+  if (isfinite(point->log_det) && isfinite(point->fit)) point->value = 0.0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLocalActionEvaluate(FwLocalAction a, const double order[], FwLocalPoint *point)
+{
+  const PetscInt n     = a->family.n_patch;
+  double         trace = 0.0, log_det = 0.0;
+  PetscBool      is_positive = PETSC_FALSE;
+
+  PetscFunctionBegin;
+  point->value = INFINITY;
+  PetscCall(Entropy(n, order, &trace, &log_det, &is_positive));
+  if (!is_positive) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwLocalActionEvaluateData(a, order, point));
+  if (isinf(point->value)) PetscFunctionReturn(PETSC_SUCCESS);
+  point->value    = trace - log_det + (point->log_det + point->fit) / a->width;
   point->sum_rule = trace - n + Balance(a, point) / a->width;
   PetscCall(Stationarity(a, order, point));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -53,12 +53,13 @@ static double FixedNumbers(const Sizes *s)
          256.0 * (s->n_patch * s->n_patch + s->n_feature);
 }
 
-static PetscErrorCode DivideMemory(FwGrid grid, const Sizes *s, FwLocalEstimate *e)
+static PetscErrorCode DivideMemory(FwGrid grid, const Sizes *s, PetscBool with_average, FwLocalEstimate *e)
 {
-  const double set   = s->n_train * s->n_test / s->n_rank * sizeof(double);
-  const double all   = s->n_feature * 0.5 * s->n_train * (s->n_train + 64.0) / s->n_rank * sizeof(double);
-  const double fixed = FW_ESTIMATE_BASE_BYTES + sizeof(double) * FixedNumbers(s) + set;
-  double       bytes = 0.0;
+  const double stores = with_average ? 2.0 : 1.0; /* chains of single ranks keep features of their own */
+  const double set    = s->n_train * s->n_test / s->n_rank * sizeof(double);
+  const double all    = s->n_feature * 0.5 * s->n_train * (s->n_train + 64.0) / s->n_rank * sizeof(double);
+  const double fixed  = FW_ESTIMATE_BASE_BYTES + sizeof(double) * FixedNumbers(s) + set;
+  double       bytes  = 0.0;
   PetscBool    is_set;
 
   PetscFunctionBegin;
@@ -71,9 +72,9 @@ static PetscErrorCode DivideMemory(FwGrid grid, const Sizes *s, FwLocalEstimate 
     s->n_train, s->n_patch, (fixed + set) / 1073741824.0, s->n_rank, bytes / 1073741824.0);
   if (!is_set) bytes *= 0.5; /* a store is welcome, but not at the price of a machine that swaps */
   e->n_set       = (PetscInt)PetscMax(1.0, PetscMin(n_set_most, set > 0.0 ? 0.2 * (bytes - fixed) / set : n_set_most));
-  e->store_bytes = PetscMax(0.0, PetscMin(all, bytes - fixed - e->n_set * set));
+  e->store_bytes = PetscMax(0.0, PetscMin(all, (bytes - fixed - e->n_set * set) / stores));
   e->stored      = e->store_bytes / all;
-  e->peak_bytes  = fixed + e->n_set * set + e->store_bytes;
+  e->peak_bytes  = fixed + e->n_set * set + stores * e->store_bytes;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -85,7 +86,7 @@ PetscErrorCode FwLocalPredictorEstimate(FwGrid grid, const FwModel *model, FwDat
 
   PetscFunctionBegin;
   PetscCall(GetSizes(grid, model, data, plan->form, &s));
-  PetscCall(DivideMemory(grid, &s, e));
+  PetscCall(DivideMemory(grid, &s, plan->n_draw ? PETSC_TRUE : PETSC_FALSE, e));
   PetscCall(FwEstimateRate(FwGridComm(grid), &rate));
   entries            = 0.5 * s.n_train * s.n_train;
   per_entry          = 2.0 * s.n_map * s.n_pixel / (patch_share * rate) + s.n_map * map_seconds / s.n_rank;

@@ -37,13 +37,35 @@ PetscErrorCode FwLocalPredictorCreate(FwGrid grid, const FwModel *model, FwDatas
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwLocalPredictorAlone(FwLocalPredictor p, FwLocalPredictor *alone)
+{
+  FwLocalPredictor a;
+  const double    *y;
+
+  PetscFunctionBegin;
+  PetscCall(PetscNew(&a));
+  *a          = *p;
+  a->is_alone = PETSC_TRUE;
+  PetscCall(FwGridCreate(PETSC_COMM_SELF, &a->grid));
+  PetscCall(FwPatchKernelCreate(a->grid, p->images, p->plan.form, p->plan.is_centred, p->plan.store_bytes, &a->kernel));
+  PetscCall(FwDatasetGetTargets(p->data, FW_TRAIN, &y));
+  PetscCall(FwLocalActionCreate(a->kernel, y, &a->action));
+  *alone = a;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwLocalPredictorDestroy(FwLocalPredictor *predictor)
 {
+  FwLocalPredictor p = *predictor;
+
   PetscFunctionBegin;
-  if (!*predictor) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(FwLocalActionDestroy(&(*predictor)->action));
-  PetscCall(FwPatchKernelDestroy(&(*predictor)->kernel));
-  PetscCall(FwPatchImagesDestroy(&(*predictor)->images));
+  if (!p) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwLocalActionDestroy(&p->action));
+  PetscCall(FwPatchKernelDestroy(&p->kernel));
+  if (p->is_alone)
+    PetscCall(FwGridDestroy(&p->grid));
+  else
+    PetscCall(FwPatchImagesDestroy(&p->images));
   PetscCall(PetscFree(*predictor));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -52,6 +74,7 @@ PetscErrorCode FwLocalPredictionDestroy(FwLocalPrediction *prediction)
 {
   PetscFunctionBegin;
   PetscCall(FwLocalSaddleDestroy(&prediction->saddle));
+  PetscCall(PetscFree2(prediction->average.order, prediction->average.order_bar));
   PetscCall(FwPredictionDestroy(&prediction->common));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -103,8 +126,8 @@ static PetscErrorCode FindSaddles(FwLocalPredictor p, PetscInt n, const FwModel 
 
 /* --- errors ------------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode SetErrors(FwLocalPredictor p, const FwLocalProcess *process, PetscBool with_means,
-                                FwErrors *errors)
+PetscErrorCode FwLocalProcessErrors(FwLocalPredictor p, const FwLocalProcess *process, PetscBool with_means,
+                                    FwErrors *errors)
 {
   PetscFunctionBegin;
   PetscCall(FwPredictionTestErrors(p->data, process->mean, process->variance, errors));
@@ -136,12 +159,12 @@ static PetscErrorCode SetPrediction(FwLocalPredictor p, const FwLocalProcess *fi
   const PetscBool with_means = c->request.with_means || c->n_new ? PETSC_TRUE : PETSC_FALSE;
 
   PetscFunctionBegin;
-  PetscCall(SetErrors(p, infinite, with_means, &c->infinite));
+  PetscCall(FwLocalProcessErrors(p, infinite, with_means, &c->infinite));
   c->infinite_log_evidence = infinite->log_likelihood;
   c->log_evidence          = infinite->log_likelihood;
   c->failure               = FwErrorsCheck(&c->infinite, c->n_test, "infinite");
   if (c->failure || !finite) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(SetErrors(p, finite, with_means, &c->finite));
+  PetscCall(FwLocalProcessErrors(p, finite, with_means, &c->finite));
   c->log_evidence = LogEvidence(q);
   c->failure      = FwErrorsCheck(&c->finite, c->n_test, "finite");
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -225,5 +248,8 @@ PetscErrorCode FwLocalPredictorRun(FwLocalPredictor p, PetscInt n, const FwModel
   }
   PetscCall(FindSaddles(p, n, model, prediction));
   PetscCall(PredictErrors(p, n, model, prediction));
+  for (PetscInt i = 0; i < n; i++)
+    if (theory[i].with_average && !prediction[i].common.failure && prediction[i].saddle.n_minimum)
+      PetscCall(FwLocalMixture(p, &model[i], &prediction[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -15,6 +15,7 @@ struct FwLocalPredictorImpl {
   FwLocalPlan   plan;
   PetscInt      n_patch;
   FwPatchImages images;
+  PetscBool     is_alone; /* grid and images: own grid, borrowed images */
   FwPatchKernel kernel;
   FwLocalAction action;
 };
@@ -38,3 +39,15 @@ PetscErrorCode FwLocalProcessRun(FwLocalPredictor predictor, PetscInt n, FwLocal
 
 /** Release the arrays. */
 PetscErrorCode FwLocalProcessDestroy(FwLocalProcess *process);
+
+/** local_prediction.c: errors of a process. */
+PetscErrorCode FwLocalProcessErrors(FwLocalPredictor predictor, const FwLocalProcess *process, PetscBool with_means,
+                                    FwErrors *errors);
+
+/** local_mixture.c: average the predictions of a point, whose saddle is found, over draws of Q. Collective on the
+ *  predictor.
+ * @error FW_ERR_STOPPED, FW_ERR_NUMERICAL  as FwLocalChainCreate() */
+PetscErrorCode FwLocalMixture(FwLocalPredictor predictor, const FwModel *model, FwLocalPrediction *prediction);
+
+/** local_prediction.c: a predictor on the same data whose matrices live on this rank alone. Not collective. */
+PetscErrorCode FwLocalPredictorAlone(FwLocalPredictor predictor, FwLocalPredictor *alone);

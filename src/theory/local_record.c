@@ -114,6 +114,42 @@ static PetscErrorCode RecordInfinite(const FwLocalPrediction *q, FwRecord record
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode RecordBar(FwRecord record, const char name[], double value)
+{
+  char full_name[64];
+
+  PetscFunctionBegin;
+  PetscCall(PetscSNPrintf(full_name, sizeof full_name, "average_%s_error_bar", name));
+  PetscCall(FwRecordReal(record, full_name, value, "label^2", "standard error of the average over draws of Q"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordAverage(const FwLocalPrediction *q, FwRecord record)
+{
+  const FwLocalAverage *a     = &q->average;
+  FwShape               shape = {0};
+  double               *value;
+
+  PetscFunctionBegin;
+  SetOrderShape(q, 0, &shape);
+  PetscCall(PetscMalloc1(OrderSize(q), &value));
+  CopyOrder(q, a->order, value);
+  PetscCall(
+    FwRecordReals(record, "average_order_parameter", &shape, value, "1", "posterior mean of the order parameter"));
+  CopyOrder(q, a->order_bar, value);
+  PetscCall(FwRecordReals(record, "average_order_parameter_error_bar", &shape, value, "1",
+                          "standard error of the posterior mean of the order parameter"));
+  PetscCall(PetscFree(value));
+  PetscCall(RecordBar(record, "train_error", a->train_error_bar));
+  PetscCall(RecordBar(record, "test_error", a->test_error_bar));
+  PetscCall(RecordBar(record, "test_bias", a->test_bias_bar));
+  PetscCall(RecordBar(record, "test_variance", a->test_variance_bar));
+  PetscCall(FwRecordReal(record, "average_rhat", a->rhat, "1", "R-hat of the chains of the average"));
+  PetscCall(FwRecordReal(record, "average_acceptance", a->acceptance, "1", "acceptance of the chains of the average"));
+  PetscCall(FwRecordInteger(record, "average_draws", (PetscInt64)a->n_chain * a->n_draw, "1", "draws of all chains"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode RecordPatches(const FwPatches *p, FwRecord record)
 {
   PetscFunctionBegin;
@@ -133,11 +169,12 @@ PetscErrorCode FwLocalPredictionRecord(const FwLocalPrediction *q, const double 
     PetscCall(FwRecordInteger(record, "converged", 0, "1", "1 if the solver converged"));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(FwPredictionRecordErrors(c, PETSC_FALSE, targets, record));
+  PetscCall(FwPredictionRecordErrors(c, q->average.is_available, targets, record));
   PetscCall(is_finite ? RecordSaddle(q, record) : RecordInfinite(q, record));
   PetscCall(FwRecordReal(record, "log_evidence", c->log_evidence, "1", "log evidence at the saddle point"));
   PetscCall(FwRecordReal(record, "free_energy", -c->temperature * c->log_evidence, "label^2",
                          "free energy -T log evidence at the saddle point"));
+  if (q->average.is_available) PetscCall(RecordAverage(q, record));
   PetscCall(RecordPatches(&q->patches, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -131,6 +131,57 @@ class Teachers(Folder):
         self.assertEqual(np.isfinite(r["order_parameter"]).sum(axis=(1, 2)).tolist(), [1, 4, 16])
 
 
+@once
+@harness.needs_data
+class Average(Folder):
+    """The average over the Gram matrix of the readout: against quadrature, before learning, and against tables."""
+
+    def average(self, teacher, *words, ranks=1):
+        return self.predict("-data_source", "hdf5", "-data_path", Path(harness.DATA) / "teachers" / f"{teacher}.h5",
+                            "-data_normalise", "none", "-data_train", 30, "-data_test", 400, "-theory_average", "true",
+                            *words, ranks=ranks)
+
+    def within(self, r, name, expected, error=0.0, sigma=4.5):
+        self.assertLess(abs(r[f"average_{name}"] - expected), sigma * np.hypot(r[f"average_{name}_error_bar"], error))
+
+    def test_one_patch_is_the_quadrature_of_a_fully_connected_network(self):
+        fc = self.average("shared", "-network_type", "fc", "-network_width", 5, "-temperature", 0.1)
+        for name in ("cnn", "lcn"):
+            r = self.average("shared", "-network_type", name, "-network_mask", 8, "-network_width", 5, "-temperature",
+                             0.1)
+            for error in ("train_error", "test_error", "test_bias", "test_variance"):
+                self.within(r, error, fc[f"average_{error}"])
+            self.assertLess(r["average_test_error_error_bar"], 0.02)
+            self.assertLess(abs(fc["average_test_error"] - fc["infinite_test_error"]), 1.0)
+            self.assertGreater(abs(fc["average_test_error"] - fc["infinite_test_error"]),
+                               10 * r["average_test_error_error_bar"])  # the negative control
+
+    def test_without_information_the_average_is_the_wishart_mean_even_for_fewer_channels_than_patches(self):
+        for width in (2, 9):
+            r = self.average("shared", "-network_type", "cnn", "-network_mask", 4, "-network_width", width,
+                             "-temperature", 1e6, "-theory_draws", 200)
+            z = (r["average_order_parameter"] - np.eye(4)) / r["average_order_parameter_error_bar"]
+            self.assertLess(np.abs(z).max(), 6)
+            self.assertLess(r["average_order_parameter_error_bar"].max(), 0.1)
+
+    def test_tabulated_averages(self):
+        words = ["-network_mask", 4, "-temperature", 0.1]
+        self.within(self.average("shared", "-network_type", "cnn", "-network_width", 10, *words), "test_error", .6584,
+                    .0052)
+        self.within(self.average("shared", "-network_type", "lcn", "-network_width", 10, *words), "test_error", .9331,
+                    .0045)
+        r = self.average("shared", "-network_type", "cnn", "-network_width", 9, "-network_stride", 2, *words)
+        self.within(r, "test_error", .8121, .0073)
+        self.assertLess(r["average_rhat"], 1.1)
+
+    def test_draws_do_not_depend_on_the_number_of_ranks(self):
+        words = ["-network_type", "cnn", "-network_width", 20, "-network_mask", 4, "-temperature", 0.1,
+                 "-theory_draws", 4]
+        one, three = self.average("shared", *words), self.average("shared", *words, ranks=3)
+        for name in ("average_test_error", "average_order_parameter"):
+            np.testing.assert_allclose(one[name], three[name], rtol=1e-7)
+
+
 SMALL = ["-data_train", 20, "-data_test", 5, "-data_size", 8]
 
 

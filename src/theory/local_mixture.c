@@ -1,0 +1,253 @@
+/** @file
+ * Predictions averaged over draws of the Gram matrix of the readout.
+ *
+ * Every chain keeps sums over its draws; what is asked for is made of the sums of all chains, and its error bar of those
+ * with one chain left out (jackknife). Sums go round by adding zeros to them: no bit depends on who had which chain.
+ */
+
+#include "local_prediction_impl.h"
+
+#include <finwidth/progress.h>
+
+#include <math.h>
+
+/* Sums over the draws of a chain, in one piece of memory */
+typedef struct {
+  double *number;                   /* [N_NUMBER] */
+  double *mean, *square, *variance; /* [n_example] of m, m^2, v */
+  double *order;                    /* [n, n] */
+} Sums;
+
+enum { TRAIN_BIAS, TRAIN_VARIANCE, LOSS, LOSS2, ACCEPTANCE, N_NUMBER };
+
+typedef struct {
+  FwLocalPredictor predictor;
+  const double    *y; /* [n_test] */
+  PetscInt         n_test, n_example, n2, n_draw;
+  size_t           n_sum;
+  double          *all; /* [FW_LOCAL_CHAINS][n_sum] */
+} Mixture;
+
+static Sums SumsOf(const Mixture *m, PetscInt chain)
+{
+  double *base = m->all + (size_t)chain * m->n_sum;
+
+  return (Sums){.number   = base,
+                .mean     = base + N_NUMBER,
+                .square   = base + N_NUMBER + m->n_example,
+                .variance = base + N_NUMBER + 2 * m->n_example,
+                .order    = base + N_NUMBER + 3 * m->n_example};
+}
+
+/* --- one chain ---------------------------------------------------------------------------------------------- */
+
+static void AddProcess(const Mixture *m, const FwLocalProcess *process, Sums *sums)
+{
+  double loss = m->n_test ? 0.0 : process->train_bias + process->train_variance;
+
+  for (PetscInt t = 0; t < m->n_example; t++) {
+    sums->mean[t] += process->mean[t];
+    sums->square[t] += PetscSqr(process->mean[t]);
+    sums->variance[t] += process->variance[t];
+    if (t < m->n_test) loss += (PetscSqr(process->mean[t] - m->y[t]) + process->variance[t]) / m->n_test;
+  }
+  sums->number[TRAIN_BIAS] += process->train_bias;
+  sums->number[TRAIN_VARIANCE] += process->train_variance;
+  sums->number[LOSS] += loss;
+  sums->number[LOSS2] += loss * loss;
+  for (PetscInt i = 0; i < m->n2; i++) sums->order[i] += process->order[i];
+}
+
+static PetscErrorCode AddChain(const Mixture *m, FwLocalPredictor alone, const FwModel *model,
+                               const FwLocalChain *chain, Sums *sums)
+{
+  FwLocalProcess *process;
+
+  PetscFunctionBegin;
+  PetscCall(PetscCalloc1(chain->n, &process));
+  for (PetscInt i = 0; i < chain->n; i++)
+    process[i] = (FwLocalProcess){.order = chain->order + (size_t)i * m->n2, .model = model};
+  PetscCall(FwLocalProcessRun(alone, chain->n, process));
+  for (PetscInt i = 0; i < chain->n; i++) {
+    AddProcess(m, &process[i], sums);
+    PetscCall(FwLocalProcessDestroy(&process[i]));
+  }
+  sums->number[ACCEPTANCE] = chain->acceptance;
+  PetscCall(PetscFree(process));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunChain(const Mixture *m, FwLocalPredictor alone, const FwModel *model, const double start[],
+                               PetscInt number)
+{
+  FwLocalChain chain;
+  Sums         sums = SumsOf(m, number);
+
+  PetscFunctionBegin;
+  PetscCall(FwLocalActionSetModel(alone->action, model));
+  PetscCall(FwLocalChainCreate(alone->action, m->predictor->plan.seed, number, start, m->n_draw, &chain));
+  PetscCall(AddChain(m, alone, model, &chain, &sums));
+  PetscCall(FwLocalChainDestroy(&chain));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Chain c is run by rank c modulo their number */
+static PetscErrorCode RunChains(Mixture *m, const FwModel *model, const double start[])
+{
+  MPI_Comm         comm = FwGridComm(m->predictor->grid);
+  PetscMPIInt      rank, size, count;
+  FwLocalPredictor alone;
+  FwProgress       progress;
+  PetscErrorCode   code = PETSC_SUCCESS;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCall(FwLocalPredictorAlone(m->predictor, &alone));
+  PetscCall(FwProgressBegin("average", FW_LOCAL_CHAINS, &progress));
+  for (PetscInt c = rank; c < FW_LOCAL_CHAINS && !code; c += size) {
+    code = RunChain(m, alone, model, start, c);
+    PetscCall(FwProgressStep(progress, c + 1));
+  }
+  PetscCall(FwProgressEnd(&progress));
+  PetscCall(FwErrorAgreeAny(comm, code));
+  PetscCall(FwLocalPredictorDestroy(&alone));
+  PetscCall(PetscMPIIntCast((PetscInt)m->n_sum, &count));
+  for (int c = 0; c < FW_LOCAL_CHAINS; c++)
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, m->all + c * m->n_sum, count, MPI_DOUBLE, MPI_SUM, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- from sums to averages ---------------------------------------------------------------------------------- */
+
+/* Averages over all chains but one (none left out: -1), as a process: variance of f within and between draws */
+static PetscErrorCode Average(const Mixture *m, PetscInt left_out, double number[], double order[],
+                              FwLocalProcess *process)
+{
+  const double weight = 1.0 / ((FW_LOCAL_CHAINS - (left_out < 0 ? 0 : 1)) * (double)m->n_draw);
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc2(m->n_example, &process->mean, m->n_example, &process->variance));
+  PetscCall(PetscArrayzero(process->mean, m->n_example));
+  PetscCall(PetscArrayzero(process->variance, m->n_example));
+  PetscCall(PetscArrayzero(number, N_NUMBER));
+  PetscCall(PetscArrayzero(order, m->n2));
+  for (PetscInt c = 0; c < FW_LOCAL_CHAINS; c++) {
+    const Sums s = SumsOf(m, c);
+
+    if (c == left_out) continue;
+    for (PetscInt k = 0; k < N_NUMBER; k++) number[k] += weight * s.number[k];
+    for (PetscInt i = 0; i < m->n2; i++) order[i] += weight * s.order[i];
+    for (PetscInt t = 0; t < m->n_example; t++) process->mean[t] += weight * s.mean[t];
+    for (PetscInt t = 0; t < m->n_example; t++) process->variance[t] += weight * (s.square[t] + s.variance[t]);
+  }
+  for (PetscInt t = 0; t < m->n_example; t++) process->variance[t] -= PetscSqr(process->mean[t]);
+  process->train_bias     = number[TRAIN_BIAS];
+  process->train_variance = number[TRAIN_VARIANCE];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What has an error bar, and Q behind it */
+enum { BAR_TRAIN, BAR_TEST, BAR_BIAS, BAR_VARIANCE, N_BAR };
+
+static void Statistics(const Mixture *m, const FwLocalProcess *process, double value[N_BAR])
+{
+  double bias = 0.0, variance = 0.0;
+
+  for (PetscInt t = 0; t < m->n_test; t++) {
+    bias += PetscSqr(process->mean[t] - m->y[t]) / m->n_test;
+    variance += process->variance[t] / m->n_test;
+  }
+  value[BAR_TRAIN]    = process->train_bias + process->train_variance;
+  value[BAR_BIAS]     = m->n_test ? bias : NAN;
+  value[BAR_VARIANCE] = m->n_test ? variance : NAN;
+  value[BAR_TEST]     = value[BAR_BIAS] + value[BAR_VARIANCE];
+}
+
+/* Jackknife: the standard deviation of an average is that of those with one chain left out, times the root of K - 1 */
+static PetscErrorCode ErrorBars(const Mixture *m, double bar[], double order_bar[])
+{
+  const double k = FW_LOCAL_CHAINS;
+  double      *order, number[N_NUMBER], *sum, *square;
+  const size_t n = (size_t)N_BAR + (size_t)m->n2;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(n, &order)); /* statistics, then Q */
+  PetscCall(PetscCalloc2(n, &sum, n, &square));
+  for (PetscInt c = 0; c < FW_LOCAL_CHAINS; c++) {
+    FwLocalProcess process = {0};
+
+    PetscCall(Average(m, c, number, order + N_BAR, &process));
+    Statistics(m, &process, order);
+    for (size_t i = 0; i < n; i++) sum[i] += order[i] / k;
+    for (size_t i = 0; i < n; i++) square[i] += order[i] * order[i] / k;
+    PetscCall(FwLocalProcessDestroy(&process));
+  }
+  for (size_t i = 0; i < n; i++)
+    *(i < N_BAR ? &bar[i] : &order_bar[i - N_BAR]) = sqrt((k - 1.0) * PetscMax(0.0, square[i] - sum[i] * sum[i]));
+  PetscCall(PetscFree(order));
+  PetscCall(PetscFree2(sum, square));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Gelman and Rubin's R-hat of the loss of single draws */
+static double RHat(const Mixture *m)
+{
+  const double k = FW_LOCAL_CHAINS, n = (double)m->n_draw;
+  double       within = 0.0, mean = 0.0, square = 0.0;
+
+  for (PetscInt c = 0; c < FW_LOCAL_CHAINS; c++) {
+    const Sums   s    = SumsOf(m, c);
+    const double here = s.number[LOSS] / n;
+
+    within += (s.number[LOSS2] - n * here * here) / (k * (n - 1.0));
+    mean += here / k;
+    square += here * here / k;
+  }
+  return sqrt((n - 1.0) / n + PetscMax(0.0, square - mean * mean) * k / ((k - 1.0) * within));
+}
+
+static PetscErrorCode SetAverage(const Mixture *m, FwLocalPrediction *q)
+{
+  FwLocalAverage *a       = &q->average;
+  FwLocalProcess  process = {0};
+  double          number[N_NUMBER], bar[N_BAR];
+
+  PetscFunctionBegin;
+  *a = (FwLocalAverage){.is_available = PETSC_TRUE, .n_chain = FW_LOCAL_CHAINS, .n_draw = m->n_draw};
+  PetscCall(PetscMalloc2(m->n2, &a->order, m->n2, &a->order_bar));
+  PetscCall(Average(m, -1, number, a->order, &process));
+  PetscCall(
+    FwLocalProcessErrors(m->predictor, &process, q->common.request.with_means || q->common.n_new, &q->common.averaged));
+  PetscCall(ErrorBars(m, bar, a->order_bar));
+  PetscCall(FwLocalProcessDestroy(&process));
+  a->acceptance        = number[ACCEPTANCE] * (double)m->n_draw;
+  a->rhat              = RHat(m);
+  a->train_error_bar   = bar[BAR_TRAIN];
+  a->test_error_bar    = bar[BAR_TEST];
+  a->test_bias_bar     = bar[BAR_BIAS];
+  a->test_variance_bar = bar[BAR_VARIANCE];
+  q->common.average    = (FwAverage){.is_available = PETSC_TRUE, .log_evidence = NAN};
+  for (PetscInt i = 0; i < q->patches.n_patch; i++)
+    q->common.average.mean_order += a->order[i * (q->patches.n_patch + 1)] / q->patches.n_patch;
+  q->common.failure = FwErrorsCheck(&q->common.averaged, q->common.n_test, "averaged");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLocalMixture(FwLocalPredictor p, const FwModel *model, FwLocalPrediction *q)
+{
+  Mixture m = {.predictor = p,
+               .n_test    = p->sizes.n_test,
+               .n_example = p->sizes.n_test + p->sizes.n_new,
+               .n2        = p->n_patch * p->n_patch,
+               .n_draw    = p->plan.n_draw};
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetTargets(p->data, FW_TEST, &m.y));
+  m.n_sum = (size_t)N_NUMBER + 3 * (size_t)m.n_example + (size_t)m.n2;
+  PetscCall(PetscCalloc1(FW_LOCAL_CHAINS * m.n_sum, &m.all));
+  PetscCall(RunChains(&m, model, q->saddle.minimum[0].order));
+  PetscCall(SetAverage(&m, q));
+  PetscCall(PetscFree(m.all));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
