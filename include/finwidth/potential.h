@@ -13,11 +13,15 @@
  *
  * so that f | theta is a Gaussian process under `collapsed`, and a number under `full`.
  *
- * Order of theta: layer after layer, each neuron's (channel's; for `lcn` patch by patch, each channel's) weights together,
+ * Order of weights: layer after layer, each neuron's (channel's; for `lcn` patch by patch, each channel's) together,
  * followed by its bias where the layer has biases. Weights of the readout: one output after the other; within it patch
  * after patch (`cnn`, `lcn`), each with its channels; then the bias.
  *
- * Sums over examples keep the order of examples.h: same bits on any number of ranks. Nothing is allocated after Create.
+ * Theta is in that order too, but where a fully-connected network has more inputs than training examples: then first-layer
+ * weights are in rotated coordinates, of which P per neuron come first and those that no training example sees come last,
+ * after all else. FwPotentialGetWeights() turns them back.
+ *
+ * Sums over examples keep the order of examples.h: same bits on any number of ranks. An evaluation allocates nothing.
  *
  * Notation: P, P_t numbers of training and test examples (P_t counts the inputs without labels), D outputs.
  *
@@ -70,9 +74,13 @@ PetscErrorCode FwPotentialGetSize(FwPotential potential, PetscInt *n);
  * @param[in]  theta     [n]
  * @param[out] energy    U
  * @param[out] gradient  [n], or NULL where only U is wanted
- * @cost one hidden layer: 4 P N_0 N flops; collapsed with F features and m = min(P, F): about 3 P F m + m^3 more
+ * @cost one hidden layer: 4 P min(P, N_0) N flops; collapsed with F features and m = min(P, F): about 3 P F m + m^3 more
  */
 PetscErrorCode FwPotentialEvaluate(FwPotential potential, const double theta[], double *energy, double gradient[]);
+
+/** Weights and biases of a theta, scaled to a prior of variance 1 as theta is, in the order of the header.
+ *  @param[out] weights  [n], not theta itself */
+PetscErrorCode FwPotentialGetWeights(FwPotential potential, const double theta[], double weights[]);
 
 /** Number of entries of a measured quantity. */
 PetscErrorCode FwPotentialMeasureSize(FwPotential potential, FwMeasure quantity, PetscInt *n);

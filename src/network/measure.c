@@ -91,7 +91,6 @@ static PetscErrorCode TrainVariance(FwPotential p, double variance[])
 /* Room for one block of test examples */
 typedef struct {
   PetscInt n_row;
-  double  *scaled;  /* [n_row, n_input_scaled] */
   double  *feature; /* [n_row, F] */
   double  *k, *w;   /* [n_row, P] where dual; w else [n_row, F] */
   FwPass   pass;
@@ -109,8 +108,7 @@ static PetscErrorCode TestBlockCreate(FwPotential p, TestBlock *t)
     t->n_row = PetscMax(t->n_row, FwRowsBlock(rows, b + 1) - FwRowsBlock(rows, b));
   n = (size_t)t->n_row;
   PetscCall(FwPassCreate(&p->trunk, t->n_row, t->n_row, &t->pass));
-  PetscCall(PetscMalloc4(n * (size_t)p->trunk.n_input_scaled, &t->scaled, n * F, &t->feature, p->is_dual ? n * P : 0,
-                         &t->k, n * (p->is_dual ? P : F), &t->w));
+  PetscCall(PetscMalloc3(n * F, &t->feature, p->is_dual ? n * P : 0, &t->k, n * (p->is_dual ? P : F), &t->w));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -118,7 +116,7 @@ static PetscErrorCode TestBlockDestroy(FwPotential p, TestBlock *t)
 {
   PetscFunctionBegin;
   PetscCall(FwPassDestroy(&p->trunk, &t->pass));
-  PetscCall(PetscFree4(t->scaled, t->feature, t->k, t->w));
+  PetscCall(PetscFree3(t->feature, t->k, t->w));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -158,10 +156,12 @@ static PetscErrorCode PredictBlock(FwPotential p, const double theta[], PetscInt
 {
   const double  *v = p->kind == FW_POTENTIAL_FULL ? theta + p->trunk.n_theta : p->readout;
   const PetscInt D = p->n_output, F = p->n_feature;
+  const FwInputs inputs = {.z        = p->scaled_test + (size_t)first * (size_t)p->trunk.n_input_scaled,
+                           .n_column = p->trunk.n_input_scaled,
+                           .rest     = p->trunk.n_rest ? theta + p->n_active : NULL};
 
   PetscFunctionBegin;
-  FwTrunkScaleInputs(&p->trunk, n, p->examples.test.x + (size_t)first * (size_t)p->trunk.n_input, t->scaled);
-  PetscCall(FwTrunkForward(&p->trunk, theta, 0, n, t->scaled, &t->pass, t->feature));
+  PetscCall(FwTrunkForward(&p->trunk, theta, 0, n, &inputs, &t->pass, t->feature));
   if (mean) FwGemm("T", "N", D, n, F, 1.0, v, F, t->feature, F, 0.0, mean, D);
   if (!variance) PetscFunctionReturn(PETSC_SUCCESS);
   if (p->kind == FW_POTENTIAL_FULL)
@@ -291,23 +291,44 @@ static PetscErrorCode HiddenGram(FwPotential p, double gram[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void WeightCovariance(FwPotential p, const double theta[], double covariance[])
+PetscErrorCode FwPotentialGetWeights(FwPotential p, const double theta[], double weights[])
 {
   const FwLayer *layer = &p->trunk.layer[0];
-  const PetscInt M = p->trunk.patches.n_pixel, n_neuron = layer->n_set * layer->n_out;
+  const PetscInt n = layer->n_in, n_rest = p->trunk.n_rest, n_first = layer->n_set * layer->n_out * n;
 
-  FwSyrk("N", M, n_neuron, 1.0 / (p->prior_first * (double)n_neuron), theta, layer->n_in, 0.0, covariance, M);
-  FillUpper(M, covariance);
+  PetscFunctionBegin;
+  for (PetscInt a = 0; a < layer->n_set * layer->n_out; a++) {
+    double *w = weights + (size_t)a * (size_t)(n + n_rest);
+
+    PetscCall(PetscArraycpy(w, theta + (size_t)a * (size_t)n, n));
+    PetscCall(PetscArraycpy(w + n, theta + p->n_active + (size_t)a * (size_t)n_rest, n_rest));
+  }
+  if (n_rest) PetscCall(FwRotationApply(&p->rotation, PETSC_TRUE, layer->n_out, weights));
+  PetscCall(PetscArraycpy(weights + n_first + layer->n_out * n_rest, theta + n_first, p->n_active - n_first));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void WeightTrace(FwPotential p, const double theta[], double *trace)
+/* Covariance [M, M] and its trace over the neurons of the first layer; NULL for what is not wanted */
+static PetscErrorCode FirstWeights(FwPotential p, const double theta[], double covariance[], double *trace)
 {
   const FwLayer *layer = &p->trunk.layer[0];
-  const PetscInt M = p->trunk.patches.n_pixel, n_neuron = layer->n_set * layer->n_out;
+  const PetscInt M = p->trunk.patches.n_pixel, n = layer->n_in + p->trunk.n_rest,
+                 n_neuron = layer->n_set * layer->n_out;
+  const double scale      = 1.0 / (p->prior_first * (double)n_neuron);
+  double      *w;
 
-  *trace = 0.0;
-  for (PetscInt a = 0; a < n_neuron; a++) *trace += FwDot(M, theta + a * layer->n_in, theta + a * layer->n_in);
-  *trace /= p->prior_first * (double)n_neuron;
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(p->n_theta, &w));
+  PetscCall(FwPotentialGetWeights(p, theta, w));
+  if (covariance) {
+    FwSyrk("N", M, n_neuron, scale, w, n, 0.0, covariance, M);
+    FillUpper(M, covariance);
+  }
+  if (trace) *trace = 0.0;
+  for (PetscInt a = 0; trace && a < n_neuron; a++)
+    *trace += scale * FwDot(M, w + (size_t)a * (size_t)n, w + (size_t)a * (size_t)n);
+  PetscCall(PetscFree(w));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* --- all of it ------------------------------------------------------------------------------------------------ */
@@ -339,8 +360,8 @@ PetscErrorCode FwPotentialMeasure(FwPotential p, const double theta[], double *c
   if (value[FW_MEASURE_READOUT_GRAM]) PetscCall(ReadoutGram(p, theta, value[FW_MEASURE_READOUT_GRAM]));
   if (value[FW_MEASURE_HIDDEN_GRAM]) PetscCall(HiddenGram(p, value[FW_MEASURE_HIDDEN_GRAM]));
   if (value[FW_MEASURE_HIDDEN_TRACE]) PetscCall(HiddenTrace(p, value[FW_MEASURE_HIDDEN_TRACE]));
-  if (value[FW_MEASURE_WEIGHT_TRACE]) WeightTrace(p, theta, value[FW_MEASURE_WEIGHT_TRACE]);
-  if (value[FW_MEASURE_WEIGHT_COVARIANCE]) WeightCovariance(p, theta, value[FW_MEASURE_WEIGHT_COVARIANCE]);
+  if (value[FW_MEASURE_WEIGHT_TRACE] || value[FW_MEASURE_WEIGHT_COVARIANCE])
+    PetscCall(FirstWeights(p, theta, value[FW_MEASURE_WEIGHT_COVARIANCE], value[FW_MEASURE_WEIGHT_TRACE]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

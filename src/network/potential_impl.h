@@ -14,6 +14,7 @@
 
 #include <finwidth/potential.h>
 #include "block_sum.h"
+#include "rotation.h"
 #include "trunk.h"
 
 struct FwPotentialImpl {
@@ -22,12 +23,15 @@ struct FwPotentialImpl {
   FwPotentialKind kind;
   FwExamples      examples; /* its arrays are borrowed */
   FwTrunk         trunk;
+  FwRotation      rotation; /* of the inputs, where trunk.n_rest > 0 */
   PetscBool       is_dual;
   PetscBool       has_readout_bias;
+  PetscInt        n_active; /* parameters that the training data see, the first of theta */
   PetscInt        n_theta, n_output, n_feature, n_block_row;
   double          temperature, width, prior_first, prior_readout; /* N and lambda of the first and last weights */
-  double         *scaled;                                         /* [n_local, n_input_scaled] */
-  double         *y;                                              /* [P, D] */
+  double         *scaled;      /* [n_local, n_input_scaled - n_rest] training inputs as the first layer reads them */
+  double         *scaled_test; /* [n_local, n_input_scaled] test inputs */
+  double         *y;           /* [P, D] */
   FwPass          pass;
   double         *storage; /* of features: [P, F] where dual, else the local rows */
   double         *feature; /* the local rows in it */
@@ -43,6 +47,9 @@ typedef struct {
   PetscInt first, n;
 } FwBlock;
 FwBlock FwPotentialBlock(FwPotential p, PetscInt b);
+
+/** Training inputs, as a pass reads them. */
+FwInputs FwPotentialInputs(FwPotential p);
 
 /** Features of all local examples. */
 PetscErrorCode FwPotentialForward(FwPotential p, const double theta[]);

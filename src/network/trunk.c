@@ -30,7 +30,7 @@ static PetscErrorCode SetUpLayer(const FwModel *model, FwTrunk *trunk, PetscInt 
 
   PetscFunctionBegin;
   PetscCall(FwActivationGet((FwActivationType)model->activation[l], &layer->activation));
-  layer->n_in      = l ? trunk->layer[l - 1].n_feature : trunk->patches.n_pixel + (trunk->input_bias > 0.0);
+  layer->n_in      = l ? trunk->layer[l - 1].n_feature : trunk->n_input_scaled / n_patch - trunk->n_rest;
   layer->n_out     = (PetscInt)model->width[l];
   layer->n_patch   = n_patch;
   layer->n_set     = model->type == FW_NETWORK_LCN ? n_patch : 1;
@@ -50,12 +50,13 @@ PetscErrorCode FwTrunkCreate(const FwModel *model, const FwDataSizes *sizes, FwT
   *trunk = (FwTrunk){
     .n_input = sizes->n_input, .depth = model->depth, .is_pooled = (PetscBool)(model->type == FW_NETWORK_POOL)};
   PetscCall(FwModelGetPatches(model, sizes->channels, sizes->height, sizes->width, &trunk->patches));
-  trunk->input_gain = 1.0 / sqrt(model->prior[0] * (double)trunk->patches.n_pixel);
-  trunk->input_bias = sqrt(model->bias[0]);
+  trunk->input_gain     = 1.0 / sqrt(model->prior[0] * (double)trunk->patches.n_pixel);
+  trunk->input_bias     = sqrt(model->bias[0]);
+  trunk->n_input_scaled = trunk->patches.n_patch * (trunk->patches.n_pixel + (trunk->input_bias > 0.0));
+  if (model->type == FW_NETWORK_FC) trunk->n_rest = PetscMax(0, trunk->n_input_scaled - sizes->n_train);
   PetscCall(PetscCalloc1(model->depth, &trunk->layer));
   for (PetscInt l = 0; l < model->depth; l++) PetscCall(SetUpLayer(model, trunk, l));
-  trunk->n_feature      = trunk->layer[model->depth - 1].n_feature;
-  trunk->n_input_scaled = trunk->patches.n_patch * trunk->layer[0].n_in;
+  trunk->n_feature = trunk->layer[model->depth - 1].n_feature;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -129,14 +130,24 @@ PetscErrorCode FwPassDestroy(const FwTrunk *trunk, FwPass *pass)
 
 /* --- forward -------------------------------------------------------------------------------------------------- */
 
-/* Pre-activations h [n, n_patch, n_out] from inputs z [n, n_patch, n_in]: shared weights see patches as more rows */
-static void Multiply(const FwLayer *layer, const double w[], PetscInt n, const double z[], double h[])
+/* Pre-activations h [n, n_patch, n_out] from inputs z [n, n_column]: shared weights see patches as more rows */
+static void Multiply(const FwLayer *layer, const double w[], PetscInt n, const double z[], PetscInt n_column,
+                     double h[])
 {
-  const PetscInt n_in = layer->n_in, n_out = layer->n_out, n_row = n * layer->n_patch / layer->n_set;
+  const PetscInt n_in = layer->n_in, n_out = layer->n_out, per_set = layer->n_patch / layer->n_set;
 
   for (PetscInt set = 0; set < layer->n_set; set++)
-    FwGemm("T", "N", n_out, n_row, n_in, 1.0, w + set * n_out * n_in, n_in, z + set * n_in, layer->n_set * n_in, 0.0,
-           h + set * n_out, layer->n_set * n_out);
+    FwGemm("T", "N", n_out, n * per_set, n_in, 1.0, w + set * n_out * n_in, n_in, z + set * n_in, n_column / per_set,
+           0.0, h + set * n_out, layer->n_set * n_out);
+}
+
+/* What the columns beyond those of the first layer add to its pre-activations */
+static void MultiplyRest(const FwTrunk *trunk, PetscInt n, const FwInputs *inputs, const double z[], double h[])
+{
+  const FwLayer *layer = &trunk->layer[0];
+
+  FwGemm("T", "N", layer->n_out, n, trunk->n_rest, 1.0, inputs->rest, trunk->n_rest, z + layer->n_in, inputs->n_column,
+         1.0, h, layer->n_out);
 }
 
 /* Values [n, n_patch * n_out] become features: scaled, averaged over patches where pooled, with the constant */
@@ -153,9 +164,10 @@ static void CollectFeatures(const FwLayer *layer, PetscInt n, const double value
 }
 
 PetscErrorCode FwTrunkForward(const FwTrunk *trunk, const double theta[], PetscInt first, PetscInt n,
-                              const double scaled[], FwPass *pass, double feature[])
+                              const FwInputs *inputs, FwPass *pass, double feature[])
 {
-  const double *z = scaled + (size_t)first * (size_t)trunk->n_input_scaled;
+  const double *z        = inputs->z + (size_t)first * (size_t)inputs->n_column;
+  PetscInt      n_column = inputs->n_column;
 
   PetscFunctionBegin;
   for (PetscInt l = 0; l < trunk->depth; l++) {
@@ -163,10 +175,12 @@ PetscErrorCode FwTrunkForward(const FwTrunk *trunk, const double theta[], PetscI
     double        *slope = pass->slope[l] + (size_t)first * LayerSize(layer);
     double        *out = (l < trunk->depth - 1 ? pass->feature[l] : feature) + (size_t)first * (size_t)layer->n_feature;
 
-    Multiply(layer, theta + layer->first, n, z, slope);
+    Multiply(layer, theta + layer->first, n, z, n_column, slope);
+    if (l == 0 && inputs->rest) MultiplyRest(trunk, n, inputs, z, slope);
     PetscCall(FwActivationEvaluate(layer->activation, n * (PetscInt)LayerSize(layer), slope, pass->work, slope, NULL));
     CollectFeatures(layer, n, pass->work, out);
-    z = out;
+    z        = out;
+    n_column = layer->n_feature;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -184,26 +198,27 @@ static void MultiplySlopes(const FwLayer *layer, PetscInt n, const double back[]
 }
 
 /* Gradient in the weights, from that in h and from the inputs z */
-static void WeightGradient(const FwLayer *layer, PetscInt n, const double z[], const double delta[], double gradient[])
+static void WeightGradient(const FwLayer *layer, PetscInt n, const double z[], PetscInt n_column, const double delta[],
+                           double gradient[])
 {
-  const PetscInt n_in = layer->n_in, n_out = layer->n_out, n_row = n * layer->n_patch / layer->n_set;
+  const PetscInt n_in = layer->n_in, n_out = layer->n_out, per_set = layer->n_patch / layer->n_set;
 
   for (PetscInt set = 0; set < layer->n_set; set++)
-    FwGemm("N", "T", n_in, n_out, n_row, 1.0, z + set * n_in, layer->n_set * n_in, delta + set * n_out,
+    FwGemm("N", "T", n_in, n_out, n * per_set, 1.0, z + set * n_in, n_column / per_set, delta + set * n_out,
            layer->n_set * n_out, 0.0, gradient + set * n_out * n_in, n_in);
 }
 
-void FwTrunkBackward(const FwTrunk *trunk, const double theta[], PetscInt first, PetscInt n, const double scaled[],
+void FwTrunkBackward(const FwTrunk *trunk, const double theta[], PetscInt first, PetscInt n, const FwInputs *inputs,
                      FwPass *pass, double gradient[])
 {
   for (PetscInt l = trunk->depth - 1; l >= 0; l--) {
-    const FwLayer *layer = &trunk->layer[l];
-    double        *delta = pass->slope[l] + (size_t)first * LayerSize(layer);
-    const double  *z     = l ? pass->feature[l - 1] + (size_t)first * (size_t)layer->n_in
-                             : scaled + (size_t)first * (size_t)trunk->n_input_scaled;
+    const FwLayer *layer    = &trunk->layer[l];
+    const PetscInt n_column = l ? layer->n_in : inputs->n_column;
+    const double  *z        = (l ? pass->feature[l - 1] : inputs->z) + (size_t)first * (size_t)n_column;
+    double        *delta    = pass->slope[l] + (size_t)first * LayerSize(layer);
 
     MultiplySlopes(layer, n, pass->work, delta);
-    WeightGradient(layer, n, z, delta, gradient + layer->first);
+    WeightGradient(layer, n, z, n_column, delta, gradient + layer->first);
     if (l) /* gradient in the features below, of which the constant's is not used */
       FwGemm("N", "N", layer->n_in, n, layer->n_out, 1.0, theta + layer->first, layer->n_in, delta, layer->n_out, 0.0,
              pass->work, layer->n_in);

@@ -34,10 +34,18 @@ typedef struct {
   PetscBool is_pooled;
   PetscInt  depth;
   FwLayer  *layer;          /**< [depth] */
-  PetscInt  n_theta;        /**< weights and biases of all hidden layers */
+  PetscInt  n_theta;        /**< weights and biases of all hidden layers, without the rest of the first */
   PetscInt  n_feature;      /**< F, features of the last layer */
-  PetscInt  n_input_scaled; /**< per example: n_patch * n_in of the first layer */
+  PetscInt  n_input_scaled; /**< numbers that an example has as the first layer reads it, n_patch * (M + bias) */
+  PetscInt  n_rest;         /**< of these, the last ones that are zero for all training examples: see rotation.h */
 } FwTrunk;
+
+/** Inputs as the first layer reads them: row-major. */
+typedef struct {
+  const double *z;        /**< [n_row, n_column] */
+  PetscInt      n_column; /**< n_input_scaled, or n_rest less for training examples */
+  const double *rest;     /**< [N_1, n_rest] weights of the last n_rest columns; NULL where they are not there */
+} FwInputs;
 
 /** What a forward pass leaves for the backward one, for a number of rows; owned. */
 typedef struct {
@@ -46,22 +54,24 @@ typedef struct {
   double  *work;    /**< room for one block: its values of one layer, or gradients in its features */
 } FwPass;
 
-/** @error FW_ERR_INPUT  patches with several layers or with biases; a mask larger than the image */
+/** Lay the layers out.
+ *  @error FW_ERR_INPUT  patches with several layers or with biases; a mask larger than the image */
 PetscErrorCode FwTrunkCreate(const FwModel *model, const FwDataSizes *sizes, FwTrunk *trunk);
 PetscErrorCode FwTrunkDestroy(FwTrunk *trunk);
 
-/** Inputs of n examples as the first layer reads them: patches, scaled, with the constant of the bias; [n, n_patch, n_in]. */
+/** Inputs of n examples as patches, scaled, with the constant of the bias: [n, n_input_scaled]. */
 void FwTrunkScaleInputs(const FwTrunk *trunk, PetscInt n, const double x[], double scaled[]);
 
 /** Room for n_row examples, in blocks of at most n_block_row. */
 PetscErrorCode FwPassCreate(const FwTrunk *trunk, PetscInt n_row, PetscInt n_block_row, FwPass *pass);
 PetscErrorCode FwPassDestroy(const FwTrunk *trunk, FwPass *pass);
 
-/** Features of one block: rows first .. first + n - 1 of `scaled`, of the pass and of `feature` [n_row, F]. */
+/** Features of one block: rows first .. first + n - 1 of the inputs, of the pass and of `feature` [n_row, F]. */
 PetscErrorCode FwTrunkForward(const FwTrunk *trunk, const double theta[], PetscInt first, PetscInt n,
-                              const double scaled[], FwPass *pass, double feature[]);
+                              const FwInputs *inputs, FwPass *pass, double feature[]);
 
-/** Gradient in theta of one block, from that in its features, [n, F] at the beginning of the pass' work.
+/** Gradient in theta of one block of training examples, from that in its features, [n, F] at the beginning of the pass'
+ *  work.
  *  @param[out] gradient  [n_theta], overwritten */
-void FwTrunkBackward(const FwTrunk *trunk, const double theta[], PetscInt first, PetscInt n, const double scaled[],
+void FwTrunkBackward(const FwTrunk *trunk, const double theta[], PetscInt first, PetscInt n, const FwInputs *inputs,
                      FwPass *pass, double gradient[]);

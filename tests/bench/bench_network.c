@@ -4,7 +4,7 @@
  *     mpirun -n 1 bench_network [-train 500,1000] [-inputs 784] [-width 500,1000] [-seconds 2]
  *
  * One hidden erf layer, one output. Each rank works by itself on all P examples, as chains do, and then (`shared`) all
- * ranks on one network. Flops counted: 4 P N_0 N for forward and backward, and for the collapsed potential, with
+ * ranks on one network. Flops counted: 4 P min(P, N_0) N for forward and backward, and for the collapsed potential, with
  * m = min(P, N), what its products and factors need: P N m + 2 P N m + m^3 / 3, and 2 m^3 / 3 for the inverse where
  * P < N. dgemm is timed at the shapes of the forward and backward products on the same blocks of rows.
  */
@@ -118,7 +118,7 @@ static double GradientTime(MPI_Comm comm, const FwModel *model, FwDataset data, 
 
 static double Gigaflops(FwPotentialKind kind, double P, double N0, double N)
 {
-  const double m = PetscMin(P, N), products = 4.0 * P * N0 * N;
+  const double m = PetscMin(P, N), products = 4.0 * P * PetscMin(P, N0) * N;
 
   return 1e-9 *
          (kind == FW_POTENTIAL_FULL ? products : products + 3.0 * P * N * m + m * m * m * (P < N ? 1.0 : 1.0 / 3.0));
@@ -146,7 +146,7 @@ static void Bench(PetscInt n_train, PetscInt n_input, PetscInt n_width)
   PetscCallAbort(PETSC_COMM_WORLD, FwDatasetCreate(PETSC_COMM_WORLD, &data));
   PetscCallAbort(PETSC_COMM_WORLD, FwDatasetSetFromOptions(data));
   PetscCallAbort(PETSC_COMM_WORLD, FwDatasetSetUp(data));
-  rate = ProductRate(n_train / PetscMax(1, (n_train + 128) / 256), n_input, n_width);
+  rate = ProductRate(n_train / PetscMax(1, (n_train + 128) / 256), PetscMin(n_train, n_input), n_width);
   for (int shared = 0; shared < 1 + (n_rank > 1); shared++)
     for (int kind = FW_POTENTIAL_FULL; kind >= 0; kind--) {
       const double time =

@@ -197,7 +197,7 @@ static void integrate_readout(Network *full, double *log_integral, double *mean,
   for (double v = -12.0; v <= 12.0; v += step) {
     double energy, weight;
 
-    full->theta[full->n - 1] = v;
+    full->theta[P] = v; /* after the P rotated inputs that training examples have */
     TestCall(FwPotentialEvaluate(full->potential, full->theta, &energy, NULL));
     TestCall(FwPotentialMeasure(full->potential, full->theta, value));
     weight = exp(-energy) * step;
@@ -226,7 +226,8 @@ static void integrating_the_readout_gives_the_collapsed_potential(void **state)
   collapsed                       = network_create(&model, FW_POTENTIAL_COLLAPSED);
   for (int draw = 0; draw < 5; draw++) {
     draw_prior(&full, draw);
-    TestCall(PetscArraycpy(collapsed.theta, full.theta, collapsed.n));
+    TestCall(PetscArraycpy(collapsed.theta, full.theta, P));
+    TestCall(PetscArraycpy(collapsed.theta + P, full.theta + P + 1, INPUTS - P));
     integrate_readout(&full, &log_integral, &expected_mean, &expected_variance);
     TestCall(FwPotentialEvaluate(collapsed.potential, collapsed.theta, &energy, NULL));
     TestCall(FwPotentialMeasure(collapsed.potential, collapsed.theta, value));

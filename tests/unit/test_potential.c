@@ -33,6 +33,7 @@ static const Case cases[] = {
    3,                                                                                                  {0},
    {0}                                                                                                               },
   {"deep wide",   FW_NETWORK_FC,   2, {9, 25}, {FW_ACTIVATION_TANH, FW_ACTIVATION_ERF}, {0},        1, {0},    {0}   },
+  {"one patch",   FW_NETWORK_CNN,  1, {7},     {FW_ACTIVATION_ERF},                     {0},        2, {4, 6}, {1, 1}},
   {"cnn",         FW_NETWORK_CNN,  1, {2},     {FW_ACTIVATION_ERF},                     {0},        1, {2, 3}, {2, 2}},
   {"cnn wide",    FW_NETWORK_CNN,  1, {6},     {FW_ACTIVATION_TANH},                    {0},        2, {2, 3}, {1, 3}},
   {"lcn",         FW_NETWORK_LCN,  1, {2},     {FW_ACTIVATION_GELU},                    {0},        2, {2, 3}, {2, 2}},
@@ -245,6 +246,7 @@ typedef struct {
   FwPotential potential;
   PetscInt    n;
   double     *theta, *gradient;
+  double     *weights; /* theta in the order of the network in loops */
 } Fixture;
 
 static Fixture fixture_create(MPI_Comm comm, const Case *c, FwPotentialKind kind)
@@ -253,14 +255,15 @@ static Fixture fixture_create(MPI_Comm comm, const Case *c, FwPotentialKind kind
 
   TestCall(FwPotentialCreate(comm, &f.model, &f.examples, kind, &f.potential));
   TestCall(FwPotentialGetSize(f.potential, &f.n));
-  TestCall(PetscMalloc2(f.n, &f.theta, f.n, &f.gradient));
+  TestCall(PetscMalloc3(f.n, &f.theta, f.n, &f.gradient, f.n, &f.weights));
   FwStreamNormal(FwStreamCreate(7, FW_RANDOM_TEACHER_WEIGHT, (uint64_t)(c - cases), 0, 0), 0, (size_t)f.n, f.theta);
+  TestCall(FwPotentialGetWeights(f.potential, f.theta, f.weights));
   return f;
 }
 
 static void fixture_destroy(Fixture *f)
 {
-  TestCall(PetscFree2(f->theta, f->gradient));
+  TestCall(PetscFree3(f->theta, f->gradient, f->weights));
   TestCall(FwPotentialDestroy(&f->potential));
   TestCall(FwExamplesDestroy(&f->examples));
 }
@@ -312,7 +315,7 @@ static void energy_equals_that_of_a_network_in_loops(void **state)
       const double energy = energy_at(&f, NULL);
 
       print_message("%s: %" PetscInt_FMT " parameters, U = %.12g\n", cases[k].name, f.n, energy);
-      assert_close(energy, plain_energy(&cases[k], (FwPotentialKind)kind, f.n, f.theta), 1e-12);
+      assert_close(energy, plain_energy(&cases[k], (FwPotentialKind)kind, f.n, f.weights), 1e-12);
       fixture_destroy(&f);
     }
 }
@@ -398,7 +401,7 @@ static void predictions_equal_a_gaussian_process_on_the_features(void **state)
   for (int k = 0; k < N_CASE; k++) {
     const Case *c     = &cases[k];
     Fixture     f     = fixture_create(PETSC_COMM_SELF, c, FW_POTENTIAL_COLLAPSED);
-    const Plain plain = plain_network(c, f.theta);
+    const Plain plain = plain_network(c, f.weights);
 
     measure(&f);
     for (int i = 0; i < P + P_TEST; i++)
@@ -422,7 +425,7 @@ static void outputs_of_all_weights_are_those_in_loops(void **state)
   for (int k = 0; k < N_CASE; k++) {
     const Case *c     = &cases[k];
     Fixture     f     = fixture_create(PETSC_COMM_SELF, c, FW_POTENTIAL_FULL);
-    const Plain plain = plain_network(c, f.theta);
+    const Plain plain = plain_network(c, f.weights);
 
     measure(&f);
     for (int d = 0; d < c->n_output; d++) {
@@ -463,7 +466,7 @@ static void readout_gram_is_the_conditional_second_moment(void **state)
     for (int kind = 0; kind < 2; kind++) {
       const Case *c     = &cases[k];
       Fixture     f     = fixture_create(PETSC_COMM_SELF, c, (FwPotentialKind)kind);
-      const Plain plain = plain_network(c, f.theta);
+      const Plain plain = plain_network(c, f.weights);
       const int   N = (int)c->width[c->depth - 1], n_patch = plain.n_feature / N, r = (int)c->n_output * n_patch;
 
       measure(&f);
@@ -487,7 +490,7 @@ static void hidden_gram_and_weight_covariance_are_plain_averages(void **state)
   for (int k = 0; k < N_CASE; k++) {
     const Case *c     = &cases[k];
     Fixture     f     = fixture_create(PETSC_COMM_SELF, c, FW_POTENTIAL_COLLAPSED);
-    const Plain plain = plain_network(c, f.theta);
+    const Plain plain = plain_network(c, f.weights);
     double      trace = 0.0;
 
     measure(&f);
@@ -517,13 +520,35 @@ static void weight_covariance_is_that_of_the_rows_without_bias(void **state)
       double sum = 0.0;
 
       for (int a = 0; a < 6; a++)
-        sum += f.theta[a * (INPUTS + 1) + i] * f.theta[a * (INPUTS + 1) + j] / (6.0 * prior[0]);
+        sum += f.weights[a * (INPUTS + 1) + i] * f.weights[a * (INPUTS + 1) + j] / (6.0 * prior[0]);
       assert_close(measured[FW_MEASURE_WEIGHT_COVARIANCE][i * INPUTS + j], sum, 1e-13);
       if (i == j) trace += sum;
     }
   assert_close(measured[FW_MEASURE_WEIGHT_TRACE][0], trace, 1e-13);
   forget();
   fixture_destroy(&f);
+}
+
+/* The same network as a fully-connected one, whose inputs are rotated, and as one patch, whose are not */
+static void rotated_inputs_leave_the_network_the_same(void **state)
+{
+  Case dense = cases[0], patch = cases[0];
+
+  (void)state;
+  patch.type    = FW_NETWORK_CNN;
+  patch.mask[0] = 4, patch.mask[1] = 6, patch.stride[0] = patch.stride[1] = 1;
+  for (int kind = 0; kind < 2; kind++) {
+    Fixture f = fixture_create(PETSC_COMM_SELF, &dense, (FwPotentialKind)kind);
+    Fixture g = fixture_create(PETSC_COMM_SELF, &patch, (FwPotentialKind)kind);
+
+    assert_int_equal(f.n, g.n);
+    TestCall(PetscArraycpy(g.theta, f.weights, f.n));
+    assert_close(energy_at(&f, f.gradient), energy_at(&g, g.gradient), 1e-13);
+    TestCall(FwPotentialGetWeights(f.potential, f.gradient, f.weights)); /* a gradient turns as weights do */
+    for (PetscInt i = 0; i < f.n; i++) assert_close(f.weights[i], g.gradient[i], 1e-11);
+    fixture_destroy(&f);
+    fixture_destroy(&g);
+  }
 }
 
 static void overflow_makes_the_energy_infinite(void **state)
@@ -561,7 +586,7 @@ static void assert_network_refused(const Case *c, double t, const char words[])
 
 static void networks_without_a_posterior_are_refused(void **state)
 {
-  Case deep = cases[6], biased = cases[6], large = cases[6];
+  Case deep = cases[7], biased = cases[7], large = cases[7];
 
   (void)state;
   deep.depth     = 2;
@@ -606,6 +631,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(readout_gram_is_the_conditional_second_moment),
     cmocka_unit_test(hidden_gram_and_weight_covariance_are_plain_averages),
     cmocka_unit_test(weight_covariance_is_that_of_the_rows_without_bias),
+    cmocka_unit_test(rotated_inputs_leave_the_network_the_same),
     cmocka_unit_test(overflow_makes_the_energy_infinite),
     cmocka_unit_test(networks_without_a_posterior_are_refused),
   };

@@ -84,8 +84,9 @@ static void assert_same_bits(const FwModel *model, const char options[], FwPoten
   TestCall(FwDatasetDestroy(&data));
 }
 
-static const char many[] = "-data_source teacher -teacher_inputs 20 -data_train 700 -data_test 301",
-                  few[]  = "-data_source teacher -teacher_inputs 20 -data_train 11 -data_test 1";
+static const char many[]    = "-data_source teacher -teacher_inputs 20 -data_train 700 -data_test 301",
+                  few[]     = "-data_source teacher -teacher_inputs 20 -data_train 11 -data_test 1",
+                  lengthy[] = "-data_source teacher -teacher_inputs 900 -data_train 700 -data_test 301";
 
 static void bits_of_all_weights_do_not_depend_on_ranks(void **state)
 {
@@ -113,6 +114,15 @@ static void bits_of_many_features_do_not_depend_on_ranks(void **state)
   assert_same_bits(&model, few, FW_POTENTIAL_COLLAPSED);
 }
 
+static void bits_of_rotated_inputs_do_not_depend_on_ranks(void **state)
+{
+  const FwModel model = dense(40);
+
+  (void)state;
+  assert_same_bits(&model, lengthy, FW_POTENTIAL_FULL);
+  assert_same_bits(&model, lengthy, FW_POTENTIAL_COLLAPSED);
+}
+
 static void bits_of_patches_do_not_depend_on_ranks(void **state)
 {
   (void)state;
@@ -130,6 +140,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(bits_of_all_weights_do_not_depend_on_ranks),
     cmocka_unit_test(bits_of_few_features_do_not_depend_on_ranks),
     cmocka_unit_test(bits_of_many_features_do_not_depend_on_ranks),
+    cmocka_unit_test(bits_of_rotated_inputs_do_not_depend_on_ranks),
     cmocka_unit_test(bits_of_patches_do_not_depend_on_ranks),
   };
   int failed;
