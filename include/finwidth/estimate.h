@@ -13,7 +13,7 @@
 
 /** Sizes that a prediction is made of. */
 typedef struct {
-  double   n_train, n_test, n_input, depth;
+  double   n_train, n_test, n_input, n_output, depth;
   double   n_point;            /**< points of a scan on this kernel */
   double   n_node;             /**< values of Q that the exact average takes at each; 0 without it */
   double   n_curve;            /**< points at which the action is drawn; 0 in a scan */

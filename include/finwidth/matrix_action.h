@@ -79,6 +79,9 @@ PetscErrorCode FwMatrixActionBracket(FwMatrixAction action, double *low, double 
  *  convex in Q. */
 PetscErrorCode FwMatrixActionIsUnique(FwMatrixAction action, PetscBool *is_unique);
 
+/** Bounds of the decomposed kernel, and of the labels of all outputs together. */
+PetscErrorCode FwMatrixActionBounds(FwMatrixAction action, FwSpectrumBounds *bounds);
+
 PetscInt       FwMatrixActionSize(FwMatrixAction action);  /**< D */
 const FwModel *FwMatrixActionModel(FwMatrixAction action); /**< Borrowed */
 

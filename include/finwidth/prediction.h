@@ -9,22 +9,42 @@
  *
  * means over the examples of the posterior mean m and variance v.
  *
+ * With D outputs Q is a D x D matrix (matrix_action.h), m a vector and v a covariance between outputs.
+ *
  * A predictor holds one decomposed kernel; every temperature, list of widths and readout prior is a point on it.
  */
 
 #include <finwidth/average.h>
 #include <finwidth/dataset.h>
 #include <finwidth/grid.h>
+#include <finwidth/matrix_average.h>
 #include <finwidth/record.h>
 
 /** Errors of one kind of prediction; NaN where there are no test examples. Units of label^2. */
 typedef struct {
-  double  train_error, train_bias, train_variance;
+  double  train_error, train_bias, train_variance; /**< mean over outputs of squared errors per example */
   double  test_error, test_bias, test_variance;
-  double  accuracy;         /**< share of right classes; NaN where labels are not classes */
-  double *mean, *deviation; /**< [P_t + n_new] posterior mean and standard deviation of the test examples, then of the
+  double  accuracy;         /**< share of right classes, by sign or by the largest mean; NaN where labels are not classes */
+  double *mean, *deviation; /**< [P_t + n_new][D] posterior mean and standard deviation of the test examples, then of the
                                  inputs without labels; NULL unless asked for */
+
+  /* several outputs, otherwise NULL */
+  double *output;             /**< [FW_ERROR_COUNT][D] the six numbers above, for each output */
+  double *error;              /**< [FW_ERROR_COUNT][D] statistical errors of the average, one deviation */
+  double *covariance;         /**< [D][D] between outputs, mean over the test examples */
+  double *example_covariance; /**< [P_t][D][D] of each test example; NULL unless asked for */
 } FwErrors;
+
+/** Rows of `output`. */
+enum {
+  FW_TRAIN_ERROR,
+  FW_TRAIN_BIAS,
+  FW_TRAIN_VARIANCE,
+  FW_TEST_ERROR,
+  FW_TEST_BIAS,
+  FW_TEST_VARIANCE,
+  FW_ERROR_COUNT
+};
 
 /** The choices of `theory_model` and `theory_composition`. */
 typedef enum { FW_THEORY_RENORMALISED, FW_THEORY_INFINITE, FW_THEORY_NTK } FwTheoryModel;
@@ -40,14 +60,15 @@ typedef struct {
 } FwTheory;
 
 typedef struct {
-  PetscInt       n_train, n_test, n_new, depth;
+  PetscInt       n_train, n_test, n_new, n_output, depth;
   FwTheory       request;
   double         temperature;
   PetscErrorCode failure; /**< a numerical error at this point, in a scan: all numbers are NaN */
   FwErrors       finite, infinite, averaged;
   FwSaddle       saddle;  /**< empty for the infinite network */
   FwAverage      average; /**< not available where it was not asked for */
-  double        *order;   /**< [n_minimum][L] order parameters, the lowest minimum first */
+  double        *order;   /**< [n_minimum][L] order parameters, the lowest minimum first; several outputs: [n_minimum][D][D] */
+  FwMatrixAverage outputs; /**< the average of several outputs; not available for one */
   double         log_evidence, log_evidence_laplace, infinite_log_evidence;
   PetscInt       n_curve;
   double        *curve_log_order, *curve_action; /**< [n_curve] the action around its minima */
@@ -70,7 +91,7 @@ typedef struct {
  * @collective{grid}
  * @param[in]  grid       where the matrices live; borrowed, as are model and data
  * @param[in]  model      fully-connected; its temperature and, for the product composition, widths do not matter here
- * @param[in]  data       set up, one output
+ * @param[in]  data       set up
  * @param[in]  theory     which kernel: NNGP or NTK
  * @param[in]  plan       form and file of the decomposition
  * @param[out] predictor  release with FwPredictorDestroy()
@@ -110,6 +131,12 @@ PetscErrorCode FwPredictorDestroy(FwPredictor *predictor);
  * @param[in,out] record
  */
 PetscErrorCode FwPredictionRecord(const FwPrediction *prediction, const double targets[], FwRecord record);
+
+/** Numbers in the order parameter of one minimum: L, or D^2 with several outputs. */
+PetscInt FwPredictionOrderSize(const FwPrediction *prediction);
+
+/** The order parameter as one number, at the lowest minimum: the product over layers, or tr Q / D; NaN without any. */
+double FwPredictionTotalOrder(const FwPrediction *prediction);
 
 /** Release the arrays. */
 PetscErrorCode FwPredictionDestroy(FwPrediction *prediction);

@@ -31,6 +31,7 @@ typedef enum {
   FW_RANDOM_MOMENTUM       = 41, /* parameter, of (chain, move) */
   FW_RANDOM_ACCEPT         = 42, /* one, of (chain, move) */
   FW_RANDOM_TRAJECTORY     = 43, /* one, of a sample: length of the trajectories of all chains */
+  FW_RANDOM_THEORY_ORDER   = 50, /* order parameters of several outputs (draw) */
   FW_RANDOM_LOCAL_START    = 55, /* order parameters (start, 0: entries, 1: scale) */
   FW_RANDOM_LOCAL_CHAIN    = 56  /* average over Gram matrices (chain, step, 0: momenta, 1: acceptance) */
 } FwPurpose;

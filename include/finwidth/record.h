@@ -39,6 +39,9 @@ double FwRecordAt(FwRecord record, const char name[], PetscInt64 i);
 /** The same of an array of integers, exactly; 0 when there is none. */
 PetscInt64 FwRecordIntegerAt(FwRecord record, const char name[], PetscInt64 i);
 
+/** Mean of the entries that an array has for one of `n_point` points in front (its outputs, say); NaN when there is none. */
+double FwRecordPointMean(FwRecord record, const char name[], PetscInt64 n_point, PetscInt64 point);
+
 /** Write all arrays into a group of a store on PETSC_COMM_WORLD, in the order in which they were added; a name that begins
  *  with '/' is a path of its own. Collective; the record is looked at on rank 0 only and may be NULL elsewhere. */
 PetscErrorCode FwRecordWrite(FwRecord record, FwStore store, const char group[]);

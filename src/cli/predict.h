@@ -41,7 +41,7 @@ PetscErrorCode FwPredictPointDestroy(FwPredictPoint *point);
 PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict);
 
 /** Read the data that the keys describe. Collective on `comm`; release with FwDatasetDestroy().
- * @error as FwDatasetSetUp(); FW_ERR_INPUT for several outputs */
+ * @error as FwDatasetSetUp() */
 PetscErrorCode FwPredictLoadData(MPI_Comm comm, FwDataset *data);
 
 /** Refuse, before the data are read, numbers of examples that alone would not fit. Collective.

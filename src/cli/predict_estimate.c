@@ -12,7 +12,8 @@
 
 PetscErrorCode FwPredictEstimateExamples(FwGrid grid)
 {
-  FwWork     work = {.n_input = 1.0, .depth = 1.0, .n_point = 1.0, .temperature_lowest = 1.0, .bandwidth = 64};
+  FwWork work = {
+    .n_input = 1.0, .depth = 1.0, .n_output = 1.0, .n_point = 1.0, .temperature_lowest = 1.0, .bandwidth = 64};
   FwEstimate estimate;
   PetscInt64 n_train = 0, n_test = 0;
 
@@ -42,7 +43,10 @@ PetscErrorCode FwPredictEstimate(FwGrid grid, FwDataset data, PetscInt n, const 
                   .n_input            = sizes.n_input,
                   .depth              = (double)point[0].model.depth,
                   .n_point            = (double)n,
-                  .n_node             = point[0].theory.with_average ? nodes_of_average : 0.0,
+                  .n_output           = sizes.n_output,
+                  .n_node             = !point[0].theory.with_average ? 0.0
+                                        : sizes.n_output > 1          ? FW_MATRIX_AVERAGE_DRAWS
+                                                                      : nodes_of_average,
                   .n_curve            = point[0].theory.with_curve ? points_of_curve : 0.0,
                   .temperature_lowest = 1.0,
                   .bandwidth          = bandwidths[choice]};

@@ -19,18 +19,31 @@
 
 PetscErrorCode FwPredictLoadData(MPI_Comm comm, FwDataset *data)
 {
-  FwDataSizes sizes;
-
   PetscFunctionBegin;
   PetscCall(FwDatasetCreate(comm, data));
   PetscCall(FwDatasetSetFromOptions(*data));
   PetscCall(FwDatasetSetUp(*data));
-  PetscCall(FwDatasetGetSizes(*data, &sizes));
-  PetscCheck(sizes.n_output == 1, comm, FW_ERR_INPUT,
-             "the data have %" PetscInt_FMT
-             " outputs, this version predicts one: choose two classes "
-             "(data_classes) with data_encoding sign",
-             sizes.n_output);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What one output alone can have; several outputs are known once the data are */
+static PetscErrorCode CheckOutputs(FwDataset data, FwPredictPoint *point)
+{
+  FwDataSizes sizes;
+  PetscBool   has_average, has_observables;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  if (sizes.n_output == 1) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(point->theory.composition == FW_COMPOSITION_PRODUCT, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_composition: several outputs (here %" PetscInt_FMT ") need 'product'", sizes.n_output);
+  PetscCall(FwOptionBoolean("theory_observables", &has_observables, NULL));
+  PetscCheck(!has_observables, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_observables are those of one output, the data have %" PetscInt_FMT, sizes.n_output);
+  /* hundreds of draws: only where it was asked for */
+  PetscCall(FwOptionIsSet("theory_average", &has_average));
+  if (!has_average) point->theory.with_average = PETSC_FALSE;
+  point->theory.with_curve = PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -41,7 +54,8 @@ static PetscErrorCode WarnAboutSaddle(const FwPrediction *p)
     PetscCall(FwWarn("the action has %" PetscInt_FMT " minima; the result is the lowest, S = %.6g; the next is "
                      "metastable, S = %.6g",
                      p->saddle.n_minimum, p->saddle.minimum[0].value, p->saddle.minimum[1].value));
-  if (p->saddle.n_minimum && !p->saddle.is_complete && p->request.composition == FW_COMPOSITION_PRODUCT)
+  if (p->saddle.n_minimum && !p->saddle.is_complete && p->request.composition == FW_COMPOSITION_PRODUCT &&
+      p->n_output == 1)
     PetscCall(
       FwWarn("two stationary points of the action lie closer than 1e-7 in log Q (a spinodal): one of them may "
              "be missing"));
@@ -105,6 +119,7 @@ typedef struct {
   FwDataset       data;
   FwPredictorPlan plan;
   FwPredictor     predictor;
+  PetscBool       with_table;
   char            file[PETSC_MAX_PATH_LEN], digest[4096];
 } Group;
 
@@ -155,8 +170,8 @@ static PetscErrorCode RecordPoint(const Group *group, const FwPredictPoint *poin
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetTargets(group->data, FW_TEST, &targets));
-  if (point->theory.with_curve) PetscCall(FwPrintPrediction(prediction));
-  if (point->theory.with_curve) PetscCall(WarnAboutSaddle(prediction));
+  if (group->with_table) PetscCall(FwPrintPrediction(prediction));
+  if (group->with_table) PetscCall(WarnAboutSaddle(prediction));
   PetscCall(FwPredictionRecord(prediction, targets, record));
   PetscCall(FwRecordInteger(record, "bandwidth", group->plan.bandwidth, "1", "bandwidth of the decomposed kernel"));
   PetscCall(RecordObservables(group->grid, group->data, &point->model, prediction, record));
@@ -245,11 +260,12 @@ static PetscErrorCode PredictPoints(Group *group, PetscInt n, const FwPredictPoi
 
 /* All points on one decomposed kernel, in the form that the estimate says */
 static PetscErrorCode PredictOnKernel(const FwPredict *predict, FwScan scan, PetscInt first, PetscBool is_quiet,
-                                      PetscInt n, const FwPredictPoint point[], Group *group, FwRecord record[])
+                                      PetscInt n, FwPredictPoint point[], Group *group, FwRecord record[])
 {
   FwEstimate estimate;
 
   PetscFunctionBegin;
+  for (PetscInt i = 0; i < n; i++) PetscCall(CheckOutputs(group->data, &point[i]));
   PetscCall(FwPredictEstimate(group->grid, group->data, n, point, &estimate));
   if (!is_quiet) PetscCall(FwPredictPrintPlan(&estimate));
   PetscCall(PlanPredictor(predict, scan, first, &point[0], estimate.bandwidth, group));
@@ -277,6 +293,7 @@ PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pets
   PetscCall(FwPredictEstimateExamples(group.grid));
   PetscCall(FwPredictLoadData(comm, &group.data));
   if (!is_quiet) PetscCall(FwPrintHeader(&here[0].model, group.data));
+  group.with_table = with_table;
   if (FwPredictIsLocal(&here[0].model))
     PetscCall(FwPredictLocalPoints(group.grid, group.data, is_quiet, n, here, record));
   else

@@ -64,6 +64,11 @@ const char *FwPrintCell(double value, char cell[16])
   return cell;
 }
 
+static PetscBool HasAverage(const FwPrediction *p)
+{
+  return p->average.is_available || p->outputs.is_available ? PETSC_TRUE : PETSC_FALSE;
+}
+
 static PetscErrorCode PrintRow(const FwPrediction *p, const char name[], double finite, double averaged,
                                double infinite)
 {
@@ -72,12 +77,22 @@ static PetscErrorCode PrintRow(const FwPrediction *p, const char name[], double 
   PetscFunctionBegin;
   if (p->request.theory != FW_THEORY_RENORMALISED)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s\n", name, FwPrintCell(infinite, c)));
-  else if (p->average.is_available)
+  else if (HasAverage(p))
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s %s\n", name, FwPrintCell(finite, a),
                           FwPrintCell(averaged, b), FwPrintCell(infinite, c)));
   else
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s\n", name, FwPrintCell(finite, a), FwPrintCell(infinite, c)));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static double AverageOrder(const FwPrediction *p)
+{
+  double trace = 0.0;
+
+  if (p->n_output == 1) return p->average.mean_order;
+  for (PetscInt d = 0; d < p->n_output && p->outputs.is_available; d++)
+    trace += p->outputs.mean_order[d * (p->n_output + 1)] / p->n_output;
+  return trace;
 }
 
 PetscErrorCode FwPrintErrors(const FwPrediction *p, double order, double averaged_order)
@@ -89,16 +104,63 @@ PetscErrorCode FwPrintErrors(const FwPrediction *p, double order, double average
     PetscCall(
       PetscPrintf(PETSC_COMM_WORLD, "  %-18s %12s\n", "", p->request.theory == FW_THEORY_NTK ? "NTK" : "infinite"));
   else
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %12s%s%s %12s\n", "", "saddle point",
-                          p->average.is_available ? " " : "", p->average.is_available ? "exact average" : "",
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %12s%s%s %12s\n", "", "saddle point", HasAverage(p) ? " " : "",
+                          HasAverage(p) ? "exact average" : "",
                           p->request.theory == FW_THEORY_NTK ? "NTK" : "infinite"));
   PetscCall(PrintRow(p, "train error", f->train_error, a->train_error, i->train_error));
   PetscCall(PrintRow(p, "test error", f->test_error, a->test_error, i->test_error));
   PetscCall(PrintRow(p, "  bias", f->test_bias, a->test_bias, i->test_bias));
   PetscCall(PrintRow(p, "  variance", f->test_variance, a->test_variance, i->test_variance));
   if (!isnan(i->accuracy)) PetscCall(PrintRow(p, "test accuracy", f->accuracy, a->accuracy, i->accuracy));
-  PetscCall(PrintRow(p, "order parameter", order, averaged_order, 1.0));
-  PetscCall(PrintRow(p, "log evidence", p->log_evidence, p->average.log_evidence, p->infinite_log_evidence));
+  PetscCall(PrintRow(p, p->n_output > 1 ? "tr Q / D" : "order parameter", order, averaged_order, 1.0));
+  PetscCall(PrintRow(p, "log evidence", p->log_evidence,
+                     p->n_output > 1 ? p->outputs.log_evidence : p->average.log_evidence, p->infinite_log_evidence));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- several outputs ---------------------------------------------------------------------------------------- */
+
+enum { OUTPUTS_MAX = 12 };
+
+/* Q, and beside it the test error of each output */
+static PetscErrorCode PrintOutputs(const FwPrediction *p)
+{
+  const PetscInt  D         = p->n_output;
+  const PetscBool is_finite = p->saddle.n_minimum ? PETSC_TRUE : PETSC_FALSE;
+  const FwErrors *e         = is_finite ? &p->finite : &p->infinite;
+  char            cell[16];
+
+  PetscFunctionBegin;
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n  output   test error%s\n", is_finite ? "   Q" : ""));
+  for (PetscInt d = 0; d < PetscMin(D, OUTPUTS_MAX); d++) {
+    PetscCall(
+      PetscPrintf(PETSC_COMM_WORLD, "  %6" PetscInt_FMT " %s  ", d, FwPrintCell(e->output[FW_TEST_ERROR * D + d], cell)));
+    for (PetscInt c = 0; c < PetscMin(D, OUTPUTS_MAX) && is_finite; c++)
+      PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %8.4f", p->order[d * D + c]));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
+  }
+  if (D > OUTPUTS_MAX)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  ... and %" PetscInt_FMT " more outputs in the file\n", D - OUTPUTS_MAX));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What is known of the minima, in a line each */
+static PetscErrorCode PrintOutputsMinima(const FwPrediction *p)
+{
+  PetscFunctionBegin;
+  for (PetscInt m = 0; m < p->saddle.n_minimum; m++)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%s  S = %.10g  (%" PetscInt_FMT " Newton steps, residual %.1e)\n",
+                          m ? "" : "\n", m ? "  metastable  " : "  saddle point", p->saddle.minimum[m].value,
+                          p->saddle.minimum[m].n_iteration, p->saddle.minimum[m].residual));
+  if (p->saddle.n_minimum)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n",
+                          p->saddle.is_complete ? "                it is the only minimum"
+                                                : "                other minima are searched for, not excluded"));
+  if (p->outputs.is_available)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                          "  average         %.0f effective draws of %" PetscInt_FMT ", log evidence +- %.2g\n",
+                          p->outputs.effective, p->outputs.n, p->outputs.log_evidence_error));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -119,8 +181,13 @@ static PetscErrorCode PrintOrders(const FwPrediction *p)
 PetscErrorCode FwPrintPrediction(const FwPrediction *p)
 {
   PetscFunctionBegin;
-  PetscCall(FwPrintErrors(p, p->saddle.n_minimum ? exp(p->saddle.minimum[0].log_order) : NAN, p->average.mean_order));
-  PetscCall(PrintOrders(p));
+  PetscCall(FwPrintErrors(p, FwPredictionTotalOrder(p), AverageOrder(p)));
+  if (p->n_output > 1) {
+    PetscCall(PrintOutputs(p));
+    PetscCall(PrintOutputsMinima(p));
+  } else {
+    PetscCall(PrintOrders(p));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -176,13 +243,15 @@ static PetscErrorCode PrintScanRow(FwScan scan, PetscInt point, FwRecord all)
   static const char *const column[]  = {"total_order_parameter", "train_error", "test_error", "infinite_test_error",
                                         "log_evidence"};
   const double             converged = FwRecordAt(all, "converged", point);
+  PetscInt                 n_point;
   char                     cell[16];
 
   PetscFunctionBegin;
+  PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
   PetscCall(FwPrintScanPoint(scan, point));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, " "));
   for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(column); c++)
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %s", FwPrintCell(FwRecordAt(all, column[c], point), cell)));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %s", FwPrintCell(FwRecordPointMean(all, column[c], n_point, point), cell)));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n",
                         converged == 1.0   ? ""
                         : converged == 0.0 ? "  not converged"

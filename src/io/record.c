@@ -180,6 +180,16 @@ double FwRecordAt(FwRecord record, const char name[], PetscInt64 i)
   return e->head.type == FW_STORE_REAL ? e->value[i].real : (double)e->value[i].integer;
 }
 
+double FwRecordPointMean(FwRecord record, const char name[], PetscInt64 n_point, PetscInt64 point)
+{
+  const Entry     *e      = Find(record, name);
+  const PetscInt64 n_each = e ? e->head.n / n_point : 0;
+  double           sum    = 0.0;
+
+  for (PetscInt64 i = 0; i < n_each; i++) sum += FwRecordAt(record, name, point * n_each + i);
+  return n_each ? sum / (double)n_each : NAN;
+}
+
 PetscInt64 FwRecordIntegerAt(FwRecord record, const char name[], PetscInt64 i)
 {
   const Entry *e = Find(record, name);

@@ -125,15 +125,16 @@ static PetscErrorCode ChooseForm(FwGrid grid, const FwWork *w, const FwSpectrumU
 
 PetscErrorCode FwEstimatePredict(FwGrid grid, const FwWork *w, FwEstimate *e)
 {
-  const FwSpectrumUse use  = {.n                  = w->n_train,
-                              .n_test             = w->n_test,
-                              .n_evaluation       = w->n_point * (evaluations_per_search + w->n_curve + 2.0 * w->n_node),
-                              .n_prediction       = w->n_point * (2.0 + w->n_node),
-                              .with_variance      = w->n_test > 0.0 ? PETSC_TRUE : PETSC_FALSE,
-                              .temperature_lowest = w->temperature_lowest};
-  FwSpectrumCost      cost = {0};
-  PetscMPIInt         n_row, n_col;
-  double              rate = 1.0, n_rank, entries, slower;
+  const FwSpectrumUse use = {
+    .n                  = w->n_train,
+    .n_test             = w->n_test,
+    .n_evaluation       = w->n_point * w->n_output * (evaluations_per_search + w->n_curve + 2.0 * w->n_node),
+    .n_prediction       = w->n_point * w->n_output * (2.0 + w->n_node),
+    .with_variance      = w->n_test > 0.0 ? PETSC_TRUE : PETSC_FALSE,
+    .temperature_lowest = w->temperature_lowest};
+  FwSpectrumCost cost = {0};
+  PetscMPIInt    n_row, n_col;
+  double         rate = 1.0, n_rank, entries, slower;
 
   PetscFunctionBegin;
   PetscCall(FwGridGetSize(grid, &n_row, &n_col));

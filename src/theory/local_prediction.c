@@ -236,6 +236,7 @@ PetscErrorCode FwLocalPredictorRun(FwLocalPredictor p, PetscInt n, const FwModel
   for (PetscInt i = 0; i < n; i++) {
     prediction[i] = (FwLocalPrediction){
       .common  = {.n_train     = p->sizes.n_train,
+                  .n_output    = p->sizes.n_output,
                   .n_test      = p->sizes.n_test,
                   .n_new       = p->sizes.n_new,
                   .depth       = 1,

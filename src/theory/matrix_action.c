@@ -50,6 +50,13 @@ PetscInt FwMatrixActionSize(FwMatrixAction action)
   return action->n;
 }
 
+PetscErrorCode FwMatrixActionBounds(FwMatrixAction action, FwSpectrumBounds *bounds)
+{
+  PetscFunctionBegin;
+  PetscCall(FwSpectrumGetBounds(action->spectrum, bounds));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 const FwModel *FwMatrixActionModel(FwMatrixAction action)
 {
   return action->model;

@@ -116,7 +116,7 @@ PetscErrorCode FwPredictionCheck(const FwPrediction *p)
   PetscFunctionBegin;
   PetscCall(FwErrorsCheck(&p->infinite, p->n_test, "infinite"));
   if (p->saddle.n_minimum) PetscCall(FwErrorsCheck(&p->finite, p->n_test, "finite"));
-  if (p->average.is_available) PetscCall(FwErrorsCheck(&p->averaged, p->n_test, "averaged"));
+  if (p->average.is_available || p->outputs.is_available) PetscCall(FwErrorsCheck(&p->averaged, p->n_test, "averaged"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -140,14 +140,9 @@ PetscErrorCode FwPredictionErrors(FwSpectrum spectrum, double scale, FwDataset d
 
 /* --- evidence ----------------------------------------------------------------------------------------------- */
 
-/* log p(y) = -(N/2)(S - sum_l N_l / N) - (P/2) log 2 pi at the saddle point */
-static double SaddleEvidence(const FwModel *model, double n_train, double action)
+double FwSaddleEvidence(double width, double n_label, double action, double action_at_rest)
 {
-  const double last  = model->width[model->depth - 1];
-  double       total = 0.0;
-
-  for (PetscInt l = 0; l < model->depth; l++) total += model->width[l];
-  return -0.5 * (last * action - total) - 0.5 * n_train * log(2.0 * M_PI);
+  return -0.5 * width * (action - action_at_rest) - 0.5 * n_label * log(2.0 * M_PI);
 }
 
 /* One hidden layer: Laplace's integral over u around the saddle point, with the exact normalisation of the Gamma law.
@@ -175,10 +170,13 @@ static PetscErrorCode InfiniteEvidence(FwAction action, double *log_evidence)
 static PetscErrorCode SetEvidence(FwAction action, FwPrediction *p)
 {
   const FwModel *model = FwActionModel(action);
+  const double   last  = model->width[model->depth - 1];
   FwActionPoint  point;
+  double         rest = 0.0;
 
   PetscFunctionBegin;
-  p->log_evidence = SaddleEvidence(model, p->n_train, p->saddle.minimum[0].value);
+  for (PetscInt l = 0; l < model->depth; l++) rest += model->width[l] / last;
+  p->log_evidence = FwSaddleEvidence(last, p->n_train, p->saddle.minimum[0].value, rest);
   PetscCall(FwActionEvaluate(action, p->saddle.minimum[0].log_order, PETSC_TRUE, &point));
   p->log_evidence_laplace = model->depth == 1 ? LaplaceEvidence(model->width[0], p->n_train, &point) : NAN;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -229,6 +227,10 @@ PetscErrorCode FwPredictionSolve(FwSpectrum spectrum, double scale, const FwMode
   FwAction action;
 
   PetscFunctionBegin;
+  if (p->n_output > 1) {
+    PetscCall(FwPredictionSolveOutputs(spectrum, scale, model, p));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(FwActionCreate(spectrum, scale, model, &action));
   PetscCall(InfiniteEvidence(action, &p->infinite_log_evidence));
   if (p->request.theory == FW_THEORY_RENORMALISED) PetscCall(SolveFinite(action, p));
@@ -236,15 +238,40 @@ PetscErrorCode FwPredictionSolve(FwSpectrum spectrum, double scale, const FwMode
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscInt FwPredictionOrderSize(const FwPrediction *p)
+{
+  return p->n_output > 1 ? p->n_output * p->n_output : p->depth;
+}
+
+double FwPredictionTotalOrder(const FwPrediction *p)
+{
+  double trace = 0.0;
+
+  if (!p->saddle.n_minimum) return NAN;
+  if (p->n_output == 1) return exp(p->saddle.minimum[0].log_order);
+  for (PetscInt d = 0; d < p->n_output; d++) trace += p->order[d * (p->n_output + 1)];
+  return trace / (double)p->n_output;
+}
+
+PetscErrorCode FwErrorsDestroy(FwErrors *e)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscFree2(e->mean, e->deviation));
+  PetscCall(PetscFree3(e->output, e->error, e->covariance));
+  PetscCall(PetscFree(e->example_covariance));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictionDestroy(FwPrediction *p)
 {
   PetscFunctionBegin;
-  PetscCall(PetscFree2(p->finite.mean, p->finite.deviation));
-  PetscCall(PetscFree2(p->infinite.mean, p->infinite.deviation));
-  PetscCall(PetscFree2(p->averaged.mean, p->averaged.deviation));
+  PetscCall(FwErrorsDestroy(&p->finite));
+  PetscCall(FwErrorsDestroy(&p->infinite));
+  PetscCall(FwErrorsDestroy(&p->averaged));
   PetscCall(PetscFree2(p->curve_log_order, p->curve_action));
   PetscCall(PetscFree(p->order));
   PetscCall(FwAverageDestroy(&p->average));
+  PetscCall(FwMatrixAverageDestroy(&p->outputs));
   PetscCall(FwSaddleDestroy(&p->saddle));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -8,8 +8,9 @@
 
 static const char label2[] = "label^2";
 
-static PetscErrorCode RecordErrors(const FwErrors *e, const char prefix[], const char words[], PetscBool with_accuracy,
-                                   FwRecord record)
+/* The rows stand in the order of FwErrors.output */
+static PetscErrorCode RecordErrors(const FwErrors *e, PetscInt n_output, const char prefix[], const char words[],
+                                   PetscBool with_accuracy, FwRecord record)
 {
   const struct {
     const char *name, *words;
@@ -22,38 +23,54 @@ static PetscErrorCode RecordErrors(const FwErrors *e, const char prefix[], const
     {"test_bias",      "test error of the mean predictor (bias)", e->test_bias     },
     {"test_variance",  "posterior variance at test examples",     e->test_variance },
   };
-  char name[64], long_name[128];
+  const FwShape outputs = {.n_dim = 1, .name = {"output"}, .size = {n_output}};
+  char          name[64], long_name[128];
 
   PetscFunctionBegin;
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(row); i++) {
     PetscCall(PetscSNPrintf(name, sizeof name, "%s%s", prefix, row[i].name));
     PetscCall(PetscSNPrintf(long_name, sizeof long_name, "%s, %s", row[i].words, words));
-    PetscCall(FwRecordReal(record, name, row[i].value, label2, long_name));
+    if (e->output)
+      PetscCall(FwRecordReals(record, name, &outputs, e->output + i * n_output, label2, long_name));
+    else
+      PetscCall(FwRecordReal(record, name, row[i].value, label2, long_name));
   }
   if (!with_accuracy) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscSNPrintf(name, sizeof name, "%saccuracy", prefix));
-  PetscCall(PetscSNPrintf(long_name, sizeof long_name, "share of test examples with the right sign, %s", words));
+  PetscCall(PetscSNPrintf(long_name, sizeof long_name, "share of test examples in the right class, %s", words));
   PetscCall(FwRecordReal(record, name, e->accuracy, "1", long_name));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* [L] or [D][D] */
+static FwShape OrderShape(const FwPrediction *p)
+{
+  const FwShape layers  = {.n_dim = 1, .name = {"layer"}, .size = {p->depth}};
+  const FwShape outputs = {
+    .n_dim = 2, .name = {"output",    "output"   },
+         .size = {p->n_output, p->n_output}
+  };
+
+  return p->n_output > 1 ? outputs : layers;
 }
 
 /* Other minima than the lowest; one row of NaN where there is none */
 static PetscErrorCode RecordMetastable(const FwPrediction *p, FwRecord record)
 {
-  const PetscInt n_other = p->saddle.n_minimum - 1, n_row = PetscMax(n_other, 1);
-  const FwShape  orders = {
-     .n_dim = 2, .name = {"minimum", "layer" },
-          .size = {n_row,     p->depth}
-  };
-  const FwShape actions = {.n_dim = 1, .name = {"minimum"}, .size = {n_row}};
-  double       *order, *action;
+  const PetscInt n_other = p->saddle.n_minimum - 1, n_row = PetscMax(n_other, 1), n_order = FwPredictionOrderSize(p);
+  const FwShape  actions = {.n_dim = 1, .name = {"minimum"}, .size = {n_row}}, one = OrderShape(p);
+  FwShape        orders = {.n_dim = one.n_dim + 1, .name = {"minimum"}, .size = {n_row}};
+  double        *order, *action;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc2((size_t)n_row * p->depth, &order, n_row, &action));
+  for (PetscInt d = 0; d < one.n_dim; d++) {
+    orders.name[d + 1] = one.name[d];
+    orders.size[d + 1] = one.size[d];
+  }
+  PetscCall(PetscMalloc2((size_t)n_row * n_order, &order, n_row, &action));
   for (PetscInt i = 0; i < n_row; i++) {
     action[i] = i < n_other ? p->saddle.minimum[i + 1].value : NAN;
-    for (PetscInt l = 0; l < p->depth; l++)
-      order[i * p->depth + l] = i < n_other ? p->order[(i + 1) * p->depth + l] : NAN;
+    for (PetscInt l = 0; l < n_order; l++) order[i * n_order + l] = i < n_other ? p->order[(i + 1) * n_order + l] : NAN;
   }
   PetscCall(FwRecordReals(record, "metastable_order_parameter", &orders, order, "1",
                           "order parameters of the metastable minima"));
@@ -65,13 +82,16 @@ static PetscErrorCode RecordMetastable(const FwPrediction *p, FwRecord record)
 static PetscErrorCode RecordSaddle(const FwPrediction *p, FwRecord record)
 {
   const FwMinimum *lowest = &p->saddle.minimum[0];
-  const FwShape    layers = {.n_dim = 1, .name = {"layer"}, .size = {p->depth}};
+  const FwShape    order  = OrderShape(p);
   const FwShape    curve  = {.n_dim = 1, .name = {"log_q"}, .size = {p->n_curve}};
 
   PetscFunctionBegin;
-  PetscCall(FwRecordReals(record, "order_parameter", &layers, p->order, "1", "order parameter of each hidden layer"));
-  PetscCall(FwRecordReal(record, "total_order_parameter", exp(lowest->log_order), "1",
-                         "product of the order parameters over layers"));
+  PetscCall(
+    FwRecordReals(record, "order_parameter", &order, p->order, "1",
+                  p->n_output > 1 ? "order parameter, a matrix over outputs" : "order parameter of each hidden layer"));
+  PetscCall(FwRecordReal(record, "total_order_parameter", FwPredictionTotalOrder(p), "1",
+                         p->n_output > 1 ? "trace of the order parameter over the number of outputs"
+                                         : "product of the order parameters over layers"));
   PetscCall(FwRecordReal(record, "action", lowest->value, "1", "effective action at the saddle point"));
   PetscCall(RecordMetastable(p, record));
   PetscCall(FwRecordInteger(record, "metastable_count", p->saddle.n_minimum - 1, "1", "number of metastable minima"));
@@ -86,7 +106,7 @@ static PetscErrorCode RecordSaddle(const FwPrediction *p, FwRecord record)
     PetscCall(FwRecordReals(record, "action_curve", &curve, p->curve_action, "1", "effective action"));
   }
   PetscCall(FwRecordReal(record, "log_evidence", p->log_evidence, "1", "log evidence at the saddle point"));
-  if (p->depth == 1)
+  if (p->depth == 1 && p->n_output == 1)
     PetscCall(FwRecordReal(record, "log_evidence_laplace", p->log_evidence_laplace, "1",
                            "log evidence with Laplace's integral around the saddle point"));
   PetscCall(FwRecordReal(record, "free_energy", -p->temperature * p->log_evidence, label2,
@@ -97,13 +117,14 @@ static PetscErrorCode RecordSaddle(const FwPrediction *p, FwRecord record)
 /* The infinite network has order parameters one, and nothing to solve */
 static PetscErrorCode RecordInfinite(const FwPrediction *p, FwRecord record)
 {
-  const FwShape layers = {.n_dim = 1, .name = {"layer"}, .size = {p->depth}};
-  double       *ones;
+  const FwShape  order = OrderShape(p);
+  const PetscInt n     = FwPredictionOrderSize(p);
+  double        *ones;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc1(p->depth, &ones));
-  for (PetscInt l = 0; l < p->depth; l++) ones[l] = 1.0;
-  PetscCall(FwRecordReals(record, "order_parameter", &layers, ones, "1", "order parameter of each hidden layer"));
+  PetscCall(PetscMalloc1(n, &ones));
+  for (PetscInt i = 0; i < n; i++) ones[i] = p->n_output > 1 && i % (p->n_output + 1) ? 0.0 : 1.0;
+  PetscCall(FwRecordReals(record, "order_parameter", &order, ones, "1", "order parameter at infinite width"));
   PetscCall(FwRecordInteger(record, "converged", 1, "1", "1 if the solver converged"));
   PetscCall(FwRecordInteger(record, "iterations", 0, "1", "Newton iterations"));
   PetscCall(FwRecordReal(record, "residual", 0.0, "1", "residual of the saddle-point equation"));
@@ -117,8 +138,8 @@ static PetscErrorCode RecordInfinite(const FwPrediction *p, FwRecord record)
 static PetscErrorCode RecordMeans(const FwPrediction *p, const FwErrors *e, const double targets[], FwRecord record)
 {
   const FwShape shape = {
-    .n_dim = 2, .name = {"example", "output"},
-         .size = {p->n_test, 1       }
+    .n_dim = 2, .name = {"example", "output"   },
+         .size = {p->n_test, p->n_output}
   };
 
   PetscFunctionBegin;
@@ -132,15 +153,58 @@ static PetscErrorCode RecordMeans(const FwPrediction *p, const FwErrors *e, cons
 static PetscErrorCode RecordNew(const FwPrediction *p, const FwErrors *e, FwRecord record)
 {
   const FwShape shape = {
-    .n_dim = 2, .name = {"new_example", "output"},
-         .size = {p->n_new,      1       }
+    .n_dim = 2, .name = {"new_example", "output"   },
+         .size = {p->n_new,      p->n_output}
   };
 
   PetscFunctionBegin;
-  PetscCall(FwRecordReals(record, "new_mean", &shape, e->mean + p->n_test, "label",
+  PetscCall(FwRecordReals(record, "new_mean", &shape, e->mean + (size_t)p->n_test * p->n_output, "label",
                           "predicted mean of each input of data_predict"));
-  PetscCall(FwRecordReals(record, "new_std", &shape, e->deviation + p->n_test, "label",
+  PetscCall(FwRecordReals(record, "new_std", &shape, e->deviation + (size_t)p->n_test * p->n_output, "label",
                           "predicted standard deviation of each input of data_predict"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Between outputs: covariances of the mean over test examples, and of each where asked for */
+static PetscErrorCode RecordCovariance(const FwPrediction *p, const FwErrors *e, FwRecord record)
+{
+  const FwShape mean    = OrderShape(p);
+  const FwShape example = {
+    .n_dim = 3, .name = {"example", "output",    "output"   },
+         .size = {p->n_test, p->n_output, p->n_output}
+  };
+
+  PetscFunctionBegin;
+  if (p->n_test)
+    PetscCall(FwRecordReals(record, "test_covariance", &mean, e->covariance, label2,
+                            "predicted covariance between outputs, mean over test examples"));
+  if (p->n_test && e->example_covariance)
+    PetscCall(FwRecordReals(record, "test_example_covariance", &example, e->example_covariance, label2,
+                            "predicted covariance between outputs of each test example"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordOutputsAverage(const FwPrediction *p, FwRecord record)
+{
+  const FwShape          order = OrderShape(p), outputs = {.n_dim = 1, .name = {"output"}, .size = {p->n_output}};
+  const FwMatrixAverage *a     = &p->outputs;
+  const double          *error = p->averaged.error;
+
+  PetscFunctionBegin;
+  PetscCall(FwRecordReals(record, "average_train_error_error_bar", &outputs, error + FW_TRAIN_ERROR * p->n_output,
+                          label2, "statistical error of average_train_error"));
+  PetscCall(FwRecordReals(record, "average_test_error_error_bar", &outputs, error + FW_TEST_ERROR * p->n_output, label2,
+                          "statistical error of average_test_error"));
+  PetscCall(FwRecordReals(record, "average_order_parameter", &order, a->mean_order, "1",
+                          "posterior mean of the order parameter"));
+  PetscCall(FwRecordReals(record, "average_order_parameter_error_bar", &order, a->mean_order_error, "1",
+                          "statistical error of average_order_parameter"));
+  PetscCall(FwRecordReal(record, "log_evidence_average", a->log_evidence, "1",
+                         "log evidence averaged over the order parameter"));
+  PetscCall(FwRecordReal(record, "log_evidence_average_error_bar", a->log_evidence_error, "1",
+                         "statistical error of log_evidence_average"));
+  PetscCall(
+    FwRecordReal(record, "average_effective_draws", a->effective, "1", "effective number of draws behind the average"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -152,12 +216,15 @@ PetscErrorCode FwPredictionRecordErrors(const FwPrediction *p, PetscBool is_aver
   const PetscBool with_accuracy = isnan(p->infinite.accuracy) ? PETSC_FALSE : PETSC_TRUE;
 
   PetscFunctionBegin;
-  PetscCall(RecordErrors(result, "", is_finite ? "finite width" : "infinite width", with_accuracy, record));
-  PetscCall(RecordErrors(&p->infinite, "infinite_", "infinite width", with_accuracy, record));
+  PetscCall(
+    RecordErrors(result, p->n_output, "", is_finite ? "finite width" : "infinite width", with_accuracy, record));
+  PetscCall(RecordErrors(&p->infinite, p->n_output, "infinite_", "infinite width", with_accuracy, record));
   PetscCall(
     FwRecordReal(record, "infinite_log_evidence", p->infinite_log_evidence, "1", "log evidence at infinite width"));
   if (is_averaged)
-    PetscCall(RecordErrors(&p->averaged, "average_", "average over the order parameter", with_accuracy, record));
+    PetscCall(
+      RecordErrors(&p->averaged, p->n_output, "average_", "average over the order parameter", with_accuracy, record));
+  if (p->n_output > 1) PetscCall(RecordCovariance(p, result, record));
   if (result->mean && p->request.with_means && p->n_test) PetscCall(RecordMeans(p, result, targets, record));
   if (result->mean && p->n_new) PetscCall(RecordNew(p, result, record));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -170,7 +237,7 @@ PetscErrorCode FwPredictionRecord(const FwPrediction *p, const double targets[],
     PetscCall(FwRecordInteger(record, "converged", 0, "1", "1 if the solver converged"));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(FwPredictionRecordErrors(p, p->average.is_available, targets, record));
+  PetscCall(FwPredictionRecordErrors(p, p->average.is_available || p->outputs.is_available, targets, record));
   PetscCall(p->request.theory == FW_THEORY_RENORMALISED ? RecordSaddle(p, record) : RecordInfinite(p, record));
   if (p->average.is_available) {
     PetscCall(FwRecordReal(record, "average_order_parameter", p->average.mean_order, "1",
@@ -178,5 +245,6 @@ PetscErrorCode FwPredictionRecord(const FwPrediction *p, const double targets[],
     PetscCall(FwRecordReal(record, "log_evidence_average", p->average.log_evidence, "1",
                            "log evidence averaged over the order parameter"));
   }
+  if (p->outputs.is_available) PetscCall(RecordOutputsAverage(p, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -39,7 +39,7 @@ static PetscErrorCode VisitSizes(Walk *walk, FwPrediction *p)
   VISIT_AS_REAL(walk, p->n_curve, PetscInt);
   if (walk->direction == UNPACK) {
     PetscCall(PetscCalloc1(p->saddle.n_minimum, &p->saddle.minimum));
-    PetscCall(PetscMalloc1((size_t)p->saddle.n_minimum * p->depth, &p->order));
+    PetscCall(PetscMalloc1((size_t)p->saddle.n_minimum * FwPredictionOrderSize(p), &p->order));
     PetscCall(PetscMalloc2(p->average.n, &p->average.order, p->average.n, &p->average.weight));
     PetscCall(PetscMalloc2(p->n_curve, &p->curve_log_order, p->n_curve, &p->curve_action));
   }
@@ -62,7 +62,7 @@ static PetscErrorCode VisitAll(Walk *walk, FwPrediction *p)
   VISIT_AS_REAL(walk, p->saddle.n_evaluation, PetscInt);
   VISIT_AS_REAL(walk, p->saddle.is_converged, PetscBool);
   VISIT_AS_REAL(walk, p->saddle.is_complete, PetscBool);
-  Visit(walk, p->order, p->saddle.n_minimum * p->depth);
+  Visit(walk, p->order, p->saddle.n_minimum * FwPredictionOrderSize(p));
   VISIT_AS_REAL(walk, p->average.is_available, PetscBool);
   Visit(walk, &p->average.log_evidence, 1);
   Visit(walk, &p->average.mean_order, 1);

@@ -118,16 +118,33 @@ static PetscErrorCode ReduceTrain(FwPredictor p, FwKernel kernel, PetscBool is_t
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Targets come by example, the spectrum takes them by output */
+static PetscErrorCode SetLabels(FwPredictor p, double bias)
+{
+  FwDataSizes   sizes;
+  const double *y;
+  double       *column;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(p->data, &sizes));
+  PetscCall(FwDatasetGetTargets(p->data, FW_TRAIN, &y));
+  PetscCall(PetscMalloc1((size_t)sizes.n_train * sizes.n_output, &column));
+  for (PetscInt i = 0; i < sizes.n_train; i++)
+    for (PetscInt d = 0; d < sizes.n_output; d++)
+      column[i + (size_t)d * sizes.n_train] = y[d + (size_t)i * sizes.n_output];
+  PetscCall(FwSpectrumSetLabels(p->spectrum, sizes.n_output, column, bias));
+  PetscCall(PetscFree(column));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Decompose(FwPredictor p, const FwModel *model, PetscBool is_tangent, const FwPredictorPlan *plan)
 {
-  FwKernel      kernel;
-  const double *y;
+  FwKernel kernel;
 
   PetscFunctionBegin;
   PetscCall(FwKernelCreate(p->grid, model, p->data, &kernel));
   PetscCall(ReduceTrain(p, kernel, is_tangent, plan));
-  PetscCall(FwDatasetGetTargets(p->data, FW_TRAIN, &y));
-  PetscCall(FwSpectrumSetLabels(p->spectrum, 1, y, model->bias[model->depth]));
+  PetscCall(SetLabels(p, model->bias[model->depth]));
   PetscCall(SetTest(p, kernel, is_tangent));
   PetscCall(FwSpectrumFreeze(p->spectrum));
   PetscCall(FwKernelDestroy(&kernel));
@@ -254,6 +271,7 @@ PetscErrorCode FwPredictorRun(FwPredictor p, PetscInt n, const FwModel model[], 
     prediction[i] = (FwPrediction){.n_train     = sizes.n_train,
                                    .n_test      = sizes.n_test,
                                    .n_new       = sizes.n_new,
+                                   .n_output    = sizes.n_output,
                                    .depth       = model[i].depth,
                                    .request     = theory[i],
                                    .temperature = model[i].temperature};
@@ -270,7 +288,10 @@ PetscErrorCode FwPredictorRun(FwPredictor p, PetscInt n, const FwModel model[], 
         prediction[i].request.composition != FW_COMPOSITION_PRODUCT)
       PetscCall(FwPredictionNest(p, &model[i], &prediction[i]));
     if (!prediction[i].failure) {
-      PetscCall(FwPredictionErrors(p->spectrum, scale, p->data, &prediction[i]));
+      if (prediction[i].n_output > 1)
+        PetscCall(FwPredictionOutputsErrors(p, scale, &model[i], &prediction[i]));
+      else
+        PetscCall(FwPredictionErrors(p->spectrum, scale, p->data, &prediction[i]));
       prediction[i].failure = FwPredictionCheck(&prediction[i]);
       if (n == 1) PetscCall(prediction[i].failure);
     }

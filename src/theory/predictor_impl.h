@@ -19,6 +19,18 @@ PetscErrorCode FwPredictionSolve(FwSpectrum spectrum, double scale, const FwMode
 /* prediction.c: errors that follow from a solution. Collective on the spectrum's grid. */
 PetscErrorCode FwPredictionErrors(FwSpectrum spectrum, double scale, FwDataset data, FwPrediction *prediction);
 
+/* prediction_outputs.c: the same two for several outputs, with the average over the order parameters in the second */
+PetscErrorCode FwPredictionSolveOutputs(FwSpectrum spectrum, double scale, const FwModel *model,
+                                        FwPrediction *prediction);
+PetscErrorCode FwPredictionOutputsErrors(FwPredictor predictor, double scale, const FwModel *model,
+                                         FwPrediction *prediction);
+
+/* prediction.c: release the arrays */
+PetscErrorCode FwErrorsDestroy(FwErrors *errors);
+
+/* prediction.c: log p(Y) at a saddle point of an action of width N, normalised to be zero without data where Q = 1 */
+double FwSaddleEvidence(double width, double n_label, double action, double action_at_rest);
+
 /* prediction.c: bias, variance and accuracy from means and latent variances of all test examples; keeps both */
 PetscErrorCode FwPredictionTestErrors(FwDataset data, const double mean[], const double variance[], FwErrors *errors);
 

@@ -96,7 +96,14 @@ class BadInput(unittest.TestCase):
     def test_what_is_not_built_is_named(self):
         self.refused(2, "theory_mean", "predict", "-theory_mean", "on")
         self.refused(2, "network_type", "predict", "-network_type", "cnn")
-        self.refused(2, "one: choose two classes", "predict", "-data_classes", "0,1,2")
+
+    def test_several_outputs(self):
+        three = ("predict", "-data_classes", "0,1,2", "-data_train", 60, "-data_test", 10)
+        self.refused(2, "theory_composition", *three, "-network_width", "50,50", "-theory_composition", "nested")
+        self.refused(2, "network_width", *three, "-network_width", "50,60")
+        self.refused(2, "theory_observables", *three, "-theory_observables", "true")
+        self.refused(4, "there is no solution at T = 0", *three, "-temperature", 0, "-network_activation", "linear",
+                     "-data_train", 300)
 
     def test_output(self):
         self.refused(3, "/nonexistent/out.h5", "predict", "-output", "/nonexistent/out.h5")

@@ -107,6 +107,35 @@ class ReferenceRows(unittest.TestCase):
         self.close("mean", r["test_mean"][:3, 0], v["test_mean_first3"])
         self.assertLess(r["train_error"], 1e-20)
 
+    def run_outputs(self, row, *words):
+        p, place = row["parameters"], harness.folder()
+        x, y = make_data(p)
+        data = harness.write_arrays(place / "data.h5", x=x, y=y)
+        done = harness.run("predict", *options(p, data), *words, "-output", place / "out.h5", ranks=RANKS, cwd=place)
+        self.assertEqual(done.code, 0, done.err)
+        return harness.read(place / "out.h5")
+
+    def check_matrix(self, row):
+        v, r = row["values"], self.run_outputs(row)
+        # entries off the diagonal are small: to 1e-8 of the diagonal
+        np.testing.assert_allclose(r["order_parameter"], v["Q"], rtol=1e-8, atol=1e-9)
+        self.close("S", r["action"], v["S"])
+        self.close("test_bias", r["test_bias"], v["test_bias_per_output"])
+        self.close("test_variance", r["test_variance"], v["test_var_per_output"])
+        self.close("train_bias", np.mean(r["train_bias"]), v["train_bias"])
+        self.close("train_variance", np.mean(r["train_variance"]), v["train_var"])
+        self.close("mean", r["test_mean"][0], v["test_mean_first"])
+        self.close("sum", r["test_error"], r["test_bias"] + r["test_variance"], 1e-14)
+        self.close("std", np.mean(r["test_std"] ** 2, axis=0), v["test_var_per_output"])
+        self.close("covariance", np.mean(r["test_example_covariance"], axis=0), r["test_covariance"], 1e-12)
+        self.assertEqual(r["complete"], 0)  # P = 60 > N = 40: not proved
+
+    def check_zero_temperature_matrix(self, row):
+        v, r = row["values"], self.run_outputs(row)
+        np.testing.assert_allclose(r["order_parameter"], v["Q"], rtol=1e-8, atol=1e-9)
+        self.assertEqual(r["complete"], 1)
+        self.assertLess(np.max(r["train_error"]), 1e-20)
+
 
 def add_rows():
     for row in REFERENCE["rows"]:
@@ -116,6 +145,10 @@ def add_rows():
         elif kind in ("nested", "linearised2"):
             setattr(ReferenceRows, name,
                     lambda self, row=row, word=kind.rstrip("2"): self.check_composition(row, word))
+        elif kind == "matrix":
+            setattr(ReferenceRows, name, lambda self, row=row: self.check_matrix(row))
+        elif kind == "T0matrix":
+            setattr(ReferenceRows, name, lambda self, row=row: self.check_zero_temperature_matrix(row))
         elif kind == "T0":
             setattr(ReferenceRows, name, lambda self, row=row: self.check_zero_temperature(row))
 

@@ -2,7 +2,10 @@
  * Action of several outputs and its minima: dense algebra, derivatives, limits solved by hand, symmetries.
  */
 
+#include <finwidth/average.h>
+#include <finwidth/matrix_average.h>
 #include <finwidth/matrix_saddle.h>
+#include <finwidth/random.h>
 #include <petscblaslapack.h>
 #include "../support/collective_assert.h"
 
@@ -316,6 +319,99 @@ static void infinite_width_leaves_the_identity(void **state)
   free_problem(&p);
 }
 
+/* One output: draws agree with the quadrature of the scalar theory */
+static void average_of_one_output_is_the_quadrature(void **state)
+{
+  Problem         p;
+  FwSaddle        saddle;
+  FwAction        action;
+  FwMatrixAction  alone;
+  FwAverage       exact;
+  FwMatrixAverage drawn;
+  double          order, at_saddle;
+
+  (void)state;
+  make_problem(&p, 1, 1, 9.0, 0.05, 0.4);
+  TestCall(FwSpectrumSetLabels(p.spectrum, 1, p.label, 0.4));
+  TestCall(FwActionCreate(p.spectrum, 1.3, &p.model, &action));
+  TestCall(FwMatrixActionCreate(p.spectrum, 1.3, &p.model, 1, &alone));
+  TestCall(FwSaddleFind(action, &saddle));
+  TestCall(FwAverageCreate(action, &saddle, &exact));
+  order = exp(saddle.minimum[0].log_order);
+  TestCall(FwMatrixAverageCreate(PETSC_COMM_WORLD, alone, &order, 2000, 7, &drawn));
+  assert_close(drawn.effective > 1000.0, 1, 0.0);
+  assert_close(fabs(drawn.log_evidence - exact.log_evidence) < 5.0 * drawn.log_evidence_error, 1, 0.0);
+  assert_close(fabs(drawn.mean_order[0] - exact.mean_order) < 5.0 * drawn.mean_order_error[0], 1, 0.0);
+  assert_close(drawn.mean_order_error[0] < 0.03 * exact.mean_order, 1, 0.0);
+  /* the value at the saddle point alone would not do */
+  at_saddle = -4.5 * (saddle.minimum[0].value - 1.0) - 0.5 * P * log(2.0 * M_PI);
+  assert_close(fabs(at_saddle - drawn.log_evidence) > 5.0 * drawn.log_evidence_error, 1, 0.0);
+  TestCall(FwMatrixAverageDestroy(&drawn));
+  TestCall(FwAverageDestroy(&exact));
+  TestCall(FwSaddleDestroy(&saddle));
+  TestCall(FwActionDestroy(&action));
+  TestCall(FwMatrixActionDestroy(&alone));
+  free_problem(&p);
+}
+
+/* Few examples at a large temperature: Wishart matrices drawn as they are, each with the likelihood as its weight. The
+   draws of the average do not depend on the number of ranks. */
+static void average_is_that_over_wishart_matrices(void **state)
+{
+  enum { WIDTH = 8, DRAWS = 4000 };
+  Problem         p;
+  FwMatrixPoint   point;
+  FwMatrixAverage drawn;
+  FwSaddle        saddle;
+  double         *order, sum = 0.0, square = 0.0, first = 0.0, largest = -120.0;
+
+  (void)state;
+  make_problem(&p, 0, 1, WIDTH, 30.0, 0.0);
+  TestCall(FwMatrixSaddleFind(p.action, &saddle, &order));
+  TestCall(FwMatrixAverageCreate(PETSC_COMM_WORLD, p.action, order, DRAWS, 7, &drawn));
+  TestCall(FwMatrixPointCreate(D, &point));
+  for (int r = 0; r < DRAWS; r++) {
+    double v[WIDTH * D], q[D * D], value[D], h[D * D] = {0.0}, weight = 0.0;
+
+    FwStreamNormal(FwStreamCreate(11, FW_RANDOM_THEORY_ORDER, (uint64_t)r, 0, 0), 0, WIDTH * D, v);
+    for (int a = 0; a < D; a++)
+      for (int b = 0; b < D; b++) {
+        q[a * D + b] = 0.0;
+        for (int i = 0; i < WIDTH; i++) q[a * D + b] += v[i * D + a] * v[i * D + b] / WIDTH;
+      }
+    {
+      const PetscBLASInt n = D, n_work = 64;
+      PetscBLASInt       info;
+      double             work[64], vector[D * D];
+
+      for (int i = 0; i < D * D; i++) vector[i] = q[i];
+      LAPACKsyev_("V", "L", &n, vector, &n, value, work, &n_work, &info);
+      for (int a = 0; a < D * D; a++)
+        for (int k = 0; k < D; k++) h[a] += vector[a / D + k * D] * log(value[k]) * vector[a % D + k * D];
+    }
+    TestCall(FwMatrixActionEvaluate(p.action, h, FW_OUTPUTS_VALUE, &point));
+    for (int a = 0; a < D; a++) weight -= 0.5 * (point.resolvent.log_det[a] + point.resolvent.fit[a]);
+    weight = exp(weight - largest);
+    sum += weight / DRAWS;
+    square += weight * weight / DRAWS;
+    first += weight * q[0] / DRAWS;
+  }
+  {
+    const double error = hypot(sqrt((square / (sum * sum) - 1.0) / DRAWS), drawn.log_evidence_error);
+    const double brute = log(sum) + largest - 0.5 * P * D * log(2.0 * M_PI);
+
+    assert_close(isfinite(brute), 1, 0.0);
+    assert_close(error < 0.05, 1, 0.0);
+    assert_close(fabs(brute - drawn.log_evidence) < 5.0 * error, 1, 0.0);
+    assert_close(fabs(first / sum - drawn.mean_order[0]) < 5.0 * (error + drawn.mean_order_error[0]), 1, 0.0);
+  }
+  TestCall(FwMatrixPointDestroy(&point));
+  TestCall(FwMatrixAverageDestroy(&drawn));
+  TestCall(FwSaddleDestroy(&saddle));
+  TestCall(PetscFree(order));
+  free_problem(&p);
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
@@ -326,6 +422,8 @@ int main(int argc, char **argv)
     cmocka_unit_test(one_output_is_the_scalar_theory),
     cmocka_unit_test(rotated_outputs_have_a_rotated_order_parameter),
     cmocka_unit_test(infinite_width_leaves_the_identity),
+    cmocka_unit_test(average_of_one_output_is_the_quadrature),
+    cmocka_unit_test(average_is_that_over_wishart_matrices),
   };
   int n_failed;
 
