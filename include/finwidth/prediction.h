@@ -18,6 +18,7 @@
 #include <finwidth/dataset.h>
 #include <finwidth/grid.h>
 #include <finwidth/matrix_average.h>
+#include <finwidth/mean_action.h>
 #include <finwidth/record.h>
 
 /** Errors of one kind of prediction; NaN where there are no test examples. Units of label^2. */
@@ -54,6 +55,7 @@ typedef enum { FW_COMPOSITION_PRODUCT, FW_COMPOSITION_NESTED, FW_COMPOSITION_LIN
 typedef struct {
   FwTheoryModel theory;
   FwComposition composition;
+  PetscBool     with_mean;    /**< mean terms of the activation (mean_action.h); one hidden layer, one output */
   PetscBool     with_average; /**< also the exact average */
   PetscBool     with_curve;   /**< also the action as a curve */
   PetscBool     with_means;   /**< keep means and deviations of each test example */
@@ -69,6 +71,8 @@ typedef struct {
   FwAverage      average; /**< not available where it was not asked for */
   double        *order;   /**< [n_minimum][L] order parameters, the lowest minimum first; several outputs: [n_minimum][D][D] */
   FwMatrixAverage outputs; /**< the average of several outputs; not available for one */
+  double        *shift;        /**< [n_minimum] s of the mean terms; NULL without */
+  FwMeanAverage  mean_average; /**< the average with mean terms; not available without */
   double         log_evidence, log_evidence_laplace, infinite_log_evidence;
   PetscInt       n_curve;
   double        *curve_log_order, *curve_action; /**< [n_curve] the action around its minima */
@@ -137,6 +141,9 @@ PetscInt FwPredictionOrderSize(const FwPrediction *prediction);
 
 /** The order parameter as one number, at the lowest minimum: the product over layers, or tr Q / D; NaN without any. */
 double FwPredictionTotalOrder(const FwPrediction *prediction);
+
+/** Whether an average over the order parameters is there, of whatever form. */
+PetscBool FwPredictionHasAverage(const FwPrediction *prediction);
 
 /** Release the arrays. */
 PetscErrorCode FwPredictionDestroy(FwPrediction *prediction);

@@ -14,6 +14,7 @@
 typedef struct {
   FwModel  model;
   FwTheory theory;
+  char     mean_words[128]; /**< which form was chosen for an activation with a mean, and why; "" for none */
 } FwPredictPoint;
 
 /** The context of FwPredictGroup(). */
@@ -30,6 +31,13 @@ typedef struct {
  */
 PetscErrorCode FwPredictPointRead(FwPredictPoint *point);
 PetscErrorCode FwPredictPointDestroy(FwPredictPoint *point);
+
+/** Fit a point to its data: what several outputs cannot have, and whether the mean of the activation is treated apart.
+ *
+ * Collective on PETSC_COMM_WORLD or on the ranks of one group, as `data` is.
+ * @error FW_ERR_INPUT  a theory that does not go with the data, named
+ */
+PetscErrorCode FwPredictPointAdapt(FwDataset data, FwPredictPoint *point);
 
 /** Read every point once, before anything is computed, so that a bad value is found at once; warn about choices made.
  *

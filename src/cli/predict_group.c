@@ -26,27 +26,6 @@ PetscErrorCode FwPredictLoadData(MPI_Comm comm, FwDataset *data)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What one output alone can have; several outputs are known once the data are */
-static PetscErrorCode CheckOutputs(FwDataset data, FwPredictPoint *point)
-{
-  FwDataSizes sizes;
-  PetscBool   has_average, has_observables;
-
-  PetscFunctionBegin;
-  PetscCall(FwDatasetGetSizes(data, &sizes));
-  if (sizes.n_output == 1) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCheck(point->theory.composition == FW_COMPOSITION_PRODUCT, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_composition: several outputs (here %" PetscInt_FMT ") need 'product'", sizes.n_output);
-  PetscCall(FwOptionBoolean("theory_observables", &has_observables, NULL));
-  PetscCheck(!has_observables, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_observables are those of one output, the data have %" PetscInt_FMT, sizes.n_output);
-  /* hundreds of draws: only where it was asked for */
-  PetscCall(FwOptionIsSet("theory_average", &has_average));
-  if (!has_average) point->theory.with_average = PETSC_FALSE;
-  point->theory.with_curve = PETSC_FALSE;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode WarnAboutSaddle(const FwPrediction *p)
 {
   PetscFunctionBegin;
@@ -55,7 +34,7 @@ static PetscErrorCode WarnAboutSaddle(const FwPrediction *p)
                      "metastable, S = %.6g",
                      p->saddle.n_minimum, p->saddle.minimum[0].value, p->saddle.minimum[1].value));
   if (p->saddle.n_minimum && !p->saddle.is_complete && p->request.composition == FW_COMPOSITION_PRODUCT &&
-      p->n_output == 1)
+      p->n_output == 1 && !p->shift)
     PetscCall(
       FwWarn("two stationary points of the action lie closer than 1e-7 in log Q (a spinodal): one of them may "
              "be missing"));
@@ -101,7 +80,9 @@ static PetscErrorCode DescribeKernel(FwDataset data, const FwModel *model, const
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwDatasetGetDigest(data, &digest));
   n = snprintf(text, size, "kernel-1 data %s new %" PetscInt_FMT " %s", digest, sizes.n_new,
-               theory->theory == FW_THEORY_NTK ? "ntk" : "nngp");
+               theory->theory == FW_THEORY_NTK ? "ntk"
+               : theory->with_mean             ? "centred"
+                                               : "nngp");
   if (model->type == FW_NETWORK_POOL)
     n +=
       snprintf(text + n, size - (size_t)n, " pool %" PetscInt_FMT " %" PetscInt_FMT " %" PetscInt_FMT " %" PetscInt_FMT,
@@ -265,8 +246,10 @@ static PetscErrorCode PredictOnKernel(const FwPredict *predict, FwScan scan, Pet
   FwEstimate estimate;
 
   PetscFunctionBegin;
-  for (PetscInt i = 0; i < n; i++) PetscCall(CheckOutputs(group->data, &point[i]));
+  for (PetscInt i = 0; i < n; i++) PetscCall(FwPredictPointAdapt(group->data, &point[i]));
   PetscCall(FwPredictEstimate(group->grid, group->data, n, point, &estimate));
+  if (!is_quiet && point[0].mean_words[0])
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "mean    terms %s\n", point[0].mean_words));
   if (!is_quiet) PetscCall(FwPredictPrintPlan(&estimate));
   PetscCall(PlanPredictor(predict, scan, first, &point[0], estimate.bandwidth, group));
   PetscCall(PredictPoints(group, n, point, record));

@@ -4,7 +4,6 @@
 
 #include "predict.h"
 
-#include <finwidth/activation.h>
 #include <finwidth/option.h>
 
 #include <string.h>
@@ -14,23 +13,9 @@ static const char *const shared_keys[] = {"temperature", "network_width", "netwo
                                           NULL};
 static const char *const no_keys[]     = {NULL};
 
-static PetscErrorCode IsOdd(const FwModel *model, PetscBool *is_odd)
-{
-  PetscFunctionBegin;
-  *is_odd = PETSC_TRUE;
-  for (PetscInt l = 0; l < model->depth && *is_odd; l++) {
-    FwActivation activation;
-
-    PetscCall(FwActivationGet((FwActivationType)model->activation[l], &activation));
-    PetscCall(FwActivationIsOdd(activation, is_odd));
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Theories that are not built are refused by name, not silently replaced */
 static PetscErrorCode ReadTheory(const FwModel *model, FwTheory *theory)
 {
-  PetscInt choice, composition, mean;
+  PetscInt choice, composition;
 
   PetscFunctionBegin;
   PetscCall(FwOptionChoice("theory_model", &choice, NULL));
@@ -39,9 +24,6 @@ static PetscErrorCode ReadTheory(const FwModel *model, FwTheory *theory)
   theory->composition = model->depth == 1 ? FW_COMPOSITION_PRODUCT : (FwComposition)composition;
   PetscCheck(theory->composition != FW_COMPOSITION_LINEARISED || model->depth == 2, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_composition: 'linearised' is for two hidden layers, the network has %" PetscInt_FMT, model->depth);
-  PetscCall(FwOptionChoice("theory_mean", &mean, NULL));
-  PetscCheck(mean != 1 || FwPredictIsLocal(model), PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_mean: 'on' is not in this version, want off (the plain second-moment kernel) or auto");
   PetscCall(FwOptionBoolean("theory_average", &theory->with_average, NULL));
   PetscCall(FwOptionBoolean("save_predictions", &theory->with_means, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -118,8 +100,7 @@ static PetscErrorCode CheckDecompositionFile(const FwPredict *predict)
 
 PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
 {
-  PetscInt  n_point, mean;
-  PetscBool is_odd, wants_hint = PETSC_FALSE;
+  PetscInt n_point;
 
   PetscFunctionBegin;
   *predict = (FwPredict){.request = request, .shared = shared_keys};
@@ -130,17 +111,9 @@ PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
     PetscCall(FwScanApply(request->scan, p));
     PetscCall(FwPredictPointRead(&point));
     if (point.theory.composition != FW_COMPOSITION_PRODUCT) predict->shared = no_keys;
-    PetscCall(IsOdd(&point.model, &is_odd));
-    if (!is_odd && point.theory.theory == FW_THEORY_RENORMALISED && !FwPredictIsLocal(&point.model))
-      wants_hint = PETSC_TRUE;
     PetscCall(FwPredictPointDestroy(&point));
   }
   PetscCall(FwScanApply(request->scan, -1));
   PetscCall(CheckDecompositionFile(predict));
-  PetscCall(FwOptionChoice("theory_mean", &mean, NULL));
-  if (mean == 0 && wants_hint)
-    PetscCall(
-      FwWarn("theory_mean: auto takes the plain second-moment kernel (off) for an activation that is not odd: "
-             "good for balanced labels"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -64,11 +64,6 @@ const char *FwPrintCell(double value, char cell[16])
   return cell;
 }
 
-static PetscBool HasAverage(const FwPrediction *p)
-{
-  return p->average.is_available || p->outputs.is_available ? PETSC_TRUE : PETSC_FALSE;
-}
-
 static PetscErrorCode PrintRow(const FwPrediction *p, const char name[], double finite, double averaged,
                                double infinite)
 {
@@ -77,7 +72,7 @@ static PetscErrorCode PrintRow(const FwPrediction *p, const char name[], double 
   PetscFunctionBegin;
   if (p->request.theory != FW_THEORY_RENORMALISED)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s\n", name, FwPrintCell(infinite, c)));
-  else if (HasAverage(p))
+  else if (FwPredictionHasAverage(p))
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s %s\n", name, FwPrintCell(finite, a),
                           FwPrintCell(averaged, b), FwPrintCell(infinite, c)));
   else
@@ -89,6 +84,7 @@ static double AverageOrder(const FwPrediction *p)
 {
   double trace = 0.0;
 
+  if (p->request.with_mean) return p->mean_average.mean_order;
   if (p->n_output == 1) return p->average.mean_order;
   for (PetscInt d = 0; d < p->n_output && p->outputs.is_available; d++)
     trace += p->outputs.mean_order[d * (p->n_output + 1)] / p->n_output;
@@ -104,8 +100,8 @@ PetscErrorCode FwPrintErrors(const FwPrediction *p, double order, double average
     PetscCall(
       PetscPrintf(PETSC_COMM_WORLD, "  %-18s %12s\n", "", p->request.theory == FW_THEORY_NTK ? "NTK" : "infinite"));
   else
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %12s%s%s %12s\n", "", "saddle point", HasAverage(p) ? " " : "",
-                          HasAverage(p) ? "exact average" : "",
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %12s%s%s %12s\n", "", "saddle point",
+                          FwPredictionHasAverage(p) ? " " : "", FwPredictionHasAverage(p) ? "exact average" : "",
                           p->request.theory == FW_THEORY_NTK ? "NTK" : "infinite"));
   PetscCall(PrintRow(p, "train error", f->train_error, a->train_error, i->train_error));
   PetscCall(PrintRow(p, "test error", f->test_error, a->test_error, i->test_error));
@@ -114,7 +110,10 @@ PetscErrorCode FwPrintErrors(const FwPrediction *p, double order, double average
   if (!isnan(i->accuracy)) PetscCall(PrintRow(p, "test accuracy", f->accuracy, a->accuracy, i->accuracy));
   PetscCall(PrintRow(p, p->n_output > 1 ? "tr Q / D" : "order parameter", order, averaged_order, 1.0));
   PetscCall(PrintRow(p, "log evidence", p->log_evidence,
-                     p->n_output > 1 ? p->outputs.log_evidence : p->average.log_evidence, p->infinite_log_evidence));
+                     p->request.with_mean ? p->mean_average.log_evidence
+                     : p->n_output > 1    ? p->outputs.log_evidence
+                                          : p->average.log_evidence,
+                     p->infinite_log_evidence));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -133,8 +132,8 @@ static PetscErrorCode PrintOutputs(const FwPrediction *p)
   PetscFunctionBegin;
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n  output   test error%s\n", is_finite ? "   Q" : ""));
   for (PetscInt d = 0; d < PetscMin(D, OUTPUTS_MAX); d++) {
-    PetscCall(
-      PetscPrintf(PETSC_COMM_WORLD, "  %6" PetscInt_FMT " %s  ", d, FwPrintCell(e->output[FW_TEST_ERROR * D + d], cell)));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %6" PetscInt_FMT " %s  ", d,
+                          FwPrintCell(e->output[FW_TEST_ERROR * D + d], cell)));
     for (PetscInt c = 0; c < PetscMin(D, OUTPUTS_MAX) && is_finite; c++)
       PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %8.4f", p->order[d * D + c]));
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
@@ -171,6 +170,7 @@ static PetscErrorCode PrintOrders(const FwPrediction *p)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%s  Q =", m ? "" : "\n", m ? "  metastable  " : "  saddle point"));
     for (PetscInt l = 0; l < p->depth; l++)
       PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %.8g", p->order[m * p->depth + l]));
+    if (p->shift) PetscCall(PetscPrintf(PETSC_COMM_WORLD, ",  s = %.8g", p->shift[m]));
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, ",  S = %.10g  (%" PetscInt_FMT " Newton steps, residual %.1e)\n",
                           p->saddle.minimum[m].value, p->saddle.minimum[m].n_iteration, p->saddle.minimum[m].residual));
   }
@@ -251,7 +251,8 @@ static PetscErrorCode PrintScanRow(FwScan scan, PetscInt point, FwRecord all)
   PetscCall(FwPrintScanPoint(scan, point));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, " "));
   for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(column); c++)
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %s", FwPrintCell(FwRecordPointMean(all, column[c], n_point, point), cell)));
+    PetscCall(
+      PetscPrintf(PETSC_COMM_WORLD, " %s", FwPrintCell(FwRecordPointMean(all, column[c], n_point, point), cell)));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n",
                         converged == 1.0   ? ""
                         : converged == 0.0 ? "  not converged"

@@ -343,6 +343,8 @@ static const struct {
   {"action",     {"log_q", "action_curve", NULL},               Fill_Action    },
   {"prediction", {"test_mean", "test_std", "test_target"},      Fill_Prediction},
   {"errors",     {"train_error", "infinite_train_error", NULL}, Fill_Errors    },
+  {"order",      {"order_parameter", "test_covariance", NULL},  FwFigureFill_Order},
+  {"outputs",    {"test_error", "test_covariance", NULL},       FwFigureFill_Outputs},
 };
 
 enum { N_FIGURE = PETSC_STATIC_ARRAY_LENGTH(figures) };

@@ -101,3 +101,7 @@ PetscErrorCode FwFigureFill_Scan(FwStore store, const char name[], FwFigure *fig
 
 /** figure_predict.c: fill the panels that `name` asks for from the group /predict; collective on the store. */
 PetscErrorCode FwFigureFill_Predict(FwStore store, const char name[], FwFigure *figure);
+
+/** figure_outputs.c: the order parameter of several outputs as an image, and their test errors. Collective on the store. */
+PetscErrorCode FwFigureFill_Order(FwStore store, FwPanel *panel);
+PetscErrorCode FwFigureFill_Outputs(FwStore store, FwPanel *panel);

@@ -116,7 +116,7 @@ PetscErrorCode FwPredictionCheck(const FwPrediction *p)
   PetscFunctionBegin;
   PetscCall(FwErrorsCheck(&p->infinite, p->n_test, "infinite"));
   if (p->saddle.n_minimum) PetscCall(FwErrorsCheck(&p->finite, p->n_test, "finite"));
-  if (p->average.is_available || p->outputs.is_available) PetscCall(FwErrorsCheck(&p->averaged, p->n_test, "averaged"));
+  if (FwPredictionHasAverage(p)) PetscCall(FwErrorsCheck(&p->averaged, p->n_test, "averaged"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -227,6 +227,10 @@ PetscErrorCode FwPredictionSolve(FwSpectrum spectrum, double scale, const FwMode
   FwAction action;
 
   PetscFunctionBegin;
+  if (p->request.with_mean) {
+    PetscCall(FwPredictionSolveMean(spectrum, scale, model, p));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   if (p->n_output > 1) {
     PetscCall(FwPredictionSolveOutputs(spectrum, scale, model, p));
     PetscFunctionReturn(PETSC_SUCCESS);
@@ -241,6 +245,11 @@ PetscErrorCode FwPredictionSolve(FwSpectrum spectrum, double scale, const FwMode
 PetscInt FwPredictionOrderSize(const FwPrediction *p)
 {
   return p->n_output > 1 ? p->n_output * p->n_output : p->depth;
+}
+
+PetscBool FwPredictionHasAverage(const FwPrediction *p)
+{
+  return p->average.is_available || p->outputs.is_available || p->mean_average.is_available ? PETSC_TRUE : PETSC_FALSE;
 }
 
 double FwPredictionTotalOrder(const FwPrediction *p)
@@ -272,6 +281,8 @@ PetscErrorCode FwPredictionDestroy(FwPrediction *p)
   PetscCall(PetscFree(p->order));
   PetscCall(FwAverageDestroy(&p->average));
   PetscCall(FwMatrixAverageDestroy(&p->outputs));
+  PetscCall(FwMeanAverageDestroy(&p->mean_average));
+  PetscCall(PetscFree(p->shift));
   PetscCall(FwSaddleDestroy(&p->saddle));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -92,6 +92,9 @@ static PetscErrorCode RecordSaddle(const FwPrediction *p, FwRecord record)
   PetscCall(FwRecordReal(record, "total_order_parameter", FwPredictionTotalOrder(p), "1",
                          p->n_output > 1 ? "trace of the order parameter over the number of outputs"
                                          : "product of the order parameters over layers"));
+  if (p->shift)
+    PetscCall(FwRecordReal(record, "mean_order_parameter", p->shift[0], "1",
+                           "order parameter s of the activation's mean, which is divided by 1 + s"));
   PetscCall(FwRecordReal(record, "action", lowest->value, "1", "effective action at the saddle point"));
   PetscCall(RecordMetastable(p, record));
   PetscCall(FwRecordInteger(record, "metastable_count", p->saddle.n_minimum - 1, "1", "number of metastable minima"));
@@ -106,7 +109,7 @@ static PetscErrorCode RecordSaddle(const FwPrediction *p, FwRecord record)
     PetscCall(FwRecordReals(record, "action_curve", &curve, p->curve_action, "1", "effective action"));
   }
   PetscCall(FwRecordReal(record, "log_evidence", p->log_evidence, "1", "log evidence at the saddle point"));
-  if (p->depth == 1 && p->n_output == 1)
+  if (p->depth == 1 && p->n_output == 1 && !p->shift)
     PetscCall(FwRecordReal(record, "log_evidence_laplace", p->log_evidence_laplace, "1",
                            "log evidence with Laplace's integral around the saddle point"));
   PetscCall(FwRecordReal(record, "free_energy", -p->temperature * p->log_evidence, label2,
@@ -237,13 +240,21 @@ PetscErrorCode FwPredictionRecord(const FwPrediction *p, const double targets[],
     PetscCall(FwRecordInteger(record, "converged", 0, "1", "1 if the solver converged"));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(FwPredictionRecordErrors(p, p->average.is_available || p->outputs.is_available, targets, record));
+  PetscCall(FwRecordInteger(record, "mean_terms", p->request.with_mean ? 1 : 0, "1",
+                            "1 with the mean terms of an activation that is not odd"));
+  PetscCall(FwPredictionRecordErrors(p, FwPredictionHasAverage(p), targets, record));
   PetscCall(p->request.theory == FW_THEORY_RENORMALISED ? RecordSaddle(p, record) : RecordInfinite(p, record));
   if (p->average.is_available) {
     PetscCall(FwRecordReal(record, "average_order_parameter", p->average.mean_order, "1",
                            "posterior mean of the total order parameter"));
     PetscCall(FwRecordReal(record, "log_evidence_average", p->average.log_evidence, "1",
                            "log evidence averaged over the order parameter"));
+  }
+  if (p->mean_average.is_available) {
+    PetscCall(FwRecordReal(record, "average_order_parameter", p->mean_average.mean_order, "1",
+                           "posterior mean of the order parameter"));
+    PetscCall(FwRecordReal(record, "log_evidence_average", p->mean_average.log_evidence, "1",
+                           "log evidence averaged over the order parameters"));
   }
   if (p->outputs.is_available) PetscCall(RecordOutputsAverage(p, record));
   PetscFunctionReturn(PETSC_SUCCESS);

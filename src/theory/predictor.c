@@ -4,6 +4,7 @@
 
 #include "predictor_impl.h"
 
+#include <finwidth/kernel_mean.h>
 #include <finwidth/kernel_tangent.h>
 #include <finwidth/progress.h>
 
@@ -49,33 +50,53 @@ static PetscErrorCode RemovePart(MPI_Comm comm, const FwPredictorPlan *plan)
 
 /* --- making it ---------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode AssembleTrain(FwKernel kernel, PetscBool is_tangent, FwMatrix *train)
+/* Means of the activation, where the kernel is to be without them */
+static PetscErrorCode SetMeans(FwPredictor p, const FwModel *model)
 {
+  FwDataSizes sizes;
+  FwKernel    kernel;
+
   PetscFunctionBegin;
-  PetscCall(is_tangent ? FwKernelTangentTrain(kernel, train) : FwKernelTrain(kernel, train));
+  PetscCall(FwDatasetGetSizes(p->data, &sizes));
+  PetscCall(PetscMalloc2(sizes.n_train, &p->train_mean, sizes.n_test + sizes.n_new, &p->test_mean));
+  PetscCall(FwKernelCreate(p->grid, model, p->data, &kernel));
+  PetscCall(FwKernelMean(kernel, FW_TRAIN, p->train_mean));
+  PetscCall(FwKernelMean(kernel, FW_TEST, p->test_mean));
+  PetscCall(FwKernelMean(kernel, FW_NEW, p->test_mean + sizes.n_test));
+  PetscCall(FwKernelDestroy(&kernel));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Kernel between the training examples and a part, and that of the part's examples with themselves */
-static PetscErrorCode AssemblePart(FwKernel kernel, PetscBool is_tangent, FwPart part, PetscInt n, FwMatrix *cross,
-                                   double diagonal[])
+static PetscErrorCode AssembleTrain(FwPredictor p, FwKernel kernel, FwMatrix *train)
 {
-  const double *nngp;
+  PetscFunctionBegin;
+  PetscCall(p->is_tangent ? FwKernelTangentTrain(kernel, train) : FwKernelTrain(kernel, train));
+  if (p->train_mean) PetscCall(FwKernelCentre(kernel, FW_TRAIN, p->train_mean, p->train_mean, *train));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Kernel between the training examples and the n examples of a part, which begins at `first` of the test examples, and
+   that of the part's examples with themselves; its readout prior is one */
+static PetscErrorCode AssemblePart(FwPredictor p, FwKernel kernel, FwPart part, PetscInt first, PetscInt n,
+                                   FwMatrix *cross, double diagonal[])
+{
+  const double *nngp, *mean = p->test_mean ? p->test_mean + first : NULL;
 
   PetscFunctionBegin;
-  if (is_tangent) {
+  if (p->is_tangent) {
     PetscCall(FwKernelTangentCross(kernel, part, cross));
     PetscCall(FwKernelTangentDiagonal(kernel, part, diagonal));
-  } else {
-    PetscCall(FwKernelCross(kernel, part, cross));
-    PetscCall(FwKernelDiagonal(kernel, part, &nngp));
-    PetscCall(PetscArraycpy(diagonal, nngp, n));
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
+  PetscCall(FwKernelCross(kernel, part, cross));
+  PetscCall(FwKernelDiagonal(kernel, part, &nngp));
+  for (PetscInt t = 0; t < n; t++) diagonal[t] = nngp[t] - (mean ? mean[t] * mean[t] : 0.0);
+  if (mean) PetscCall(FwKernelCentre(kernel, part, p->train_mean, mean, *cross));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Inputs without labels stand behind the test examples */
-static PetscErrorCode SetTest(FwPredictor p, FwKernel kernel, PetscBool is_tangent)
+static PetscErrorCode SetTest(FwPredictor p, FwKernel kernel)
 {
   FwDataSizes sizes;
   FwMatrix    cross = NULL, further, both;
@@ -85,9 +106,9 @@ static PetscErrorCode SetTest(FwPredictor p, FwKernel kernel, PetscBool is_tange
   PetscCall(FwDatasetGetSizes(p->data, &sizes));
   if (sizes.n_test + sizes.n_new == 0) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc1(sizes.n_test + sizes.n_new, &diagonal));
-  PetscCall(AssemblePart(kernel, is_tangent, FW_TEST, sizes.n_test, &cross, diagonal));
+  PetscCall(AssemblePart(p, kernel, FW_TEST, 0, sizes.n_test, &cross, diagonal));
   if (sizes.n_new) {
-    PetscCall(AssemblePart(kernel, is_tangent, FW_NEW, sizes.n_new, &further, diagonal + sizes.n_test));
+    PetscCall(AssemblePart(p, kernel, FW_NEW, sizes.n_test, sizes.n_new, &further, diagonal + sizes.n_test));
     PetscCall(FwMatrixJoin(&cross, &further, &both));
     cross = both;
   }
@@ -97,7 +118,7 @@ static PetscErrorCode SetTest(FwPredictor p, FwKernel kernel, PetscBool is_tange
 }
 
 /* From where the last run left it, or from the beginning */
-static PetscErrorCode ReduceTrain(FwPredictor p, FwKernel kernel, PetscBool is_tangent, const FwPredictorPlan *plan)
+static PetscErrorCode ReduceTrain(FwPredictor p, FwKernel kernel, const FwPredictorPlan *plan)
 {
   char                 path[PETSC_MAX_PATH_LEN];
   const FwSpectrumKeep keep = {.path = path, .digest = plan->digest, .interval = plan->interval};
@@ -111,41 +132,45 @@ static PetscErrorCode ReduceTrain(FwPredictor p, FwKernel kernel, PetscBool is_t
     PetscCall(FwSpectrumResume(p->grid, &keep, &p->spectrum));
   }
   if (!p->spectrum) {
-    PetscCall(AssembleTrain(kernel, is_tangent, &train));
+    PetscCall(AssembleTrain(p, kernel, &train));
     PetscCall(FwSpectrumCreateKept(&train, plan->bandwidth, plan->file ? &keep : NULL, &p->spectrum));
   }
   PetscCall(FwProgressEnd(&progress));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Targets come by example, the spectrum takes them by output */
+/* Targets come by example, the spectrum takes them by output; the mean of the activation is a column behind them */
 static PetscErrorCode SetLabels(FwPredictor p, double bias)
 {
   FwDataSizes   sizes;
   const double *y;
+  PetscInt      n_column;
   double       *column;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(p->data, &sizes));
   PetscCall(FwDatasetGetTargets(p->data, FW_TRAIN, &y));
-  PetscCall(PetscMalloc1((size_t)sizes.n_train * sizes.n_output, &column));
+  n_column = sizes.n_output + (p->train_mean ? 1 : 0);
+  PetscCall(PetscMalloc1((size_t)sizes.n_train * n_column, &column));
   for (PetscInt i = 0; i < sizes.n_train; i++)
     for (PetscInt d = 0; d < sizes.n_output; d++)
       column[i + (size_t)d * sizes.n_train] = y[d + (size_t)i * sizes.n_output];
-  PetscCall(FwSpectrumSetLabels(p->spectrum, sizes.n_output, column, bias));
+  if (p->train_mean)
+    PetscCall(PetscArraycpy(column + (size_t)sizes.n_train * sizes.n_output, p->train_mean, sizes.n_train));
+  PetscCall(FwSpectrumSetLabels(p->spectrum, n_column, column, bias));
   PetscCall(PetscFree(column));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Decompose(FwPredictor p, const FwModel *model, PetscBool is_tangent, const FwPredictorPlan *plan)
+static PetscErrorCode Decompose(FwPredictor p, const FwModel *model, const FwPredictorPlan *plan)
 {
   FwKernel kernel;
 
   PetscFunctionBegin;
   PetscCall(FwKernelCreate(p->grid, model, p->data, &kernel));
-  PetscCall(ReduceTrain(p, kernel, is_tangent, plan));
+  PetscCall(ReduceTrain(p, kernel, plan));
   PetscCall(SetLabels(p, model->bias[model->depth]));
-  PetscCall(SetTest(p, kernel, is_tangent));
+  PetscCall(SetTest(p, kernel));
   PetscCall(FwSpectrumFreeze(p->spectrum));
   PetscCall(FwKernelDestroy(&kernel));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -171,8 +196,7 @@ PetscErrorCode FwPredictorForget(MPI_Comm comm, const FwPredictorPlan *plan)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode DecomposeOrLoad(FwPredictor p, const FwModel *model, PetscBool is_tangent,
-                                      const FwPredictorPlan *plan)
+static PetscErrorCode DecomposeOrLoad(FwPredictor p, const FwModel *model, const FwPredictorPlan *plan)
 {
   PetscLogDouble begin, end;
   PetscBool      exists = PETSC_FALSE;
@@ -186,7 +210,7 @@ static PetscErrorCode DecomposeOrLoad(FwPredictor p, const FwModel *model, Petsc
     PetscCall(FwSpectrumScaleLabels(p->spectrum, 1.0, model->bias[model->depth]));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(Decompose(p, model, is_tangent, plan));
+  PetscCall(Decompose(p, model, plan));
   PetscCall(PetscTime(&end));
   is_worth = plan->file && (!plan->is_temporary || end - begin > plan->interval);
   PetscCallMPI(MPI_Bcast(&is_worth, 1, MPI_INT, 0, FwGridComm(p->grid)));
@@ -203,12 +227,14 @@ PetscErrorCode FwPredictorCreate(FwGrid grid, const FwModel *model, FwDataset da
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&p));
-  p->grid = grid;
-  p->data = data;
+  p->grid       = grid;
+  p->data       = data;
+  p->is_tangent = theory->theory == FW_THEORY_NTK ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(PetscMalloc1(model->depth + 1, &unit.prior));
   PetscCall(PetscArraycpy(unit.prior, model->prior, model->depth + 1));
   unit.prior[model->depth] = 1.0;
-  PetscCall(DecomposeOrLoad(p, &unit, theory->theory == FW_THEORY_NTK ? PETSC_TRUE : PETSC_FALSE, plan));
+  if (theory->with_mean) PetscCall(SetMeans(p, &unit));
+  PetscCall(DecomposeOrLoad(p, &unit, plan));
   PetscCall(PetscFree(unit.prior));
   *predictor = p;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -219,6 +245,7 @@ PetscErrorCode FwPredictorDestroy(FwPredictor *predictor)
   PetscFunctionBegin;
   if (!*predictor) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwSpectrumDestroy(&(*predictor)->spectrum));
+  PetscCall(PetscFree2((*predictor)->train_mean, (*predictor)->test_mean));
   PetscCall(PetscFree(*predictor));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -288,7 +315,9 @@ PetscErrorCode FwPredictorRun(FwPredictor p, PetscInt n, const FwModel model[], 
         prediction[i].request.composition != FW_COMPOSITION_PRODUCT)
       PetscCall(FwPredictionNest(p, &model[i], &prediction[i]));
     if (!prediction[i].failure) {
-      if (prediction[i].n_output > 1)
+      if (prediction[i].request.with_mean)
+        PetscCall(FwPredictionMeanErrors(p, scale, &model[i], &prediction[i]));
+      else if (prediction[i].n_output > 1)
         PetscCall(FwPredictionOutputsErrors(p, scale, &model[i], &prediction[i]));
       else
         PetscCall(FwPredictionErrors(p->spectrum, scale, p->data, &prediction[i]));

@@ -11,6 +11,8 @@ struct FwPredictorImpl {
   FwGrid     grid;
   FwDataset  data;
   FwSpectrum spectrum; /* of the kernel with lambda_L = 1 */
+  PetscBool  is_tangent;             /* the NTK */
+  double    *train_mean, *test_mean; /* [P], [P_t + n_new] of the activation; NULL where the kernel holds the mean */
 };
 
 /* prediction.c: order parameters, evidences, nodes of the average; the same on every rank that calls it, alone */
@@ -24,6 +26,11 @@ PetscErrorCode FwPredictionSolveOutputs(FwSpectrum spectrum, double scale, const
                                         FwPrediction *prediction);
 PetscErrorCode FwPredictionOutputsErrors(FwPredictor predictor, double scale, const FwModel *model,
                                          FwPrediction *prediction);
+
+/* prediction_mean.c: the same two with mean terms; errors include the average over the order parameters */
+PetscErrorCode FwPredictionSolveMean(FwSpectrum spectrum, double scale, const FwModel *model, FwPrediction *prediction);
+PetscErrorCode FwPredictionMeanErrors(FwPredictor predictor, double scale, const FwModel *model,
+                                      FwPrediction *prediction);
 
 /* prediction.c: release the arrays */
 PetscErrorCode FwErrorsDestroy(FwErrors *errors);

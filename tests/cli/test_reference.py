@@ -136,6 +136,31 @@ class ReferenceRows(unittest.TestCase):
         self.assertEqual(r["complete"], 1)
         self.assertLess(np.max(r["train_error"]), 1e-20)
 
+    def check_mean(self, row, shift, expected):
+        p, place = row["parameters"], harness.folder()
+        x, y = make_data(p)
+        data = harness.write_arrays(place / "data.h5", x=x, y=y[:, 0] + shift)
+        done = harness.run("predict", *options(p, data), "-theory_mean", "on", "-output", place / "out.h5", ranks=RANKS,
+                           cwd=place)
+        self.assertEqual(done.code, 0, done.err)
+        r = harness.read(place / "out.h5")
+        self.close("Q", r["total_order_parameter"], expected["Q"])
+        self.close("s", r["mean_order_parameter"], expected["s"])
+        self.assertEqual(r["mean_terms"], 1)
+        self.assertEqual(r["converged"], 1)
+        return r
+
+    def check_nonodd(self, row):
+        v = row["values"]
+        r = self.check_mean(row, 0.0, v)
+        self.close("S", r["action"], v["S"])
+        self.close("log_evidence", r["log_evidence"], -20.0 * v["S"] - 30.0 * np.log(2.0 * np.pi))
+        self.close("test_bias", r["test_bias"], v["test_bias"])
+        self.close("test_variance", r["test_variance"], v["test_var"])
+        self.close("mean", r["test_mean"][:3, 0], v["test_mean_first3"])
+        # labels with a large mean, from the text of the theory note
+        self.check_mean(row, 8.0, dict(Q=8.2687577462, s=-0.0108717181))
+
 
 def add_rows():
     for row in REFERENCE["rows"]:
@@ -145,6 +170,8 @@ def add_rows():
         elif kind in ("nested", "linearised2"):
             setattr(ReferenceRows, name,
                     lambda self, row=row, word=kind.rstrip("2"): self.check_composition(row, word))
+        elif kind == "nonodd":
+            setattr(ReferenceRows, name, lambda self, row=row: self.check_nonodd(row))
         elif kind == "matrix":
             setattr(ReferenceRows, name, lambda self, row=row: self.check_matrix(row))
         elif kind == "T0matrix":

@@ -1,0 +1,92 @@
+#pragma once
+
+/** @file
+ * Effective action of a network with one hidden layer whose activation has a mean.
+ *
+ * With m_mu = <phi(h_mu)> the kernel is K_phi / lambda_1 = K + m m^T / lambda_1, K the covariance of the activation. A
+ * finite network multiplies K by Q and the part of the mean by 1 / t, t = 1 + s:
+ *
+ *     S(Q, t) = -Q (t - 1) + log t + (1/N)[log det A + y^T A^-1 y],   A = T + s_1^2 1 1^T + Q K + m m^T / (t lambda_1),
+ *
+ * to be minimised over Q and maximised over t, so that log p(y) = -(N/2) S - (P/2) log 2 pi. Without the mean, t = 1 / Q
+ * gives back Q - 1 - log Q. For given Q the maximum over t is the one root of a function that falls with t; what is left
+ * is a function of u = log Q. Everything follows from one decomposition of K with the columns of labels y and m: with
+ * A_0 = A without its last term,
+ *
+ *     log det A = log det A_0 + log(1 + g / t),   y^T A^-1 y = y^T A_0^-1 y - w / (t + g),
+ *     g = m^T A_0^-1 m / lambda_1,   w = (m^T A_0^-1 y)^2 / lambda_1.
+ *
+ * All calls are not collective: every rank evaluates the same numbers.
+ *
+ * @source docs/theory/mean.md
+ */
+
+#include <finwidth/model.h>
+#include <finwidth/saddle.h>
+
+typedef struct FwMeanActionImpl *FwMeanAction;
+
+/** The action at one point. Pairs of labels: y with y, y with m, m with m. */
+typedef struct {
+  double      log_order; /**< u = log Q */
+  double      log_shift; /**< v = log t */
+  double      force[2];  /**< N dS/du, N dS/dv */
+  double      slope[3];  /**< N times the second derivatives: uu, uv, vv */
+  double      value;     /**< S; only where asked for */
+  FwResolvent resolvent; /**< at (T, Q): traces and log det of A_0 */
+  double      fit[3];    /**< y.A_0^-1 y, y.A_0^-1 m, m.A_0^-1 m */
+  double      square[3]; /**< the same with A_0^-2 */
+} FwMeanPoint;
+
+/** Create the action of a model on a decomposed K with two columns of labels, y and m; both are borrowed.
+ *
+ * @param[in]  scale   the model's K is `scale` times the decomposed one
+ * @param[out] action  release with FwMeanActionDestroy()
+ * @error FW_ERR_INPUT  more than one hidden layer, or a width below 2
+ */
+PetscErrorCode FwMeanActionCreate(FwSpectrum spectrum, double scale, const FwModel *model, FwMeanAction *action);
+
+/** Evaluate at (u, v). Cost O(P).
+ * @error FW_ERR_NUMERICAL  T = 0 and the kernel is singular */
+PetscErrorCode FwMeanActionEvaluate(FwMeanAction action, double log_order, double log_shift, PetscBool with_value,
+                                    FwMeanPoint *point);
+
+/** Evaluate at u and at the v where S is largest. */
+PetscErrorCode FwMeanActionEliminate(FwMeanAction action, double log_order, PetscBool with_value, FwMeanPoint *point);
+
+/** Bounds of the decomposed kernel and of the labels y and m together. */
+PetscErrorCode FwMeanActionBounds(FwMeanAction action, FwSpectrumBounds *bounds);
+
+/** The model of an action. Borrowed. */
+const FwModel *FwMeanActionModel(FwMeanAction action);
+
+/** Release and set the handle to NULL; NULL is fine. */
+PetscErrorCode FwMeanActionDestroy(FwMeanAction *action);
+
+/** Find saddle points: u is scanned with v eliminated, in steps of 0.1 between bounds on Q, and Newton's method in (u, v)
+ *  (PETSc's SNES) refines each rising zero of the force. Zeros closer than a step are not told apart, so that
+ *  `is_complete` is never set.
+ *
+ * @param[out] saddle  release with FwSaddleDestroy()
+ * @param[out] shift   [n_minimum] s = t - 1; release with PetscFree()
+ * @option -snes_(any SNES option)
+ * @error FW_ERR_NUMERICAL  the action could not be evaluated, or no saddle point was found
+ */
+PetscErrorCode FwMeanSaddleFind(FwMeanAction action, FwSaddle *saddle, double **shift);
+
+/** Exact average over the order parameters, on a grid in u.
+ *
+ * The readout weights v enter through Q = lambda_1 |v|^2 / N and a = sqrt(lambda_1 / N) sum v_i, whose law is
+ * p(Q, a) proportional to (Q - a^2/N)^{(N-3)/2} exp(-N Q / 2). Given both, the network is a Gaussian process of mean
+ * a m / sqrt(lambda_1) and kernel Q K. At each Q the integral over a is done by a trapezoid rule in an angle.
+ */
+typedef struct {
+  PetscInt  n;
+  double   *order, *weight; /**< [n] Q at the nodes; posterior weights, sum 1 */
+  double   *first, *spread; /**< [n] E[a | Q, y], Var[a | Q, y] */
+  double    log_evidence, mean_order;
+  PetscBool is_available; /**< false where the weight is spread over too many nodes: the rest is not set then */
+} FwMeanAverage;
+
+PetscErrorCode FwMeanAverageCreate(FwMeanAction action, const FwSaddle *saddle, FwMeanAverage *average);
+PetscErrorCode FwMeanAverageDestroy(FwMeanAverage *average);

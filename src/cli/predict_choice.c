@@ -1,0 +1,114 @@
+/** @file
+ * What the data decide about a predicted point: which theory fits its outputs and labels.
+ */
+
+#include "predict.h"
+
+#include <finwidth/activation.h>
+#include <finwidth/option.h>
+
+#include <math.h>
+#include <stdio.h>
+
+/* Above this share of the labels' root mean square their mean calls for the mean terms: below, both forms agree to O(1/N) */
+static const double large_mean = 0.1;
+
+static PetscErrorCode HasMean(const FwModel *model, PetscBool *has_mean)
+{
+  PetscBool is_odd = PETSC_TRUE;
+
+  PetscFunctionBegin;
+  for (PetscInt l = 0; l < model->depth && is_odd; l++) {
+    FwActivation activation;
+
+    PetscCall(FwActivationGet((FwActivationType)model->activation[l], &activation));
+    PetscCall(FwActivationIsOdd(activation, &is_odd));
+  }
+  *has_mean = is_odd ? PETSC_FALSE : PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* |mean| over root mean square of the training labels; 0 where all are zero */
+static PetscErrorCode MeanShare(FwDataset data, double *share)
+{
+  FwDataSizes   sizes;
+  const double *y;
+  double        sum = 0.0, square = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &y));
+  for (PetscInt i = 0; i < sizes.n_train; i++) {
+    sum += y[i];
+    square += y[i] * y[i];
+  }
+  *share = square > 0.0 ? fabs(sum) / sqrt(square * sizes.n_train) : 0.0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Why a point cannot have mean terms; NULL where it can */
+static const char *Obstacle(const FwPredictPoint *point, PetscInt n_output, PetscBool has_mean)
+{
+  if (!has_mean) return "the activation has no mean";
+  if (point->model.type != FW_NETWORK_FC) return "network_type 'pool' has none in this version";
+  if (point->model.depth > 1) return "they are for one hidden layer";
+  if (n_output > 1) return "they are for one output";
+  if (point->theory.theory != FW_THEORY_RENORMALISED) return "they are for theory_model 'renormalised'";
+  if (point->model.width[0] < 2.0) return "they need a network_width of 2 at least";
+  return NULL;
+}
+
+static PetscErrorCode ChooseMean(FwDataset data, PetscInt n_output, FwPredictPoint *point)
+{
+  enum { AUTO, ON, OFF };
+  PetscInt    choice;
+  PetscBool   has_mean = PETSC_FALSE;
+  const char *obstacle;
+  double      share = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionChoice("theory_mean", &choice, NULL));
+  PetscCall(HasMean(&point->model, &has_mean));
+  obstacle = Obstacle(point, n_output, has_mean);
+  PetscCheck(choice != ON || !obstacle, PETSC_COMM_WORLD, FW_ERR_INPUT, "theory_mean: no mean terms here: %s",
+             obstacle);
+  point->theory.with_mean = choice == ON ? PETSC_TRUE : PETSC_FALSE;
+  point->mean_words[0]    = '\0';
+  if (choice == OFF || !has_mean) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(MeanShare(data, &share));
+  if (choice == AUTO && !obstacle && share > large_mean) point->theory.with_mean = PETSC_TRUE;
+  if (obstacle)
+    snprintf(point->mean_words, sizeof point->mean_words, "off: %s", obstacle);
+  else
+    snprintf(point->mean_words, sizeof point->mean_words, "%s%s: the mean label is %.2g of their root mean square",
+             point->theory.with_mean ? "on" : "off", choice == ON ? " as asked" : "", share);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckOutputs(PetscInt n_output, FwPredictPoint *point)
+{
+  PetscBool has_average, has_observables;
+
+  PetscFunctionBegin;
+  PetscCheck(point->theory.composition == FW_COMPOSITION_PRODUCT, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_composition: several outputs (here %" PetscInt_FMT ") need 'product'", n_output);
+  PetscCall(FwOptionBoolean("theory_observables", &has_observables, NULL));
+  PetscCheck(!has_observables, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_observables are those of one output, the data have %" PetscInt_FMT, n_output);
+  /* hundreds of draws: only where it was asked for */
+  PetscCall(FwOptionIsSet("theory_average", &has_average));
+  if (!has_average) point->theory.with_average = PETSC_FALSE;
+  point->theory.with_curve = PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictPointAdapt(FwDataset data, FwPredictPoint *point)
+{
+  FwDataSizes sizes;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  if (sizes.n_output > 1) PetscCall(CheckOutputs(sizes.n_output, point));
+  PetscCall(ChooseMean(data, sizes.n_output, point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,152 @@
+/** @file
+ * Effective action with the mean of the activation.
+ *
+ * Symbols: F, G, C: the forms x.A_0^-1 x', x.M A_0^-1 x', x.M M A_0^-1 x' with M = A_0^-1 Q K, so that dF/du = -G and
+ * dG/du = G - 2 C.
+ */
+
+#include <finwidth/mean_action.h>
+
+#include <float.h>
+#include <math.h>
+
+/* Pairs of the columns y and m, and where they stand in a 2 x 2 matrix */
+enum { YY, YM, MM, N_PAIR };
+static const int place[N_PAIR] = {0, 1, 3};
+
+struct FwMeanActionImpl {
+  FwSpectrum     spectrum;
+  const FwModel *model;
+  double         scale, width, prior;
+};
+
+PetscErrorCode FwMeanActionCreate(FwSpectrum spectrum, double scale, const FwModel *model, FwMeanAction *action)
+{
+  FwMeanAction a;
+
+  PetscFunctionBegin;
+  PetscCheck(model->depth == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_mean: mean terms are for one hidden layer, the network has %" PetscInt_FMT, model->depth);
+  PetscCheck(model->width[0] >= 2.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_mean: mean terms need a network_width of 2 at least, not %g", model->width[0]);
+  PetscCall(PetscNew(&a));
+  *a = (struct FwMeanActionImpl){
+    .spectrum = spectrum, .model = model, .scale = scale, .width = model->width[0], .prior = model->prior[1]};
+  *action = a;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMeanActionDestroy(FwMeanAction *action)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscFree(*action));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+const FwModel *FwMeanActionModel(FwMeanAction action)
+{
+  return action->model;
+}
+
+PetscErrorCode FwMeanActionBounds(FwMeanAction action, FwSpectrumBounds *bounds)
+{
+  PetscFunctionBegin;
+  PetscCall(FwSpectrumGetBounds(action->spectrum, bounds));
+  bounds->trace *= action->scale;
+  bounds->inverse /= action->scale;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- forms -------------------------------------------------------------------------------------------------- */
+
+/* g and w with their first and second derivatives in u */
+typedef struct {
+  double g[3], w[3];
+  double fit_slope, fit_curve; /* y.M A_0^-1 y, y.M M A_0^-1 y */
+} Terms;
+
+static PetscErrorCode Resolve(FwMeanAction a, double log_order, PetscBool with_value, FwMeanPoint *p, Terms *terms)
+{
+  double       fit[4], slope[4], curve[4], square[4], F, dF, ddF;
+  FwLabelForms forms = {.fit = fit, .fit_slope = slope, .fit_curve = curve, .residual2 = square};
+
+  PetscFunctionBegin;
+  PetscCall(FwSpectrumResolveForms(a->spectrum, a->model->temperature, a->scale * exp(log_order), with_value,
+                                   &p->resolvent, &forms));
+  p->log_order = log_order;
+  for (int i = 0; i < N_PAIR; i++) {
+    p->fit[i]    = fit[place[i]];
+    p->square[i] = square[place[i]];
+  }
+  F                = fit[place[YM]];
+  dF               = -slope[place[YM]];
+  ddF              = -slope[place[YM]] + 2.0 * curve[place[YM]];
+  terms->g[0]      = fit[place[MM]] / a->prior;
+  terms->g[1]      = -slope[place[MM]] / a->prior;
+  terms->g[2]      = (-slope[place[MM]] + 2.0 * curve[place[MM]]) / a->prior;
+  terms->w[0]      = F * F / a->prior;
+  terms->w[1]      = 2.0 * F * dF / a->prior;
+  terms->w[2]      = 2.0 * (dF * dF + F * ddF) / a->prior;
+  terms->fit_slope = slope[place[YY]];
+  terms->fit_curve = curve[place[YY]];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- derivatives -------------------------------------------------------------------------------------------- */
+
+static void FillPoint(FwMeanAction a, double log_shift, PetscBool with_value, const Terms *terms, FwMeanPoint *p)
+{
+  const double *g = terms->g, *w = terms->w, N = a->width, Q = exp(p->log_order), t = exp(log_shift), x = t + g[0];
+
+  p->log_shift = log_shift;
+  p->force[0] =
+    -N * Q * expm1(log_shift) + p->resolvent.trace - terms->fit_slope + (g[1] - w[1]) / x + w[0] * g[1] / (x * x);
+  p->force[1] = N * (1.0 - Q * t) - g[0] / x + w[0] * t / (x * x);
+  p->slope[0] = -N * Q * expm1(log_shift) + p->resolvent.trace_slope - terms->fit_slope + 2.0 * terms->fit_curve +
+                (g[2] - w[2]) / x + (2.0 * w[1] * g[1] + w[0] * g[2] - g[1] * g[1]) / (x * x) -
+                2.0 * w[0] * g[1] * g[1] / (x * x * x);
+  p->slope[1] = -N * Q * t + (w[1] - g[1]) * t / (x * x) - 2.0 * w[0] * t * g[1] / (x * x * x);
+  p->slope[2] = -N * Q * t + (g[0] + w[0]) * t / (x * x) - 2.0 * w[0] * t * t / (x * x * x);
+  p->value    = with_value
+                  ? log_shift - Q * expm1(log_shift) + (p->resolvent.log_det + log1p(g[0] / t) + p->fit[YY] - w[0] / x) / N
+                  : NAN;
+}
+
+PetscErrorCode FwMeanActionEvaluate(FwMeanAction a, double log_order, double log_shift, PetscBool with_value,
+                                    FwMeanPoint *point)
+{
+  Terms terms;
+
+  PetscFunctionBegin;
+  PetscCall(Resolve(a, log_order, with_value, point, &terms));
+  FillPoint(a, log_shift, with_value, &terms, point);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The root of t (dS/dv) / t = -Q + (1 - 1/N)/t + (1/N)/(t + g) + (w/N)/(t + g)^2, which falls with t: halving in log t */
+static double LargestShift(double N, double Q, double g, double w)
+{
+  double low = log((1.0 - 1.0 / N) / Q), high = low, step = 0.5; /* positive at the start: the first two terms cancel */
+
+  for (; high < 700.0; high += step, step *= 2.0) {
+    const double t = exp(high), x = t + g;
+
+    if (-Q + (1.0 - 1.0 / N) / t + 1.0 / (N * x) + w / (N * x * x) < 0.0) break;
+  }
+  for (int i = 0; i < 200 && high - low > 4.0 * DBL_EPSILON * PetscMax(1.0, fabs(low)); i++) {
+    const double middle = 0.5 * (low + high), t = exp(middle), x = t + g;
+
+    *(-Q + (1.0 - 1.0 / N) / t + 1.0 / (N * x) + w / (N * x * x) < 0.0 ? &high : &low) = middle;
+  }
+  return 0.5 * (low + high);
+}
+
+PetscErrorCode FwMeanActionEliminate(FwMeanAction a, double log_order, PetscBool with_value, FwMeanPoint *point)
+{
+  Terms terms;
+
+  PetscFunctionBegin;
+  PetscCall(Resolve(a, log_order, with_value, point, &terms));
+  FillPoint(a, LargestShift(a->width, exp(log_order), terms.g[0], terms.w[0]), with_value, &terms, point);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

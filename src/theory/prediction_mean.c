@@ -1,0 +1,192 @@
+/** @file
+ * Predictions with the mean of the activation: one hidden layer, one output.
+ *
+ * The part along m is a Gaussian coefficient beta of prior variance b = 1 / (t lambda_1) in front of m: with A_0 the rest,
+ * mu_y and mu_m what A_0 alone predicts from the labels y and m, and r = m_* - mu_m what it leaves of the mean at a test
+ * example,
+ *
+ *     <beta> = kappa m^T A_0^-1 y,   kappa = b / (1 + b m^T A_0^-1 m),
+ *     mean = mu_y + r <beta>,        variance = var_0 + kappa r^2.
+ *
+ * In the average over Q and a = sqrt(lambda_1 / N) sum v_i the coefficient is a / sqrt(lambda_1), of given mean and
+ * variance at each Q.
+ */
+
+#include "predictor_impl.h"
+
+#include <math.h>
+
+enum { Y, M }; /* columns of labels */
+
+/* Coefficient of m at one Q: mean, variance */
+typedef struct {
+  double mean, variance;
+} Coefficient;
+
+/* Means and variances of all test examples, and what is left for A_0: added with a weight, means around a centre */
+typedef struct {
+  PetscInt n;
+  double  *mean, *variance; /* [n] */
+  double   total;           /* weight so far */
+} Posterior;
+
+/* --- one value of Q ----------------------------------------------------------------------------------------- */
+
+/* Take a node into the mean and variance of the mixture (West's update) */
+static PetscErrorCode AddNode(FwPredictor predictor, double temperature, double order, double weight, Coefficient beta,
+                              Posterior *p)
+{
+  double *mean, *variance;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc2(2 * (size_t)p->n, &mean, p->n, &variance));
+  PetscCall(FwSpectrumPredictEach(predictor->spectrum, temperature, 1, &order, mean, variance));
+  p->total += weight;
+  for (PetscInt t = 0; t < p->n; t++) {
+    const double r = predictor->test_mean[t] - mean[M * p->n + t], here = mean[Y * p->n + t] + r * beta.mean;
+    const double away = here - p->mean[t];
+
+    p->mean[t] += weight / p->total * away;
+    p->variance[t] += weight * (variance[t] + beta.variance * r * r + (1.0 - weight / p->total) * away * away);
+  }
+  PetscCall(PetscFree2(mean, variance));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* T A^-1 y is what the mean leaves of the labels, A^-1 y = A_0^-1 (y - beta m); its variance T (1 - T A^-1) */
+static void AddTrain(double temperature, double n_train, double weight, Coefficient beta, const FwMeanPoint *p,
+                     FwErrors *e)
+{
+  const double T = temperature, *s = p->square;
+
+  e->train_bias += weight * T * T * (s[0] - 2.0 * beta.mean * s[1] + beta.mean * beta.mean * s[2]) / n_train;
+  e->train_variance += weight * T * (p->resolvent.trace + p->resolvent.trace_bias + T * beta.variance * s[2]) / n_train;
+}
+
+/* --- errors ------------------------------------------------------------------------------------------------- */
+
+/* Over n nodes, in units of the model's kernel */
+static PetscErrorCode ErrorsOver(FwPredictor predictor, FwMeanAction action, double scale, PetscInt n,
+                                 const double order[], const double weight[], const Coefficient beta[],
+                                 const FwPrediction *p, FwErrors *e)
+{
+  Posterior posterior = {.n = p->n_test + p->n_new};
+
+  PetscFunctionBegin;
+  PetscCall(PetscCalloc2(posterior.n, &posterior.mean, posterior.n, &posterior.variance));
+  e->train_bias = e->train_variance = 0.0;
+  for (PetscInt i = 0; i < n; i++) {
+    FwMeanPoint point;
+
+    PetscCall(FwMeanActionEvaluate(action, log(order[i]), 0.0, PETSC_FALSE, &point));
+    AddTrain(p->temperature, (double)p->n_train, weight[i], beta[i], &point, e);
+    PetscCall(AddNode(predictor, p->temperature, scale * order[i], weight[i], beta[i], &posterior));
+  }
+  e->train_error = e->train_bias + e->train_variance;
+  PetscCall(FwPredictionTestErrors(predictor->data, posterior.mean, posterior.variance, e));
+  if (!p->request.with_means && !p->n_new) PetscCall(PetscFree2(e->mean, e->deviation));
+  PetscCall(PetscFree2(posterior.mean, posterior.variance));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* At (Q, s) */
+static PetscErrorCode ErrorsAt(FwPredictor predictor, FwMeanAction action, double scale, double order, double shift,
+                               const FwPrediction *p, FwErrors *e)
+{
+  const double b = 1.0 / ((1.0 + shift) * FwMeanActionModel(action)->prior[1]), one = 1.0;
+  FwMeanPoint  point;
+  Coefficient  beta;
+
+  PetscFunctionBegin;
+  PetscCall(FwMeanActionEvaluate(action, log(order), 0.0, PETSC_FALSE, &point));
+  beta.variance = b / (1.0 + b * point.fit[2]);
+  beta.mean     = beta.variance * point.fit[1];
+  PetscCall(ErrorsOver(predictor, action, scale, 1, &order, &one, &beta, p, e));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode AverageErrors(FwPredictor predictor, FwMeanAction action, double scale, FwPrediction *p)
+{
+  const FwMeanAverage *a     = &p->mean_average;
+  const double         prior = FwMeanActionModel(action)->prior[1];
+  Coefficient         *beta;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(a->n, &beta));
+  for (PetscInt i = 0; i < a->n; i++)
+    beta[i] = (Coefficient){.mean = a->first[i] / sqrt(prior), .variance = a->spread[i] / prior};
+  PetscCall(ErrorsOver(predictor, action, scale, a->n, a->order, a->weight, beta, p, &p->averaged));
+  PetscCall(PetscFree(beta));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictionMeanErrors(FwPredictor predictor, double scale, const FwModel *model, FwPrediction *p)
+{
+  FwMeanAction action;
+
+  PetscFunctionBegin;
+  PetscCall(FwMeanActionCreate(predictor->spectrum, scale, model, &action));
+  PetscCall(ErrorsAt(predictor, action, scale, 1.0, 0.0, p, &p->infinite));
+  if (p->saddle.n_minimum) {
+    PetscCall(ErrorsAt(predictor, action, scale, p->order[0], p->shift[0], p, &p->finite));
+    if (p->request.with_average) PetscCall(FwMeanAverageCreate(action, &p->saddle, &p->mean_average));
+    if (p->mean_average.is_available) PetscCall(AverageErrors(predictor, action, scale, p));
+  }
+  PetscCall(FwMeanActionDestroy(&action));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- solution ----------------------------------------------------------------------------------------------- */
+
+enum { CURVE_POINTS = 121 };
+
+/* S with s eliminated, around the minima and the infinite width */
+static PetscErrorCode SetCurve(FwMeanAction action, FwPrediction *p)
+{
+  double low = 0.0, high = 0.0, margin;
+
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < p->saddle.n_minimum; i++) {
+    low  = PetscMin(low, p->saddle.minimum[i].log_order);
+    high = PetscMax(high, p->saddle.minimum[i].log_order);
+  }
+  margin     = PetscMax(0.3, 0.35 * (high - low));
+  p->n_curve = CURVE_POINTS;
+  PetscCall(PetscMalloc2(p->n_curve, &p->curve_log_order, p->n_curve, &p->curve_action));
+  for (PetscInt i = 0; i < p->n_curve; i++) {
+    FwMeanPoint point;
+
+    p->curve_log_order[i] = low - margin + (high - low + 2.0 * margin) * (double)i / (double)(p->n_curve - 1);
+    PetscCall(FwMeanActionEliminate(action, p->curve_log_order[i], PETSC_TRUE, &point));
+    p->curve_action[i] = point.value;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SolveFinite(FwMeanAction action, FwPrediction *p)
+{
+  PetscFunctionBegin;
+  PetscCall(FwMeanSaddleFind(action, &p->saddle, &p->shift));
+  PetscCall(PetscMalloc1(p->saddle.n_minimum, &p->order));
+  for (PetscInt m = 0; m < p->saddle.n_minimum; m++) p->order[m] = exp(p->saddle.minimum[m].log_order);
+  p->log_evidence =
+    FwSaddleEvidence(FwMeanActionModel(action)->width[0], (double)p->n_train, p->saddle.minimum[0].value, 0.0);
+  p->log_evidence_laplace = NAN;
+  if (p->request.with_curve) PetscCall(SetCurve(action, p));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictionSolveMean(FwSpectrum spectrum, double scale, const FwModel *model, FwPrediction *p)
+{
+  FwMeanAction action;
+  FwMeanPoint  point;
+
+  PetscFunctionBegin;
+  PetscCall(FwMeanActionCreate(spectrum, scale, model, &action));
+  /* Q = t = 1: S is what the data give */
+  PetscCall(FwMeanActionEvaluate(action, 0.0, 0.0, PETSC_TRUE, &point));
+  p->infinite_log_evidence = FwSaddleEvidence(model->width[0], (double)p->n_train, point.value, 0.0);
+  if (p->request.theory == FW_THEORY_RENORMALISED) PetscCall(SolveFinite(action, p));
+  PetscCall(FwMeanActionDestroy(&action));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
