@@ -82,9 +82,8 @@ static PetscErrorCode SetAxes(const FwSlice *slice, FwPanel *panel)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* `value` becomes the figure's */
-static PetscErrorCode AddMap(const FwSlice *slice, const char title[], PetscBool is_centred, double *value,
-                             FwFigure *figure)
+PetscErrorCode FwFigureAddMap(const FwSlice *slice, const char title[], PetscBool is_centred, double *value,
+                              FwFigure *figure)
 {
   FwPanel *panel;
 
@@ -117,7 +116,7 @@ static PetscErrorCode AddMapOf(const FwSlice *slice, const char name[], const ch
   n_finite = FindRange(value, n, range);
   PetscCall(PetscSNPrintf(full_title, sizeof full_title, "%s%s", title, n_finite < n ? " (gray: no result)" : ""));
   if (has && has_reference && n_finite)
-    PetscCall(AddMap(slice, full_title, reference ? PETSC_TRUE : PETSC_FALSE, value, figure));
+    PetscCall(FwFigureAddMap(slice, full_title, reference ? PETSC_TRUE : PETSC_FALSE, value, figure));
   else
     PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -22,7 +22,7 @@ static PetscErrorCode Get(FwStore store, const char name[], Array *array)
 
   PetscFunctionBegin;
   *array = (Array){0};
-  PetscCall(PetscSNPrintf(path, sizeof path, "/predict/%s", name));
+  PetscCall(PetscSNPrintf(path, sizeof path, "%s%s", name[0] == '/' ? "" : "/predict/", name));
   PetscCall(FwStoreHas(store, path, &has));
   if (has) PetscCall(FwStoreGetReals(store, path, &array->n_dim, array->size, &array->n, &array->value));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -255,17 +255,16 @@ static PetscErrorCode Fill_Prediction(FwStore store, FwPanel *panel)
 
 enum { TRAIN, BIAS, VARIANCE, TEST, N_ERROR };
 
-static PetscErrorCode GetErrors(FwStore store, const char prefix[], double error[N_ERROR])
+static PetscErrorCode GetErrors(FwStore store, const char prefix[], const char suffix[], double error[N_ERROR])
 {
   static const char *const names[N_ERROR] = {"train_error", "test_bias", "test_variance", "test_error"};
   char                     name[128];
 
   PetscFunctionBegin;
   for (int e = 0; e < N_ERROR; e++) {
-    PetscCall(PetscSNPrintf(name, sizeof name, "%s%s", prefix, names[e]));
+    PetscCall(PetscSNPrintf(name, sizeof name, "%s%s%s", prefix, names[e], suffix));
     PetscCall(GetMean(store, name, &error[e]));
   }
-  if (!isfinite(error[TEST])) error[TEST] = error[BIAS] + error[VARIANCE];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -284,6 +283,25 @@ static PetscErrorCode AddErrors(FwPanel *panel, const double error[N_ERROR], dou
   if (!n) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwPanelAdd(panel, FW_MARK_BOX, colour, title, n, x, y, NULL));
   panel->series[panel->n_series - 1].box_width = width;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What was sampled, with its error bars, over the boxes */
+static PetscErrorCode AddSampledErrors(FwStore store, FwPanel *panel)
+{
+  double error[N_ERROR], bar[N_ERROR], x[N_ERROR], y[N_ERROR], dy[N_ERROR];
+  int    n = 0;
+
+  PetscFunctionBegin;
+  PetscCall(GetErrors(store, "/sample/", "", error));
+  PetscCall(GetErrors(store, "/sample/", "_error_bar", bar));
+  for (int e = 0; e < N_ERROR; e++) {
+    if (!isfinite(error[e])) continue;
+    x[n]    = e;
+    y[n]    = error[e];
+    dy[n++] = bar[e];
+  }
+  if (n) PetscCall(FwPanelAdd(panel, FW_MARK_ERROR_BAR, FW_BLACK, "sampled", n, x, y, dy));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -315,7 +333,7 @@ static PetscErrorCode Fill_Errors(FwStore store, FwPanel *panel)
   PetscFunctionBegin;
   PetscCall(FwPanelDescribe(panel, "Errors", "", "mean squared error per example"));
   for (int g = 0; g < 3; g++) {
-    PetscCall(GetErrors(store, prefix[g], error[g]));
+    PetscCall(GetErrors(store, prefix[g], "", error[g]));
     n_group += isfinite(error[g][TRAIN]) || isfinite(error[g][TEST]);
   }
   PetscCheck(n_group, PETSC_COMM_WORLD, FW_ERR_INPUT, "figure 'errors': the file holds no finite error");
@@ -324,6 +342,7 @@ static PetscErrorCode Fill_Errors(FwStore store, FwPanel *panel)
     PetscCall(
       AddErrors(panel, error[g], (group++ - 0.5 * (n_group - 1)) * 0.8 / n_group, 0.72 / n_group, colour[g], title[g]));
   }
+  PetscCall(AddSampledErrors(store, panel));
   n_tick = isfinite(error[0][TEST]) ? N_ERROR : 1;
   for (int t = 0; t < n_tick; t++) PetscCall(FwTicksAdd(&panel->x_tick, t, ticks[t]));
   panel->is_legend_outside = panel->has_x_range = PETSC_TRUE;

@@ -49,7 +49,7 @@ static void FindYRange(const FwPanel *panel, double *low_positive, double *low, 
 }
 
 /* Decades where the numbers span more than one and a half; below 1e-10 of the largest there is only rounding */
-static void SetYAxis(PetscBool from_zero, FwPanel *panel)
+void FwPanelScale(PetscBool from_zero, FwPanel *panel)
 {
   double low_positive, low, high, margin;
 
@@ -102,8 +102,8 @@ static PetscErrorCode AddCurves(const FwSlice *slice, const Curve curves[], FwPa
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode StartPanel(const FwSlice *slice, const char title[], const char y_label[], FwFigure *figure,
-                                 FwPanel **panel)
+PetscErrorCode FwSlicePanel(const FwSlice *slice, const char title[], const char y_label[], FwFigure *figure,
+                            FwPanel **panel)
 {
   PetscFunctionBegin;
   PetscCall(FwFigureAddPanel(figure, panel));
@@ -193,20 +193,25 @@ static PetscErrorCode AddInfinite(const FwSlice *slice, const Family *family, co
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode AddFamily(const FwSlice *slice, const Family *family, const char name[], FwPanel *panel)
+/* With samples beside it the theory is a bare line: the dots are theirs */
+static PetscErrorCode AddFamily(const FwSlice *slice, const Family *family, const char name[], const char sampled[],
+                                FwPanel *panel)
 {
   const FwSliceAxis *x = &slice->x;
-  PetscBool          has;
+  PetscBool          has, has_samples;
   double            *value;
   char               title[FW_LABEL_SIZE];
 
   PetscFunctionBegin;
+  PetscCall(FwSliceHasSamples(slice, &has_samples));
   PetscCall(FwSliceGetMean(slice, name, &has, &value));
   for (PetscInt c = 0; c < family->n && has; c++) {
     FwSliceFormat(&slice->family, family->at[c], title);
-    PetscCall(AddShaded(panel, MarkOn(x, FW_MARK_LINE_DOT), family->shade[c], title, x->n, x->value,
-                        value + family->at[c] * x->n));
+    PetscCall(AddShaded(panel, has_samples ? FW_MARK_LINE : MarkOn(x, FW_MARK_LINE_DOT), family->shade[c], title, x->n,
+                        x->value, value + family->at[c] * x->n));
+    PetscCall(FwPanelAddSampled(slice, sampled, family->at[c], FW_SHADE, family->shade[c], "", panel));
   }
+  if (has_samples) PetscCall(FwPanelAdd(panel, FW_MARK_ERROR_BAR, FW_GRAY, "sampled", 0, NULL, NULL, NULL));
   PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -225,11 +230,11 @@ static PetscErrorCode FillFamily(const FwSlice *slice, const char name[], const 
   PetscCall(FwSliceGetMean(slice, name, &has, &value));
   PetscCall(PetscFree(value));
   if (!has) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(StartPanel(slice, title, y_label, figure, &panel));
+  PetscCall(FwSlicePanel(slice, title, y_label, figure, &panel));
   PetscCall(PetscSNPrintf(infinite, sizeof infinite, "infinite_%s", name));
-  PetscCall(AddFamily(slice, &family, name, panel));
+  PetscCall(AddFamily(slice, &family, name, name, panel));
   PetscCall(AddInfinite(slice, &family, infinite, panel));
-  SetYAxis(PETSC_TRUE, panel);
+  FwPanelScale(PETSC_TRUE, panel);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -253,9 +258,11 @@ static PetscErrorCode Fill_Errors(const FwSlice *slice, FwFigure *figure)
     PetscCall(FillFamily(slice, "train_error", "Train error", "mean squared error per example", figure));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(StartPanel(slice, "Errors", "mean squared error per example", figure, &panel));
+  PetscCall(FwSlicePanel(slice, "Errors", "mean squared error per example", figure, &panel));
   PetscCall(AddCurves(slice, curves, panel));
-  SetYAxis(PETSC_TRUE, panel);
+  PetscCall(FwPanelAddSampled(slice, "test_error", 0, FW_BLUE, 0.0, "test, sampled", panel));
+  PetscCall(FwPanelAddSampled(slice, "train_error", 0, FW_ORANGE, 0.0, "train, sampled", panel));
+  FwPanelScale(PETSC_TRUE, panel);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -275,9 +282,10 @@ static PetscErrorCode Fill_Accuracy(const FwSlice *slice, FwFigure *figure)
     PetscCall(FillFamily(slice, "accuracy", title, y_label, figure));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(StartPanel(slice, title, y_label, figure, &panel));
+  PetscCall(FwSlicePanel(slice, title, y_label, figure, &panel));
   PetscCall(AddCurves(slice, curves, panel));
-  SetYAxis(PETSC_TRUE, panel);
+  PetscCall(FwPanelAddSampled(slice, "accuracy", 0, FW_BLUE, 0.0, "sampled", panel));
+  FwPanelScale(PETSC_TRUE, panel);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -329,7 +337,7 @@ static PetscErrorCode AddOrderFamily(const FwSlice *slice, FwPanel *panel)
   PetscInt64   n_added = 0;
 
   PetscFunctionBegin;
-  PetscCall(AddFamily(slice, &family, "total_order_parameter", panel));
+  PetscCall(AddFamily(slice, &family, "total_order_parameter", "order_parameter", panel));
   for (PetscInt c = 0; c < family.n; c++)
     PetscCall(AddMinima(slice, family.at[c], FW_SHADE, family.shade[c], &n_added, panel));
   if (n_added) PetscCall(FwPanelAdd(panel, FW_MARK_OPEN, FW_GRAY, "metastable", 0, NULL, NULL, NULL));
@@ -347,6 +355,7 @@ static PetscErrorCode AddOrderCurves(const FwSlice *slice, FwPanel *panel)
 
   PetscFunctionBegin;
   PetscCall(AddCurves(slice, curves, panel));
+  PetscCall(FwPanelAddSampled(slice, "order_parameter", 0, FW_BLUE, 0.0, "sampled", panel));
   PetscCall(AddMinima(slice, 0, FW_ORANGE, 0.0, &n_added, panel));
   if (n_added) PetscCall(FwPanelAdd(panel, FW_MARK_OPEN, FW_ORANGE, "metastable", 0, NULL, NULL, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -357,26 +366,30 @@ static PetscErrorCode Fill_Order(const FwSlice *slice, FwFigure *figure)
   FwPanel *panel;
 
   PetscFunctionBegin;
-  PetscCall(StartPanel(slice, "Order parameter", "total order parameter", figure, &panel));
+  PetscCall(FwSlicePanel(slice, "Order parameter", "total order parameter", figure, &panel));
   PetscCall(slice->family.n > 1 ? AddOrderFamily(slice, panel) : AddOrderCurves(slice, panel));
   PetscCall(AddOne(panel));
-  SetYAxis(PETSC_FALSE, panel);
+  FwPanelScale(PETSC_FALSE, panel);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* --- which -------------------------------------------------------------------------------------------------- */
 
+/* When a figure is part of the overview */
+typedef enum { NEVER, ALWAYS, WITH_SAMPLES, WITHOUT_SAMPLES } Overview;
+
 static const struct {
   const char *name;
   const char *any_of[2]; /* arrays, of which one has to have a finite number */
   PetscBool   wants_family;
-  PetscBool   is_in_overview;
+  Overview    overview;
   PetscErrorCode (*fill)(const FwSlice *, FwFigure *);
 } figures[] = {
-  {"errors",          {"test_error", "train_error"},           PETSC_FALSE, PETSC_TRUE,  Fill_Errors     },
-  {"order-parameter", {"total_order_parameter", NULL},         PETSC_FALSE, PETSC_TRUE,  Fill_Order      },
-  {"map",             {"test_error", "total_order_parameter"}, PETSC_TRUE,  PETSC_TRUE,  FwFigureFill_Map},
-  {"accuracy",        {"accuracy", NULL},                      PETSC_FALSE, PETSC_FALSE, Fill_Accuracy   },
+  {"errors",          {"test_error", "train_error"},           PETSC_FALSE, ALWAYS,          Fill_Errors           },
+  {"order-parameter", {"total_order_parameter", NULL},         PETSC_FALSE, ALWAYS,          Fill_Order            },
+  {"agreement",       {"/sample/test_error", NULL},            PETSC_FALSE, WITH_SAMPLES,    FwFigureFill_Agreement},
+  {"map",             {"test_error", "total_order_parameter"}, PETSC_TRUE,  WITHOUT_SAMPLES, FwFigureFill_Map      },
+  {"accuracy",        {"accuracy", NULL},                      PETSC_FALSE, NEVER,           Fill_Accuracy         },
 };
 
 enum { N_FIGURE = PETSC_STATIC_ARRAY_LENGTH(figures) };
@@ -414,9 +427,14 @@ static PetscErrorCode FindAvailable(const FwSlice *slice, PetscBool available[N_
 /* Maps of two columns are stripes: the overview goes without. They stand in a row of their own. */
 static PetscErrorCode FillOverview(const FwSlice *slice, const PetscBool available[N_FIGURE], FwFigure *figure)
 {
+  PetscBool has_samples;
+
   PetscFunctionBegin;
+  PetscCall(FwSliceHasSamples(slice, &has_samples));
   for (int f = 0; f < N_FIGURE; f++) {
-    if (!available[f] || !figures[f].is_in_overview) continue;
+    const Overview when = figures[f].overview;
+
+    if (!available[f] || (when != ALWAYS && when != (has_samples ? WITH_SAMPLES : WITHOUT_SAMPLES))) continue;
     if (figures[f].wants_family) {
       if (PetscMin(slice->x.n, slice->family.n) < 3) continue;
       figure->n_column = figure->n_panel;

@@ -32,7 +32,8 @@ typedef struct {
 PetscErrorCode FwSliceFind(FwStore store, FwSlice *slice);
 
 /** An array of the slice, [family.n][x.n][n_each] with n_each entries per point; NaN where a point has no result, and
- *  n_each = 0 where the file has no such array. Release with PetscFree(). */
+ *  n_each = 0 where the file has no such array. A name that begins with '/' is a path; others are of /predict. Release
+ *  with PetscFree(). */
 PetscErrorCode FwSliceGet(const FwSlice *slice, const char name[], PetscInt64 *n_each, double **value);
 
 /** The same as a mean over the entries of a point (outputs), [family.n][x.n]; `has` says whether any is finite. */
@@ -49,6 +50,27 @@ PetscErrorCode FwSliceTicks(const FwSliceAxis *axis, FwTicks *ticks);
 
 /** Release. */
 PetscErrorCode FwSliceClear(FwSlice *slice);
+
+/** figure_sampled.c: put the sampled values of a quantity of /sample, with error bars, over curve `curve` of a panel; those
+ *  of chains that did not converge are crosses. Nothing where the file has none; `title` goes into the legend. */
+PetscErrorCode FwPanelAddSampled(const FwSlice *slice, const char name[], PetscInt64 curve, FwColour colour,
+                                 double shade, const char title[], FwPanel *panel);
+
+/** Whether the file holds sampled values too. */
+PetscErrorCode FwSliceHasSamples(const FwSlice *slice, PetscBool *has);
+
+/** figure_sampled.c: where the theory holds, over both axes of a slice: how far the predicted test error is off, and the
+ *  same in error bars. */
+PetscErrorCode FwFigureFill_Agreement(const FwSlice *slice, FwFigure *figure);
+
+/** figure_map.c: a map of numbers over both axes, [family.n][x.n], which become the figure's; centred: around 0. */
+PetscErrorCode FwFigureAddMap(const FwSlice *slice, const char title[], PetscBool is_centred, double *value,
+                              FwFigure *figure);
+
+/** figure_scan.c: a panel over the first axis; and its vertical range when all series are there. */
+PetscErrorCode FwSlicePanel(const FwSlice *slice, const char title[], const char y_label[], FwFigure *figure,
+                            FwPanel **panel);
+void           FwPanelScale(PetscBool from_zero, FwPanel *panel);
 
 /** figure_map.c: heat maps of a slice with a family. */
 PetscErrorCode FwFigureFill_Map(const FwSlice *slice, FwFigure *figure);
