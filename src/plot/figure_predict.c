@@ -301,7 +301,7 @@ static PetscErrorCode AddSampledErrors(FwStore store, FwPanel *panel)
     y[n]    = error[e];
     dy[n++] = bar[e];
   }
-  if (n) PetscCall(FwPanelAdd(panel, FW_MARK_ERROR_BAR, FW_BLACK, "sampled", n, x, y, dy));
+  if (n) PetscCall(FwPanelAdd(panel, FW_MARK_SAMPLED, FW_BLACK, "sampled", n, x, y, dy));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -42,7 +42,7 @@ static PetscErrorCode AddDots(const FwSliceAxis *x, const double value[], const 
   PetscInt64 n = 0;
 
   PetscFunctionBegin;
-  PetscCall(FwPanelAdd(panel, FW_MARK_ERROR_BAR, colour, title, x->n, x->value, value, error));
+  PetscCall(FwPanelAdd(panel, FW_MARK_SAMPLED, colour, title, x->n, x->value, value, error));
   panel->series[panel->n_series - 1].shade = shade;
   PetscCall(PetscMalloc2((size_t)x->n, &cross_x, (size_t)x->n, &cross_y));
   for (PetscInt64 i = 0; i < x->n; i++)

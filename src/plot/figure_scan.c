@@ -211,7 +211,7 @@ static PetscErrorCode AddFamily(const FwSlice *slice, const Family *family, cons
                         x->value, value + family->at[c] * x->n));
     PetscCall(FwPanelAddSampled(slice, sampled, family->at[c], FW_SHADE, family->shade[c], "", panel));
   }
-  if (has_samples) PetscCall(FwPanelAdd(panel, FW_MARK_ERROR_BAR, FW_GRAY, "sampled", 0, NULL, NULL, NULL));
+  if (has_samples) PetscCall(FwPanelAdd(panel, FW_MARK_SAMPLED, FW_GRAY, "sampled", 0, NULL, NULL, NULL));
   PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -441,6 +441,7 @@ static PetscErrorCode FillOverview(const FwSlice *slice, const PetscBool availab
     }
     PetscCall(figures[f].fill(slice, figure));
   }
+  if (has_samples && figure->n_panel > 3) figure->n_column = 3; /* wide panels: their legends stand beside them */
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

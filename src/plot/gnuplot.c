@@ -152,6 +152,10 @@ static void PutMark(FILE *script, const FwSeries *series, PetscInt p, PetscInt s
       PutSource(script, series, p, s, "1:2:3");
       fprintf(script, " with yerrorbars pt 7 ps 0.4 lw 0.8 lc rgb '#80%s'", colour + 1);
       break;
+    case FW_MARK_SAMPLED:
+      PutSource(script, series, p, s, "1:2:3");
+      fprintf(script, " with yerrorbars pt 7 ps 0.8 lw 1.5 lc rgb '%s'", colour);
+      break;
     case FW_MARK_BOX:
       PutSource(script, series, p, s, "1:2");
       fprintf(script, ":(%.9g) with boxes fill transparent solid 0.7 border lw 0.8 lc rgb '%s'", series->box_width,

@@ -18,6 +18,7 @@ typedef enum {
   FW_MARK_OPEN,      /**< open circles */
   FW_MARK_CROSS,     /**< small crosses */
   FW_MARK_ERROR_BAR, /**< small dots with bars of +- `error` */
+  FW_MARK_SAMPLED,   /**< dots with bars of +- `error`, few and to be seen */
   FW_MARK_BOX,       /**< boxes from the axis, `box_width` wide */
   FW_MARK_VERTICAL   /**< one dashed line over the whole height at x[0] */
 } FwMark;
