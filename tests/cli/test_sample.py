@@ -66,6 +66,9 @@ class Sample(unittest.TestCase):
             self.assertEqual(done.code, 0, done.err)
             result = read(self.place / f"{number}.h5", "sample")
             self.check(row, result)
+            if row["act"] == "id":  # the exact average is exact for linear networks
+                for name in ("train_error", "test_error", "test_bias", "test_variance", "order_parameter"):
+                    self.assertLess(abs(result[name + "_average_z_score"]), 4.5, name)
             self.assertAlmostEqual(result["test_error"], result["test_bias"] + result["test_variance"], delta=1e-12)
 
     def test_prediction_is_that_of_predict(self):
