@@ -187,13 +187,20 @@ static void CopyOut(const FwRoots *roots, PetscInt skip, PetscInt n, double x[],
   }
 }
 
-static PetscErrorCode CheckWidths(const FwMixtureLaw *law)
+PetscErrorCode FwMixtureLawCheck(const FwMixtureLaw *law, FwMixtureSampler sampler)
 {
   PetscFunctionBegin;
   PetscCheck(isfinite(law->a), PETSC_COMM_WORLD, FW_ERR_INPUT, "mixture_a infinity has no law of Q to draw from");
-  for (PetscInt l = 0; l < law->n_width; l++)
-    PetscCheck(law->width[l] == floor(law->width[l]) || law->width[l] > (double)law->n_output - 1.0, PETSC_COMM_WORLD,
-               FW_ERR_INPUT, "width %g: a fractional width must exceed the number of outputs less 1", law->width[l]);
+  PetscCheck(sampler != FW_MIXTURE_BRUTE || law->a == 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "mixture_method brute draws a network's weights, and the limit law has none");
+  for (PetscInt l = 0; l < law->n_width; l++) {
+    const PetscBool is_whole = law->width[l] == floor(law->width[l]) ? PETSC_TRUE : PETSC_FALSE;
+
+    PetscCheck(is_whole || sampler != FW_MIXTURE_BRUTE, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "width %g: mixture_method brute wants whole numbers", law->width[l]);
+    PetscCheck(is_whole || law->width[l] > (double)law->n_output - 1.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "width %g: a fractional width must exceed the number of outputs less 1", law->width[l]);
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -229,8 +236,6 @@ static PetscErrorCode DrawBrute(const FwMixtureLaw *law, uint64_t seed, uint64_t
   const PetscInt D = law->n_output;
 
   PetscFunctionBegin;
-  PetscCheck(law->a == 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "mixture_method brute draws a network's weights, and the limit law has none");
   for (PetscInt s = 0; s < n; s++) PetscCall(FwBruteDraw(law, seed, first + (uint64_t)s, x + s * D, m + s * D * D));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -239,7 +244,7 @@ PetscErrorCode FwMixtureDraw(const FwMixtureLaw *law, FwMixtureSampler sampler, 
                              PetscInt n, double x[], double m[])
 {
   PetscFunctionBegin;
-  PetscCall(CheckWidths(law));
+  PetscCall(FwMixtureLawCheck(law, sampler));
   PetscCall((sampler == FW_MIXTURE_BRUTE ? DrawBrute : DrawBartlett)(law, seed, first, n, x, m));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -251,7 +256,7 @@ PetscErrorCode FwMixtureCoordinateCounts(const FwMixtureLaw *law, PetscInt *n_ga
   const PetscInt n_factor = law->n_width + 2 * PairsOf(law);
 
   PetscFunctionBegin;
-  PetscCall(CheckWidths(law));
+  PetscCall(FwMixtureLawCheck(law, FW_MIXTURE_BARTLETT));
   for (PetscInt l = 0; l < law->n_width; l++)
     PetscCheck(law->width[l] > (double)law->n_output - 1.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
                "width %g is below the number of outputs %" PetscInt_FMT ": the mixing matrix has no density",

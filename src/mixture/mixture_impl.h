@@ -84,3 +84,6 @@ void FwFactorDraw(const FwMixtureLaw *law, uint64_t seed, PetscInt factor, uint6
 
 /** m with psi'(m) = h. */
 double FwInverseTrigamma(double h);
+
+/** Refuse what a sampler cannot draw. */
+PetscErrorCode FwMixtureLawCheck(const FwMixtureLaw *law, FwMixtureSampler sampler);
