@@ -20,13 +20,16 @@ typedef struct {
   double  *bias;                 /**< [L + 1] variances of the biases behind W_0 .. W_L; NULL for none */
 } FwMixtureInputs;
 
-/** P orthogonal inputs of unit kernel, N_0 = P, without biases. Release with FwMixtureInputsDestroy(). */
-PetscErrorCode FwMixtureInputsOrthogonal(PetscInt n_input, FwMixtureInputs *inputs);
+/** P orthogonal inputs with |x|^2 = N_0 = P. Otherwise as FwMixtureInputsCreate(). */
+PetscErrorCode FwMixtureInputsOrthogonal(PetscInt n_input, double prior, PetscInt n_width, const double bias[],
+                                         FwMixtureInputs *inputs);
 
 /** Given inputs.
  *
- * @param[in] x     [P, N_0], copied
- * @param[in] bias  [n_width + 1], copied; all zero is none
+ * Release with FwMixtureInputsDestroy().
+ * @param[in] x      [P, N_0], copied
+ * @param[in] prior  lambda*
+ * @param[in] bias   [n_width + 1], copied; all zero, or NULL, is none
  * @error FW_ERR_INPUT  inputs whose kernel is singular
  */
 PetscErrorCode FwMixtureInputsCreate(PetscInt n_input, PetscInt n_component, const double x[], double prior,

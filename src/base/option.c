@@ -109,7 +109,7 @@ static PetscBool ParseReal(const char text[], double *value)
   char *end;
 
   *value = strtod(text, &end);
-  return (end != text && !*end && isfinite(*value)) ? PETSC_TRUE : PETSC_FALSE;
+  return (end != text && !*end && !isnan(*value)) ? PETSC_TRUE : PETSC_FALSE; /* infinity: where its row allows it */
 }
 
 static PetscBool ParseBytes(const char text[], double *value)

@@ -5,6 +5,7 @@
 #include <finwidth/option.h>
 
 #include <float.h>
+#include <math.h>
 
 static const double any = DBL_MAX, huge_count = 2147483647.0;
 
@@ -135,6 +136,25 @@ static const FwKey table[] = {
        "step e of a leapfrog; langevin's h is e^2/2 (tuned in burn-in)"),
   REAL("sampler_leapfrog", NULL, NULL, 0.0, PETSC_TRUE, FW_FOR_SAMPLE,
        "mean leapfrog steps of a sample; mala, langevin: moves (a trajectory of pi/2; 1/e^2 moves)"),
+  {                                                                                                     .name     = "mixture_a",
+                                                                     .type     = FW_KEY_REAL,
+                                                                     .maximum  = INFINITY,
+                                                                     .commands = FW_FOR_MIXTURE,
+                                                                     .help     = "a of the limit law, or infinity; a single network_width without a depth then takes a N layers (sum 1/N_l)"},
+  {                                                                                                     .name          = "mixture_method",
+                                                                     .type          = FW_KEY_CHOICE,
+                                                                     .is_list       = PETSC_TRUE,
+                                                                     .default_value = "bartlett,exact,limit",
+                                                                     .choices       = "brute,bartlett,exact,limit",
+                                                                     .commands      = FW_FOR_MIXTURE,
+                                                                     .help          = "samplers and laws to compare: every weight, triangular factors, exact laws, limit law"},
+  INTEGER("mixture_samples", "100000", 1, FW_FOR_MIXTURE, "draws of each sampler"),
+  INTEGER("mixture_inputs", "2", 1, FW_FOR_MIXTURE,
+          "inputs at which outputs are drawn: the first of the data where data_source is given, else orthogonal ones"),
+  INTEGERS("mixture_bottleneck", NULL, 1, FW_FOR_MIXTURE, "widths of layers that the limit law keeps finite"),
+  INTEGER("mixture_moments", "4", 1, FW_FOR_MIXTURE, "highest order of the moments of Q, up to 12"),
+  BOOLEAN("mixture_posterior", "false", FW_FOR_MIXTURE, "posterior for the data and the temperature"),
+
   TEXT("scan_index", NULL, FW_FOR_ALL, "run only these points of the scan, such as 7, 0-9 or 0-90:10 (all)"),
   BOOLEAN("scan_farm", "false", FW_FOR_ALL, "rank 0 hands out the points to the others as they become idle"),
   INTEGER("scan_ranks", "1", 1, FW_FOR_ALL, "ranks that share one kernel of a scan, at least"),

@@ -27,7 +27,8 @@ typedef struct {
 } FwCommand;
 
 FwCommandFilesFunction FwCommandRun_Gather;
-FwCommandFunction      FwCommandRun_Predict, FwCommandRun_Sample, FwCommandRun_Plot, FwCommandRun_Verify;
+FwCommandFunction      FwCommandRun_Predict, FwCommandRun_Sample, FwCommandRun_Mixture, FwCommandRun_Plot,
+  FwCommandRun_Verify;
 
 /** Draw a result's overview beside it, as PATH without ".h5" + ".png"; a missing gnuplot is a warning. Collective. */
 PetscErrorCode FwCommandFigure(const char result[]);

@@ -247,8 +247,10 @@ static PetscErrorCode TailOnLine(const Line *line, double x, double *value)
 
     total += 2.0 * copysign(1.0, line->tilt) * creal(line->phi[k] * cexp(CMPLX(0.0, -u * x)) / CMPLX(line->tilt, u));
   }
+  *value = line->log_scale - line->tilt * x; /* Chernoff's bound, enough where no double holds the tail */
+  if (*value < -1000.0) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(total > 0.0, PETSC_COMM_SELF, FW_ERR_NUMERICAL, "a tail of the mixing law is lost at %g", x);
-  *value = line->log_scale - line->tilt * x + log(total * line->step / (2.0 * M_PI));
+  *value += log(total * line->step / (2.0 * M_PI));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

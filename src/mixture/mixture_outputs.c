@@ -53,14 +53,15 @@ PetscErrorCode FwMixtureInputsCreate(PetscInt n_input, PetscInt n_component, con
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwMixtureInputsOrthogonal(PetscInt n_input, FwMixtureInputs *inputs)
+PetscErrorCode FwMixtureInputsOrthogonal(PetscInt n_input, double prior, PetscInt n_width, const double bias[],
+                                         FwMixtureInputs *inputs)
 {
   double *x;
 
   PetscFunctionBegin;
   PetscCall(PetscCalloc1(n_input * n_input, &x));
   for (PetscInt i = 0; i < n_input; i++) x[i * n_input + i] = sqrt((double)n_input);
-  PetscCall(FwMixtureInputsCreate(n_input, n_input, x, 1.0, 0, NULL, inputs));
+  PetscCall(FwMixtureInputsCreate(n_input, n_input, x, prior, n_width, bias, inputs));
   PetscCall(PetscFree(x));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -90,13 +90,6 @@ static PetscErrorCode SurvivalOf(const FwMixtureLaw *law, const double s[], doub
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static int Ascending(const void *a, const void *b)
-{
-  const double x = *(const double *)a, y = *(const double *)b;
-
-  return (x > y) - (x < y);
-}
-
 /* log S^2 of the samples, sorted */
 static PetscErrorCode SortedOutputs(const FwMixtureData *data, FwMixtureDrawn drawn, double **value)
 {
@@ -105,7 +98,7 @@ static PetscErrorCode SortedOutputs(const FwMixtureData *data, FwMixtureDrawn dr
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(data->n_sample, value));
   for (PetscInt i = 0; i < data->n_sample; i++) (*value)[i] = data->row[drawn][i * length + D + FW_COLUMN_LOG_OUTPUT2];
-  qsort(*value, (size_t)data->n_sample, sizeof **value, Ascending);
+  PetscCall(PetscSortReal(data->n_sample, *value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

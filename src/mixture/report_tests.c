@@ -73,8 +73,8 @@ static PetscInt List(const FwMixtureRequest *r, Id id[ID_MAX])
   for (FwMixtureDrawn s = FW_DRAWN_BRUTE; s < FW_DRAWN_COUNT; s++)
     if (r->is_drawn[s]) n += ListOf(r, s, id + n);
   if (r->is_drawn[FW_DRAWN_BRUTE] && r->is_drawn[FW_DRAWN_BARTLETT])
-    for (Statistic t = TWO_KS; t <= TWO_CVM; t++)
-      for (int small = 0; small < 2; small++)
+    for (int small = 0; small < 2; small++)
+      for (Statistic t = TWO_KS; t <= TWO_CVM; t++)
         id[n++] = (Id){t, FW_DRAWN_BRUTE, LOG_Q, WIDTHS, small ? PETSC_TRUE : PETSC_FALSE};
   return n;
 }
@@ -157,32 +157,46 @@ static PetscErrorCode OpenNormal(const FwMixtureLaw *law, Reference *r)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static FwMixtureLaw LawOf(const FwMixtureData *data, Law which)
+{
+  if (which == LIMIT) return data->limit;
+  return which == INFINITE ? (FwMixtureLaw){.n_output = data->finite.n_output} : data->finite;
+}
+
+/* Whether a quantity has a density under a law: not with biases, not where Q is certain or singular */
+static PetscBool HasLaw(const FwMixtureData *data, Law which, Quantity q)
+{
+  const FwMixtureLaw law = LawOf(data, which);
+  const PetscInt     D = law.n_output, P = data->inputs->n_input;
+  const double       spread =
+    FwMixtureLawA(&data->finite) * (double)(D - 1); /* beyond it rows of S are parallel to rounding */
+
+  if (q == OUTPUT) return data->inputs->bias ? PETSC_FALSE : PETSC_TRUE;
+  if (q == OUTPUT_DET && (data->inputs->bias || P < D || spread > 10.0)) return PETSC_FALSE;
+  if (q == OUTPUT_DET) return Narrowest(&law) < (double)D ? PETSC_FALSE : PETSC_TRUE;
+  if (IsOne(&law)) return PETSC_FALSE;
+  if (q == LOG_Q) return PETSC_TRUE;
+  return Narrowest(&law) < (double)D || D == 1 || (q == RADIUS && D != 2) ? PETSC_FALSE : PETSC_TRUE;
+}
+
+/* Empty where there is none */
 static PetscErrorCode Open(const FwMixtureData *data, Quantity q, Law which, Reference *r)
 {
   static const FwMixtureVariable variable[] = {FW_MIXTURE_LOG_Q, FW_MIXTURE_LOG_DET, FW_MIXTURE_LOG_DET,
                                                FW_MIXTURE_LOG_OUTPUT2};
-  const FwMixtureLaw             infinite   = {.n_output = data->finite.n_output};
-  const FwMixtureLaw            *law        = which == WIDTHS || which == NORMAL ? &data->finite
-                                              : which == LIMIT                   ? &data->limit
-                                                                                 : &infinite;
-  const PetscInt                 D = law->n_output, P = data->inputs->n_input;
-  const PetscBool                is_output = q == OUTPUT || q == OUTPUT_DET ? PETSC_TRUE : PETSC_FALSE;
+  const FwMixtureLaw             law        = LawOf(data, which);
 
   PetscFunctionBegin;
   *r = (Reference){.shift = 0.0};
-  if (is_output && data->inputs->bias) PetscFunctionReturn(PETSC_SUCCESS);
-  if (!is_output && IsOne(law)) PetscFunctionReturn(PETSC_SUCCESS);
-  if (q != LOG_Q && q != OUTPUT && Narrowest(law) < (double)D) PetscFunctionReturn(PETSC_SUCCESS);
-  if ((q == LOG_DET && D == 1) || (q == RADIUS && D != 2) || (q == OUTPUT_DET && P < D))
-    PetscFunctionReturn(PETSC_SUCCESS);
+  if (!HasLaw(data, which, q)) PetscFunctionReturn(PETSC_SUCCESS);
   if (which == NORMAL)
-    PetscCall(OpenNormal(law, r));
+    PetscCall(OpenNormal(&law, r));
   else if (q == RADIUS)
-    PetscCall(FwMixtureRadialCreate(law, &r->radial));
+    PetscCall(FwMixtureRadialCreate(&law, &r->radial));
   else if (q == OUTPUT_DET)
-    PetscCall(OutputDeterminant(law, P, r));
+    PetscCall(OutputDeterminant(&law, data->inputs->n_input, r));
   else
-    PetscCall(FwMixtureDensityCreate(law, variable[q], &r->density));
+    PetscCall(FwMixtureDensityCreate(&law, variable[q], &r->density));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -249,13 +263,6 @@ static FwExpectation Expect(double n, double distance, double seen)
 
 /* --- numbers of the rows ------------------------------------------------------------------------------------------------ */
 
-static int Ascending(const void *a, const void *b)
-{
-  const double x = *(const double *)a, y = *(const double *)b;
-
-  return (x > y) - (x < y);
-}
-
 static double ValueOf(const double row[], PetscInt D, Quantity q)
 {
   static const FwMixtureColumn column[] = {FW_COLUMN_LOG_Q, FW_COLUMN_LOG_DET, FW_COLUMN_LOG_Q, FW_COLUMN_LOG_OUTPUT2,
@@ -290,10 +297,11 @@ static PetscErrorCode AgainstLaw(const FwMixtureData *data, const Id *id, FwMixt
   double   *value;
 
   PetscFunctionBegin;
+  if (!HasLaw(data, id->drawn == FW_DRAWN_LIMIT ? LIMIT : WIDTHS, id->quantity)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(Open(data, id->quantity, id->law, &law));
   if (Exists(&law)) {
     PetscCall(Take(data, id->drawn, id->quantity, &value));
-    qsort(value, (size_t)data->n_sample, sizeof *value, Ascending);
+    PetscCall(PetscSortReal(data->n_sample, value));
     PetscCall(Cumulate(&law, data->n_sample, value));
     Keep(FwKolmogorov(data->n_sample, value), &test[0]);
     Keep(FwCramer(data->n_sample, value), &test[1]);
@@ -354,8 +362,8 @@ static PetscErrorCode Reflection(const FwMixtureData *data, const Id *id, FwMixt
   if (data->limit.n_width || data->limit.a == 0.0 || Narrowest(law) < (double)D) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(Take(data, id->drawn, LOG_DET, &value));
   for (PetscInt i = half; i < 2 * half; i++) value[i] = -value[i] - shift;
-  qsort(value, (size_t)half, sizeof *value, Ascending);
-  qsort(value + half, (size_t)half, sizeof *value, Ascending);
+  PetscCall(PetscSortReal(half, value));
+  PetscCall(PetscSortReal(half, value + half));
   Keep(FwKolmogorovTwo(half, value, half, value + half), test);
   Cumulants(law, D, sum);
   test->distance = erf(fabs(sum[0] + 0.5 * shift) / sqrt(2.0 * sum[1])); /* of two normal laws 2 d apart */
@@ -377,8 +385,8 @@ static PetscErrorCode TwoSamplers(const FwMixtureData *data, const Id *id, FwMix
     x[i] = data->row[FW_DRAWN_BRUTE][i * length + at];
     y[i] = data->row[FW_DRAWN_BARTLETT][i * length + at];
   }
-  qsort(x, (size_t)n, sizeof *x, Ascending);
-  qsort(y, (size_t)n, sizeof *y, Ascending);
+  PetscCall(PetscSortReal(n, x));
+  PetscCall(PetscSortReal(n, y));
   Keep((id->statistic == TWO_KS ? FwKolmogorovTwo : FwCramerTwo)(n, x, n, y), test);
   test->distance = 0.0;
   test->expected = FW_EXPECT_AGREES;

@@ -32,20 +32,13 @@ static void Release(Sample *sample)
   TestCall(PetscFree3(sample->x, sample->m, sample->log_q));
 }
 
-static int Ascending(const void *a, const void *b)
-{
-  const double x = *(const double *)a, y = *(const double *)b;
-
-  return (x > y) - (x < y);
-}
-
 static double *Sorted(PetscInt n, PetscInt stride, const double value[])
 {
   double *sorted;
 
   TestCall(PetscMalloc1(n, &sorted));
   for (PetscInt i = 0; i < n; i++) sorted[i] = value[i * stride];
-  qsort(sorted, (size_t)n, sizeof *sorted, Ascending);
+  TestCall(PetscSortReal(n, sorted));
   return sorted;
 }
 
@@ -191,7 +184,7 @@ static double RadialP(const FwMixtureLaw *law, const Sample *sample)
 
   TestCall(PetscMalloc1(sample->n, &r));
   for (PetscInt s = 0; s < sample->n; s++) r[s] = 0.5 * (sample->log_q[2 * s] - sample->log_q[2 * s + 1]);
-  qsort(r, (size_t)sample->n, sizeof *r, Ascending);
+  TestCall(PetscSortReal(sample->n, r));
   TestCall(FwMixtureRadialCreate(law, &radial));
   for (PetscInt s = 0; s < sample->n; s++) {
     TestCall(FwMixtureRadialSurvival(radial, r[s], &r[s]));

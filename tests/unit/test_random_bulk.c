@@ -48,19 +48,12 @@ static void pieces_equal_the_whole(void **state)
   for (int i = 0; i < 2 * N; i++) assert_close(piece[i / N][i % N], whole[i / N][i % N], 0.0);
 }
 
-static int Ascending(const void *a, const void *b)
-{
-  const double x = *(const double *)a, y = *(const double *)b;
-
-  return (x > y) - (x < y);
-}
-
 enum { MANY = 400000 };
 
 /* Largest of the two p-values' distances from trust: both must exceed 1e-4 */
 static double WorstP(double *cumulative)
 {
-  qsort(cumulative, MANY, sizeof *cumulative, Ascending);
+  TestCall(PetscSortReal(MANY, cumulative));
   return fmin(FwKolmogorov(MANY, cumulative).p_value, FwCramer(MANY, cumulative).p_value);
 }
 

@@ -1,0 +1,458 @@
+/** @file
+ * `finwidth mixture`: deep linear networks of finite width against their limit: a report, a result file and a picture.
+ */
+
+#include "command.h"
+#include "mixture_print.h"
+#include "request.h"
+
+#include <finwidth/activation.h>
+#include <finwidth/dataset.h>
+#include <finwidth/estimate.h>
+#include <finwidth/option.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* What holds for all points */
+typedef struct {
+  const FwRequest *request;
+  FwMixtureRequest report;
+  PetscBool        has_data, is_depth_free; /* no depth was given: a N where mixture_a and one width are */
+} Mixture;
+
+/* One point */
+typedef struct {
+  FwModel      model;
+  FwMixtureLaw finite, limit;
+  PetscInt     n_output, n_sample, n_input;
+} Point;
+
+/* --- keys ------------------------------------------------------------------------------------------------------------ */
+
+/* The networks of this theory are linear: where the user says nothing, so does the resolved input */
+static PetscErrorCode MakeLinear(void)
+{
+  PetscBool is_set;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionIsSet("network_activation", &is_set));
+  if (!is_set) PetscCall(PetscOptionsSetValue(NULL, "-network_activation", "linear"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* With mixture_a and a single width the depth is the one that comes nearest to a: L = a N */
+static PetscErrorCode ChooseDepth(const Mixture *mixture)
+{
+  enum { WIDTH_MAX = 4096 };
+  PetscInt64 width[WIDTH_MAX];
+  PetscInt   n = WIDTH_MAX;
+  PetscBool  has_a;
+  double     a;
+  char       text[32];
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionReal("mixture_a", &a, &has_a));
+  PetscCall(FwOptionIntegers("network_width", &n, width));
+  if (!mixture->is_depth_free || !has_a || !isfinite(a) || n != 1) PetscFunctionReturn(PETSC_SUCCESS);
+  snprintf(text, sizeof text, "%.0f", fmin(1e6, fmax(1.0, rint(a * (double)width[0]))));
+  PetscCall(PetscOptionsSetValue(NULL, "-network_depth", text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckModel(const FwModel *model)
+{
+  PetscFunctionBegin;
+  PetscCheck(model->type == FW_NETWORK_FC, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "network_type: mixture is about 'fc' networks");
+  for (PetscInt l = 0; l < model->depth; l++)
+    PetscCheck(model->activation[l] == FW_ACTIVATION_LINEAR, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "network_activation: mixture is about linear networks, want linear");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The limit: mixture_a, or what is left of sum 1/N_l beside the layers that stay finite */
+static PetscErrorCode ReadLimit(const FwModel *model, PetscInt n_output, FwMixtureLaw *limit)
+{
+  enum { BOTTLENECK_MAX = 64 };
+  PetscInt64 width[BOTTLENECK_MAX];
+  PetscInt   n = BOTTLENECK_MAX;
+  double     kept[BOTTLENECK_MAX], a = 0.0, given;
+  PetscBool  has_a;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionIntegers("mixture_bottleneck", &n, width));
+  PetscCall(FwOptionReal("mixture_a", &given, &has_a));
+  for (PetscInt l = 0; l < model->depth; l++) a += 1.0 / model->width[l];
+  for (PetscInt i = 0; i < n; i++) {
+    kept[i] = (double)width[i];
+    a -= 1.0 / kept[i];
+  }
+  PetscCheck(has_a || a > -1e-12, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "mixture_bottleneck: the layers kept finite have more 1/N than the network has");
+  PetscCall(FwMixtureLawLimit(has_a ? given : fmax(a, 0.0), n_output, n, kept, limit));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadPoint(const Mixture *mixture, Point *point)
+{
+  PetscInt64 n_output = 1, n_sample, n_input;
+  PetscBool  has_output;
+
+  PetscFunctionBegin;
+  PetscCall(ChooseDepth(mixture));
+  PetscCall(FwModelFromOptions(&point->model));
+  PetscCall(CheckModel(&point->model));
+  PetscCall(FwOptionInteger("network_outputs", &n_output, &has_output));
+  PetscCall(FwOptionInteger("mixture_samples", &n_sample, NULL));
+  PetscCall(FwOptionInteger("mixture_inputs", &n_input, NULL));
+  point->n_output = has_output ? (PetscInt)n_output : 1;
+  point->n_sample = (PetscInt)n_sample;
+  point->n_input  = (PetscInt)n_input;
+  PetscCall(FwMixtureLawFinite(&point->model, point->n_output, &point->finite));
+  PetscCall(ReadLimit(&point->model, point->n_output, &point->limit));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DestroyPoint(Point *point)
+{
+  PetscFunctionBegin;
+  PetscCall(FwMixtureLawDestroy(&point->finite));
+  PetscCall(FwMixtureLawDestroy(&point->limit));
+  PetscCall(FwModelDestroy(&point->model));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadReport(FwMixtureRequest *report)
+{
+  enum { BRUTE, BARTLETT, EXACT, LIMIT, METHODS }; /* in the order of the key's choices */
+  PetscInt   method[METHODS], n = METHODS;
+  PetscInt64 order;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionChoices("mixture_method", &n, method));
+  PetscCall(FwOptionInteger("mixture_moments", &order, NULL));
+  *report = (FwMixtureRequest){.order = (PetscInt)order};
+  for (PetscInt i = 0; i < n; i++) {
+    if (method[i] == BRUTE) report->is_drawn[FW_DRAWN_BRUTE] = PETSC_TRUE;
+    if (method[i] == BARTLETT) report->is_drawn[FW_DRAWN_BARTLETT] = PETSC_TRUE;
+    if (method[i] == LIMIT) report->is_drawn[FW_DRAWN_LIMIT] = PETSC_TRUE;
+    if (method[i] == EXACT) report->has_exact = PETSC_TRUE;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- what it needs ------------------------------------------------------------------------------------------------------ */
+
+static PetscInt CountSamplers(const FwMixtureRequest *report)
+{
+  PetscInt n = 0;
+
+  for (int s = 0; s < FW_DRAWN_COUNT; s++) n += report->is_drawn[s];
+  return n;
+}
+
+/* Rows on rank 0, a sorted column and a checkpoint beside them; numbers to draw */
+typedef struct {
+  double bytes, numbers;
+} Need;
+
+static Need NeedOf(const Mixture *mixture, const Point *p)
+{
+  const double D = (double)p->n_output, n = (double)p->n_sample, L = (double)p->model.depth,
+               per_factor = 0.5 * D * (D + 1.0);
+  const double row        = (D + FW_COLUMN_COUNT) * sizeof(double);
+  double       brute      = (double)p->n_input * p->model.width[0];
+
+  for (PetscInt l = 0; l < p->model.depth; l++)
+    brute += p->model.width[l] * (l + 1 < p->model.depth ? p->model.width[l + 1] : D);
+  return (Need){
+    .bytes   = n * (2.0 * CountSamplers(&mixture->report) * row + 4.0 * sizeof(double)) + 3e7,
+    .numbers = n * (mixture->report.is_drawn[FW_DRAWN_BRUTE] * brute +
+                    mixture->report.is_drawn[FW_DRAWN_BARTLETT] * L * per_factor +
+                    mixture->report.is_drawn[FW_DRAWN_LIMIT] * (D < 3.0 ? 6.0 : 64.0 * p->limit.a * per_factor))};
+}
+
+/* The number of samples is refused where their rows would not fit, before anything is drawn */
+static PetscErrorCode CheckMemory(const Mixture *mixture, const Point *point)
+{
+  const Need   need = NeedOf(mixture, point);
+  const double most =
+    2147483647.0 / (double)(point->n_output + FW_COLUMN_COUNT) / fmax(1.0, CountSamplers(&mixture->report));
+  double bytes;
+
+  PetscFunctionBegin;
+  PetscCheck((double)point->n_sample < most, PETSC_COMM_WORLD, FW_ERR_MEMORY,
+             "mixture_samples: more than %.0f are not kept", most);
+  PetscCall(FwEstimateMemory(PETSC_COMM_WORLD, &bytes));
+  PetscCheck(need.bytes <= bytes, PETSC_COMM_WORLD, FW_ERR_MEMORY,
+             "mixture_samples %" PetscInt_FMT
+             ": their rows need %.3g GiB on rank 0, of %.3g GiB: fewer samples, or more (memory)",
+             point->n_sample, need.bytes / 1073741824.0, bytes / 1073741824.0);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckPoint(const Mixture *mixture)
+{
+  Point point;
+
+  PetscFunctionBegin;
+  PetscCall(ReadPoint(mixture, &point));
+  PetscCheck(isfinite(point.limit.a) || !mixture->report.is_drawn[FW_DRAWN_LIMIT], PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "mixture_a infinity has no prior to draw from: leave 'limit' out of mixture_method");
+  PetscCheck(isfinite(point.limit.a), PETSC_COMM_WORLD, FW_ERR_INPUT, "mixture_a infinity is for a posterior alone");
+  for (PetscInt l = 0; l <= point.model.depth && mixture->report.is_drawn[FW_DRAWN_LIMIT]; l++)
+    PetscCheck(point.model.bias[l] == 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "network_bias: the limit law has no biases in this version: leave 'limit' out of mixture_method");
+  PetscCall(CheckMemory(mixture, &point));
+  PetscCall(DestroyPoint(&point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetUp(const FwRequest *request, Mixture *mixture)
+{
+  PetscBool has_depth, is_wanted;
+  PetscInt  n_point;
+
+  PetscFunctionBegin;
+  *mixture = (Mixture){.request = request};
+  PetscCall(FwOptionBoolean("mixture_posterior", &is_wanted, NULL));
+  PetscCheck(!is_wanted, PETSC_COMM_WORLD, FW_ERR_INPUT, "mixture_posterior is not in this version");
+  PetscCall(FwOptionIsSet("data_source", &mixture->has_data));
+  PetscCall(FwOptionIsSet("network_depth", &has_depth));
+  mixture->is_depth_free = has_depth ? PETSC_FALSE : PETSC_TRUE;
+  PetscCall(ReadReport(&mixture->report));
+  PetscCall(FwScanGetSize(request->scan, NULL, &n_point, NULL));
+  for (PetscInt p = 0; p < n_point; p++) {
+    PetscCall(FwScanApply(request->scan, p));
+    PetscCall(CheckPoint(mixture));
+  }
+  PetscCall(FwScanApply(request->scan, -1));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- one point ------------------------------------------------------------------------------------------------------------ */
+
+static double PriorProduct(const FwModel *model)
+{
+  double product = 1.0;
+
+  for (PetscInt l = 0; l <= model->depth; l++) product *= model->prior[l];
+  return product;
+}
+
+/* The first inputs of the data on every rank: each adds its own to zeros, which is exact */
+static PetscErrorCode FirstInputs(MPI_Comm comm, FwDataset data, PetscInt n, PetscInt n_component, double x[])
+{
+  FwSlab slab;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSlab(data, FW_TRAIN, &slab));
+  for (PetscInt i = 0; i < slab.n_local && slab.first + i < n; i++)
+    PetscCall(PetscArraycpy(x + (slab.first + i) * n_component, slab.x + i * n_component, n_component));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, x, (int)(n * n_component), MPI_DOUBLE, MPI_SUM, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* D is that of the data's targets; where network_outputs is given, the data have refused another number */
+static PetscErrorCode InputsOfData(MPI_Comm comm, Point *point, FwMixtureInputs *inputs, FwRecord record)
+{
+  FwDataset   data;
+  FwDataSizes sizes;
+  const char *digest;
+  double     *x;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetCreate(comm, &data));
+  PetscCall(FwDatasetSetFromOptions(data));
+  PetscCall(FwDatasetSetUp(data));
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCheck(point->n_input <= sizes.n_train, comm, FW_ERR_INPUT,
+             "mixture_inputs %" PetscInt_FMT " exceeds the number of training examples %" PetscInt_FMT, point->n_input,
+             sizes.n_train);
+  point->finite.n_output = point->limit.n_output = point->n_output = sizes.n_output;
+  PetscCall(PetscCalloc1(point->n_input * sizes.n_input, &x));
+  PetscCall(FirstInputs(comm, data, point->n_input, sizes.n_input, x));
+  PetscCall(FwMixtureInputsCreate(point->n_input, sizes.n_input, x, PriorProduct(&point->model), point->model.depth,
+                                  point->model.bias, inputs));
+  PetscCall(FwDatasetGetDigest(data, &digest));
+  PetscCall(FwRecordInteger(record, "data_digest", (PetscInt64)strtoull(digest, NULL, 16), "1",
+                            "digest of the data used, as a signed integer"));
+  PetscCall(PetscFree(x));
+  PetscCall(FwDatasetDestroy(&data));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode InputsOfNone(const Point *point, FwMixtureInputs *inputs)
+{
+  PetscFunctionBegin;
+  PetscCall(FwMixtureInputsOrthogonal(point->n_input, PriorProduct(&point->model), point->model.depth,
+                                      point->model.bias, inputs));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Sample(MPI_Comm comm, const Mixture *mixture, PetscInt number, const Point *point,
+                             const FwMixtureInputs *inputs, double *row[FW_DRAWN_COUNT])
+{
+  FwMixtureExperiment experiment[FW_DRAWN_COUNT];
+  double             *drawn[FW_DRAWN_COUNT];
+  char                path[PETSC_MAX_PATH_LEN];
+  PetscInt            n = 0;
+  PetscInt64          seed;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionInteger("seed", &seed, NULL));
+  PetscCall(FwRequestPointCheckpoint(mixture->request, number, sizeof path, path));
+  const FwMixtureRun run = {.checkpoint   = path,
+                            .tag          = mixture->request->tag,
+                            .resume       = mixture->request->resume,
+                            .interval     = FwRequestCheckpointSeconds(),
+                            .has_progress = mixture->request->is_single};
+
+  for (int s = 0; s < FW_DRAWN_COUNT; s++)
+    if (mixture->report.is_drawn[s])
+      experiment[n++] = (FwMixtureExperiment){.law     = s == FW_DRAWN_LIMIT ? point->limit : point->finite,
+                                              .sampler = s == FW_DRAWN_BRUTE ? FW_MIXTURE_BRUTE : FW_MIXTURE_BARTLETT,
+                                              .inputs  = inputs,
+                                              .seed    = (uint64_t)seed};
+  PetscCall(FwMixtureSample(comm, n, experiment, point->n_sample, &run, drawn));
+  n = 0;
+  for (int s = 0; s < FW_DRAWN_COUNT; s++) row[s] = mixture->report.is_drawn[s] ? drawn[n++] : NULL;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Report(const Mixture *mixture, const Point *point, const FwMixtureInputs *inputs,
+                             double *const row[], FwRecord record)
+{
+  FwMixtureData data = {.request  = mixture->report,
+                        .finite   = point->finite,
+                        .limit    = point->limit,
+                        .inputs   = inputs,
+                        .n_sample = point->n_sample};
+
+  PetscFunctionBegin;
+  for (int s = 0; s < FW_DRAWN_COUNT; s++) data.row[s] = row[s];
+  PetscCall(FwMixtureRecord(&data, record));
+  PetscCall(FwRecordInteger(record, "converged", 1, "1", "1: every number can be trusted"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunPoint(MPI_Comm comm, const Mixture *mixture, PetscInt number, FwRecord record)
+{
+  Point           point;
+  FwMixtureInputs inputs;
+  PetscMPIInt     rank;
+  PetscErrorCode  code = PETSC_SUCCESS;
+  double         *row[FW_DRAWN_COUNT];
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCall(ReadPoint(mixture, &point));
+  PetscCall(mixture->has_data ? InputsOfData(comm, &point, &inputs, record) : InputsOfNone(&point, &inputs));
+  if (mixture->request->is_single) PetscCall(FwPrintMixtureHeader(&point.finite, &point.limit, point.n_sample));
+  PetscCall(Sample(comm, mixture, number, &point, &inputs, row));
+  if (rank == 0) code = Report(mixture, &point, &inputs, row, record);
+  PetscCall(FwErrorAgree(comm, 0, code));
+  if (mixture->request->is_single) PetscCall(FwPrintMixture(&mixture->report, record));
+  for (int s = 0; s < FW_DRAWN_COUNT; s++) PetscCall(PetscFree(row[s]));
+  PetscCall(FwMixtureInputsDestroy(&inputs));
+  PetscCall(DestroyPoint(&point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const PetscInt point[], FwRecord record[],
+                               void *context)
+{
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < n; i++) {
+    PetscCall(FwScanApply(scan, point[i]));
+    PetscCall(RunPoint(comm, context, point[i], record[i]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the run --------------------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode Describe(const FwRequest *request, FwStore store, void *context)
+{
+  const Mixture *mixture = context;
+  char(*name)[FW_TEST_NAME_SIZE];
+  const char **text;
+  PetscInt     n;
+
+  PetscFunctionBegin;
+  (void)request;
+  PetscCall(FwMixtureTestNames(&mixture->report, &n, &name));
+  PetscCall(PetscMalloc1(n, &text));
+  for (PetscInt t = 0; t < n; t++) text[t] = name[t];
+  const FwShape shape = {1, {"test_name"}, {n}};
+
+  PetscCall(FwStoreTexts(store, "/mixture/test_name", &shape, text, "1", "statistic, sampler, quantity, law"));
+  PetscCall(PetscFree(text));
+  PetscCall(PetscFree(name));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary *summary, FwRecord all, void *context)
+{
+  PetscMPIInt rank;
+  PetscInt    n_wrong = 0;
+
+  PetscFunctionBegin;
+  (void)context;
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  if (!request->is_single) PetscCall(FwPrintMixtureScan(request->scan, all));
+  for (PetscInt p = 0; p < summary->n_point && rank == 0; p++)
+    n_wrong += (PetscInt)FwRecordIntegerAt(all, "test_unexpected", p) > 0;
+  if (n_wrong)
+    PetscCall(FwWarn("tests came out against expectation at %" PetscInt_FMT " of %" PetscInt_FMT
+                     " points: see test_name and test_p_value",
+                     n_wrong, summary->n_point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DryRun(const Mixture *mixture)
+{
+  const double seconds_per_number = 4e-9;
+  Point        point;
+  Need         need;
+  char         line[128];
+
+  PetscFunctionBegin;
+  PetscCall(ReadPoint(mixture, &point));
+  need = NeedOf(mixture, &point);
+  snprintf(line, sizeof line, "samples %.3g random numbers, about %.2g s on one rank, %.2g GiB on rank 0", need.numbers,
+           need.numbers * seconds_per_number, need.bytes / 1073741824.0);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n%s\n", mixture->request->resolved, line));
+  PetscCall(DestroyPoint(&point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwCommandRun_Mixture(const char *input)
+{
+  static const char *const no_keys[] = {NULL}, *const groups[] = {"/mixture", NULL};
+  FwRequest request;
+  Mixture   mixture;
+
+  PetscFunctionBegin;
+  PetscCall(MakeLinear());
+  PetscCall(FwRequestCreate(input, "mixture", FW_FOR_MIXTURE, &request));
+  PetscCall(SetUp(&request, &mixture));
+  if (request.is_dry) {
+    PetscCall(DryRun(&mixture));
+  } else {
+    const FwRequestPlan plan = {.shared                = no_keys,
+                                .groups                = groups,
+                                .function              = RunGroup,
+                                .context               = &mixture,
+                                .failure               = "numbers that cannot be trusted",
+                                .has_point_checkpoints = PETSC_TRUE,
+                                .report                = Conclude,
+                                .describe              = Describe};
+
+    PetscCall(FwRequestRun(&request, &plan));
+  }
+  PetscCall(FwRequestDestroy(&request));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

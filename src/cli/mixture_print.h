@@ -1,0 +1,17 @@
+#pragma once
+
+/** @file
+ * The tables that `finwidth mixture` prints.
+ */
+
+#include <finwidth/mixture_report.h>
+#include <finwidth/scan.h>
+
+/** Networks and laws, above the table. Collective on PETSC_COMM_WORLD, as are the others. */
+PetscErrorCode FwPrintMixtureHeader(const FwMixtureLaw *finite, const FwMixtureLaw *limit, PetscInt n_sample);
+
+/** The table of one point; `record` is looked at on rank 0. */
+PetscErrorCode FwPrintMixture(const FwMixtureRequest *request, FwRecord record);
+
+/** A line for each point of a scan; `all` is looked at on rank 0. */
+PetscErrorCode FwPrintMixtureScan(FwScan scan, FwRecord all);

@@ -1,0 +1,179 @@
+"""finwidth mixture: the report, the same bits on any number of ranks and after any end, bad input."""
+import signal
+import sys
+import time
+import unittest
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+from harness import read, reference, run
+
+SMALL = ["-network_width", 10, "-network_depth", 5, "-network_outputs", 2, "-mixture_samples", 4000]
+
+
+def same_bits(one, other):
+    return set(one) == set(other) and all(np.array_equal(one[k], other[k]) or one[k].tobytes() == other[k].tobytes()
+                                          for k in map(str, one))
+
+
+class Mixture(unittest.TestCase):
+    def setUp(self):
+        self.place = harness.folder().resolve()
+
+    def mixture(self, *words, ranks=1, **more):
+        return run("mixture", *words, ranks=ranks, cwd=self.place, **more)
+
+    def result(self, name="mixture.h5"):
+        return read(self.place / name, "mixture")
+
+    def test_report_holds_exact_moments_beside_sampled_ones(self):
+        done = self.mixture(*SMALL, "-mixture_method", "brute,bartlett,exact,limit")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertRegex(done.out, r"verdict all \d+ tests as expected")
+        r = self.result()
+        row = next(x for x in reference("mixture")["moments_finite"] if x["D"] == 3 and x["widths"] == {"N": 10, "L": 5})
+        self.assertAlmostEqual(r["output_kurtosis_exact"], row["kurtosis"], 10)
+        self.assertEqual(list(r["moment_order"]), [1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 4])
+        self.assertEqual(r["moment_partition"][2].tolist(), [1, 1, 0, 0])
+        for ending in ("", "_bartlett"):  # orders 1 and 2: the error bars of the others are not to be trusted
+            z = (r["moment_sampled" + ending] - r["moment_exact_finite"]) / r["moment_error_bar" + ending]
+            self.assertTrue((abs(z[:3]) < 4).all(), z)
+        for name, exact in [("log_q_mean", "exact"), ("log_det_mean", "exact"), ("log_det_variance", "exact")]:
+            self.assertLess(abs(r[name] - r[f"{name}_{exact}"]) / r[name + "_error_bar"], 4)
+        np.testing.assert_allclose(r["eigen_log_mean"].sum(), r["log_det_mean"], rtol=1e-9)
+        tests = dict(zip([t.decode() for t in r["test_name"]], zip(r["test_p_value"], r["test_expected"])))
+        for name, expected in [("ks bartlett output infinite", 0), ("ks limit log_det limit", 1), ("ks brute radius widths", 1)]:
+            self.assertEqual(tests[name][1], expected, name)
+            self.assertEqual(tests[name][0] > 1e-4, bool(expected), name)
+        self.assertEqual(harness.attribute(self.place / "mixture.h5", "status"), "complete")
+
+    def test_reference_rows_through_the_program(self):
+        for row in reference("mixture")["moments_limit"]:
+            if (row["a"], row["D"]) not in [(0.1, 2), (1.0, 3)]:  # all of them: tests/unit/test_mixture_moments.c
+                continue
+            done = self.mixture("-network_width", 100, "-mixture_a", row["a"], "-network_outputs", row["D"], "-mixture_method",
+                                "limit", "-mixture_samples", 64, "-overwrite")
+            self.assertEqual(done.code, 0, done.err)
+            r = self.result()
+            for key, value in zip(["E_p2", "E_p11", "E_p3", "E_p21", "E_p111", "E_p4", "E_p31", "E_p22", "E_p211", "E_p1111"],
+                                  r["moment_exact_limit"][1:]):
+                self.assertAlmostEqual(value / row[key], 1, 8, key)
+            self.assertAlmostEqual(r["log_det_mean_limit"], row["E_logdet"], 8)
+            self.assertAlmostEqual(r["output_correlation_inputs_limit"], row["corr_sq_orthogonal_inputs_same_output"], 8)
+
+    def test_same_bits_on_any_number_of_ranks(self):
+        results = []
+        for ranks in (1, 2, 3, 4):
+            done = self.mixture(*SMALL, "-mixture_method", "brute,bartlett,exact,limit", "-output", f"{ranks}.h5", ranks=ranks)
+            self.assertEqual(done.code, 0, done.err)
+            results.append(self.result(f"{ranks}.h5"))
+        for other in results[1:]:
+            self.assertTrue(same_bits(results[0], other))
+        self.mixture(*SMALL, "-seed", 2, "-output", "other.h5")
+        self.assertFalse(np.array_equal(self.result("other.h5")["log_q_mean"], results[0]["log_q_mean"]))
+
+    def test_killed_and_stopped_runs_resume_to_the_same_bits(self):
+        words = ["-network_width", 30, "-network_depth", 30, "-network_outputs", 3, "-mixture_samples", 15000,
+                 "-mixture_method", "brute,bartlett,exact,limit"]
+        self.assertEqual(self.mixture(*words, "-output", "whole.h5", ranks=2).code, 0)
+        whole = self.result("whole.h5")
+        for number, code in [(signal.SIGKILL, None), (signal.SIGTERM, 6)]:
+            run_now = harness.start("mixture", *map(str, words), "-resume", ranks=2, cwd=self.place,
+                                    env={"FINWIDTH_CHECKPOINT_SECONDS": "0.2"})
+            self.assertTrue(harness.wait_for(self.place / "mixture.h5.chk.0"), "no checkpoint")
+            time.sleep(0.3)
+            harness.signal_ranks(self.place, number)
+            run_now.communicate(timeout=60)
+            self.assertNotEqual(run_now.returncode, 0)
+            if (self.place / "mixture.h5").exists():
+                self.fail("the run was over before it was stopped: make it longer")
+            done = self.mixture(*words, "-resume", ranks=3)
+            self.assertEqual(done.code, 0, done.err)
+            self.assertTrue(same_bits(whole, self.result()))
+            (self.place / "mixture.h5").unlink()
+            self.assertEqual(list(self.place.glob("mixture.h5.chk*")), [])
+
+    def test_checkpoint_of_other_samples_is_refused(self):
+        words = ["-network_width", 30, "-network_depth", 30, "-mixture_samples", 100000, "-mixture_method", "brute"]
+        run_now = harness.start("mixture", *map(str, words), ranks=1, cwd=self.place, env={"FINWIDTH_CHECKPOINT_SECONDS": "0.1"})
+        self.assertTrue(harness.wait_for(self.place / "mixture.h5.chk.0"))
+        harness.signal_ranks(self.place, signal.SIGKILL)
+        run_now.communicate(timeout=60)
+        done = self.mixture(*words, "-seed", 5, "-resume")
+        self.assertEqual((done.code, len(done.errors)), (2, 1), done.err)
+
+    def test_scan_of_widths_at_fixed_a(self):
+        done = self.mixture("-mixture_a", 0.5, "-scan_network_width", "8,16,32", "-mixture_samples", 1000, ranks=2)
+        self.assertEqual(done.code, 0, done.err)
+        r = self.result()
+        np.testing.assert_allclose(r["a"], 0.5, rtol=1e-12)
+        product = r["distance_log_q"] * r["network_width"]
+        np.testing.assert_allclose(product, product.mean(), rtol=0.05)
+        np.testing.assert_allclose(r["distance_log_q_predicted"] / r["distance_log_q"], 1, rtol=0.1)
+        with h5py.File(self.place / "mixture.h5") as file:
+            self.assertEqual([list(axis.keys())[0] for axis in file["mixture/test_p_value"].dims], ["network_width", "test_name"])
+
+    def test_points_of_a_scan_equal_single_runs(self):
+        words = ["-network_width", 12, "-network_outputs", 2, "-mixture_samples", 700]
+        self.assertEqual(self.mixture(*words, "-scan_network_depth", "3,6", "-output", "scan.h5", ranks=2).code, 0)
+        self.assertEqual(self.mixture(*words, "-network_depth", 6, "-output", "one.h5").code, 0)
+        scan, one = self.result("scan.h5"), self.result("one.h5")
+        for name in ("moment_sampled", "log_det_mean", "test_p_value", "survival_sampled", "eigen_log_mean_limit"):
+            np.testing.assert_array_equal(scan[name][1], one[name], name)
+
+    def test_data_give_inputs_and_a_digest(self):
+        done = self.mixture(*SMALL[:4], "-mixture_samples", 4000, "-data_source", "glyphs", "-data_encoding", "onehot", "-mixture_inputs", 3, "-network_prior", 2, "-network_bias", 0.1,
+                            "-mixture_method", "brute,bartlett,exact", ranks=2)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertNotEqual(harness.attribute(self.place / "mixture.h5", "data_digest"), "")
+        r = self.result()
+        self.assertEqual((r["test_unexpected"], r["eigen_log_mean"].shape), (0, (2,)))
+
+    def test_bottleneck_stays_finite_in_the_limit(self):
+        done = self.mixture("-network_width", "40,40,3,40,40", "-mixture_bottleneck", 3, "-network_outputs", 2, "-mixture_samples", 20000)
+        self.assertEqual(done.code, 0, done.err)
+        r = self.result()
+        self.assertAlmostEqual(r["a_limit"], r["a"], 12)
+        self.assertLess(r["distance_log_q"], 0.01)
+        self.assertEqual(r["test_unexpected"], 0)
+
+    def test_narrow_layers_and_wide_ones(self):
+        for words in (["-network_width", "6,2,4", "-network_outputs", 3], ["-network_width", "1,1", "-network_outputs", 1],
+                      ["-network_width", 1000000, "-network_outputs", 3], ["-network_width", 5, "-network_depth", 200, "-network_outputs", 2]):
+            done = self.mixture(*words, "-mixture_samples", 3000, "-overwrite")
+            self.assertEqual(done.code, 0, done.err)
+            self.assertEqual(self.result()["test_unexpected"], 0, words)
+
+    def test_bad_input_is_one_line_and_exit_2(self):
+        for words, text in [(["-mixture_samples", 0], "mixture_samples"), (["-mixture_samples", -5], "mixture_samples"),
+                            (["-mixture_a", -1], "mixture_a"), (["-mixture_a", "nan"], "mixture_a"),
+                            (["-mixture_a", "infinity"], "infinity"), (["-mixture_method", "wishart"], "wishart"),
+                            (["-network_activation", "erf"], "linear"), (["-network_type", "cnn"], "fc"),
+                            (["-mixture_moments", 13], "mixture_moments"), (["-network_bias", 1], "network_bias"),
+                            (["-data_source", "glyphs", "-mixture_inputs", 1000], "mixture_inputs"),
+                            (["-mixture_bottleneck", 2], "mixture_bottleneck"), (["-network_width", 0], "network_width"),
+                            (["-mixture_sample", 10], "mixture_samples")]:
+            done = self.mixture(*words)
+            self.assertEqual((done.code, len(done.errors)), (2, 1), (words, done.err))
+            self.assertIn(text, done.errors[0])
+        self.assertEqual(list(self.place.iterdir()), [])
+
+    def test_too_many_samples_are_refused_before_they_are_drawn(self):
+        done = self.mixture("-mixture_samples", 2000000, "-memory", "100M")
+        self.assertEqual((done.code, len(done.errors)), (5, 1), done.err)
+        self.assertEqual(self.mixture("-mixture_samples", 2000000000).code, 5)
+
+    def test_dry_run_computes_nothing(self):
+        done = self.mixture(*SMALL, "-dry_run")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertIn("random numbers", done.out)
+        self.assertIn("network_activation: linear", done.out)
+        self.assertEqual(list(self.place.iterdir()), [])
+
+
+if __name__ == "__main__":
+    harness.main()
