@@ -151,6 +151,21 @@ static PetscErrorCode DestroyNetwork(Network *net)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The weights where the chains ended, [n_row, n], from the coordinates in which they are sampled */
+static PetscErrorCode TurnWeights(FwPotential potential, PetscInt n_row, PetscInt n, double w[])
+{
+  double *theta;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(n, &theta));
+  for (PetscInt i = 0; i < n_row; i++) {
+    PetscCall(PetscArraycpy(theta, w + (size_t)i * n, n));
+    PetscCall(FwPotentialGetWeights(potential, theta, w + (size_t)i * n));
+  }
+  PetscCall(PetscFree(theta));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode CreateSampled(const Network *net, FwDataset data, const FwSampledPlan *plan, PetscInt n_parameter,
                                     const FwChainsResult *chains, FwSampled *sampled)
 {
@@ -164,6 +179,8 @@ static PetscErrorCode CreateSampled(const Network *net, FwDataset data, const Fw
   s->plan        = *plan;
   s->chains      = *chains;
   s->n_parameter = n_parameter;
+  if (plan->with_weights)
+    PetscCall(TurnWeights(net->potential, chains->n_set * chains->n_chain, n_parameter, s->chains.w));
   PetscCall(FwDatasetGetClasses(data, FW_TEST, &classes));
   s->has_classes = classes ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(PetscMalloc2(n_train, &s->y_train, n_test, &s->y_test));
@@ -196,7 +213,7 @@ PetscErrorCode FwSampledDestroy(FwSampled *sampled)
 /* What a gradient costs, by the size of the first layers: enough to divide the ranks */
 static FwChainCost CostOf(const FwModel *model, const FwDataSizes *sizes)
 {
-  double n = (double)sizes->n_input * model->width[0];
+  double n = (double)PetscMin(sizes->n_input, sizes->n_train) * model->width[0]; /* as rotated: potential.h */
 
   for (PetscInt l = 1; l < model->depth; l++) n += model->width[l - 1] * model->width[l];
   return (FwChainCost){.flops       = 4.0 * (double)sizes->n_train * n,
