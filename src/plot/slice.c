@@ -390,12 +390,22 @@ static double ProductOf(const double order[], PetscInt64 n_layer)
   return product;
 }
 
+/* tr Q / D of a matrix over outputs */
+static double MeanDiagonal(const double matrix[], PetscInt64 n)
+{
+  double sum = 0.0;
+
+  for (PetscInt64 i = 0; i < n; i++) sum += matrix[i * (n + 1)] / (double)n;
+  return sum;
+}
+
 PetscErrorCode FwSliceGetMinima(const FwSlice *slice, PetscInt64 *n_minimum, double **order)
 {
   const char *const name                   = "metastable_order_parameter";
   const PetscInt64  n                      = slice->family.n * slice->x.n;
   PetscInt          n_dim                  = 0;
-  PetscInt64        size[FW_STORE_MAX_DIM] = {0}, n_each, n_all = 0, n_layer;
+  PetscInt64        size[FW_STORE_MAX_DIM] = {0}, n_each, n_all = 0, n_layer, n_entry;
+  PetscBool         is_matrix;
   double           *value, *all;
 
   PetscFunctionBegin;
@@ -405,10 +415,13 @@ PetscErrorCode FwSliceGetMinima(const FwSlice *slice, PetscInt64 *n_minimum, dou
   if (!n_each) PetscFunctionReturn(PetscFree(value));
   PetscCall(FwStoreGetReals(slice->store, "/predict/metastable_order_parameter", &n_dim, size, &n_all, &all));
   PetscCall(PetscFree(all));
-  n_layer    = size[n_dim - 1];
-  *n_minimum = n_each / n_layer;
+  n_layer = size[n_dim - 1];
+  PetscCall(FwStoreHas(slice->store, "/predict/test_covariance", &is_matrix)); /* several outputs */
+  n_entry    = is_matrix ? n_layer * n_layer : n_layer;
+  *n_minimum = n_each / n_entry;
   PetscCall(PetscMalloc1((size_t)(n * *n_minimum), order));
-  for (PetscInt64 i = 0; i < n * *n_minimum; i++) (*order)[i] = ProductOf(value + i * n_layer, n_layer);
+  for (PetscInt64 i = 0; i < n * *n_minimum; i++)
+    (*order)[i] = is_matrix ? MeanDiagonal(value + i * n_entry, n_layer) : ProductOf(value + i * n_entry, n_layer);
   PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
