@@ -59,21 +59,27 @@ typedef struct {
   double     *curve_posterior;       /**< [n_curve] density of log q given Y */
 } FwMixturePosterior;
 
+/** Refuse a law that has no posterior at a temperature, before there are data. Not collective, the same on every rank.
+ * @error FW_ERR_INPUT  T < 0; T = 0 and a width below D; an infinite `a` unless D = 1, T = 0 and there are no widths; more
+ *                      outputs than 32 */
+PetscErrorCode FwMixturePosteriorCheck(const FwMixtureLaw *law, double temperature);
+
 /** Compute a posterior.
  *
  * @collective{spectrum}
  * @param[in]  law          its n_output columns of labels are those of the spectrum
  * @param[in]  spectrum     of the kernel K, with labels, test examples (optional) and readout bias
+ * @param[in]  scale        the network's kernel is `scale` times the decomposed one: other priors of the weights
  * @param[in]  temperature  T >= 0
  * @param[in]  plan         how
  * @param[out] posterior    release with FwMixturePosteriorDestroy()
- * @error FW_ERR_INPUT      numbers of columns that differ; T = 0 and a width below D; an infinite `a` unless D = 1, T = 0,
- *                          P > 1 and there are no widths; a plan out of its range
+ * @error FW_ERR_INPUT      as FwMixturePosteriorCheck(); numbers of columns that differ; an infinite `a` and P = 1; a plan
+ *                          out of its range
  * @error FW_ERR_NUMERICAL  T = 0 and K is singular; labels of zero at T = 0; a quadrature that does not converge
  * @cost D <= 2: 10^3 resolvents and 10^5 nodes at each test example; otherwise n_sample draws, or some 100 moves of
  *       n_particle particles, divided over the ranks; then D^2 operations per sample at each test example
  */
-PetscErrorCode FwMixturePosteriorCreate(const FwMixtureLaw *law, FwSpectrum spectrum, double temperature,
+PetscErrorCode FwMixturePosteriorCreate(const FwMixtureLaw *law, FwSpectrum spectrum, double scale, double temperature,
                                         const FwMixturePosteriorPlan *plan, FwMixturePosterior *posterior);
 
 /** Put a posterior into a record, as the data sets of /mixture/posterior. */

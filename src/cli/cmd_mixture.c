@@ -4,6 +4,7 @@
 
 #include "command.h"
 #include "mixture_print.h"
+#include "posterior_group.h"
 #include "request.h"
 
 #include <finwidth/activation.h>
@@ -20,6 +21,8 @@ typedef struct {
   const FwRequest *request;
   FwMixtureRequest report;
   PetscBool        has_data, is_depth_free; /* no depth was given: a N where mixture_a and one width are */
+  PetscBool        has_posterior;
+  double           lowest_temperature; /* of all points */
 } Mixture;
 
 /* One point */
@@ -193,15 +196,16 @@ static PetscErrorCode CheckMemory(const Mixture *mixture, const Point *point)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CheckPoint(const Mixture *mixture)
+static PetscErrorCode CheckPoint(Mixture *mixture)
 {
   Point point;
 
   PetscFunctionBegin;
   PetscCall(ReadPoint(mixture, &point));
-  PetscCheck(isfinite(point.limit.a) || !mixture->report.is_drawn[FW_DRAWN_LIMIT], PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "mixture_a infinity has no prior to draw from: leave 'limit' out of mixture_method");
-  PetscCheck(isfinite(point.limit.a), PETSC_COMM_WORLD, FW_ERR_INPUT, "mixture_a infinity is for a posterior alone");
+  PetscCheck(isfinite(point.limit.a) || mixture->has_posterior, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "mixture_a infinity has no prior to draw from, and is for a posterior alone: set mixture_posterior");
+  if (mixture->has_posterior) PetscCall(FwPosteriorCheckPoint(&point.model, &point.finite, &point.limit));
+  mixture->lowest_temperature = fmin(mixture->lowest_temperature, point.model.temperature);
   for (PetscInt l = 0; l <= point.model.depth && mixture->report.is_drawn[FW_DRAWN_LIMIT]; l++)
     PetscCheck(point.model.bias[l] == 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
                "network_bias: the limit law has no biases in this version: leave 'limit' out of mixture_method");
@@ -212,13 +216,12 @@ static PetscErrorCode CheckPoint(const Mixture *mixture)
 
 static PetscErrorCode SetUp(const FwRequest *request, Mixture *mixture)
 {
-  PetscBool has_depth, is_wanted;
+  PetscBool has_depth;
   PetscInt  n_point;
 
   PetscFunctionBegin;
-  *mixture = (Mixture){.request = request};
-  PetscCall(FwOptionBoolean("mixture_posterior", &is_wanted, NULL));
-  PetscCheck(!is_wanted, PETSC_COMM_WORLD, FW_ERR_INPUT, "mixture_posterior is not in this version");
+  *mixture = (Mixture){.request = request, .lowest_temperature = INFINITY};
+  PetscCall(FwOptionBoolean("mixture_posterior", &mixture->has_posterior, NULL));
   PetscCall(FwOptionIsSet("data_source", &mixture->has_data));
   PetscCall(FwOptionIsSet("network_depth", &has_depth));
   mixture->is_depth_free = has_depth ? PETSC_FALSE : PETSC_TRUE;
@@ -334,13 +337,11 @@ static PetscErrorCode Report(const Mixture *mixture, const Point *point, const F
   PetscFunctionBegin;
   for (int s = 0; s < FW_DRAWN_COUNT; s++) data.row[s] = row[s];
   PetscCall(FwMixtureRecord(&data, record));
-  PetscCall(FwRecordInteger(record, "converged", 1, "1", "1: every number can be trusted"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RunPoint(MPI_Comm comm, const Mixture *mixture, PetscInt number, FwRecord record)
+static PetscErrorCode AddReport(MPI_Comm comm, const Mixture *mixture, PetscInt number, Point *point, FwRecord record)
 {
-  Point           point;
   FwMixtureInputs inputs;
   PetscMPIInt     rank;
   PetscErrorCode  code = PETSC_SUCCESS;
@@ -348,15 +349,48 @@ static PetscErrorCode RunPoint(MPI_Comm comm, const Mixture *mixture, PetscInt n
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  PetscCall(ReadPoint(mixture, &point));
-  PetscCall(mixture->has_data ? InputsOfData(comm, &point, &inputs, record) : InputsOfNone(&point, &inputs));
-  if (mixture->request->is_single) PetscCall(FwPrintMixtureHeader(&point.finite, &point.limit, point.n_sample));
-  PetscCall(Sample(comm, mixture, number, &point, &inputs, row));
-  if (rank == 0) code = Report(mixture, &point, &inputs, row, record);
+  PetscCall(mixture->has_data ? InputsOfData(comm, point, &inputs, record) : InputsOfNone(point, &inputs));
+  PetscCall(Sample(comm, mixture, number, point, &inputs, row));
+  if (rank == 0) code = Report(mixture, point, &inputs, row, record);
   PetscCall(FwErrorAgree(comm, 0, code));
   if (mixture->request->is_single) PetscCall(FwPrintMixture(&mixture->report, record));
   for (int s = 0; s < FW_DRAWN_COUNT; s++) PetscCall(PetscFree(row[s]));
   PetscCall(FwMixtureInputsDestroy(&inputs));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A numerical error is the end of a single run, and of this point in a scan */
+static PetscErrorCode AddPosterior(const Mixture *mixture, const FwPosteriorGroup *group, const Point *point,
+                                   FwRecord record, PetscBool *is_converged)
+{
+  const PetscBool is_single = mixture->request->is_single;
+  PetscErrorCode  code;
+
+  PetscFunctionBegin;
+  code          = FwPosteriorPoint(group, &point->model, &point->finite, &point->limit, point->n_sample,
+                          is_single ? PETSC_FALSE : PETSC_TRUE, record);
+  *is_converged = code ? PETSC_FALSE : PETSC_TRUE;
+  if (code != FW_ERR_NUMERICAL || is_single) PetscFunctionReturn(code);
+  PetscCall(FwWarn("%s", FwErrorMessage()));
+  PetscCall(FwRecordSetPrefix(record, ""));
+  FwErrorClear();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* At mixture_a infinity there is a posterior and no prior to report on */
+static PetscErrorCode RunPoint(MPI_Comm comm, const Mixture *mixture, const FwPosteriorGroup *group, PetscInt number,
+                               FwRecord record)
+{
+  PetscBool is_converged = PETSC_TRUE;
+  Point     point;
+
+  PetscFunctionBegin;
+  PetscCall(ReadPoint(mixture, &point));
+  if (mixture->request->is_single) PetscCall(FwPrintMixtureHeader(&point.finite, &point.limit, point.n_sample));
+  PetscCall(isfinite(point.limit.a) ? AddReport(comm, mixture, number, &point, record)
+                                    : FwPosteriorRecordDigest(group, record));
+  if (mixture->has_posterior) PetscCall(AddPosterior(mixture, group, &point, record, &is_converged));
+  PetscCall(FwRecordInteger(record, "converged", is_converged, "1", "1: every number can be trusted"));
   PetscCall(DestroyPoint(&point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -364,11 +398,17 @@ static PetscErrorCode RunPoint(MPI_Comm comm, const Mixture *mixture, PetscInt n
 static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const PetscInt point[], FwRecord record[],
                                void *context)
 {
+  const Mixture   *mixture = context;
+  FwPosteriorGroup group   = {0};
+
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n; i++) {
     PetscCall(FwScanApply(scan, point[i]));
-    PetscCall(RunPoint(comm, context, point[i], record[i]));
+    if (mixture->has_posterior && i == 0)
+      PetscCall(FwPosteriorGroupCreate(comm, n, mixture->lowest_temperature, &group));
+    PetscCall(RunPoint(comm, mixture, &group, point[i], record[i]));
   }
+  PetscCall(FwPosteriorGroupDestroy(&group));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -396,13 +436,14 @@ static PetscErrorCode Describe(const FwRequest *request, FwStore store, void *co
 
 static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary *summary, FwRecord all, void *context)
 {
-  PetscMPIInt rank;
-  PetscInt    n_wrong = 0;
+  PetscMPIInt    rank;
+  PetscInt       n_wrong = 0;
+  const Mixture *mixture = context;
 
   PetscFunctionBegin;
-  (void)context;
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
   if (!request->is_single) PetscCall(FwPrintMixtureScan(request->scan, all));
+  if (!request->is_single && mixture->has_posterior) PetscCall(FwPosteriorPrintScan(request->scan, all));
   for (PetscInt p = 0; p < summary->n_point && rank == 0; p++)
     n_wrong += (PetscInt)FwRecordIntegerAt(all, "test_unexpected", p) > 0;
   if (n_wrong)
@@ -431,7 +472,7 @@ static PetscErrorCode DryRun(const Mixture *mixture)
 
 PetscErrorCode FwCommandRun_Mixture(const char *input)
 {
-  static const char *const no_keys[] = {NULL}, *const groups[] = {"/mixture", NULL};
+  static const char *const no_keys[] = {NULL}, *const groups[] = {"/mixture", "/mixture/posterior", NULL};
   FwRequest request;
   Mixture   mixture;
 
@@ -442,7 +483,7 @@ PetscErrorCode FwCommandRun_Mixture(const char *input)
   if (request.is_dry) {
     PetscCall(DryRun(&mixture));
   } else {
-    const FwRequestPlan plan = {.shared                = no_keys,
+    const FwRequestPlan plan = {.shared                = mixture.has_posterior ? FwPosteriorSharedKeys : no_keys,
                                 .groups                = groups,
                                 .function              = RunGroup,
                                 .context               = &mixture,

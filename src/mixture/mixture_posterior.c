@@ -10,27 +10,35 @@ static const double enough_samples = 1000.0; /* of importance sampling, effectiv
 
 /* --- checks ------------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode CheckInfinite(MPI_Comm comm, const FwMixtureLaw *law, double temperature, PetscInt n_train)
+PetscErrorCode FwMixturePosteriorCheck(const FwMixtureLaw *law, double temperature)
 {
   PetscFunctionBegin;
-  if (!isinf(law->a)) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCheck(law->n_output == 1 && law->n_width == 0 && temperature == 0.0 && n_train > 1, comm, FW_ERR_INPUT,
-             "mixture_a = infinity has a posterior only for one output at temperature 0 with two examples or more and "
-             "no layer kept finite: set a finite mixture_a");
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode CheckZeroTemperature(MPI_Comm comm, const FwMixtureLaw *law, double temperature,
-                                           const FwSpectrumBounds *bounds)
-{
-  PetscFunctionBegin;
-  if (temperature > 0.0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(temperature >= 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT, "temperature %g is negative", temperature);
+  PetscCheck(law->n_output <= FW_POSTERIOR_OUTPUTS, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "the posterior is for up to %d outputs, network_outputs is %" PetscInt_FMT, FW_POSTERIOR_OUTPUTS,
+             law->n_output);
+  PetscCheck(
+    !isinf(law->a) || (law->n_output == 1 && law->n_width == 0 && temperature == 0.0), PETSC_COMM_WORLD, FW_ERR_INPUT,
+    "mixture_a = infinity has a posterior only for one output at temperature 0 with no layer kept finite: set a "
+    "finite mixture_a");
   for (PetscInt l = 0; l < law->n_width; l++)
-    PetscCheck(law->width[l] >= law->n_output, comm, FW_ERR_INPUT,
+    PetscCheck(temperature > 0.0 || law->width[l] >= law->n_output, PETSC_COMM_WORLD, FW_ERR_INPUT,
                "network_width %g is below the %" PetscInt_FMT
                " outputs: such a network fits no data exactly, set a temperature > 0",
                law->width[l], law->n_output);
-  PetscCheck(bounds->label2 > 0.0, comm, FW_ERR_NUMERICAL,
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckData(MPI_Comm comm, const FwMixtureLaw *law, double temperature,
+                                const FwSpectrumBounds *bounds)
+{
+  PetscFunctionBegin;
+  PetscCheck(bounds->n_label == law->n_output, comm, FW_ERR_INPUT,
+             "the data have %" PetscInt_FMT " outputs, network_outputs is %" PetscInt_FMT, bounds->n_label,
+             law->n_output);
+  PetscCheck(!isinf(law->a) || bounds->n > 1, comm, FW_ERR_INPUT,
+             "mixture_a = infinity has a posterior for two training examples or more: the mean of q is infinite");
+  PetscCheck(temperature > 0.0 || bounds->label2 > 0.0, comm, FW_ERR_NUMERICAL,
              "all labels are zero: at temperature 0 the posterior of Q has no density, set a temperature > 0");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -39,18 +47,12 @@ static PetscErrorCode Check(MPI_Comm comm, const FwMixtureLaw *law, FwSpectrum s
                             const FwMixturePosteriorPlan *plan, FwSpectrumBounds *bounds)
 {
   PetscFunctionBegin;
+  PetscCall(FwMixturePosteriorCheck(law, temperature));
   PetscCall(FwSpectrumGetBounds(spectrum, bounds));
-  PetscCheck(bounds->n_label == law->n_output, comm, FW_ERR_INPUT,
-             "the data have %" PetscInt_FMT " outputs, network_outputs is %" PetscInt_FMT, bounds->n_label,
-             law->n_output);
-  PetscCheck(temperature >= 0.0, comm, FW_ERR_INPUT, "temperature %g is negative", temperature);
-  PetscCheck(law->n_output <= FW_POSTERIOR_OUTPUTS, comm, FW_ERR_INPUT,
-             "the posterior is for up to %d outputs, not for %" PetscInt_FMT, FW_POSTERIOR_OUTPUTS, law->n_output);
+  PetscCall(CheckData(comm, law, temperature, bounds));
   PetscCheck(plan->n_sample >= 1000 && plan->n_particle >= 100, comm, FW_ERR_INPUT,
              "%" PetscInt_FMT " samples and %" PetscInt_FMT " particles are too few for a posterior: 1000 and 100",
              plan->n_sample, plan->n_particle);
-  PetscCall(CheckInfinite(comm, law, temperature, bounds->n));
-  PetscCall(CheckZeroTemperature(comm, law, temperature, bounds));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -153,7 +155,7 @@ static PetscErrorCode Allocate(const FwSpectrumBounds *bounds, FwMixturePosterio
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwMixturePosteriorCreate(const FwMixtureLaw *law, FwSpectrum spectrum, double temperature,
+PetscErrorCode FwMixturePosteriorCreate(const FwMixtureLaw *law, FwSpectrum spectrum, double scale, double temperature,
                                         const FwMixturePosteriorPlan *plan, FwMixturePosterior *posterior)
 {
   const MPI_Comm   comm = FwGridComm(FwSpectrumGrid(spectrum));
@@ -164,7 +166,7 @@ PetscErrorCode FwMixturePosteriorCreate(const FwMixtureLaw *law, FwSpectrum spec
   PetscFunctionBegin;
   PetscCall(Check(comm, law, spectrum, temperature, plan, &bounds));
   PetscCall(Allocate(&bounds, posterior));
-  PetscCall(FwLikelihoodCreate(spectrum, temperature, law->n_output, &likelihood));
+  PetscCall(FwLikelihoodCreate(spectrum, scale, temperature, law->n_output, &likelihood));
   PetscCall(FindNodes(comm, law, &likelihood, plan, posterior, &nodes));
   AverageQ(&nodes, posterior->mean_q, posterior->mean_log_q);
   PetscCall(FwPosteriorPredict(comm, &likelihood, &nodes, posterior));

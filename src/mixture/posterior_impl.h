@@ -10,17 +10,21 @@
 
 /* The likelihood given Q, as functions of log q_d that are computed where they are asked for */
 typedef struct {
-  FwSpectrum spectrum; /* borrowed */
-  double     temperature;
+  FwSpectrum spectrum;           /* borrowed */
+  double     scale, temperature; /* the network's kernel is scale K */
   PetscInt   n_output, n_train;
-  FwPanels   panels; /* log det A, then the forms y_c^T A^-1 y_d, d <= c, row by row */
+  FwPanels   panels; /* in log(scale q): log det A, then the forms y_c^T A^-1 y_d, d <= c, row by row */
   double    *form;   /* [4][D][D] room for one resolvent */
 } FwLikelihood;
 
-PetscErrorCode FwLikelihoodCreate(FwSpectrum spectrum, double temperature, PetscInt n_output, FwLikelihood *likelihood);
+PetscErrorCode FwLikelihoodCreate(FwSpectrum spectrum, double scale, double temperature, PetscInt n_output,
+                                  FwLikelihood *likelihood);
 PetscErrorCode FwLikelihoodDestroy(FwLikelihood *likelihood);
 
-/* log det A and the forms [D(D+1)/2] at log q, which is taken as FW_LOG_Q_LEAST where it is below: q = 0 for doubles */
+/* Where the functions of q are taken: log(scale q), or FW_LOG_Q_LEAST where it is below, which is q = 0 for doubles */
+double FwLikelihoodPlace(const FwLikelihood *likelihood, double log_q);
+
+/* log det A and the forms [D(D+1)/2] at log q */
 PetscErrorCode FwLikelihoodForms(FwLikelihood *likelihood, double log_q, double *log_det, double fit[]);
 
 /* log p(Y | Q) without the factor of 2 pi; rotation [D, D] row-major, column d belongs to log_q[d] */

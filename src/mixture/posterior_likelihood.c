@@ -35,13 +35,15 @@ static PetscErrorCode FillPanel(const double x[FW_PANEL_POINTS], double value[],
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwLikelihoodCreate(FwSpectrum spectrum, double temperature, PetscInt n_output, FwLikelihood *l)
+PetscErrorCode FwLikelihoodCreate(FwSpectrum spectrum, double scale, double temperature, PetscInt n_output,
+                                  FwLikelihood *l)
 {
   FwSpectrumBounds bounds;
 
   PetscFunctionBegin;
   PetscCall(FwSpectrumGetBounds(spectrum, &bounds));
-  *l = (FwLikelihood){.spectrum = spectrum, .temperature = temperature, .n_output = n_output, .n_train = bounds.n};
+  *l = (FwLikelihood){
+    .spectrum = spectrum, .scale = scale, .temperature = temperature, .n_output = n_output, .n_train = bounds.n};
   PetscCall(PetscMalloc1(4 * n_output * n_output, &l->form));
   PetscCall(FwPanelsCreate(0.0, panel_width, 1 + CountForms(n_output), FillPanel, l, &l->panels));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -55,13 +57,18 @@ PetscErrorCode FwLikelihoodDestroy(FwLikelihood *l)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+double FwLikelihoodPlace(const FwLikelihood *l, double log_q)
+{
+  return PetscMax(log_q + log(l->scale), FW_LOG_Q_LEAST);
+}
+
 PetscErrorCode FwLikelihoodForms(FwLikelihood *l, double log_q, double *log_det, double fit[])
 {
   const PetscInt n = CountForms(l->n_output);
   double         value[VALUE_MAX];
 
   PetscFunctionBegin;
-  PetscCall(FwPanelsEvaluate(l->panels, PetscMax(log_q, FW_LOG_Q_LEAST), value));
+  PetscCall(FwPanelsEvaluate(l->panels, FwLikelihoodPlace(l, log_q), value));
   *log_det = value[0];
   PetscCall(PetscArraycpy(fit, value + 1, n));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -77,7 +84,7 @@ PetscErrorCode FwLikelihoodEvaluate(FwLikelihood *l, const double log_q[], const
   for (PetscInt d = 0; d < n; d++) {
     const double *fit = value + 1;
 
-    PetscCall(FwPanelsEvaluate(l->panels, PetscMax(log_q[d], FW_LOG_Q_LEAST), value));
+    PetscCall(FwPanelsEvaluate(l->panels, FwLikelihoodPlace(l, log_q[d]), value));
     sum += value[0];
     for (PetscInt c = 0; c < n; c++)
       for (PetscInt e = 0; e <= c; e++)

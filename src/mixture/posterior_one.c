@@ -57,7 +57,7 @@ static double BoundLeft(const Target *target, const Point *p, const Point *best)
   return p->value + 0.5 * (p->log_det - target->likelihood->n_train * log(t));
 }
 
-static PetscErrorCode March(const Target *target, double direction,
+static PetscErrorCode March(const Target *target, double                                          direction,
                             double (*bound)(const Target *, const Point *, const Point *), Point *best, double *end)
 {
   Point p, before;
@@ -71,7 +71,8 @@ static PetscErrorCode March(const Target *target, double direction,
                "the posterior of log q has no end in sight at log q = %g", p.x);
     PetscCall(Evaluate(target, target->start + direction * i * target->step, &p));
     if (p.value > best->value) *best = p;
-    if ((p.prior < before.prior || !target->density) && p.value <= before.value && bound(target, &p, best) < best->value - drop)
+    if ((p.prior < before.prior || !target->density) && p.value <= before.value &&
+        bound(target, &p, best) < best->value - drop)
       break;
   }
   *end = p.x;
@@ -186,7 +187,7 @@ static PetscErrorCode CreateTarget(const FwMixtureLaw *law, FwLikelihood *likeli
   *target = (Target){.likelihood = likelihood};
   PetscCall(FwSpectrumGetBounds(likelihood->spectrum, &bounds));
   if (isinf(law->a)) {
-    target->start = log(bounds.label2 / bounds.trace);
+    target->start = log(bounds.label2 / bounds.trace / likelihood->scale);
     target->step  = 0.25;
   } else {
     PetscCall(FwMixtureDensityCreate(law, FW_MIXTURE_LOG_Q, &target->density));

@@ -15,42 +15,39 @@ static const double panel_width = 1.0; /* as the likelihood's */
 /* Points of the panels that the nodes visit, and the weights from there to each eigenvalue */
 typedef struct {
   PetscInt  n_point;
-  double   *order;  /* [n_point] q */
+  double   *order;  /* [n_point] order parameters of the decomposed kernel */
   PetscInt *start;  /* [n_group * D] the first of its 16 points */
   double   *weight; /* [n_group * D][16] */
 } Interpolation;
 
-static double Clip(double log_q)
-{
-  return PetscMax(log_q, FW_LOG_Q_LEAST);
-}
-
-static PetscErrorCode FillInterpolation(const FwNodeSet *nodes, Interpolation *at)
+static PetscErrorCode FillInterpolation(const FwLikelihood *likelihood, const FwNodeSet *nodes, Interpolation *at)
 {
   const PetscInt n   = nodes->n_group * nodes->n_output;
-  PetscInt       low = PETSC_MAX_INT, high = PETSC_MIN_INT, *place;
+  PetscInt       low = PETSC_MAX_INT, high = PETSC_MIN_INT, *first;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc2(n, &at->start, (size_t)n * FW_PANEL_POINTS, &at->weight));
   for (PetscInt i = 0; i < n; i++) {
-    at->start[i] = FwPanelsFind(0.0, panel_width, Clip(nodes->log_q[i]));
+    const double place = FwLikelihoodPlace(likelihood, nodes->log_q[i]);
+
+    at->start[i] = FwPanelsFind(0.0, panel_width, place);
     low          = PetscMin(low, at->start[i]);
     high         = PetscMax(high, at->start[i]);
-    FwPanelsWeights(0.0, panel_width, Clip(nodes->log_q[i]), at->weight + (size_t)i * FW_PANEL_POINTS);
+    FwPanelsWeights(0.0, panel_width, place, at->weight + (size_t)i * FW_PANEL_POINTS);
   }
-  PetscCall(PetscCalloc1(high - low + 1, &place));
-  for (PetscInt i = 0; i < n; i++) place[at->start[i] - low] = 1;
+  PetscCall(PetscCalloc1(high - low + 1, &first));
+  for (PetscInt i = 0; i < n; i++) first[at->start[i] - low] = 1;
   at->n_point = 0;
   PetscCall(PetscMalloc1((size_t)(high - low + 1) * FW_PANEL_POINTS, &at->order));
   for (PetscInt p = 0; p <= high - low; p++) {
-    if (!place[p]) continue;
+    if (!first[p]) continue;
     FwPanelsPoints(0.0, panel_width, low + p, at->order + at->n_point);
-    place[p] = at->n_point;
+    first[p] = at->n_point;
     at->n_point += FW_PANEL_POINTS;
   }
-  for (PetscInt i = 0; i < n; i++) at->start[i] = place[at->start[i] - low];
+  for (PetscInt i = 0; i < n; i++) at->start[i] = first[at->start[i] - low];
   for (PetscInt k = 0; k < at->n_point; k++) at->order[k] = exp(at->order[k]);
-  PetscCall(PetscFree(place));
+  PetscCall(PetscFree(first));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -162,7 +159,7 @@ PetscErrorCode FwPosteriorPredict(MPI_Comm comm, const FwLikelihood *likelihood,
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Comm_size(comm, &size));
   share = (n_test + size - 1) / size;
-  PetscCall(FillInterpolation(nodes, &at));
+  PetscCall(FillInterpolation(likelihood, nodes, &at));
   PetscCall(PetscMalloc2((size_t)at.n_point * n * n_test, &mean, (size_t)at.n_point * n_test, &variance));
   PetscCall(FwSpectrumPredictEach(likelihood->spectrum, likelihood->temperature, at.n_point, at.order, mean, variance));
   PetscCall(AverageShare(nodes, &at, PetscMin(rank * share, n_test), PetscMin((rank + 1) * share, n_test), mean,

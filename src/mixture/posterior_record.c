@@ -4,6 +4,8 @@
 
 #include <finwidth/mixture_posterior.h>
 
+#include <string.h>
+
 static const char label2[] = "label^2";
 
 static PetscErrorCode RecordQ(const FwMixturePosterior *p, FwRecord record)
@@ -13,7 +15,7 @@ static PetscErrorCode RecordQ(const FwMixturePosterior *p, FwRecord record)
          .size = {p->n_output, p->n_output}
   };
   const FwShape vector = {.n_dim = 1, .name = {"eigenvalue"}, .size = {p->n_output}};
-  const FwShape curve  = {.n_dim = 1, .name = {"curve_log_q"}, .size = {p->n_curve}};
+  const FwShape curve  = {.n_dim = 1, .name = {"curve_point"}, .size = {p->n_curve}};
 
   PetscFunctionBegin;
   if (p->n_output == 1) {
@@ -52,6 +54,20 @@ static PetscErrorCode RecordPredictions(const FwMixturePosterior *p, FwRecord re
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Records hold numbers: the method by its place in this list */
+static PetscErrorCode RecordMethod(const FwMixturePosterior *p, FwRecord record)
+{
+  static const char *const names[] = {"Gaussian process", "quadrature", "importance sampling",
+                                      "sequential Monte Carlo"};
+  PetscInt64               method  = 0;
+
+  PetscFunctionBegin;
+  while (strcmp(names[method], p->method)) method++;
+  PetscCall(FwRecordInteger(record, "method", method, "1",
+                            "0 Gaussian process, 1 quadrature, 2 importance sampling, 3 sequential Monte Carlo"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwMixturePosteriorRecord(const FwMixturePosterior *p, FwRecord record)
 {
   PetscFunctionBegin;
@@ -60,6 +76,7 @@ PetscErrorCode FwMixturePosteriorRecord(const FwMixturePosterior *p, FwRecord re
                          "standard error of log_evidence; 0 where it is not sampled"));
   PetscCall(FwRecordReal(record, "effective_sample_size", p->effective_sample_size, "1",
                          "effective sample size; NaN where the posterior is not sampled"));
+  PetscCall(RecordMethod(p, record));
   PetscCall(RecordQ(p, record));
   PetscCall(RecordPredictions(p, record));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -100,6 +100,10 @@ PetscErrorCode FwFigureIsScan(FwStore store, PetscBool *is_scan);
 /** figure_scan.c: as FwFigureFill_Predict() for a scan. */
 PetscErrorCode FwFigureFill_Scan(FwStore store, const char name[], FwFigure *figure);
 
+/** figure_posterior.c: the same from the group /mixture/posterior, of one point or a scan; none where it has no figure of
+ *  that name. */
+PetscErrorCode FwFigureFill_Posterior(FwStore store, const char name[], FwFigure *figure);
+
 /** figure_predict.c: fill the panels that `name` asks for from the group /predict; collective on the store. */
 PetscErrorCode FwFigureFill_Predict(FwStore store, const char name[], FwFigure *figure);
 

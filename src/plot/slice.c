@@ -16,7 +16,7 @@
 /* The array that has the axes of the scan and no others; "" where there is none */
 static PetscErrorCode FindScalar(FwStore store, char path[FW_LABEL_SIZE])
 {
-  static const char *const names[] = {"/predict/converged", "/predict/action"};
+  static const char *const names[] = {"/predict/converged", "/predict/action", "/mixture/converged"};
   PetscBool                has     = PETSC_FALSE;
 
   PetscFunctionBegin;
@@ -146,18 +146,19 @@ static PetscErrorCode ReadScale(FwStore store, const char path[], PetscBool has_
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadAxis(FwStore store, const char name[], PetscInt64 n, PetscInt64 stride, FwSliceAxis *axis)
+static PetscErrorCode ReadAxis(const FwSlice *slice, const char name[], PetscInt64 n, PetscInt64 stride,
+                               FwSliceAxis *axis)
 {
   char path[FW_LABEL_SIZE];
 
   PetscFunctionBegin;
   *axis = (FwSliceAxis){.n = n, .stride = stride};
-  PetscCall(PetscSNPrintf(path, sizeof path, "/predict/%s", name));
-  PetscCall(ReadScale(store, path, name[0] ? PETSC_TRUE : PETSC_FALSE, n, axis));
+  PetscCall(PetscSNPrintf(path, sizeof path, "%s%s", slice->group, name));
+  PetscCall(ReadScale(slice->store, path, name[0] ? PETSC_TRUE : PETSC_FALSE, n, axis));
   for (PetscInt64 i = 0; i < n; i++)
     PetscCheck(isfinite(axis->value[i]), PETSC_COMM_WORLD, FW_ERR_FILE, "axis '%s' has a value that is not finite",
                path);
-  PetscCall(LabelAxis(store, path, name, axis));
+  PetscCall(LabelAxis(slice->store, path, name, axis));
   PetscCall(PetscMalloc1((size_t)n, &axis->position));
   PetscCall(SortAxis(axis));
   axis->is_log = IsGeometric(axis);
@@ -258,7 +259,7 @@ static PetscErrorCode ChooseAxes(FwSlice *slice, PetscInt n_dim, char name[FW_ST
 
     stride /= size[d];
     if (size[d] == 1) continue;
-    PetscCall(ReadAxis(slice->store, name[d], size[d], stride, &axis));
+    PetscCall(ReadAxis(slice, name[d], size[d], stride, &axis));
     if (n_axis == 0)
       slice->x = axis;
     else if (n_axis == 1)
@@ -280,9 +281,10 @@ PetscErrorCode FwSliceFind(FwStore store, FwSlice *slice)
   PetscFunctionBegin;
   *slice = (FwSlice){.store = store};
   PetscCall(FindScalar(store, path));
+  PetscCall(PetscStrncpy(slice->group, path, (size_t)(strrchr(path, '/') - path) + 2));
   PetscCall(FwStoreGetAxes(store, path, &n_dim, name));
   PetscCall(FwStoreGetReals(store, path, NULL, size, &slice->n_point, &slice->converged));
-  for (PetscInt64 i = 0; i < slice->n_point && strcmp(path, "/predict/converged"); i++) slice->converged[i] = 1.0;
+  for (PetscInt64 i = 0; i < slice->n_point && !strstr(path, "converged"); i++) slice->converged[i] = 1.0;
   PetscCall(ChooseAxes(slice, n_dim, name, size));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

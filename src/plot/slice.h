@@ -20,6 +20,7 @@ typedef struct {
 
 typedef struct {
   FwStore     store;
+  char        group[FW_LABEL_SIZE]; /* where the axes are, such as "/predict/" */
   PetscInt64  n_point;              /* of the whole scan */
   PetscInt64  base;                 /* the point at the middle of the other axes */
   double     *converged;            /* [n_point] */

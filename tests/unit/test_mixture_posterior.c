@@ -73,7 +73,7 @@ static FwMixturePosterior solve(FwMixtureLaw law, double temperature, FwPosterio
   FwMixturePosteriorPlan with = plan;
 
   with.method = method;
-  TestCall(FwMixturePosteriorCreate(&law, spectrum, temperature, &with, &posterior));
+  TestCall(FwMixturePosteriorCreate(&law, spectrum, 1.0, temperature, &with, &posterior));
   TestCall(FwSpectrumDestroy(&spectrum));
   TestCall(FwMixtureLawDestroy(&law));
   return posterior;
@@ -189,7 +189,7 @@ static FwMixturePosterior solve_unit(FwMixtureLaw law, int n, const double y[], 
   FwMixturePosteriorPlan with = plan;
 
   with.method = method;
-  TestCall(FwMixturePosteriorCreate(&law, spectrum, temperature, &with, &posterior));
+  TestCall(FwMixturePosteriorCreate(&law, spectrum, 1.0, temperature, &with, &posterior));
   TestCall(FwSpectrumDestroy(&spectrum));
   TestCall(FwMixtureLawDestroy(&law));
   return posterior;
@@ -345,10 +345,38 @@ static void singular_laws_are_sampled(void **state)
 
   (void)state;
   check_transposed(make_law(2, 2, width, 0.0), make_law(1, 2, width, 0.0), 0.5, FW_POSTERIOR_IMPORTANCE);
-  assert_close(FwMixturePosteriorCreate(&law, spectrum, 1e-3, &plan, &p), FW_ERR_NUMERICAL, 0.0); /* too few draws */
+  assert_close(FwMixturePosteriorCreate(&law, spectrum, 1.0, 1e-3, &plan, &p), FW_ERR_NUMERICAL,
+               0.0); /* too few draws */
   FwErrorClear();
   TestCall(FwSpectrumDestroy(&spectrum));
   TestCall(FwMixtureLawDestroy(&law));
+}
+
+/* A factor of the kernel may stand in the spectrum or beside it */
+static void scale_of_the_kernel_may_stand_beside_it(void **state)
+{
+  const double scale = 0.3;
+
+  (void)state;
+  for (int n_output = 1; n_output <= 2; n_output++) {
+    FwMixtureLaw       law = make_deep_law(n_output, 7.0, 3);
+    double             y[2 * EXAMPLES];
+    FwMixturePosterior p[2];
+
+    fill_labels(n_output, y);
+    for (int k = 0; k < 2; k++) {
+      FwSpectrum spectrum = make_spectrum_of(n_output, y, k ? scale : 1.0);
+
+      TestCall(FwMixturePosteriorCreate(&law, spectrum, k ? 1.0 : scale, 0.1, &plan, &p[k]));
+      TestCall(FwSpectrumDestroy(&spectrum));
+    }
+    assert_close(p[0].log_evidence, p[1].log_evidence, 1e-11);
+    assert_close(p[0].mean_q[0], p[1].mean_q[0], 1e-10);
+    assert_close(p[0].mean[0], p[1].mean[0], 1e-11);
+    assert_close(p[0].covariance[0], p[1].covariance[0], 1e-11);
+    for (int k = 0; k < 2; k++) TestCall(FwMixturePosteriorDestroy(&p[k]));
+    TestCall(FwMixtureLawDestroy(&law));
+  }
 }
 
 /* Turned labels turn the predictions */
@@ -368,7 +396,7 @@ static void posterior_turns_with_the_labels(void **state)
   }
   for (int k = 0; k < 2; k++) {
     spectrum = make_spectrum_of(2, k ? turned : y, 1.0);
-    TestCall(FwMixturePosteriorCreate(&law, spectrum, 0.1, &plan, &p[k]));
+    TestCall(FwMixturePosteriorCreate(&law, spectrum, 1.0, 0.1, &plan, &p[k]));
     TestCall(FwSpectrumDestroy(&spectrum));
   }
   assert_close(p[1].log_evidence, p[0].log_evidence, 1e-11);
@@ -443,7 +471,7 @@ static FwMixturePosterior solve_on(FwGrid where, FwPosteriorMethod method)
   with.method     = method;
   with.n_sample   = 3000;
   with.n_particle = 1100;
-  TestCall(FwMixturePosteriorCreate(&law, spectrum, 0.05, &with, &p));
+  TestCall(FwMixturePosteriorCreate(&law, spectrum, 1.0, 0.05, &with, &p));
   TestCall(FwSpectrumDestroy(&spectrum));
   TestCall(FwMixtureLawDestroy(&law));
   return p;
@@ -492,7 +520,7 @@ static void expect_error(FwMixtureLaw law, int n_output, const double y[], doubl
   FwSpectrum         spectrum = make_unit(3, n_output, y);
   FwMixturePosterior p;
 
-  assert_close(FwMixturePosteriorCreate(&law, spectrum, temperature, &plan, &p), error, 0.0);
+  assert_close(FwMixturePosteriorCreate(&law, spectrum, 1.0, temperature, &plan, &p), error, 0.0);
   FwErrorClear();
   TestCall(FwSpectrumDestroy(&spectrum));
   TestCall(FwMixtureLawDestroy(&law));
@@ -517,7 +545,7 @@ static void bad_input_is_refused(void **state)
   TestCall(FwMatrixCreateFromCopy(grid, 2, 2, repeated, &k));
   TestCall(FwSpectrumCreate(&k, 0, &singular));
   TestCall(FwSpectrumSetLabels(singular, 1, y, 0.0));
-  assert_close(FwMixturePosteriorCreate(&law, singular, 0.0, &plan, &p), FW_ERR_NUMERICAL, 0.0);
+  assert_close(FwMixturePosteriorCreate(&law, singular, 1.0, 0.0, &plan, &p), FW_ERR_NUMERICAL, 0.0);
   FwErrorClear();
   TestCall(FwSpectrumDestroy(&singular));
   TestCall(FwMixtureLawDestroy(&law));
@@ -536,6 +564,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(without_noise_only_the_covariance_sees_the_depth),
     cmocka_unit_test(outputs_and_examples_are_exchangeable),
     cmocka_unit_test(singular_laws_are_sampled),
+    cmocka_unit_test(scale_of_the_kernel_may_stand_beside_it),
     cmocka_unit_test(posterior_turns_with_the_labels),
     cmocka_unit_test(many_examples_fix_the_scale),
     cmocka_unit_test(curves_are_densities),

@@ -1,0 +1,58 @@
+#pragma once
+
+/** @file
+ * The posterior part of `finwidth mixture`: one decomposed kernel that serves every network, temperature and law of a
+ * scan on the same data.
+ *
+ * Linear networks of any depth and any priors have kernels that differ by a factor, so that only the keys of the data
+ * matter for the decomposition.
+ */
+
+#include <finwidth/dataset.h>
+#include <finwidth/mixture_posterior.h>
+#include <finwidth/model.h>
+#include <finwidth/scan.h>
+
+/** Data and kernel of a group of points. */
+typedef struct {
+  MPI_Comm   comm;
+  FwGrid     grid;
+  FwDataset  data;
+  FwSpectrum spectrum; /**< of X^T X / N_0, with labels and test examples */
+  PetscInt   n_output;
+} FwPosteriorGroup;
+
+/** Keys within which points share a kernel, for FwRequestPlan. */
+extern const char *const FwPosteriorSharedKeys[];
+
+/** Refuse what has no posterior, before anything is computed. Not collective, the same on every rank.
+ * @error FW_ERR_INPUT  no data; biases of hidden layers; laws without a posterior at this temperature */
+PetscErrorCode FwPosteriorCheckPoint(const FwModel *model, const FwMixtureLaw *finite, const FwMixtureLaw *limit);
+
+/** Read the data and decompose the kernel, for n points.
+ *
+ * @collective{comm}
+ * @param[in]  temperature  the lowest of the points
+ * @param[out] group        release with FwPosteriorGroupDestroy()
+ * @error FW_ERR_MEMORY  it would not fit
+ */
+PetscErrorCode FwPosteriorGroupCreate(MPI_Comm comm, PetscInt n, double temperature, FwPosteriorGroup *group);
+
+/** The posteriors at one point: of the network (names as in the issue of the file), of its limit (`limit_`), of the
+ *  infinitely wide network (`infinite_`), and the saddle point beside them, into /mixture/posterior of the record.
+ *
+ * @collective{group->comm}
+ * @param[in]     finite, limit  laws of Q with the data's number of outputs
+ * @param[in]     is_quiet       no table
+ * @error FW_ERR_INPUT, FW_ERR_NUMERICAL  as FwMixturePosteriorCreate()
+ */
+PetscErrorCode FwPosteriorPoint(const FwPosteriorGroup *group, const FwModel *model, const FwMixtureLaw *finite,
+                                const FwMixtureLaw *limit, PetscInt n_sample, PetscBool is_quiet, FwRecord record);
+
+PetscErrorCode FwPosteriorGroupDestroy(FwPosteriorGroup *group);
+
+/** The digest of the data, as commands record it. */
+PetscErrorCode FwPosteriorRecordDigest(const FwPosteriorGroup *group, FwRecord record);
+
+/** The table of a finished scan; `all` is looked at on rank 0. Collective. */
+PetscErrorCode FwPosteriorPrintScan(FwScan scan, FwRecord all);
