@@ -302,14 +302,15 @@ static PetscErrorCode LookAround(Run *r, PetscInt n_done, double batch_seconds)
 {
   const PetscInt n_kept = n_done - r->plan->sampler.n_burnin;
   Clock          clock;
-  PetscBool      stop;
+  PetscBool      stop, is_asked;
 
   PetscFunctionBegin;
   PetscCall(ReadClock(r, batch_seconds, &clock));
   if (clock.is_note && n_kept > 0) PetscCall(NoteRhat(r, n_kept));
   PetscCall(FwProgressStep(r->progress, n_done));
   PetscCall(FwStopRequested(r->comm, &stop));
-  if (clock.is_checkpoint || stop) PetscCall(WriteCheckpoint(r));
+  PetscCall(FwCheckpointRequested(r->comm, &is_asked));
+  if (clock.is_checkpoint || is_asked || stop) PetscCall(WriteCheckpoint(r));
   PetscCheck(!stop, r->comm, FW_ERR_STOPPED, "stopped early: run the same command with -resume");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
