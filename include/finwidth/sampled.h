@@ -45,6 +45,7 @@ typedef struct {
 typedef struct {
   const char *name, *units, *long_name;
   PetscInt    n;
+  FwShape     shape;             /**< of the n numbers: a scalar, [output], or [order_row, order_column] */
   double     *value, *error_bar; /**< [n] */
   double     *ess, *rhat;        /**< [n]; NaN where the quantity is not an average */
   double     *step_bias;         /**< [n] what the first step of langevin adds, x(h) - value; NaN for other methods */

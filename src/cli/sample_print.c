@@ -55,6 +55,13 @@ static double AverageAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
   return Predicted(record, compared[q].average, i);
 }
 
+/* At infinite width the readout's Gram matrix stays that of the prior */
+static double InfiniteAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
+{
+  if (strcmp(m->name, "order_parameter")) return Predicted(record, compared[q].infinite, i);
+  return m->n == 1 || i % (m->shape.size[0] + 1) == 0 ? 1.0 : 0.0;
+}
+
 static double ZScore(const FwMeasured *m, PetscInt i, double predicted)
 {
   return m->error_bar[i] > 0.0 ? (m->value[i] - predicted) / m->error_bar[i] : NAN;
@@ -65,16 +72,15 @@ static double ZScore(const FwMeasured *m, PetscInt i, double predicted)
 static PetscErrorCode AddScores(FwRecord record, int q, const FwMeasured *m, const char suffix[], const char words[],
                                 double (*predicted)(FwRecord, int, const FwMeasured *, PetscInt))
 {
-  const FwShape scalar = {.n_dim = 0}, outputs = {.n_dim = 1, .name = {"output"}, .size = {m->n}};
-  double       *z;
-  char          name[96], long_name[160];
+  double *z;
+  char    name[96], long_name[160];
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(m->n, &z));
   for (PetscInt i = 0; i < m->n; i++) z[i] = ZScore(m, i, predicted(record, q, m, i));
   PetscCall(PetscSNPrintf(name, sizeof name, "%s%s", m->name, suffix));
   PetscCall(PetscSNPrintf(long_name, sizeof long_name, "(sampled - %s) / error bar, %s", words, compared[q].label));
-  if (!isnan(z[0])) PetscCall(FwRecordReals(record, name, m->n == 1 ? &scalar : &outputs, z, "1", long_name));
+  if (!isnan(z[0])) PetscCall(FwRecordReals(record, name, &m->shape, z, "1", long_name));
   PetscCall(PetscFree(z));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -116,10 +122,11 @@ static const char *Score(double z, char cell[16])
 static void PrintRow(FwRecord record, int q, const FwMeasured *m, PetscInt i)
 {
   const double saddle = PredictedAt(record, q, m, i), average = AverageAt(record, q, m, i);
-  const double infinite = strcmp(m->name, "order_parameter") ? Predicted(record, compared[q].infinite, i) : 1.0;
-  char         bar[40], a[16], b[16], c[16], za[16], zb[16];
+  const double infinite = InfiniteAt(record, q, m, i);
+  char         label[32], bar[40], a[16], b[16], c[16], za[16], zb[16];
 
-  printf("  %-16s %s %s%s %s%s %s\n", compared[q].label, Bar(m->value[i], m->error_bar[i], bar), FwPrintCell(saddle, a),
+  snprintf(label, sizeof label, m->n == 1 ? "%s" : "%s %d", compared[q].label, (int)i);
+  printf("  %-18s %s %s%s %s%s %s\n", label, Bar(m->value[i], m->error_bar[i], bar), FwPrintCell(saddle, a),
          Score(ZScore(m, i, saddle), za), FwPrintCell(average, b), Score(ZScore(m, i, average), zb),
          FwPrintCell(infinite, c));
 }
@@ -150,7 +157,7 @@ static void PrintStepBias(FwSampled sampled)
 PetscErrorCode FwPrintSampled(FwSampled sampled, FwRecord record)
 {
   PetscFunctionBegin;
-  printf("  %-16s %24s %12s%8s %13s%7s %12s\n", "", "sampled       ", "saddle point", " (z)", "exact average", " (z)",
+  printf("  %-18s %24s %12s%8s %13s%7s %12s\n", "", "sampled       ", "saddle point", " (z)", "exact average", " (z)",
          "infinite");
   for (int q = 0; q < N_COMPARED; q++) {
     const FwMeasured *m = FwSampledFind(sampled, compared[q].name);

@@ -345,6 +345,19 @@ static void Extrapolate(const Number at[2], FwMeasured *m, PetscInt i)
   m->step_bias[i] = at[0].value - m->value[i];
 }
 
+/* One number is a scalar; order parameters are a square, anything else has one entry per output */
+static FwShape ShapeOf(FwSampled s, PetscInt n, PetscBool is_square)
+{
+  const PetscInt r = s->at.n_readout;
+
+  if (n == 1) return (FwShape){.n_dim = 0};
+  if (!is_square) return (FwShape){.n_dim = 1, .name = {"output"}, .size = {n}};
+  return (FwShape){
+    .n_dim = 2, .name = {"order_row", "order_column"},
+         .size = {r,           r             }
+  };
+}
+
 /* A quantity of n numbers: its name, and what an axis says */
 static PetscErrorCode Add(FwSampled s, const Set set[], Quantity *quantity, PetscInt n, const char name[],
                           const char units[], const char long_name[])
@@ -353,7 +366,8 @@ static PetscErrorCode Add(FwSampled s, const Set set[], Quantity *quantity, Pets
 
   PetscFunctionBegin;
   PetscCheck(s->n_measured < FW_MEASURED_MOST, PETSC_COMM_SELF, PETSC_ERR_PLIB, "more quantities than room");
-  *m = (FwMeasured){.name = name, .units = units, .long_name = long_name, .n = n};
+  *m       = (FwMeasured){.name = name, .units = units, .long_name = long_name, .n = n};
+  m->shape = ShapeOf(s, n, quantity == Order ? PETSC_TRUE : PETSC_FALSE);
   PetscCall(PetscMalloc5(n, &m->value, n, &m->error_bar, n, &m->ess, n, &m->rhat, n, &m->step_bias));
   s->n_measured++;
   for (PetscInt i = 0; i < n; i++) {
@@ -391,7 +405,7 @@ static PetscErrorCode AddAll(FwSampled s, const Set set[])
   const PetscInt n_order = s->at.n_readout * s->at.n_readout;
 
   PetscFunctionBegin;
-  PetscCall(Add(s, set, TrainError, 1, "train_error", "label^2", "train error, sampled"));
+  PetscCall(Add(s, set, TrainError, s->at.n_output, "train_error", "label^2", "train error, sampled"));
   if (s->at.n_test) PetscCall(AddTest(s, set));
   PetscCall(Add(s, set, Order, n_order, "order_parameter", "1", "Gram matrix of the readout, sampled"));
   if (n_order > 1)

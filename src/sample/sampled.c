@@ -40,17 +40,16 @@ static void FillSeries(const Network *net, double series[])
 {
   const FwSampledLayout *at    = &net->at;
   const double          *gram  = net->value[FW_MEASURE_READOUT_GRAM];
-  double                 train = 0.0, order = 0.0;
+  double                 order = 0.0;
 
   for (PetscInt d = 0; d < at->n_output; d++) {
-    train += MeanError(at->n_train, d, at->n_output, net->value[FW_MEASURE_TRAIN_MEAN],
-                       net->value[FW_MEASURE_TRAIN_VARIANCE], net->y_train);
+    series[at->series_train + d] = MeanError(at->n_train, d, at->n_output, net->value[FW_MEASURE_TRAIN_MEAN],
+                                             net->value[FW_MEASURE_TRAIN_VARIANCE], net->y_train);
     if (at->n_test)
       series[at->series_test + d] = MeanError(at->n_test, d, at->n_output, net->value[FW_MEASURE_TEST_MEAN],
                                               net->value[FW_MEASURE_TEST_VARIANCE], net->y_test);
   }
   for (PetscInt r = 0; r < at->n_readout; r++) order += gram[r * at->n_readout + r];
-  series[at->series_train]  = train / (double)at->n_output;
   series[at->series_order]  = order / (double)at->n_readout;
   series[at->series_hidden] = net->value[FW_MEASURE_HIDDEN_TRACE][0];
   series[at->series_weight] = net->value[FW_MEASURE_WEIGHT_TRACE][0];
@@ -102,7 +101,7 @@ static PetscErrorCode LayOut(FwPotential potential, const FwDataSizes *sizes, Pe
                                         .n_hidden  = with_hidden ? sizes->n_train : 0};
   n_value           = (sizes->n_test + sizes->n_new) * sizes->n_output;
   at->series_train  = 1;
-  at->series_test   = 2;
+  at->series_test   = 1 + sizes->n_output;
   at->series_order  = at->series_test + (sizes->n_test ? sizes->n_output : 0);
   at->series_hidden = at->series_order + 1;
   at->series_weight = at->series_order + 2;

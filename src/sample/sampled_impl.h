@@ -8,7 +8,7 @@
 
 enum { FW_MEASURED_MOST = 16 };
 
-/** Series: U, train error, test error of each output, order parameter, two traces. Field: offsets of its parts. */
+/** Series: U, train and test error of each output, order parameter, two traces. Field: offsets of its parts. */
 typedef struct {
   PetscInt n_train, n_test, n_new, n_output, n_readout, n_hidden; /* n_hidden: P, or 0 */
   PetscInt series_train, series_test, series_order, series_hidden, series_weight, n_series;

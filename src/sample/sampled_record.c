@@ -40,21 +40,7 @@ PetscErrorCode FwSampledGetState(FwSampled s, FwSampledState *state)
 
 /* --- recording ---------------------------------------------------------------------------------------------- */
 
-/* One number is a scalar; an order parameter is a square, anything else has one entry per output */
-static FwShape ShapeOf(FwSampled s, const FwMeasured *m)
-{
-  const PetscInt r = s->at.n_readout;
-
-  if (m->n == 1) return (FwShape){.n_dim = 0};
-  if (m->n == r * r && !strcmp(m->name, "order_parameter"))
-    return (FwShape){
-      .n_dim = 2, .name = {"order_row", "order_column"},
-           .size = {r,           r             }
-    };
-  return (FwShape){.n_dim = 1, .name = {"output"}, .size = {m->n}};
-}
-
-static PetscErrorCode RecordOne(FwSampled s, const FwMeasured *m, FwRecord record)
+static PetscErrorCode RecordOne(const FwMeasured *m, FwRecord record)
 {
   const struct {
     const char   *suffix, *words, *units;
@@ -66,15 +52,14 @@ static PetscErrorCode RecordOne(FwSampled s, const FwMeasured *m, FwRecord recor
     {"_rhat",      ", split R-hat of ranks",                "1",      m->rhat     },
     {"_step_bias", ", bias of the step that was taken off", m->units, m->step_bias},
   };
-  const FwShape shape = ShapeOf(s, m);
-  char          name[64], words[160];
+  char name[64], words[160];
 
   PetscFunctionBegin;
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(part); i++) {
     if (isnan(part[i].value[0]) && i > 1) continue;
     PetscCall(PetscSNPrintf(name, sizeof name, "%s%s", m->name, part[i].suffix));
     PetscCall(PetscSNPrintf(words, sizeof words, "%s%s", m->long_name, part[i].words));
-    PetscCall(FwRecordReals(record, name, &shape, part[i].value, part[i].units, words));
+    PetscCall(FwRecordReals(record, name, &m->shape, part[i].value, part[i].units, words));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -143,7 +128,7 @@ PetscErrorCode FwSampledRecord(FwSampled s, FwRecord record)
   };
 
   PetscFunctionBegin;
-  for (PetscInt i = 0; i < s->n_measured; i++) PetscCall(RecordOne(s, &s->measured[i], record));
+  for (PetscInt i = 0; i < s->n_measured; i++) PetscCall(RecordOne(&s->measured[i], record));
   PetscCall(RecordState(s, record));
   if (s->plan.with_means) PetscCall(RecordMeans(s, 0, s->at.n_test, "example", "test", record));
   PetscCall(RecordMeans(s, s->at.n_test, s->at.n_new, "new_example", "new", record));

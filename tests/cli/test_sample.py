@@ -133,6 +133,21 @@ class Sample(unittest.TestCase):
                                  ["temperature", "network_width"])
         self.assertEqual(run("verify", self.place / "sample.h5").code, 0)
 
+    def test_several_outputs_of_a_wide_network_agree_with_the_theory(self):
+        random = np.random.default_rng(0)
+        x = random.normal(size=(30, 15))
+        data = harness.write_arrays(self.place / "d.h5", x=x, y=np.stack([np.sign(x[:, 0]), x[:, 1]], 1))
+        done = run("sample", "-data_source", "hdf5", "-data_path", data, "-network_outputs", 2, "-data_train", 20,
+                   "-data_test", 10, "-data_normalise", "none", "-network_width", 400, "-temperature", 0.2,
+                   "-sampler_samples", 60, "-sampler_burnin", 40, ranks=2, cwd=self.place)
+        self.assertIn(done.code, (0, 4), done.err)
+        r = read(self.place / "sample.h5", "sample")
+        self.assertEqual(r["order_parameter"].shape, (2, 2))
+        for name in ("train_error", "test_error", "test_bias", "test_variance"):
+            self.assertEqual(r[name].shape, (2,))
+            self.assertLess(np.abs(r[name + "_z_score"]).max(), 5.0, name)
+        self.assertEqual(run("verify", self.place / "sample.h5").code, 0)
+
     def test_every_method_finds_the_same(self):
         exact = REFERENCE["mc"]["rows"][1]
         for words in (["-sampler_collapsed", "false"], ["-sampler_method", "mala", "-sampler_collapsed", "true"]):
