@@ -72,6 +72,12 @@ typedef struct {
   double *between; /**< [P_t] Var[m_Q]; zero for one value of Q; NULL together with `within` */
 } FwPosterior;
 
+/** Values of Q with weights that sum to one. */
+typedef struct {
+  PetscInt      n;
+  const double *order, *weight; /**< [n] */
+} FwMixture;
+
 /** What a spectrum will be used for: all that the choice of a bandwidth rests on. */
 typedef struct {
   double    n, n_test;          /**< P, P_t */
@@ -194,16 +200,17 @@ PetscErrorCode FwSpectrumResolveForms(FwSpectrum spectrum, double temperature, d
 PetscErrorCode FwSpectrumPredictEach(FwSpectrum spectrum, double temperature, PetscInt n, const double order[],
                                      double mean[], double variance[]);
 
-/** Average the posterior at the test examples, for one column of labels, over n values of Q with weights that sum to one.
+/** Average the posterior at the test examples, for one column of labels, over each of several mixtures.
  *
- * Each rank works on its share of the test examples.
+ * Each rank works on its share of the test examples, and goes through them once for all mixtures. Means that lie close
+ * together, as those of the nodes of one average do, cost little more than a single one.
  *
  * @collective{spectrum}
- * @param[out] posterior  arrays of the caller, filled on every rank
+ * @param[out] posterior  [n_mixture] arrays of the caller, filled on every rank; variances in all or in none
  * @error as for FwSpectrumResolve()
  */
-PetscErrorCode FwSpectrumPredict(FwSpectrum spectrum, double temperature, PetscInt n, const double order[],
-                                 const double weight[], FwPosterior *posterior);
+PetscErrorCode FwSpectrumPredict(FwSpectrum spectrum, double temperature, PetscInt n_mixture, const FwMixture mixture[],
+                                 FwPosterior posterior[]);
 
 /** Estimate a spectrum of one bandwidth from constants measured once (docs/scaling.md): the same everywhere and at any
  *  load. Not collective. */

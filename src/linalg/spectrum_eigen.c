@@ -408,10 +408,11 @@ static double WeightedSquares(PetscInt n, const double weight[], const double z[
 static PetscErrorCode Predict(FwSpectrum s, const FwNodes *nodes)
 {
   const double *k = ((const Eigen *)s->data)->k;
-  double       *mode;
+  double       *own, *mode = nodes->mode;
 
   PetscFunctionBegin;
-  PetscCall(PetscCalloc1(s->n, &mode));
+  PetscCall(PetscCalloc1(s->n, &own));
+  if (!mode) mode = own;
   for (PetscInt c = 0; c < nodes->n; c++) {
     const double order = nodes->order[c], weight = nodes->weight[c] * order * order;
     double      *alpha = nodes->alpha + (size_t)c * s->n_label * s->n;
@@ -426,12 +427,13 @@ static PetscErrorCode Predict(FwSpectrum s, const FwNodes *nodes)
   }
   for (PetscInt t = 0; t < s->n_test_local && nodes->explained; t++)
     nodes->explained[t] = WeightedSquares(s->n, mode, s->test + (size_t)t * s->n);
-  PetscCall(PetscFree(mode));
+  PetscCall(PetscFree(own));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 const FwSpectrumForm fw_spectrum_eigen = {.bandwidth = 0,
                                           .name      = "eigenvectors",
+                                          .has_modes = PETSC_TRUE,
                                           .reduce    = Reduce,
                                           .rotate    = Rotate,
                                           .freeze    = Freeze,

@@ -27,12 +27,21 @@ typedef struct {
   const double *order, *weight; /* [n] */
   double       *alpha, *ones;   /* [n][n_label][P] A_0^-1 w, and [n][P] A_0^-1 h or NULL */
   double       *explained;      /* [n_test_local] sum over nodes of weight Q^2 z.A_0^-1 z, zero on entry; or NULL */
+  double       *mode;           /* [P] in its place, of a form that has modes: sum over nodes of weight Q^2 / (T + Q k), zero
+                                   on entry; or NULL */
 } FwNodes;
+
+/* What a readout bias adds at one value of Q */
+typedef struct {
+  double alpha_sum; /* h.A^-1 w */
+  double ones_sum;  /* h.A^-1 h */
+} FwBiasSums;
 
 /* A bandwidth. Functions are collective unless said otherwise. */
 typedef struct {
   PetscInt    bandwidth;
   const char *name;
+  PetscBool   has_modes; /* B is diagonal */
 
   /* Bring the kernel to K = U B U^T; consumes it. Sets data, rank, is_singular; gives tr B and |B|_F^2 as `after`. `keep`
      may be NULL, and is for those that can be interrupted */
@@ -94,6 +103,13 @@ void FwSpectrumShareTest(FwSpectrum spectrum, PetscInt n_test);
 
 /* Room for this rank's share of them; collective */
 PetscErrorCode FwSpectrumAllocateTest(FwSpectrum spectrum);
+
+/* From A_0^-1 w and A_0^-1 h to A^-1 w and A^-1 h, in place, with sums for each column of labels; `ones` is NULL where
+   there is no readout bias */
+void FwSpectrumAddBias(FwSpectrum spectrum, double alpha[], double ones[], FwBiasSums sums[]);
+
+/* [P_t] on every rank from each rank's share, [n_test_local]. Collective */
+PetscErrorCode FwSpectrumShare(FwSpectrum spectrum, const double local[], double all[]);
 
 /* T = 0 needs a kernel of full rank */
 PetscErrorCode FwSpectrumCheckSolvable(FwSpectrum spectrum, double temperature);

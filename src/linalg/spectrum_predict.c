@@ -1,5 +1,5 @@
 /** @file
- * Means and variances at the test examples, averaged over values of Q.
+ * Means and variances at the test examples, for each value of Q by itself; what averages over Q share with them.
  *
  * With z a column of Z, k* = Q z + s^2 h the kernel between a test example and the training examples, c = sigma w.a,
  *
@@ -11,12 +11,6 @@
 
 #include <petscblaslapack.h>
 
-/* What one value of Q adds to a test example, beside z.A_0^-1 z: for a readout bias */
-typedef struct {
-  double alpha_sum; /* h.A^-1 w */
-  double ones_sum;  /* h.A^-1 h */
-} Node;
-
 static double Dot(PetscInt n, const double x[], const double y[])
 {
   double sum = 0.0;
@@ -25,9 +19,7 @@ static double Dot(PetscInt n, const double x[], const double y[])
   return sum;
 }
 
-/* From A_0^-1 w and A_0^-1 h to A^-1 w and A^-1 h, in place, with a node for each column of labels; `ones` is NULL where
-   there is no readout bias */
-static void AddBias(FwSpectrum s, double alpha[], double ones[], Node node[])
+void FwSpectrumAddBias(FwSpectrum s, double alpha[], double ones[], FwBiasSums node[])
 {
   const double ones_0 = ones ? Dot(s->n, s->h, ones) : 0.0, shrink = 1.0 / (1.0 + s->bias * ones_0);
 
@@ -37,7 +29,7 @@ static void AddBias(FwSpectrum s, double alpha[], double ones[], Node node[])
 
     for (PetscInt i = 0; i < s->n; i++) alpha[column + i] *= s->factor;
     for (PetscInt i = 0; i < s->n && ones; i++) alpha[column + i] -= sigma * ones[i];
-    node[c] = (Node){.alpha_sum = label_0 - sigma * ones_0, .ones_sum = ones_0 * shrink};
+    node[c] = (FwBiasSums){.alpha_sum = label_0 - sigma * ones_0, .ones_sum = ones_0 * shrink};
   }
   for (PetscInt i = 0; i < s->n && ones; i++) ones[i] *= shrink;
 }
@@ -54,92 +46,27 @@ static PetscErrorCode MultiplyTest(FwSpectrum s, PetscInt n_column, const double
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void FillMean(FwSpectrum s, double order, const Node *node, const double z_alpha[], double mean[])
+static void FillMean(FwSpectrum s, double order, const FwBiasSums *node, const double z_alpha[], double mean[])
 {
   for (PetscInt t = 0; t < s->n_test_local; t++) mean[t] = order * z_alpha[t] + s->bias * node->alpha_sum;
 }
 
 /* Variance at a node but for Q^2 z.A_0^-1 z, which is taken off elsewhere: k*.A^-1 k* = Q^2 z.A_0^-1 z - Q^2 sigma
    (z.a)^2 + 2 s^2 Q z.A^-1 h + s^4 h.A^-1 h, and sigma (z.a)^2 = (z.A^-1 h)^2 s^2 / (1 - s^2 h.A^-1 h). */
-static void AddVariance(FwSpectrum s, double order, double weight, const Node *node, const double z_ones[],
-                        double within[])
+static void AddVariance(FwSpectrum s, double order, const FwBiasSums *node, const double z_ones[], double variance[])
 {
   const PetscInt first = s->grid->rank * s->test_block;
   const double   bias = s->bias, gain = bias / (1.0 - bias * node->ones_sum);
 
   for (PetscInt t = 0; t < s->n_test_local; t++) {
-    within[t] += weight * (order * s->test_kernel[first + t] + bias);
+    variance[t] += order * s->test_kernel[first + t] + bias;
     if (bias > 0.0)
-      within[t] -=
-        weight * (2.0 * bias * order * z_ones[t] + bias * bias * node->ones_sum - gain * PetscSqr(order * z_ones[t]));
+      variance[t] -= 2.0 * bias * order * z_ones[t] + bias * bias * node->ones_sum - gain * PetscSqr(order * z_ones[t]);
   }
 }
 
-/* Between-node variance in a second pass over the kept means: no cancellation of large squares */
-static void AddBetween(PetscInt n_test, PetscInt n, const double weight[], const double mean[], const double average[],
-                       double between[])
-{
-  for (PetscInt c = 0; c < n; c++)
-    for (PetscInt t = 0; t < n_test; t++) between[t] += weight[c] * PetscSqr(mean[t + (size_t)c * n_test] - average[t]);
-}
-
-/* --- the whole ---------------------------------------------------------------------------------------------- */
-
-/* Room for all nodes; the averages of this rank's test examples come last */
-typedef struct {
-  PetscInt n_column;                               /* n, or twice that where there is a readout bias */
-  double  *column;                                 /* [n_column][P] alpha of each node, then ones */
-  double  *product, *mean;                         /* [n_column][n_test_local], [n][n_test_local] */
-  double  *average, *within, *between, *explained; /* [n_test_local] each */
-  Node    *node;                                   /* [n] */
-} Work;
-
-static PetscErrorCode CreateWork(FwSpectrum s, PetscInt n, Work *work)
-{
-  const size_t n_test = (size_t)s->n_test_local;
-
-  PetscFunctionBegin;
-  work->n_column = s->bias > 0.0 ? 2 * n : n;
-  PetscCall(PetscCalloc4((size_t)work->n_column * s->n, &work->column, work->n_column * n_test, &work->product,
-                         n * n_test, &work->mean, n, &work->node));
-  PetscCall(
-    PetscCalloc4(n_test, &work->average, n_test, &work->within, n_test, &work->between, n_test, &work->explained));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode DestroyWork(Work *work)
-{
-  PetscFunctionBegin;
-  PetscCall(PetscFree4(work->column, work->product, work->mean, work->node));
-  PetscCall(PetscFree4(work->average, work->within, work->between, work->explained));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode AverageLocal(FwSpectrum s, const FwNodes *nodes, Work *work)
-{
-  const PetscInt n      = nodes->n;
-  const size_t   n_test = (size_t)s->n_test_local;
-
-  PetscFunctionBegin;
-  PetscCall(s->form->predict(s, nodes));
-  for (PetscInt c = 0; c < n; c++)
-    AddBias(s, nodes->alpha + (size_t)c * s->n, nodes->ones ? nodes->ones + (size_t)c * s->n : NULL, &work->node[c]);
-  PetscCall(MultiplyTest(s, work->n_column, work->column, work->product));
-  for (PetscInt c = 0; c < n; c++) {
-    double *mean = work->mean + c * n_test;
-
-    FillMean(s, nodes->order[c], &work->node[c], work->product + c * n_test, mean);
-    for (size_t t = 0; t < n_test; t++) work->average[t] += nodes->weight[c] * mean[t];
-    AddVariance(s, nodes->order[c], nodes->weight[c], &work->node[c],
-                nodes->ones ? work->product + (n + c) * n_test : NULL, work->within);
-  }
-  for (size_t t = 0; t < n_test; t++) work->within[t] -= work->explained[t];
-  AddBetween(s->n_test_local, n, nodes->weight, work->mean, work->average, work->between);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Each rank's share to all; every entry has one owner */
-static PetscErrorCode Share(FwSpectrum s, const double local[], double all[])
+/* Every entry has one owner */
+PetscErrorCode FwSpectrumShare(FwSpectrum s, const double local[], double all[])
 {
   const PetscInt first = PetscMin(s->grid->rank * s->test_block, s->n_test);
 
@@ -150,36 +77,13 @@ static PetscErrorCode Share(FwSpectrum s, const double local[], double all[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwSpectrumPredict(FwSpectrum s, double temperature, PetscInt n, const double order[],
-                                 const double weight[], FwPosterior *posterior)
-{
-  Work    work  = {0};
-  FwNodes nodes = {.temperature = temperature, .n = n, .order = order, .weight = weight};
-
-  PetscFunctionBegin;
-  if (!s->n_test) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCheck(s->n_label == 1, FwGridComm(s->grid), PETSC_ERR_ARG_WRONGSTATE,
-             "averages are of one column of labels, not of %" PetscInt_FMT, s->n_label);
-  PetscCall(FwSpectrumCheckSolvable(s, temperature));
-  PetscCall(CreateWork(s, n, &work));
-  nodes.alpha     = work.column;
-  nodes.ones      = s->bias > 0.0 ? work.column + (size_t)n * s->n : NULL;
-  nodes.explained = posterior->within ? work.explained : NULL;
-  PetscCall(FwErrorAgreeAny(s->grid->comm, AverageLocal(s, &nodes, &work)));
-  PetscCall(Share(s, work.average, posterior->mean));
-  if (posterior->within) PetscCall(Share(s, work.within, posterior->within));
-  if (posterior->between) PetscCall(Share(s, work.between, posterior->between));
-  PetscCall(DestroyWork(&work));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* --- each value of Q by itself ------------------------------------------------------------------------------ */
 
 /* Room for one value of Q */
 typedef struct {
   double *column, *product; /* [n_label + 1][P], [n_label + 1][n_test_local] of the labels' alpha, then of the ones */
   double *explained;        /* [n_test_local] */
-  Node   *node;             /* [n_label] */
+  FwBiasSums *node;         /* [n_label] */
 } Single;
 
 /* Means [n_label][n_test_local] and variances of this rank's test examples at one value of Q */
@@ -199,13 +103,13 @@ static PetscErrorCode PredictOne(FwSpectrum s, double temperature, double order,
   PetscFunctionBegin;
   PetscCall(PetscArrayzero(work->explained, n_test));
   PetscCall(s->form->predict(s, &nodes));
-  AddBias(s, nodes.alpha, nodes.ones, work->node);
+  FwSpectrumAddBias(s, nodes.alpha, nodes.ones, work->node);
   PetscCall(MultiplyTest(s, FwSpectrumVectors(s), work->column, work->product));
   for (PetscInt c = 0; c < s->n_label; c++)
     FillMean(s, order, &work->node[c], work->product + c * n_test, mean + c * n_test);
   if (!variance) PetscFunctionReturn(PETSC_SUCCESS);
   for (size_t t = 0; t < n_test; t++) variance[t] = -work->explained[t];
-  AddVariance(s, order, weight, &work->node[0], work->product + s->n_label * n_test, variance);
+  AddVariance(s, order, &work->node[0], work->product + s->n_label * n_test, variance);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -238,9 +142,9 @@ PetscErrorCode FwSpectrumPredictEach(FwSpectrum s, double temperature, PetscInt 
   PetscCall(FwErrorAgreeAny(s->grid->comm,
                             PredictEach(s, temperature, n, order, mean_local, variance ? variance_local : NULL)));
   for (PetscInt i = 0; i < n * s->n_label; i++)
-    PetscCall(Share(s, mean_local + i * n_test, mean + (size_t)i * s->n_test));
+    PetscCall(FwSpectrumShare(s, mean_local + i * n_test, mean + (size_t)i * s->n_test));
   for (PetscInt i = 0; i < n && variance; i++)
-    PetscCall(Share(s, variance_local + i * n_test, variance + (size_t)i * s->n_test));
+    PetscCall(FwSpectrumShare(s, variance_local + i * n_test, variance + (size_t)i * s->n_test));
   PetscCall(PetscFree2(mean_local, variance_local));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

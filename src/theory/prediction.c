@@ -44,57 +44,68 @@ PetscErrorCode FwPredictionTestErrors(FwDataset data, const double mean[], const
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode TestErrors(FwSpectrum spectrum, double temperature, PetscInt n_node, const double order[],
-                                 const double weight[], FwDataset data, FwErrors *errors)
-{
-  FwDataSizes sizes;
-  FwPosterior posterior;
-  PetscInt    n;
-
-  PetscFunctionBegin;
-  PetscCall(FwDatasetGetSizes(data, &sizes));
-  n = sizes.n_test + sizes.n_new;
-  PetscCall(PetscMalloc3(n, &posterior.mean, n, &posterior.within, n, &posterior.between));
-  PetscCall(FwSpectrumPredict(spectrum, temperature, n_node, order, weight, &posterior));
-  for (PetscInt t = 0; t < n; t++) posterior.within[t] += posterior.between[t];
-  PetscCall(FwPredictionTestErrors(data, posterior.mean, posterior.within, errors));
-  PetscCall(PetscFree3(posterior.mean, posterior.within, posterior.between));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode TrainErrors(FwSpectrum spectrum, double temperature, PetscInt n_node, const double order[],
-                                  const double weight[], FwErrors *errors)
+static PetscErrorCode TrainErrors(FwSpectrum spectrum, double temperature, const FwMixture *mixture, FwErrors *errors)
 {
   FwSpectrumBounds bounds;
 
   PetscFunctionBegin;
   PetscCall(FwSpectrumGetBounds(spectrum, &bounds));
   errors->train_bias = errors->train_variance = 0.0;
-  for (PetscInt i = 0; i < n_node; i++) {
-    FwResolvent r;
+  for (PetscInt i = 0; i < mixture->n; i++) {
+    const double weight = mixture->weight[i];
+    FwResolvent  r;
 
-    PetscCall(FwSpectrumResolve(spectrum, temperature, order[i], PETSC_FALSE, &r));
-    errors->train_bias += weight[i] * temperature * temperature * r.residual2 / bounds.n;
-    errors->train_variance += weight[i] * temperature * (r.trace + r.trace_bias) / bounds.n;
+    PetscCall(FwSpectrumResolve(spectrum, temperature, mixture->order[i], PETSC_FALSE, &r));
+    errors->train_bias += weight * temperature * temperature * r.residual2 / bounds.n;
+    errors->train_variance += weight * temperature * (r.trace + r.trace_bias) / bounds.n;
   }
   errors->train_error = errors->train_bias + errors->train_variance;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Errors averaged over values of Q with weights; Q in units of the decomposed kernel is Q times `scale` */
-static PetscErrorCode ErrorsAt(FwSpectrum spectrum, double scale, double temperature, PetscInt n_node,
-                               const double order[], const double weight[], FwDataset data, PetscBool with_means,
-                               FwErrors *errors)
+enum { MIXTURE_MAX = 3 }; /* infinite width, saddle point, exact average */
+
+/* Test examples: one pass for all mixtures */
+static PetscErrorCode TestErrors(FwSpectrum spectrum, double temperature, PetscInt n_mixture, const FwMixture mixture[],
+                                 FwDataset data, PetscBool with_means, FwErrors *errors[])
 {
-  double *scaled;
+  FwDataSizes sizes;
+  FwPosterior posterior[MIXTURE_MAX];
+  PetscInt    n;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc1(n_node, &scaled));
-  for (PetscInt i = 0; i < n_node; i++) scaled[i] = scale * order[i];
-  PetscCall(TrainErrors(spectrum, temperature, n_node, scaled, weight, errors));
-  PetscCall(TestErrors(spectrum, temperature, n_node, scaled, weight, data, errors));
-  PetscCall(PetscFree(scaled));
-  if (!with_means) PetscCall(PetscFree2(errors->mean, errors->deviation));
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  n = sizes.n_test + sizes.n_new;
+  for (PetscInt m = 0; m < n_mixture; m++)
+    PetscCall(PetscMalloc3(n, &posterior[m].mean, n, &posterior[m].within, n, &posterior[m].between));
+  PetscCall(FwSpectrumPredict(spectrum, temperature, n_mixture, mixture, posterior));
+  for (PetscInt m = 0; m < n_mixture; m++) {
+    FwPosterior *p = &posterior[m];
+
+    for (PetscInt t = 0; t < n; t++) p->within[t] += p->between[t];
+    PetscCall(FwPredictionTestErrors(data, p->mean, p->within, errors[m]));
+    if (!with_means) PetscCall(PetscFree2(errors[m]->mean, errors[m]->deviation));
+    PetscCall(PetscFree3(p->mean, p->within, p->between));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Errors averaged over mixtures; their Q in units of the decomposed kernel is Q times `scale` */
+static PetscErrorCode ErrorsAt(FwSpectrum spectrum, double scale, double temperature, PetscInt n_mixture,
+                               const FwMixture mixture[], FwDataset data, PetscBool with_means, FwErrors *errors[])
+{
+  FwMixture scaled[MIXTURE_MAX];
+  double   *order[MIXTURE_MAX];
+
+  PetscFunctionBegin;
+  for (PetscInt m = 0; m < n_mixture; m++) {
+    PetscCall(PetscMalloc1(mixture[m].n, &order[m]));
+    for (PetscInt i = 0; i < mixture[m].n; i++) order[m][i] = scale * mixture[m].order[i];
+    scaled[m] = (FwMixture){mixture[m].n, order[m], mixture[m].weight};
+    PetscCall(TrainErrors(spectrum, temperature, &scaled[m], errors[m]));
+  }
+  PetscCall(TestErrors(spectrum, temperature, n_mixture, scaled, data, with_means, errors));
+  for (PetscInt m = 0; m < n_mixture; m++) PetscCall(PetscFree(order[m]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -124,17 +135,24 @@ PetscErrorCode FwPredictionErrors(FwSpectrum spectrum, double scale, FwDataset d
 {
   const PetscBool with_means = p->request.with_means || p->n_new ? PETSC_TRUE : PETSC_FALSE;
   const double    one        = 1.0;
+  FwMixture       mixture[MIXTURE_MAX];
+  FwErrors       *errors[MIXTURE_MAX];
+  double          order;
+  PetscInt        n = 0;
 
   PetscFunctionBegin;
-  PetscCall(ErrorsAt(spectrum, scale, p->temperature, 1, &one, &one, data, with_means, &p->infinite));
+  errors[n]    = &p->infinite;
+  mixture[n++] = (FwMixture){1, &one, &one};
   if (p->saddle.n_minimum && p->request.composition == FW_COMPOSITION_PRODUCT) {
-    const double order = exp(p->saddle.minimum[0].log_order);
-
-    PetscCall(ErrorsAt(spectrum, scale, p->temperature, 1, &order, &one, data, with_means, &p->finite));
+    order        = exp(p->saddle.minimum[0].log_order);
+    errors[n]    = &p->finite;
+    mixture[n++] = (FwMixture){1, &order, &one};
   }
-  if (p->average.is_available)
-    PetscCall(ErrorsAt(spectrum, scale, p->temperature, p->average.n, p->average.order, p->average.weight, data,
-                       with_means, &p->averaged));
+  if (p->average.is_available) {
+    errors[n]    = &p->averaged;
+    mixture[n++] = (FwMixture){p->average.n, p->average.order, p->average.weight};
+  }
+  PetscCall(ErrorsAt(spectrum, scale, p->temperature, n, mixture, data, with_means, errors));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -202,7 +202,7 @@ static PetscErrorCode BenchPoint(const Bench *b, FwSpectrum spectrum, double *re
   *resolvent = (Now() - begin) / n_times;
   begin      = Now();
   for (PetscInt i = 0; i < TIMES; i++)
-    PetscCall(FwSpectrumPredict(spectrum, temperature, 1, &order, &weight, &posterior));
+    PetscCall(FwSpectrumPredict(spectrum, temperature, 1, &(FwMixture){1, &order, &weight}, &posterior));
   *prediction = (Now() - begin) / TIMES;
   PetscCall(PetscFree3(posterior.mean, posterior.within, posterior.between));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -171,7 +171,7 @@ static void check_prediction(double bias)
     TestCall(FwMatrixDestroy(&right));
     TestCall(FwCholeskyDestroy(&factor));
   }
-  TestCall(FwSpectrumPredict(spectrum, temperature, 2, order, weight, &posterior));
+  TestCall(FwSpectrumPredict(spectrum, temperature, 1, &(FwMixture){2, order, weight}, &posterior));
   for (int t = 0; t < P_TEST; t++) {
     const double average = weight[0] * m[0][t] + weight[1] * m[1][t];
 
@@ -349,7 +349,7 @@ static void scaled_labels_equal_labels_set_anew(void **state)
     for (int i = 0; i < P; i++) y[i] = 3.0 * label(i);
     TestCall(FwSpectrumSetLabels(spectrum, 1, y, 0.7));
     TestCall(FwSpectrumResolve(spectrum, 0.1, 1.3, PETSC_TRUE, &expected));
-    TestCall(FwSpectrumPredict(spectrum, 0.1, 2, order, weight, &posterior));
+    TestCall(FwSpectrumPredict(spectrum, 0.1, 1, &(FwMixture){2, order, weight}, &posterior));
     for (int i = 0; i < P; i++) y[i] = label(i);
     TestCall(FwSpectrumSetLabels(spectrum, 1, y, 0.0));
     TestCall(FwSpectrumFreeze(spectrum));
@@ -362,7 +362,7 @@ static void scaled_labels_equal_labels_set_anew(void **state)
     assert_close(r.residual2, expected.residual2, 1e-13);
     assert_close(r.trace_bias, expected.trace_bias, 1e-13);
     posterior = (FwPosterior){.mean = mean};
-    TestCall(FwSpectrumPredict(spectrum, 0.1, 2, order, weight, &posterior)); /* means alone */
+    TestCall(FwSpectrumPredict(spectrum, 0.1, 1, &(FwMixture){2, order, weight}, &posterior)); /* means alone */
     for (int t = 0; t < P_TEST; t++) assert_close(mean[t], expected_mean[t], 1e-13);
     TestCall(FwSpectrumDestroy(&spectrum));
   }

@@ -62,7 +62,7 @@ static void compare(FwSpectrum spectrum, FwSpectrum loaded)
 
     TestCall(FwSpectrumResolve(s, 0.1, 1.3, PETSC_TRUE, &r[c]));
     TestCall(FwSpectrumGetBounds(s, &bounds[c]));
-    TestCall(FwSpectrumPredict(s, 0.1, 2, order, weight, &posterior));
+    TestCall(FwSpectrumPredict(s, 0.1, 1, &(FwMixture){2, order, weight}, &posterior));
   }
   assert_close(memcmp(&r[0], &r[1], sizeof r[0]), 0, 0.0);
   assert_close(bounds[1].n, bounds[0].n, 0.0);

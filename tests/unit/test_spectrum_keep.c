@@ -66,7 +66,7 @@ static Answers ask(FwGrid on, FwSpectrum s)
   TestCall(FwSpectrumSetTest(s, &cross, diagonal));
   TestCall(FwSpectrumResolve(s, 0.1, 1.3, PETSC_TRUE, &answers.resolvent));
   TestCall(FwSpectrumGetBounds(s, &answers.bounds));
-  TestCall(FwSpectrumPredict(s, 0.1, 1, &order, &weight, &posterior));
+  TestCall(FwSpectrumPredict(s, 0.1, 1, &(FwMixture){1, &order, &weight}, &posterior));
   return answers;
 }
 

@@ -140,7 +140,7 @@ static void check_predictions(PetscInt bandwidth, double variance)
       double      m[N_TEST], within[N_TEST], between[N_TEST];
       FwPosterior posterior = {.mean = m, .within = within, .between = between};
 
-      TestCall(FwSpectrumPredict(single, temperature, 1, &at[k], &one_weight, &posterior));
+      TestCall(FwSpectrumPredict(single, temperature, 1, &(FwMixture){1, &at[k], &one_weight}, &posterior));
       for (int t = 0; t < N_TEST; t++) {
         assert_close(mean[k][c][t], m[t], 1e-12);
         assert_close(var[k][t], within[t], 1e-12);
