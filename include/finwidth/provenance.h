@@ -10,7 +10,7 @@
 const char *FwVersion(void);
 /** Commit that was built, with "+" when the tree had changes, or "unknown". Borrowed. */
 const char *FwCommit(void);
-/** Compiler, MPI, PETSc, ScaLAPACK, HDF5 and BLAS, one `name: version` line each. Borrowed. Not collective. */
+/** Compiler, MPI, PETSc, ScaLAPACK, ELPA (or none), HDF5 and BLAS, one `name: version` line each. Borrowed. Not collective. */
 const char *FwLibraries(void);
 /** Keep the command line for the result file. Not collective. */
 PetscErrorCode FwCommandLineSet(int argc, char **argv);

@@ -14,6 +14,10 @@
 /* There only when the BLAS that the system chose is OpenBLAS */
 extern char *openblas_get_config(void) __attribute__((weak));
 
+#ifndef FINWIDTH_HAVE_ELPA
+  #define FINWIDTH_HAVE_ELPA "none"
+#endif
+
 const char *FwVersion(void)
 {
   return FINWIDTH_VERSION;
@@ -34,9 +38,10 @@ const char *FwLibraries(void)
   MPI_Get_library_version(mpi, &length);
   mpi[strcspn(mpi, ",\n")] = '\0';
   H5get_libversion(&major, &minor, &release);
-  snprintf(text, sizeof text, "compiler: gcc %s\nmpi: %s\npetsc: %d.%d.%d\nscalapack: 2.2\nhdf5: %u.%u.%u\nblas: %s\n",
-           __VERSION__, mpi, PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR, PETSC_VERSION_SUBMINOR, major, minor, release,
-           openblas_get_config ? openblas_get_config() : "the system's libblas");
+  snprintf(text, sizeof text,
+           "compiler: gcc %s\nmpi: %s\npetsc: %d.%d.%d\nscalapack: 2.2\nelpa: %s\nhdf5: %u.%u.%u\nblas: %s\n",
+           __VERSION__, mpi, PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR, PETSC_VERSION_SUBMINOR, FINWIDTH_HAVE_ELPA,
+           major, minor, release, openblas_get_config ? openblas_get_config() : "the system's libblas");
   return text;
 }
 

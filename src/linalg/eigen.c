@@ -1,12 +1,13 @@
 /** @file
- * Eigenvalues and eigenvectors of a symmetric block-cyclic matrix, by divide and conquer: ScaLAPACK's, or
- * LAPACK's on one rank.
+ * Eigenvalues and eigenvectors of a symmetric block-cyclic matrix, by divide and conquer: LAPACK's on one rank, ELPA's or
+ * ScaLAPACK's on several.
  */
 
-#include "spectrum_impl.h"
+#include "eigen_impl.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const int one = 1;
 
@@ -67,6 +68,30 @@ static PetscErrorCode DecomposeLocal(FwMatrix a, double value[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* ELPA or ScaLAPACK, on several ranks: measured, see docs/scaling.md. The environment overrides. */
+static PetscErrorCode WantsElpa(FwMatrix a, PetscBool *wants)
+{
+  const char *name = getenv("FINWIDTH_EIGENSOLVER");
+
+  PetscFunctionBegin;
+  *wants = fw_has_elpa;
+  if (!name) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(!strcmp(name, "elpa") || !strcmp(name, "scalapack"), a->grid->comm, FW_ERR_INPUT,
+             "FINWIDTH_EIGENSOLVER is '%s', want elpa or scalapack", name);
+  *wants = strcmp(name, "elpa") ? PETSC_FALSE : PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DecomposeSpread(FwMatrix a, double value[], FwMatrix z)
+{
+  PetscBool by_elpa = PETSC_FALSE;
+
+  PetscFunctionBegin;
+  PetscCall(WantsElpa(a, &by_elpa));
+  PetscCall(by_elpa ? FwEigenByElpa(a, value, z) : Decompose(a, value, z));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwMatrixEigen(FwMatrix *matrix, double value[], FwMatrix *vectors)
 {
   FwMatrix    a = *matrix;
@@ -83,7 +108,7 @@ PetscErrorCode FwMatrixEigen(FwMatrix *matrix, double value[], FwMatrix *vectors
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(FwMatrixCreate(a->grid, a->n, a->n, vectors));
-  PetscCall(Decompose(a, value, *vectors));
+  PetscCall(DecomposeSpread(a, value, *vectors));
   /* decisions are taken on these numbers: every rank must have the same bits */
   PetscCallMPI(MPI_Bcast(value, n, MPI_DOUBLE, 0, a->grid->comm));
   PetscCall(FwMatrixDestroy(matrix));

@@ -3,7 +3,11 @@
  */
 
 #include <finwidth/cholesky.h>
+#include <finwidth/provenance.h>
 #include "../support/collective_assert.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 enum { M = 70, N = 141 };
 
@@ -141,12 +145,11 @@ static void column_sums_equal_plain_loops(void **state)
   TestCall(FwMatrixDestroy(&a));
 }
 
-static void eigenvectors_rebuild_the_matrix(void **state)
+static void check_eigenvectors(void)
 {
   double  *copy, value[N], *u;
   FwMatrix a = make_positive(&copy), vectors;
 
-  (void)state;
   TestCall(FwMatrixEigen(&a, value, &vectors));
   assert_close(a == NULL, 1, 0.0);
   TestCall(PetscMalloc1(N * N, &u));
@@ -161,6 +164,27 @@ static void eigenvectors_rebuild_the_matrix(void **state)
   TestCall(PetscFree(u));
   TestCall(PetscFree(copy));
   TestCall(FwMatrixDestroy(&vectors));
+}
+
+/* By each library that this was built with; one rank has LAPACK only */
+static void eigenvectors_rebuild_the_matrix(void **state)
+{
+  FwMatrix a = make_matrix(N, N), vectors;
+  double   value[N];
+  int      size;
+
+  (void)state;
+  MPI_Comm_size(PETSC_COMM_WORLD, &size);
+  setenv("FINWIDTH_EIGENSOLVER", "scalapack", 1);
+  check_eigenvectors();
+  setenv("FINWIDTH_EIGENSOLVER", "elpa", 1);
+  if (size == 1 || !strstr(FwLibraries(), "elpa: none")) check_eigenvectors();
+  setenv("FINWIDTH_EIGENSOLVER", "lapack", 1);
+  if (size > 1) assert_close(FwMatrixEigen(&a, value, &vectors), FW_ERR_INPUT, 0.0);
+  FwErrorClear();
+  unsetenv("FINWIDTH_EIGENSOLVER");
+  check_eigenvectors();
+  TestCall(FwMatrixDestroy(&a));
 }
 
 static void cholesky_agrees_with_eigenvalues_and_solves(void **state)
