@@ -33,10 +33,15 @@ typedef PetscErrorCode FwStripFunction(const FwStrip *strip, void *context);
  */
 PetscErrorCode FwMatrixCreate(FwGrid grid, PetscInt m, PetscInt n, FwMatrix *matrix);
 
-/** Create the m x n matrix whose columns are spread over the ranks in slabs: rank r holds columns r * block and up to
- *  `block` of them, column-major, in `slab` (as a dataset holds its examples, N_0 x P). Collective. */
-PetscErrorCode FwMatrixCreateFromSlab(FwGrid grid, PetscInt m, PetscInt n, PetscInt block, const double slab[],
-                                      FwMatrix *matrix);
+/** An m x n matrix whose columns are spread over the ranks in slabs, as a dataset holds its examples: rank r has columns
+ *  r * block and up to `block` of them, column-major, in `value`. */
+typedef struct {
+  PetscInt      m, n, block;
+  const double *value;
+} FwSlabs;
+
+/** Create such a matrix in blocks. Collective. */
+PetscErrorCode FwMatrixCreateFromSlab(FwGrid grid, const FwSlabs *slabs, FwMatrix *matrix);
 
 /** Create an m x n matrix from a copy, column-major, that every rank holds. Collective. */
 PetscErrorCode FwMatrixCreateFromCopy(FwGrid grid, PetscInt m, PetscInt n, const double copy[], FwMatrix *matrix);
@@ -71,6 +76,11 @@ PetscErrorCode FwMatrixGram(double alpha, FwMatrix a, FwMatrix c);
 
 /** C <- alpha A^T B (`transpose`) or alpha A B. Collective. */
 PetscErrorCode FwMatrixMultiply(PetscBool transpose, double alpha, FwMatrix a, FwMatrix b, FwMatrix c);
+
+/** C <- alpha A^T A, the lower triangle, and C <- alpha A^T B, for A and B in slabs. They go some rows at a time: never is
+ *  there a second copy of either. Collective. */
+PetscErrorCode FwMatrixGramOfSlabs(double alpha, const FwSlabs *a, FwMatrix c);
+PetscErrorCode FwMatrixProductOfSlabs(double alpha, const FwSlabs *a, const FwSlabs *b, FwMatrix c);
 
 /** The columns of a, then those of b, as one matrix; both are consumed, their handles set to NULL. Collective. */
 PetscErrorCode FwMatrixJoin(FwMatrix *a, FwMatrix *b, FwMatrix *joined);

@@ -224,28 +224,27 @@ static PetscErrorCode ApplyMap(FwKernel k, FwKernelPiece *piece, PetscBool with_
 /* --- assembly ----------------------------------------------------------------------------------------------- */
 
 /* Inputs of a part as the columns of a matrix, and the factor that turns their products into covariances */
-static PetscErrorCode SpreadInputs(FwKernel k, FwPart part, FwMatrix *inputs, double *scale)
+static PetscErrorCode FindInputs(FwKernel k, FwPart part, FwSlabs *inputs, double *scale)
 {
   FwSlab slab;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSlab(k->data, part, &slab));
-  PetscCall(FwMatrixCreateFromSlab(k->grid, slab.n_input, slab.n, slab.block, slab.x, inputs));
-  *scale = 1.0 / (k->model->prior[0] * slab.n_input);
+  *inputs = (FwSlabs){.m = slab.n_input, .n = slab.n, .block = slab.block, .value = slab.x};
+  *scale  = 1.0 / (k->model->prior[0] * slab.n_input);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwKernelAssembleTrain(FwKernel k, FwKernelPiece *piece, PetscBool with_slopes, const double diagonal[],
                                      FwMatrix *train)
 {
-  FwMatrix inputs;
-  double   scale = 0.0;
+  FwSlabs inputs;
+  double  scale = 0.0;
 
   PetscFunctionBegin;
-  PetscCall(SpreadInputs(k, FW_TRAIN, &inputs, &scale));
+  PetscCall(FindInputs(k, FW_TRAIN, &inputs, &scale));
   PetscCall(FwMatrixCreate(k->grid, k->n[FW_TRAIN], k->n[FW_TRAIN], train));
-  PetscCall(FwMatrixGram(scale, inputs, *train));
-  PetscCall(FwMatrixDestroy(&inputs));
+  PetscCall(FwMatrixGramOfSlabs(scale, &inputs, *train));
   PetscCall(ApplyMap(k, piece, with_slopes, FW_TRAIN, diagonal, *train));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -253,16 +252,14 @@ PetscErrorCode FwKernelAssembleTrain(FwKernel k, FwKernelPiece *piece, PetscBool
 PetscErrorCode FwKernelAssembleCross(FwKernel k, FwKernelPiece *piece, PetscBool with_slopes, FwPart columns,
                                      FwMatrix *cross)
 {
-  FwMatrix train, other;
-  double   scale = 0.0;
+  FwSlabs train, other;
+  double  scale = 0.0;
 
   PetscFunctionBegin;
-  PetscCall(SpreadInputs(k, FW_TRAIN, &train, &scale));
-  PetscCall(SpreadInputs(k, columns, &other, &scale));
+  PetscCall(FindInputs(k, FW_TRAIN, &train, &scale));
+  PetscCall(FindInputs(k, columns, &other, &scale));
   PetscCall(FwMatrixCreate(k->grid, k->n[FW_TRAIN], k->n[columns], cross));
-  PetscCall(FwMatrixMultiply(PETSC_TRUE, scale, train, other, *cross));
-  PetscCall(FwMatrixDestroy(&train));
-  PetscCall(FwMatrixDestroy(&other));
+  PetscCall(FwMatrixProductOfSlabs(scale, &train, &other, *cross));
   PetscCall(ApplyMap(k, piece, with_slopes, columns, NULL, *cross));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

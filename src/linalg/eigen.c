@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const int one = 1;
+static const int      one               = 1;
+static const PetscInt smallest_for_elpa = 1024;
 
 static PetscErrorCode CallEigen(FwMatrix a, double value[], FwMatrix z, double *work, int n_work, int *iwork,
                                 int n_iwork)
@@ -68,17 +69,21 @@ static PetscErrorCode DecomposeLocal(FwMatrix a, double value[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* ELPA or ScaLAPACK, on several ranks: measured, see docs/scaling.md. The environment overrides. */
+/* ELPA or ScaLAPACK, on several ranks: measured, see docs/scaling.md. The environment overrides; but ELPA aborts where a
+   rank has no part of the matrix. */
 static PetscErrorCode WantsElpa(FwMatrix a, PetscBool *wants)
 {
-  const char *name = getenv("FINWIDTH_EIGENSOLVER");
+  const PetscInt n_block = (a->n + BLOCK - 1) / BLOCK, n_needed = PetscMax(a->grid->n_row, a->grid->n_col);
+  const char    *name = getenv("FINWIDTH_EIGENSOLVER");
 
   PetscFunctionBegin;
-  *wants = fw_has_elpa;
-  if (!name) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCheck(!strcmp(name, "elpa") || !strcmp(name, "scalapack"), a->grid->comm, FW_ERR_INPUT,
-             "FINWIDTH_EIGENSOLVER is '%s', want elpa or scalapack", name);
-  *wants = strcmp(name, "elpa") ? PETSC_FALSE : PETSC_TRUE;
+  *wants = fw_has_elpa && a->n >= smallest_for_elpa ? PETSC_TRUE : PETSC_FALSE;
+  if (name) {
+    PetscCheck(!strcmp(name, "elpa") || !strcmp(name, "scalapack"), a->grid->comm, FW_ERR_INPUT,
+               "FINWIDTH_EIGENSOLVER is '%s', want elpa or scalapack", name);
+    *wants = strcmp(name, "elpa") ? PETSC_FALSE : PETSC_TRUE;
+  }
+  if (n_block < n_needed) *wants = PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

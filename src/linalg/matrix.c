@@ -2,7 +2,7 @@
  * Block-cyclic matrices: life, access, products.
  */
 
-#include "matrix_impl.h"
+#include "slabs.h"
 
 #include <petscblaslapack.h>
 #include <stdlib.h>
@@ -65,20 +65,19 @@ PetscErrorCode FwMatrixCreate(FwGrid grid, PetscInt m, PetscInt n, FwMatrix *mat
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwMatrixCreateFromSlab(FwGrid grid, PetscInt m, PetscInt n, PetscInt block, const double slab[],
-                                      FwMatrix *matrix)
+/* Rows `first` to `first + m - 1` of what is spread in slabs */
+static PetscErrorCode CreateFromRows(FwGrid grid, PetscInt first, PetscInt m, const FwSlabs *slabs, FwMatrix *matrix)
 {
-  /* pdgemr2d fails when a rank moves more than 2 GiB at once: rows go in bands of at most 2^26 numbers a rank */
-  const PetscInt band = PetscMax(BLOCK, (PetscInt)((1 << 26) / PetscMax(block, 1) / BLOCK * BLOCK));
-  int            desc[DESC_SIZE], info;
-
   PetscFunctionBegin;
-  PetscCall(FwMatrixCreateUninitialised(grid, m, n, matrix));
-  descinit_(desc, &m, &n, &m, &block, &zero, &zero, &grid->slab_context, &m, &info);
-  PetscCheck(!info, grid->comm, PETSC_ERR_PLIB, "descinit: argument %d", -info);
-  for (PetscInt row = 0; row < m && n > 0; row += band)
-    Cpdgemr2d(PetscMin(band, m - row), n, slab, (int)row + 1, 1, desc, (*matrix)->value, (int)row + 1, 1,
-              (*matrix)->desc, grid->slab_context);
+  PetscCall(FwMatrixCreateUninitialised(grid, m, slabs->n, matrix));
+  PetscCall(FwSlabsMove(PETSC_TRUE, *matrix, slabs->block, (double *)(uintptr_t)(slabs->value + first), slabs->m));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixCreateFromSlab(FwGrid grid, const FwSlabs *slabs, FwMatrix *matrix)
+{
+  PetscFunctionBegin;
+  PetscCall(CreateFromRows(grid, 0, slabs->m, slabs, matrix));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -172,10 +171,10 @@ PetscErrorCode FwMatrixVisit(FwMatrix a, FwTriangle triangle, FwStripFunction *f
 
 /* On one rank BLAS itself is asked: PBLAS' blocks cost it a third of its speed */
 
-PetscErrorCode FwMatrixGram(double alpha, FwMatrix a, FwMatrix c)
+/* C <- alpha A^T A + beta C */
+static PetscErrorCode AddGram(double alpha, FwMatrix a, double beta, FwMatrix c)
 {
-  const double beta = 0.0;
-  const int    lda = PetscMax(1, a->m_local), ldc = PetscMax(1, c->m_local);
+  const int lda = PetscMax(1, a->m_local), ldc = PetscMax(1, c->m_local);
 
   PetscFunctionBegin;
   PetscAssert(c->m == a->n && c->n == a->n, a->grid->comm, PETSC_ERR_ARG_SIZ, "sizes do not fit");
@@ -189,11 +188,18 @@ PetscErrorCode FwMatrixGram(double alpha, FwMatrix a, FwMatrix c)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwMatrixMultiply(PetscBool transpose, double alpha, FwMatrix a, FwMatrix b, FwMatrix c)
+PetscErrorCode FwMatrixGram(double alpha, FwMatrix a, FwMatrix c)
 {
-  const double beta = 0.0;
-  const char  *form = transpose ? "T" : "N";
-  const int    lda = PetscMax(1, a->m_local), ldb = PetscMax(1, b->m_local), ldc = PetscMax(1, c->m_local);
+  PetscFunctionBegin;
+  PetscCall(AddGram(alpha, a, 0.0, c));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* C <- alpha A^T B or alpha A B, + beta C */
+static PetscErrorCode AddProduct(PetscBool transpose, double alpha, FwMatrix a, FwMatrix b, double beta, FwMatrix c)
+{
+  const char *form = transpose ? "T" : "N";
+  const int   lda = PetscMax(1, a->m_local), ldb = PetscMax(1, b->m_local), ldc = PetscMax(1, c->m_local);
 
   PetscFunctionBegin;
   if (!c->m || !c->n) PetscFunctionReturn(PETSC_SUCCESS);
@@ -206,6 +212,52 @@ PetscErrorCode FwMatrixMultiply(PetscBool transpose, double alpha, FwMatrix a, F
             c->value, &one, &one, c->desc);
   logical_block = BLOCK;
   PetscCall(PetscLogFlops(2.0 * (double)c->m * (double)c->n * (double)b->m / a->grid->size));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixMultiply(PetscBool transpose, double alpha, FwMatrix a, FwMatrix b, FwMatrix c)
+{
+  PetscFunctionBegin;
+  PetscCall(AddProduct(transpose, alpha, a, b, 0.0, c));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Rows of slabs that are spread at a time: their copies, and those that PBLAS sends around, stay far below a rank's share
+   of the product */
+static PetscInt RowsAtOnce(PetscInt n)
+{
+  return PetscMax(BLOCK, PetscMin(BLOCK_OF_PRODUCTS, n / 16 / BLOCK * BLOCK));
+}
+
+PetscErrorCode FwMatrixGramOfSlabs(double alpha, const FwSlabs *slabs, FwMatrix c)
+{
+  const PetscInt at_once = RowsAtOnce(c->n);
+  FwMatrix       a;
+
+  PetscFunctionBegin;
+  for (PetscInt row = 0; row < slabs->m; row += at_once) {
+    PetscCall(CreateFromRows(c->grid, row, PetscMin(at_once, slabs->m - row), slabs, &a));
+    PetscCall(AddGram(alpha, a, row ? 1.0 : 0.0, c));
+    PetscCall(FwMatrixDestroy(&a));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixProductOfSlabs(double alpha, const FwSlabs *left, const FwSlabs *right, FwMatrix c)
+{
+  const PetscInt at_once = RowsAtOnce(c->m);
+  FwMatrix       a, b;
+
+  PetscFunctionBegin;
+  for (PetscInt row = 0; row < left->m; row += at_once) {
+    const PetscInt m = PetscMin(at_once, left->m - row);
+
+    PetscCall(CreateFromRows(c->grid, row, m, left, &a));
+    PetscCall(CreateFromRows(c->grid, row, m, right, &b));
+    PetscCall(AddProduct(PETSC_TRUE, alpha, a, b, row ? 1.0 : 0.0, c));
+    PetscCall(FwMatrixDestroy(&a));
+    PetscCall(FwMatrixDestroy(&b));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

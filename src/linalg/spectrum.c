@@ -5,6 +5,7 @@
  * A^-1 = A_0^-1 - sigma a a^T.
  */
 
+#include "slabs.h"
 #include "spectrum_impl.h"
 
 #include <math.h>
@@ -219,8 +220,13 @@ PetscErrorCode FwSpectrumGetBounds(FwSpectrum s, FwSpectrumBounds *bounds)
   const double f2 = s->factor * s->factor;
 
   PetscFunctionBegin;
-  *bounds = (FwSpectrumBounds){
-    .n_label = s->n_label, .n_test = s->n_test, .n = s->n, .rank = s->rank, .trace = s->trace, .label2 = f2 * s->label2, .inverse = f2 > 0.0 ? f2 * s->fit : 0.0};
+  *bounds = (FwSpectrumBounds){.n_label = s->n_label,
+                               .n_test  = s->n_test,
+                               .n       = s->n,
+                               .rank    = s->rank,
+                               .trace   = s->trace,
+                               .label2  = f2 * s->label2,
+                               .inverse = f2 > 0.0 ? f2 * s->fit : 0.0};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -274,14 +280,9 @@ PetscErrorCode FwSpectrumAllocateTest(FwSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* From blocks to whole columns: pdgemr2d fails when a rank moves more than 2 GiB at once, so rows go in bands of at
-   most 2^26 numbers a rank. One rank has whole columns already. */
+/* From blocks to whole columns; one rank has them already */
 static PetscErrorCode MoveToColumns(FwSpectrum s, FwMatrix x)
 {
-  const PetscInt band = PetscMax(BLOCK, (PetscInt)((1 << 26) / s->test_block / BLOCK * BLOCK));
-  const int      zero = 0;
-  int            desc[DESC_SIZE], info;
-
   PetscFunctionBegin;
   if (s->grid->size == 1) {
     s->test  = x->value;
@@ -289,11 +290,7 @@ static PetscErrorCode MoveToColumns(FwSpectrum s, FwMatrix x)
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(FwSpectrumAllocateTest(s));
-  descinit_(desc, &s->n, &s->n_test, &s->n, &s->test_block, &zero, &zero, &s->grid->slab_context, &s->n, &info);
-  PetscCheck(!info, s->grid->comm, PETSC_ERR_PLIB, "descinit: argument %d", -info);
-  for (PetscInt row = 0; row < s->n; row += band)
-    Cpdgemr2d(PetscMin(band, s->n - row), s->n_test, x->value, (int)row + 1, 1, x->desc, s->test, (int)row + 1, 1, desc,
-              s->grid->slab_context);
+  PetscCall(FwSlabsMove(PETSC_FALSE, x, s->test_block, s->test, s->n));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -220,12 +220,14 @@ PetscErrorCode FwObservablesWeights(FwObservablesLayer *layer, FwObservables *o)
   const FwModel *model = layer->model;
   SlopeContext   c     = {.layer = layer};
   FwSlab         slab;
+  FwSlabs        slabs;
   FwMatrix       inputs, covariance;
   double         scale, trace = 0.0;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSlab(layer->data, FW_TRAIN, &slab));
-  PetscCall(FwMatrixCreateFromSlab(layer->grid, slab.n_input, slab.n, slab.block, slab.x, &inputs));
+  slabs = (FwSlabs){.m = slab.n_input, .n = slab.n, .block = slab.block, .value = slab.x};
+  PetscCall(FwMatrixCreateFromSlab(layer->grid, &slabs, &inputs));
   PetscCall(FwMatrixSymmetrise(layer->inverse)); /* k_a is not symmetric: row sums need both triangles */
   PetscCall(SlopesBegin(layer, inputs, &c));
   PetscCall(SlopesApply(layer, &c, &trace));

@@ -78,18 +78,26 @@ static void visit_meets_every_entry_of_the_triangle_once(void **state)
   TestCall(FwMatrixDestroy(&a));
 }
 
-static void slab_becomes_the_same_matrix(void **state)
+/* This rank's columns of a copy that every rank holds */
+static FwSlabs make_slabs(const double *copy)
 {
-  FwMatrix    a;
   PetscMPIInt rank, size;
-  double     *copy = make_copy(M, N), *back;
   PetscInt    block;
 
-  (void)state;
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
   MPI_Comm_size(PETSC_COMM_WORLD, &size);
   block = (N + size - 1) / size;
-  TestCall(FwMatrixCreateFromSlab(grid, M, N, block, copy + (size_t)PetscMin(rank * block, N) * M, &a));
+  return (FwSlabs){.m = M, .n = N, .block = block, .value = copy + (size_t)PetscMin(rank * block, N) * M};
+}
+
+static void slab_becomes_the_same_matrix(void **state)
+{
+  FwMatrix      a;
+  double       *copy  = make_copy(M, N), *back;
+  const FwSlabs slabs = make_slabs(copy);
+
+  (void)state;
+  TestCall(FwMatrixCreateFromSlab(grid, &slabs, &a));
   TestCall(PetscMalloc1(M * N, &back));
   TestCall(FwMatrixGather(a, back));
   for (int i = 0; i < M * N; i++) assert_close(back[i], copy[i], 0.0);
@@ -98,16 +106,11 @@ static void slab_becomes_the_same_matrix(void **state)
   TestCall(FwMatrixDestroy(&a));
 }
 
-static void products_equal_plain_loops(void **state)
+/* Both are A^T A / 2, the first its lower triangle */
+static void check_products(FwMatrix gram, FwMatrix product)
 {
-  FwMatrix a = make_matrix(M, N), gram, product;
-  double  *g, *p;
+  double *g, *p;
 
-  (void)state;
-  TestCall(FwMatrixCreate(grid, N, N, &gram));
-  TestCall(FwMatrixCreate(grid, N, N, &product));
-  TestCall(FwMatrixGram(0.5, a, gram));
-  TestCall(FwMatrixMultiply(PETSC_TRUE, 0.5, a, a, product));
   TestCall(PetscMalloc2(N * N, &g, N * N, &p));
   TestCall(FwMatrixGather(gram, g));
   TestCall(FwMatrixGather(product, p));
@@ -120,6 +123,25 @@ static void products_equal_plain_loops(void **state)
       assert_close(p[i + j * N], sum, 1e-13);
     }
   TestCall(PetscFree2(g, p));
+}
+
+/* Of matrices, and of slabs, whose 70 rows go 64 and 6 at a time */
+static void products_equal_plain_loops(void **state)
+{
+  FwMatrix      a     = make_matrix(M, N), gram, product;
+  double       *copy  = make_copy(M, N);
+  const FwSlabs slabs = make_slabs(copy);
+
+  (void)state;
+  TestCall(FwMatrixCreate(grid, N, N, &gram));
+  TestCall(FwMatrixCreate(grid, N, N, &product));
+  TestCall(FwMatrixGram(0.5, a, gram));
+  TestCall(FwMatrixMultiply(PETSC_TRUE, 0.5, a, a, product));
+  check_products(gram, product);
+  TestCall(FwMatrixGramOfSlabs(0.5, &slabs, gram));
+  TestCall(FwMatrixProductOfSlabs(0.5, &slabs, &slabs, product));
+  check_products(gram, product);
+  TestCall(PetscFree(copy));
   TestCall(FwMatrixDestroy(&a));
   TestCall(FwMatrixDestroy(&gram));
   TestCall(FwMatrixDestroy(&product));
