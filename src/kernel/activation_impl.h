@@ -8,8 +8,9 @@
  */
 
 #include <finwidth/activation.h>
+#include <finwidth/vector.h>
+
 #include "mehler.h"
-#include "vector.h"
 
 /** Number of FwMap values. */
 enum { FW_MAP_COUNT = FW_MAP_ROW_VARIANCE + 1 };

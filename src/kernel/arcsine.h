@@ -8,8 +8,9 @@
  * asin s = s + s z p(z) for z = s^2 <= 1/4, p of degree 11 (relative error of the fit below 1e-17). Within 4 ulp as a fraction of pi/2.
  */
 
+#include <finwidth/vector.h>
+
 #include <math.h>
-#include "vector.h"
 
 /* asin(sqrt z) for 0 <= z <= 1/4, s = sqrt z; p by Estrin's scheme, whose short chains the vector unit can overlap */
 FW_VECTOR_HELPER double ArcsineReduced(double s, double z)

@@ -8,10 +8,11 @@
  * Rational approximations of erf and tanh: Moshier, Cephes (ndtr.c, tanh.c); reduction by pi/2 in three parts: Cody & Waite.
  */
 
+#include <finwidth/vector.h>
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#include "vector.h"
 
 /** Adding it rounds to an integer, which is then in the low bits. */
 #define FW_ROUNDER 0x1.8p52
@@ -43,7 +44,7 @@ FW_VECTOR_HELPER double ExpNegative(double x)
   const double p01 = 1.0 + r, p23 = 1.0 / 2.0 + r * (1.0 / 6.0), p45 = 1.0 / 24.0 + r * (1.0 / 120.0);
   const double p67 = 1.0 / 720.0 + r * (1.0 / 5040.0), p89 = 1.0 / 40320.0 + r * (1.0 / 362880.0);
   const double pab = 1.0 / 3628800.0 + r * (1.0 / 39916800.0), pcd = 1.0 / 479001600.0 + r * (1.0 / 6227020800.0);
-  const double high = (p45 + p67 * r2) + ((p89 + pab * r2) + pcd * r4) * r4;
+  const double high   = (p45 + p67 * r2) + ((p89 + pab * r2) + pcd * r4) * r4;
   const double result = (p01 + (p23 * r2 + high * r4)) * FromBits((BitsOf(shifted) << 52) + (UINT64_C(1023) << 52));
 
   return x < -708.0 ? 0.0 : result;

@@ -23,21 +23,20 @@ const char *FwEstimateName(PetscInt bandwidth)
 
 /* --- memory ------------------------------------------------------------------------------------------------- */
 
-/* Copies of the inputs while the kernel is assembled: by example, block-cyclic, and what PBLAS sends around (measured
-   3.8 to 4.8 in all on one and two ranks) */
-static const double input_copies = 4.3;
+/* Numbers per example that every rank holds: vectors; bands, their factors and panels of a reduction */
+static const double vectors = 20.0, panels = 576.0;
 
-/* The larger of two moments: the kernel being assembled, and its decomposition with the test rows beside one copy of the
-   inputs */
+/* The decomposition, or the reduced kernel with the test rows, which are moved to columns on several ranks and rotated into
+   a copy where there are eigenvectors; beside it the inputs */
 static double PeakBytes(const FwWork *w, double kernels, double n_rank)
 {
   const double kernel = w->n_train * w->n_train, cross = w->n_train * w->n_test;
-  const double inputs = (w->n_train + w->n_test) * w->n_input;
-  const double copies = n_rank * (w->depth + 20.0) * (w->n_train + w->n_test); /* vectors that every rank holds */
-  const double peak =
-    PetscMax(kernel + input_copies * inputs, PetscMax(kernels * kernel, kernel + 3.0 * cross) + inputs);
+  const double inputs   = (w->n_train + w->n_test) * w->n_input;
+  const double n_cross  = (n_rank > 1.0 ? 2.0 : 1.0) + (kernels > 1.0 ? 1.0 : 0.0);
+  const double everyone = n_rank * ((w->depth + vectors) * (w->n_train + w->n_test) + panels * w->n_train);
+  const double peak     = PetscMax(kernels * kernel, kernel + n_cross * cross) + inputs;
 
-  return 8.0 * (peak + copies) / n_rank + FW_ESTIMATE_BASE_BYTES;
+  return 8.0 * (peak + everyone) / n_rank + FW_ESTIMATE_BASE_BYTES;
 }
 
 PetscErrorCode FwEstimateMemory(MPI_Comm comm, double *bytes)

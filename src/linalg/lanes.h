@@ -1,21 +1,13 @@
 #pragma once
 
 /** @file
- * Sums over long arrays in eight lanes, compiled for the vector units of several processors; the loader takes the
- * widest that is there.
- *
- * The order of additions is part of the code, and nothing is contracted to a fused multiply-add (-ffp-contract=off):
- * the same bits on every processor.
+ * Sums over long arrays in eight lanes, in functions marked FW_VECTOR. The order of additions is part of the code: the
+ * same bits on every processor.
  */
 
-#include <string.h>
+#include <finwidth/vector.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && \
-  !defined(__SANITIZE_ADDRESS__) /* the sanitizer is not up yet when the loader chooses */
-  #define FW_LANES_CLONES __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
-#else
-  #define FW_LANES_CLONES
-#endif
+#include <string.h>
 
 enum { LANES = 8 };
 

@@ -560,18 +560,4 @@ static PetscErrorCode Predict(FwSpectrum s, const FwNodes *nodes)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-const FwSpectrumForm fw_spectrum_band = {.bandwidth = BLOCK,
-                                         .name      = "band",
-                                         .reduce    = Reduce,
-                                         .rotate    = Rotate,
-                                         .freeze    = Freeze,
-                                         .destroy   = Destroy,
-                                         .inverse   = Inverse,
-                                         .sum       = Sum,
-                                         .predict   = Predict,
-                                         .factor    = StepFactor,
-                                         .traces    = StepTraces,
-                                         .solve     = StepSolve,
-                                         .multiply  = StepMultiply,
-                                         .create    = CreateData,
-                                         .arrays    = Arrays};
+const FwSpectrumForm fw_spectrum_band = {.bandwidth = BLOCK, .name = "band", FW_SPECTRUM_FUNCTIONS};

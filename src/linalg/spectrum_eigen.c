@@ -130,7 +130,7 @@ enum {
 };
 
 /* Without the readout bias: sums with w alone; [n_block] eights of modes, added to what is there */
-FW_LANES_CLONES
+FW_VECTOR
 static void AddModes(PetscInt n_block, const double k[], const double w[], double temperature, double order,
                      double sum[N_SUM][LANES])
 {
@@ -163,7 +163,7 @@ static void AddModes(PetscInt n_block, const double k[], const double w[], doubl
 }
 
 /* The sums that the readout bias needs beside them */
-FW_LANES_CLONES
+FW_VECTOR
 static void AddModesWithOnes(PetscInt n_block, const double k[], const double w[], const double h[], double temperature,
                              double order, double sum[N_SUM][LANES])
 {
@@ -203,7 +203,7 @@ typedef long long LaneBits __attribute__((vector_size(LANES * sizeof(long long))
 
 /* Sum of log(T + Q k): products of mantissas, and their exponents as integers. Factors must be normal numbers. A
    mantissa is in [1, 2): 512 of them stay far from overflow, then the product is brought back to [1, 2) itself. */
-FW_LANES_CLONES
+FW_VECTOR
 static void AddLogs(PetscInt n_block, const double k[], double temperature, double order, double product[LANES],
                     long long exponent[LANES])
 {
@@ -339,7 +339,7 @@ static PetscErrorCode Sum(FwSpectrum s, double temperature, double order, PetscB
 
 /* --- step by step ------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode Factor(FwSpectrum s, double temperature, double order, double *log_det)
+static PetscErrorCode StepFactor(FwSpectrum s, double temperature, double order, double *log_det)
 {
   Eigen *eigen = s->data;
 
@@ -350,7 +350,7 @@ static PetscErrorCode Factor(FwSpectrum s, double temperature, double order, dou
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Traces(FwSpectrum s, double *trace, double *trace_slope)
+static PetscErrorCode StepTraces(FwSpectrum s, double *trace, double *trace_slope)
 {
   const Eigen *eigen = s->data;
 
@@ -365,7 +365,7 @@ static PetscErrorCode Traces(FwSpectrum s, double *trace, double *trace_slope)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Solve(FwSpectrum s, PetscInt n, double x[])
+static PetscErrorCode StepSolve(FwSpectrum s, PetscInt n, double x[])
 {
   const Eigen *eigen = s->data;
 
@@ -375,7 +375,7 @@ static PetscErrorCode Solve(FwSpectrum s, PetscInt n, double x[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Multiply(FwSpectrum s, PetscInt n, const double x[], double y[])
+static PetscErrorCode StepMultiply(FwSpectrum s, PetscInt n, const double x[], double y[])
 {
   const double *k = ((const Eigen *)s->data)->k;
 
@@ -387,7 +387,7 @@ static PetscErrorCode Multiply(FwSpectrum s, PetscInt n, const double x[], doubl
 
 /* --- predictions -------------------------------------------------------------------------------------------- */
 
-FW_LANES_CLONES
+FW_VECTOR
 static double WeightedSquares(PetscInt n, const double weight[], const double z[])
 {
   Lanes  sum  = {0.0};
@@ -431,19 +431,5 @@ static PetscErrorCode Predict(FwSpectrum s, const FwNodes *nodes)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-const FwSpectrumForm fw_spectrum_eigen = {.bandwidth = 0,
-                                          .name      = "eigenvectors",
-                                          .has_modes = PETSC_TRUE,
-                                          .reduce    = Reduce,
-                                          .rotate    = Rotate,
-                                          .freeze    = Freeze,
-                                          .destroy   = Destroy,
-                                          .inverse   = Inverse,
-                                          .sum       = Sum,
-                                          .predict   = Predict,
-                                          .factor    = Factor,
-                                          .traces    = Traces,
-                                          .solve     = Solve,
-                                          .multiply  = Multiply,
-                                          .create    = CreateData,
-                                          .arrays    = Arrays};
+const FwSpectrumForm fw_spectrum_eigen = {
+  .bandwidth = 0, .name = "eigenvectors", .has_modes = PETSC_TRUE, FW_SPECTRUM_FUNCTIONS};

@@ -27,7 +27,7 @@ typedef struct {
   const double *order, *weight; /* [n] */
   double       *alpha, *ones;   /* [n][n_label][P] A_0^-1 w, and [n][P] A_0^-1 h or NULL */
   double       *explained;      /* [n_test_local] sum over nodes of weight Q^2 z.A_0^-1 z, zero on entry; or NULL */
-  double       *mode;           /* [P] in its place, of a form that has modes: sum over nodes of weight Q^2 / (T + Q k), zero
+  double       *mode; /* [P] in its place, of a form that has modes: sum over nodes of weight Q^2 / (T + Q k), zero
                                    on entry; or NULL */
 } FwNodes;
 
@@ -68,6 +68,12 @@ typedef struct {
   PetscErrorCode (*create)(FwSpectrum spectrum);
   PetscErrorCode (*arrays)(FwSpectrum spectrum, PetscInt *n_array, double *array[2], size_t size[2]);
 } FwSpectrumForm;
+
+/* The functions of a form, which bear these names in its file */
+#define FW_SPECTRUM_FUNCTIONS                                                                                   \
+  .reduce = Reduce, .rotate = Rotate, .freeze = Freeze, .destroy = Destroy, .inverse = Inverse, .sum = Sum,     \
+  .predict = Predict, .factor = StepFactor, .traces = StepTraces, .solve = StepSolve, .multiply = StepMultiply, \
+  .create = CreateData, .arrays = Arrays
 
 extern const FwSpectrumForm fw_spectrum_eigen, fw_spectrum_tridiagonal, fw_spectrum_band;
 

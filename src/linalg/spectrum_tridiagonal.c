@@ -426,18 +426,4 @@ static PetscErrorCode Predict(FwSpectrum s, const FwNodes *nodes)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-const FwSpectrumForm fw_spectrum_tridiagonal = {.bandwidth = 1,
-                                                .name      = "tridiagonal",
-                                                .reduce    = Reduce,
-                                                .rotate    = Rotate,
-                                                .freeze    = Freeze,
-                                                .destroy   = Destroy,
-                                                .inverse   = Inverse,
-                                                .sum       = Sum,
-                                                .predict   = Predict,
-                                                .factor    = StepFactor,
-                                                .traces    = StepTraces,
-                                                .solve     = StepSolve,
-                                                .multiply  = StepMultiply,
-                                                .create    = CreateData,
-                                                .arrays    = Arrays};
+const FwSpectrumForm fw_spectrum_tridiagonal = {.bandwidth = 1, .name = "tridiagonal", FW_SPECTRUM_FUNCTIONS};
