@@ -25,12 +25,13 @@ typedef enum {
 
 /** Commands that read a key, as bits. */
 enum {
-  FW_FOR_PREDICT = 1 << 0,
-  FW_FOR_SAMPLE  = 1 << 1,
-  FW_FOR_MIXTURE = 1 << 2,
-  FW_FOR_OPTIMAL = 1 << 3,
-  FW_FOR_ANSATZ  = 1 << 4,
-  FW_FOR_ALL     = (1 << 5) - 1
+  FW_FOR_PREDICT   = 1 << 0,
+  FW_FOR_SAMPLE    = 1 << 1,
+  FW_FOR_MIXTURE   = 1 << 2,
+  FW_FOR_OPTIMAL   = 1 << 3,
+  FW_FOR_ANSATZ    = 1 << 4,
+  FW_FOR_ALL       = (1 << 5) - 1, /**< that compute */
+  FW_FOR_JOBSCRIPT = 1 << 5
 };
 
 /** One row of the table. */

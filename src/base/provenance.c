@@ -3,6 +3,7 @@
  */
 
 #include <finwidth/provenance.h>
+#include <finwidth/quote.h>
 
 #include "commit.h"
 
@@ -55,26 +56,18 @@ static int NeedsQuotes(const char word[])
 
 PetscErrorCode FwCommandLineSet(int argc, char **argv)
 {
-  size_t size = 1;
-  char  *end;
+  size_t size = 1, used = 0;
 
   for (int i = 0; i < argc; i++) size += 4 * strlen(argv[i]) + 3;
   free(command_line);
   command_line = calloc(size, 1);
   if (!command_line) return PETSC_ERR_MEM;
-  end = command_line;
   for (int i = 0; i < argc; i++) {
-    const int quoted = NeedsQuotes(argv[i]);
+    char *quoted = NeedsQuotes(argv[i]) ? FwQuote(argv[i]) : strdup(argv[i]);
 
-    if (i) *end++ = ' ';
-    if (quoted) *end++ = '\'';
-    for (const char *c = argv[i]; *c; c++) {
-      if (*c == '\'')
-        end += sprintf(end, "'\\''");
-      else
-        *end++ = *c;
-    }
-    if (quoted) *end++ = '\'';
+    if (!quoted) return PETSC_ERR_MEM;
+    used += (size_t)snprintf(command_line + used, size - used, "%s%s", i ? " " : "", quoted);
+    free(quoted);
   }
   return PETSC_SUCCESS;
 }

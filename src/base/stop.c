@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 /* enough to write a checkpoint and leave before the scheduler kills the job */
@@ -46,9 +47,20 @@ static PetscErrorCode Install(int signal_number, void (*handler)(int))
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Slurm says when the job will be killed; the others do not */
+static void ReadSchedulerLimit(double *seconds, PetscBool *is_set)
+{
+  const char  *end  = getenv("SLURM_JOB_END_TIME");
+  const double left = end ? strtod(end, NULL) - (double)time(NULL) : 0.0;
+
+  if (*is_set || !(left > 1.0)) return;
+  *seconds = left;
+  *is_set  = PETSC_TRUE;
+}
+
 PetscErrorCode FwStopSetUp(void)
 {
-  double    seconds;
+  double    seconds = 0.0;
   PetscBool is_set;
 
   PetscFunctionBegin;
@@ -57,6 +69,7 @@ PetscErrorCode FwStopSetUp(void)
   PetscCall(Install(SIGUSR1, OnUser1));
   PetscCall(Install(SIGUSR2, OnUser2));
   PetscCall(FwOptionReal("walltime", &seconds, &is_set));
+  ReadSchedulerLimit(&seconds, &is_set);
   if (is_set) {
     PetscCall(PetscTime(&deadline));
     deadline += seconds - PetscMin(margin_seconds, 0.1 * seconds);

@@ -15,10 +15,14 @@ typedef PetscErrorCode FwCommandFunction(const char *file);
 /** Run a command on several files, `n` of them, at least one. */
 typedef PetscErrorCode FwCommandFilesFunction(PetscInt n, const char *const file[]);
 
+/** Run a command that passes its options on: `word[1 .. n_word)` are they. */
+typedef PetscErrorCode FwCommandWordsFunction(const char *file, int n_word, char **word);
+
 typedef struct {
   const char             *name;
   FwCommandFunction      *run;
   FwCommandFilesFunction *run_files; /**< in place of `run` */
+  FwCommandWordsFunction *run_words; /**< in place of `run` */
   const char             *summary;
   const char             *usage; /**< what follows the name */
   const char             *example;
@@ -27,8 +31,9 @@ typedef struct {
 } FwCommand;
 
 FwCommandFilesFunction FwCommandRun_Gather;
-FwCommandFunction      FwCommandRun_Predict, FwCommandRun_Sample, FwCommandRun_Mixture, FwCommandRun_Plot,
-  FwCommandRun_Verify;
+FwCommandWordsFunction FwCommandRun_Jobscript;
+FwCommandFunction FwCommandRun_Predict, FwCommandRun_Sample, FwCommandRun_Mixture, FwCommandRun_Plot,
+  FwCommandRun_Selftest, FwCommandRun_Verify;
 
 /** Draw a result's overview beside it, as PATH without ".h5" + ".png"; a missing gnuplot is a warning. Collective. */
 PetscErrorCode FwCommandFigure(const char result[]);

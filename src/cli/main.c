@@ -3,6 +3,7 @@
  */
 
 #include "command.h"
+#include "help.h"
 
 #include <finwidth/blas.h>
 #include <finwidth/option.h>
@@ -38,12 +39,23 @@ static const FwCommand commands[] = {
    .usage        = "OUT.h5 IN.h5|FOLDER ... [-overwrite]",
    .example      = "mpirun -n 2 finwidth gather scan.h5 scan.parts",
    .wants_result = PETSC_TRUE},
+  {.name      = "jobscript",
+   .run_words = FwCommandRun_Jobscript,
+   .summary   = "print a job script for an input",
+   .usage     = "INPUT.yaml -scheduler slurm|pbs|lsf [-mode single|array|farm] [-key value ...]",
+   .example   = "finwidth jobscript inputs/scan-temperature-width.yaml -scheduler slurm -mode array",
+   .keys      = FW_FOR_JOBSCRIPT},
   {.name         = "plot",
    .run          = FwCommandRun_Plot,
    .summary      = "draw a figure of a result file",
    .usage        = "RESULT.h5 -output FIG.png [-figure NAME]",
    .example      = "finwidth plot quickstart.h5 -output action.svg -figure action",
    .wants_result = PETSC_TRUE},
+  {.name    = "selftest",
+   .run     = FwCommandRun_Selftest,
+   .summary = "check the installation: no network, no files, a few seconds",
+   .usage   = "",
+   .example = "mpirun -n 2 finwidth selftest"},
   {.name         = "verify",
    .run          = FwCommandRun_Verify,
    .summary      = "check a result file: schema, checksums, status",
@@ -62,7 +74,7 @@ typedef struct {
   const char      *stray;  /* a word that is neither an option nor its value */
   int              n_word; /* options: words[0 .. n_word), words[0] the program */
   char           **words;
-  PetscBool        is_help, is_version, is_markdown;
+  PetscBool        is_help, is_version, is_markdown, is_manual, is_completion;
 } Call;
 
 static const FwCommand *FindCommand(const char name[])
@@ -104,6 +116,17 @@ static void SortOptions(int argc, char **argv, int begin, Call *call)
   }
 }
 
+/* help COMMAND, help keys, help man [COMMAND], help completion */
+static void ReadHelpTopic(int argc, char **argv, Call *call)
+{
+  call->is_markdown   = !strcmp(argv[2], "keys") ? PETSC_TRUE : PETSC_FALSE;
+  call->is_manual     = !strcmp(argv[2], "man") ? PETSC_TRUE : PETSC_FALSE;
+  call->is_completion = !strcmp(argv[2], "completion") ? PETSC_TRUE : PETSC_FALSE;
+  if (call->is_markdown || call->is_completion || (call->is_manual && argc == 3)) return;
+  call->word    = argv[call->is_manual ? 3 : 2];
+  call->command = FindCommand(call->word);
+}
+
 static void ReadWords(int argc, char **argv, char **words, Call *call)
 {
   int next = 2;
@@ -115,9 +138,7 @@ static void ReadWords(int argc, char **argv, char **words, Call *call)
   call->is_help    = IsHelpWord(argv[1]);
   call->is_version = IsOneOf(argv[1], "version", "-version", "--version");
   if (call->is_help) {
-    call->is_markdown = (argc > 2 && !strcmp(argv[2], "keys")) ? PETSC_TRUE : PETSC_FALSE;
-    if (argc > 2) call->command = FindCommand(argv[2]);
-    if (argc > 2 && !call->command && !call->is_markdown) call->word = argv[2];
+    if (argc > 2) ReadHelpTopic(argc, argv, call);
     return;
   }
   call->command = FindCommand(argv[1]);
@@ -135,9 +156,10 @@ static PetscErrorCode PrintUsage(void)
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(commands); i++)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-9s %s\n", commands[i].name, commands[i].summary));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD,
-                        "  %-9s this text; help COMMAND: its keys; help keys: all keys as a Markdown table\n"
+                        "  %-9s this text; help COMMAND: its keys; help keys: all keys as a Markdown table;\n"
+                        "  %-9s help man [COMMAND]: a manual page; help completion: for bash\n"
                         "  %-9s of the program and its libraries\n\nexample: %s\n",
-                        "help", "version", commands[0].example));
+                        "help", "", "version", commands[0].example));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -182,6 +204,10 @@ static PetscErrorCode Run(const Call *call)
   PetscCall(CheckCall(call));
   if (call->is_markdown)
     PetscCall(FwOptionsPrintMarkdown());
+  else if (call->is_completion)
+    PetscCall(FwHelpCompletion(PETSC_STATIC_ARRAY_LENGTH(commands), commands));
+  else if (call->is_manual)
+    PetscCall(FwHelpManual(PETSC_STATIC_ARRAY_LENGTH(commands), commands, call->command));
   else if (call->is_version)
     PetscCall(PrintVersion());
   else if (call->is_help && call->command)
@@ -191,7 +217,9 @@ static PetscErrorCode Run(const Call *call)
   else {
     PetscCall(FwOptionsCheck());
     PetscCall(FwStopSetUp());
-    if (call->command->run_files)
+    if (call->command->run_words)
+      PetscCall(call->command->run_words(call->file, call->n_word, call->words));
+    else if (call->command->run_files)
       PetscCall(call->command->run_files(call->n_file, (const char *const *)call->files));
     else
       PetscCall(call->command->run(call->file));

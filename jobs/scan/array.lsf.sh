@@ -1,0 +1,57 @@
+#!/bin/bash
+# finwidth predict as a job array, each task with a result of its own.
+# Save it as array.lsf.sh in the folder from which the input is named, and submit it there with
+#   bsub < array.lsf.sh
+# Time and memory: as given (job_time, job_memory)
+# A job that is stopped, killed or out of time loses at most the points it was computing: submitted
+# again, it goes on from its checkpoint.
+#BSUB -J array[1-1]
+#BSUB -o array.%J.%I.log
+#BSUB -n 4
+#BSUB -R span[ptile=4]
+#BSUB -R rusage[mem=1024]
+#BSUB -W 00:30
+#BSUB -r
+#BSUB -Q 6
+#BSUB -wa USR2
+#BSUB -wt 2
+
+set -euo pipefail
+cd "${LS_SUBCWD:-.}"
+
+# Modules of the site that hold the program and its libraries
+# module load openmpi petsc hdf5 finwidth
+
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 # one BLAS thread a rank
+finwidth=${FINWIDTH:-finwidth} # the program, from PATH
+input='inputs/scan-temperature-width.yaml'
+ranks=4
+
+# The points of each task: those that share a kernel are together
+points=(
+  '0-47'
+)
+task=$((${LSB_JOBINDEX:-1} - 1))
+result='scan-temperature-width.h5'
+parts='scan-temperature-width.parts'
+mkdir -p -- "$parts"
+output=$parts/$(printf '%05d' "$task").h5
+command=("$finwidth" 'predict' "$input" -output "$output" -resume true -walltime 00:28:00 -scan_index "${points[$task]}")
+
+# mpirun passes USR2 on to every rank, and finwidth then stops with a checkpoint; TERM would be followed by KILL
+mpirun -n "$ranks" "${command[@]}" &
+child=$!
+trap 'kill -USR2 "$child" 2>/dev/null || true' TERM USR2
+code=0
+wait "$child" || code=$?
+while kill -0 "$child" 2>/dev/null; do # wait was only interrupted by a signal
+  code=0
+  wait "$child" || code=$?
+done
+trap - TERM USR2
+
+if [ "$code" = 0 ]; then
+  echo "task $task is done; when all are: finwidth gather '$result' '$parts'"
+fi
+
+exit "$code" # 6, stopped with a checkpoint, puts the job back into the queue (-Q 6 above)

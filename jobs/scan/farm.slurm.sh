@@ -1,0 +1,51 @@
+#!/bin/bash
+# finwidth predict as a farm: one job in which rank 0 hands out the points to the others.
+# Save it as farm.slurm.sh in the folder from which the input is named, and submit it there with
+#   sbatch farm.slurm.sh
+# Time and memory: as given (job_time, job_memory)
+# A job that is stopped, killed or out of time loses at most the points it was computing: submitted
+# again, it goes on from its checkpoint.
+#SBATCH --job-name=farm
+#SBATCH --output=farm.%j.log
+#SBATCH --open-mode=append
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=4
+#SBATCH --cpus-per-task=1
+#SBATCH --mem-per-cpu=1024M
+#SBATCH --time=00:30:00
+#SBATCH --requeue
+#SBATCH --signal=B:USR2@90
+
+set -euo pipefail
+cd "${SLURM_SUBMIT_DIR:-.}"
+
+# Modules of the site that hold the program and its libraries
+# module load openmpi petsc hdf5 finwidth
+
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 # one BLAS thread a rank
+finwidth=${FINWIDTH:-finwidth} # the program, from PATH
+input='inputs/scan-temperature-width.yaml'
+ranks=4
+output='scan-temperature-width.h5'
+command=("$finwidth" 'predict' "$input" -output "$output" -resume true -walltime 00:28:00 -scan_farm true)
+
+# mpirun passes USR2 on to every rank, and finwidth then stops with a checkpoint; TERM would be followed by KILL
+mpirun -n "$ranks" "${command[@]}" &
+child=$!
+trap 'kill -USR2 "$child" 2>/dev/null || true' TERM USR2
+code=0
+wait "$child" || code=$?
+while kill -0 "$child" 2>/dev/null; do # wait was only interrupted by a signal
+  code=0
+  wait "$child" || code=$?
+done
+trap - TERM USR2
+
+# 6: stopped with a checkpoint. Back into the queue, up to 100 times.
+if [ "$code" = 6 ]; then
+  if [ "${SLURM_RESTART_COUNT:-0}" -lt 100 ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+    exit 0
+  fi
+fi
+exit "$code"

@@ -1,0 +1,339 @@
+/** @file
+ * `finwidth jobscript`: a job script for an input, with nodes, memory and time from the estimate.
+ */
+
+#include "command.h"
+#include "predict.h"
+
+#include <finwidth/jobscript.h>
+#include <finwidth/option.h>
+
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT_SIZE = 512, INDEX_SIZE = 8000 }; /* an option has at most 8191 characters */
+
+static const double kernel_bytes_at_least = 256e6, time_factor = 2.0, time_least = 900.0, memory_factor = 1.2;
+
+/* A scan as a job sees it: points in groups that share a kernel */
+typedef struct {
+  FwRequest request;
+  PetscInt  n_point, n_group, *group;  /* [n_point] */
+  double    group_seconds, rank_bytes; /* of one rank; negative where there is no estimate */
+} Scan;
+
+/* --- estimate ------------------------------------------------------------------------------------------------ */
+
+/* The chosen point with most examples stands for all */
+static PetscErrorCode ApplyLargestPoint(const Scan *scan)
+{
+  PetscInt   largest = 0;
+  PetscInt64 most    = -1;
+
+  PetscFunctionBegin;
+  for (PetscInt p = 0; p < scan->n_point; p++) {
+    PetscInt64 n_train = 0;
+
+    PetscCall(FwScanApply(scan->request.scan, p));
+    PetscCall(FwOptionInteger("data_train", &n_train, NULL));
+    if (n_train > most) largest = p;
+    most = PetscMax(most, n_train);
+  }
+  PetscCall(FwScanApply(scan->request.scan, largest));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode EstimateGroup(Scan *scan, const FwPredictPoint *point)
+{
+  const PetscInt  n_each = PetscMax(1, scan->n_point / PetscMax(1, scan->n_group));
+  FwPredictPoint *same;
+  FwDataset       data;
+  FwGrid          grid;
+  FwEstimate      e;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(n_each, &same));
+  for (PetscInt i = 0; i < n_each; i++) same[i] = *point;
+  PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
+  PetscCall(FwPredictLoadData(PETSC_COMM_WORLD, &data));
+  PetscCall(FwPredictEstimate(grid, data, n_each, same, &e));
+  scan->group_seconds = e.assembly_seconds + e.decomposition_seconds + e.use_seconds;
+  scan->rank_bytes    = e.peak_bytes;
+  PetscCall(FwDatasetDestroy(&data));
+  PetscCall(FwGridDestroy(&grid));
+  PetscCall(PetscFree(same));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The machine that prints the script need not be the one that computes: its memory is no limit here */
+static PetscErrorCode EstimatePredict(Scan *scan)
+{
+  FwPredictPoint point;
+
+  PetscFunctionBegin;
+  PetscCall(ApplyLargestPoint(scan));
+  PetscCall(FwPredictPointRead(&point));
+  if (!FwPredictIsLocal(&point.model)) {
+    char      given[64];
+    PetscBool is_given;
+
+    PetscCall(PetscOptionsGetString(NULL, NULL, "-memory", given, sizeof given, &is_given));
+    PetscCall(PetscOptionsSetValue(NULL, "-memory", "1000000G"));
+    PetscCall(EstimateGroup(scan, &point));
+    PetscCall(is_given ? PetscOptionsSetValue(NULL, "-memory", given) : PetscOptionsClearValue(NULL, "-memory"));
+  }
+  PetscCall(FwPredictPointDestroy(&point));
+  PetscCall(FwScanApply(scan->request.scan, -1));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the scan ------------------------------------------------------------------------------------------------ */
+
+static PetscErrorCode ReadScan(const char *input, PetscInt command, const char name[], Scan *scan)
+{
+  static const char *const nothing[] = {NULL};
+  const char *const       *shared    = nothing;
+  FwPredict                predict;
+  PetscBool                has_time, has_memory;
+
+  PetscFunctionBegin;
+  *scan = (Scan){.group_seconds = -1.0, .rank_bytes = -1.0};
+  PetscCall(FwRequestCreate(input, name, 1u << command, &scan->request));
+  if (command == 0) {
+    PetscCall(FwPredictSetUp(&scan->request, &predict));
+    shared = predict.shared;
+  }
+  PetscCall(FwScanGetSize(scan->request.scan, NULL, &scan->n_point, NULL));
+  PetscCall(PetscMalloc1(scan->n_point, &scan->group));
+  PetscCall(FwScanGetGroups(scan->request.scan, shared, NULL, &scan->n_group, scan->group));
+  PetscCall(FwOptionIsSet("job_time", &has_time));
+  PetscCall(FwOptionIsSet("job_memory", &has_memory));
+  if (command == 0 && !(has_time && has_memory)) PetscCall(EstimatePredict(scan));
+  PetscCheck(scan->group_seconds >= 0.0 || (has_time && has_memory), PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "there is no estimate for '%s' of this network: give job_time and job_memory", name);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- tasks of an array --------------------------------------------------------------------------------------- */
+
+/* Points as scan_index takes them: runs of equal steps become ranges */
+static PetscErrorCode PrintIndex(PetscInt n, const PetscInt point[], char text[INDEX_SIZE])
+{
+  int used = 0;
+
+  PetscFunctionBegin;
+  text[0] = '\0';
+  for (PetscInt i = 0; i < n && used < INDEX_SIZE;) {
+    const PetscInt step = i + 1 < n ? point[i + 1] - point[i] : 0;
+    PetscInt       last = i;
+
+    while (last + 1 < n && point[last + 1] - point[last] == step) last++;
+    if (last - i < 2 && step != 1) last = i;
+    used += snprintf(text + used, (size_t)(INDEX_SIZE - used), "%s%" PetscInt_FMT, i ? "," : "", point[i]);
+    if (last > i && used < INDEX_SIZE)
+      used += snprintf(text + used, (size_t)(INDEX_SIZE - used), "-%" PetscInt_FMT, point[last]);
+    if (last > i && step > 1 && used < INDEX_SIZE)
+      used += snprintf(text + used, (size_t)(INDEX_SIZE - used), ":%" PetscInt_FMT, step);
+    i = last + 1;
+  }
+  PetscCheck(used < INDEX_SIZE, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "the points of one task are too many to name: give job_tasks, or use another mode");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Whole groups, as evenly as they go */
+static PetscErrorCode FillTasks(const Scan *scan, FwJob *job)
+{
+  PetscInt *point;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(scan->n_point, &point));
+  PetscCall(PetscCalloc1(job->n_task, &job->index));
+  for (PetscInt t = 0; t < job->n_task; t++) {
+    PetscInt n = 0;
+
+    for (PetscInt p = 0; p < scan->n_point; p++)
+      if (scan->group[p] >= 0 && (PetscInt)((PetscInt64)scan->group[p] * job->n_task / scan->n_group) == t)
+        point[n++] = p;
+    PetscCall(PetscMalloc1(INDEX_SIZE, &job->index[t]));
+    PetscCall(PrintIndex(n, point, job->index[t]));
+  }
+  PetscCall(PetscFree(point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode MakeTasks(const Scan *scan, FwJob *job)
+{
+  enum { TASKS_BY_DEFAULT = 100 };
+  PetscInt64 n_task;
+  PetscBool  is_set, has_index;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionInteger("job_tasks", &n_task, &is_set));
+  PetscCall(FwOptionIsSet("scan_index", &has_index));
+  PetscCheck(!has_index, PETSC_COMM_WORLD, FW_ERR_INPUT, "mode array: scan_index is given by the tasks themselves");
+  if (!is_set) n_task = TASKS_BY_DEFAULT;
+  job->n_task = (PetscInt)PetscMin(n_task, scan->n_group);
+  PetscCall(FillTasks(scan, job));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- sizes --------------------------------------------------------------------------------------------------- */
+
+/* Groups that one sub-communicator computes, one after the other */
+static double GroupsInARow(const Scan *scan, const FwJob *job, double n_rank, double n_rank_group)
+{
+  const double n_worker = job->mode == FW_JOB_FARM ? PetscMax(1.0, n_rank - 1.0) : n_rank;
+  const double n_group  = ceil((double)scan->n_group / (double)job->n_task);
+  const double n_comm   = PetscMax(1.0, PetscMin(floor(n_worker / n_rank_group), n_group));
+
+  return ceil(n_group / n_comm);
+}
+
+static PetscErrorCode ReadSizes(const Scan *scan, FwJob *job, char estimate[TEXT_SIZE])
+{
+  PetscInt64 n_node, n_rank, n_rank_group;
+  PetscBool  has_rank;
+  double     in_a_row, seconds, bytes;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionInteger("job_nodes", &n_node, NULL));
+  PetscCall(FwOptionInteger("scan_ranks", &n_rank_group, NULL));
+  PetscCall(FwOptionInteger("job_ranks", &n_rank, &has_rank));
+  if (!has_rank)
+    n_rank = job->mode == FW_JOB_ARRAY ? n_rank_group
+                                       : PetscMin(32, n_rank_group * scan->n_group + (job->mode == FW_JOB_FARM));
+  job->n_node      = (PetscInt)n_node;
+  job->n_rank_node = (PetscInt)n_rank;
+  in_a_row         = GroupsInARow(scan, job, (double)(n_node * n_rank), (double)n_rank_group);
+  seconds          = scan->group_seconds * in_a_row / (double)n_rank_group;
+  bytes            = kernel_bytes_at_least + scan->rank_bytes / (double)n_rank_group;
+  job->seconds     = ceil((time_least + time_factor * seconds) / 300.0) * 300.0;
+  job->rank_bytes  = ceil(memory_factor * bytes / 104857600.0) * 104857600.0;
+  PetscCall(FwOptionReal("job_time", &job->seconds, NULL));
+  PetscCall(FwOptionReal("job_memory", &job->rank_bytes, NULL));
+  if (scan->group_seconds >= 0.0)
+    snprintf(estimate, TEXT_SIZE,
+             "about %.2g s here on one rank and %.2f GiB for each of %" PetscInt_FMT " kernels, with a margin",
+             scan->group_seconds, scan->rank_bytes / 1073741824.0, scan->n_group);
+  else
+    snprintf(estimate, TEXT_SIZE, "as given (job_time, job_memory)");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- names and options --------------------------------------------------------------------------------------- */
+
+/* The result's base name, with what a directive would misread replaced */
+static void NameJob(const char output[], size_t size, char name[])
+{
+  const char *slash = strrchr(output, '/');
+
+  snprintf(name, size, "%.60s", slash ? slash + 1 : output);
+  if (strlen(name) > 3 && !strcmp(name + strlen(name) - 3, ".h5")) name[strlen(name) - 3] = '\0';
+  for (char *c = name; *c; c++)
+    if (!isalnum((unsigned char)*c) && !strchr("._", *c)) *c = '_';
+}
+
+/* Options that the job itself takes from the script */
+static PetscBool IsOfTheScript(const char word[])
+{
+  static const char *const names[] = {"scheduler", "mode",     "output",  "overwrite",
+                                      "resume",    "walltime", "dry_run", "scan_farm"};
+  const char              *name    = word + (word[1] == '-' ? 2 : 1);
+
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(names); i++)
+    if (!strcmp(name, names[i])) return PETSC_TRUE;
+  return !strncmp(name, "job_", 4) ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* What stands beside the input on this command line goes on to the job's */
+static PetscErrorCode PassOptions(int n_word, char **word, FwJob *job)
+{
+  PetscBool is_kept = PETSC_FALSE;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(n_word + 1, &job->option));
+  for (int i = 1; i < n_word; i++) {
+    if (word[i][0] == '-' && (isalpha((unsigned char)word[i][1]) || word[i][1] == '-'))
+      is_kept = IsOfTheScript(word[i]) ? PETSC_FALSE : PETSC_TRUE;
+    if (is_kept) job->option[job->n_option++] = word[i];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the command --------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  char name[TEXT_SIZE], account[TEXT_SIZE], queue[TEXT_SIZE], modules[TEXT_SIZE], estimate[TEXT_SIZE];
+} Texts;
+
+static PetscErrorCode ReadTexts(FwJob *job, const char output[], Texts *texts)
+{
+  PetscFunctionBegin;
+  *texts = (Texts){.name = ""};
+  NameJob(output, sizeof texts->name, texts->name);
+  PetscCall(FwOptionText("job_name", TEXT_SIZE, texts->name, NULL));
+  PetscCall(FwOptionText("job_account", TEXT_SIZE, texts->account, NULL));
+  PetscCall(FwOptionText("job_queue", TEXT_SIZE, texts->queue, NULL));
+  PetscCall(FwOptionText("job_modules", TEXT_SIZE, texts->modules, NULL));
+  job->name     = texts->name;
+  job->account  = texts->account;
+  job->queue    = texts->queue;
+  job->modules  = texts->modules;
+  job->estimate = texts->estimate;
+  job->output   = output;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintScript(const FwJob *job)
+{
+  char       *script;
+  PetscMPIInt rank;
+
+  PetscFunctionBegin;
+  PetscCall(FwJobScript(job, &script));
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  if (rank == 0)
+    PetscCheck(fputs(script, stdout) >= 0 && !fflush(stdout), PETSC_COMM_SELF, FW_ERR_FILE, "cannot write the script");
+  free(script);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwCommandRun_Jobscript(const char *input, int n_word, char **word)
+{
+  static const char *const commands[] = {"predict", "sample", "mixture", "optimal", "ansatz"};
+  PetscInt                 scheduler, mode, command;
+  FwJob                    job = {.n_task = 1};
+  Scan                     scan;
+  Texts                    texts;
+  PetscBool                has_scheduler;
+
+  PetscFunctionBegin;
+  PetscCheck(input, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "usage: finwidth jobscript INPUT.yaml -scheduler slurm -mode array");
+  PetscCall(FwOptionChoice("scheduler", &scheduler, &has_scheduler));
+  PetscCheck(has_scheduler, PETSC_COMM_WORLD, FW_ERR_INPUT, "give -scheduler slurm, pbs or lsf");
+  PetscCall(FwOptionChoice("mode", &mode, NULL));
+  PetscCall(FwOptionChoice("job_command", &command, NULL));
+  job.scheduler = (FwScheduler)scheduler;
+  job.mode      = (FwJobMode)mode;
+  job.command   = commands[command];
+  job.input     = input;
+  PetscCall(ReadScan(input, command, job.command, &scan));
+  PetscCheck(!scan.request.is_single || job.mode == FW_JOB_SINGLE, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "mode %s is for a scan, and '%s' has none", job.mode == FW_JOB_ARRAY ? "array" : "farm", input);
+  PetscCall(ReadTexts(&job, scan.request.output, &texts));
+  if (job.mode == FW_JOB_ARRAY) PetscCall(MakeTasks(&scan, &job));
+  PetscCall(ReadSizes(&scan, &job, texts.estimate));
+  PetscCall(PassOptions(n_word, word, &job));
+  PetscCall(PrintScript(&job));
+  for (PetscInt t = 0; job.index && t < job.n_task; t++) PetscCall(PetscFree(job.index[t]));
+  PetscCall(PetscFree(job.index));
+  PetscCall(PetscFree(job.option));
+  PetscCall(PetscFree(scan.group));
+  PetscCall(FwRequestDestroy(&scan.request));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
