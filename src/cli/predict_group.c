@@ -26,6 +26,25 @@ PetscErrorCode FwPredictLoadData(MPI_Comm comm, FwDataset *data)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The average of several outputs rests on draws, and exists for one hidden layer */
+static PetscErrorCode WarnAboutAverage(const FwPrediction *p)
+{
+  const double fewest = 50.0;
+
+  PetscFunctionBegin;
+  if (p->n_output == 1 || !p->request.with_average || !p->saddle.n_minimum) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!p->outputs.is_available)
+    PetscCall(
+      FwWarn("theory_average: no average: with several outputs it is for one hidden layer of at least as many "
+             "units as outputs (%" PetscInt_FMT ")",
+             p->n_output));
+  else if (p->outputs.effective < fewest)
+    PetscCall(FwWarn("theory_average: only %.0f effective draws of %" PetscInt_FMT
+                     ": do not trust the average and its error bars",
+                     p->outputs.effective, p->outputs.n));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode WarnAboutSaddle(const FwPrediction *p)
 {
   PetscFunctionBegin;
@@ -153,6 +172,7 @@ static PetscErrorCode RecordPoint(const Group *group, const FwPredictPoint *poin
   PetscCall(FwDatasetGetTargets(group->data, FW_TEST, &targets));
   if (group->with_table) PetscCall(FwPrintPrediction(prediction));
   if (group->with_table) PetscCall(WarnAboutSaddle(prediction));
+  if (group->with_table) PetscCall(WarnAboutAverage(prediction));
   PetscCall(FwPredictionRecord(prediction, targets, record));
   PetscCall(FwRecordInteger(record, "bandwidth", group->plan.bandwidth, "1", "bandwidth of the decomposed kernel"));
   PetscCall(RecordObservables(group->grid, group->data, &point->model, prediction, record));

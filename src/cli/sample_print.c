@@ -36,29 +36,44 @@ static double Predicted(FwRecord record, const char name[], PetscInt i)
   return FwRecordAt(record, path, i);
 }
 
+static PetscBool IsOrder(const FwMeasured *m)
+{
+  return strcmp(m->name, "order_parameter") ? PETSC_FALSE : PETSC_TRUE;
+}
+
+/* What belongs to entry i of a measured quantity; the mean over outputs where one number was measured for all */
+static double PredictedFor(FwRecord record, const char name[], const FwMeasured *m, PetscInt i)
+{
+  char path[96];
+
+  if (!name || m->n > 1 || IsOrder(m)) return Predicted(record, name, i);
+  snprintf(path, sizeof path, "/predict/%s", name);
+  return FwRecordPointMean(record, path, 1, 0);
+}
+
 /* Entries of the saddle point's order parameter: one per layer for a deep network, of which the last is the readout's */
 static double PredictedAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
 {
   PetscInt last = 0;
 
-  if (!strcmp(m->name, "order_parameter") && m->n == 1)
+  if (IsOrder(m) && m->n == 1)
     while (!isnan(Predicted(record, m->name, last + 1))) last++;
-  return Predicted(record, compared[q].name, last + i);
+  return PredictedFor(record, compared[q].name, m, last + i);
 }
 
 /* The average is over the product of the order parameters, the readout's alone only for one hidden layer */
 static double AverageAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
 {
-  const PetscBool is_deep = !isnan(Predicted(record, "order_parameter", 1)) ? PETSC_TRUE : PETSC_FALSE;
+  const PetscBool is_deep = m->n == 1 && !isnan(Predicted(record, "order_parameter", 1)) ? PETSC_TRUE : PETSC_FALSE;
 
-  if (!strcmp(m->name, "order_parameter") && is_deep) return NAN;
-  return Predicted(record, compared[q].average, i);
+  if (IsOrder(m) && is_deep) return NAN;
+  return PredictedFor(record, compared[q].average, m, i);
 }
 
 /* At infinite width the readout's Gram matrix stays that of the prior */
 static double InfiniteAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
 {
-  if (strcmp(m->name, "order_parameter")) return Predicted(record, compared[q].infinite, i);
+  if (!IsOrder(m)) return PredictedFor(record, compared[q].infinite, m, i);
   return m->n == 1 || i % (m->shape.size[0] + 1) == 0 ? 1.0 : 0.0;
 }
 

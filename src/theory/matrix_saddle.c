@@ -15,6 +15,9 @@
 
 enum { START_MAX = 20, DESCENT_MAX = 400, CHECK_MAX = 12 };
 
+/* T = 0 with a readout bias has no lower end of the bracket: a start that the search can leave */
+static const double lowest_start = -30.0;
+
 /* Two minima closer than this in log Q are one */
 static const double nearest = 1e-6;
 
@@ -294,6 +297,7 @@ static PetscErrorCode MakeStarts(Search *s, PetscBool is_unique, PetscInt *n_sta
   *n_start = 1;
   if (is_unique) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwMatrixActionBracket(s->action, &low, &high));
+  low = PetscMax(low, lowest_start);
   SetMultiple(n, low, start + size);
   SetMultiple(n, high, start + 2 * size);
   *n_start = 3;
