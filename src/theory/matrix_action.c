@@ -14,6 +14,9 @@
 #include <float.h>
 #include <math.h>
 
+/* Below, a layer's order parameter counts as zero: at T > 0 none gets there; at T = 0 a readout bias leaves round-off */
+static const double lowest_log_order = -30.0;
+
 struct FwMatrixActionImpl {
   FwSpectrum     spectrum;
   const FwModel *model;
@@ -179,6 +182,11 @@ PetscErrorCode FwMatrixActionEvaluate(FwMatrixAction action, const double h[], F
   for (PetscInt i = 0; i < n * n; i++)
     PetscCheck(isfinite(h[i]), PETSC_COMM_SELF, FW_ERR_NUMERICAL, "the order parameters of the outputs overflow");
   PetscCall(FwSymmetricEigen(n, h, p->log_order, p->vector));
+  PetscCheck(
+    action->model->temperature > 0.0 || p->log_order[0] > lowest_log_order * (double)action->model->depth,
+    PETSC_COMM_SELF, FW_ERR_NUMERICAL,
+    "the order parameter of a combination of outputs runs to zero (its labels are zero, or a readout bias takes "
+    "them over): set a larger temperature");
   PetscCall(PetscMalloc1(n, &order));
   for (PetscInt a = 0; a < n; a++) order[a] = action->scale * exp(p->log_order[a]);
   PetscCall(

@@ -15,8 +15,8 @@
 
 enum { START_MAX = 20, DESCENT_MAX = 400, CHECK_MAX = 12 };
 
-/* T = 0 with a readout bias has no lower end of the bracket: a start that the search can leave */
-static const double lowest_start = -30.0;
+/* T = 0 with a readout bias has no lower end of the bracket: as low as a start need be */
+static const double lowest_start = -12.0;
 
 /* Two minima closer than this in log Q are one */
 static const double nearest = 1e-6;

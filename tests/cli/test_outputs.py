@@ -80,6 +80,17 @@ class Outputs(unittest.TestCase):
         _, second = predict(self.place, "d2.h5", *words, ranks=2)
         np.testing.assert_allclose(second["order_parameter"], first["order_parameter"], rtol=1e-9, atol=1e-11)
 
+    def test_outputs_that_a_readout_bias_takes_over_have_no_solution_at_zero_temperature(self):
+        """0/1 labels sum to one: along (1, 1, 1) the bias explains all, and Q runs to zero where P > N."""
+        done, _ = predict(self.place, "z.h5", *THREE, "-temperature", 0, "-network_bias", "0,0.5")
+        self.assertEqual(done.code, 4, done.err)
+        self.assertIn("runs to zero", done.err)
+
+    def test_average_that_does_not_exist_is_said(self):
+        done, r = predict(self.place, "w.h5", *THREE, "-network_width", "60,60", "-theory_average", "true")
+        self.assertIn("theory_average: no average", done.err)
+        self.assertNotIn("average_test_error", r)
+
 
 class Mean(unittest.TestCase):
     def setUp(self):
