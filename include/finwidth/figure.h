@@ -13,7 +13,8 @@
  *
  * @collective{store}
  * @param[in] store   open for reading
- * @param[in] name    which figure, or NULL for the overview; of a single point `action`, `prediction`, `errors`, of a
+ * @param[in] name    which figure, or NULL for the overview; of a single point `action`, `prediction`, `errors`, of
+ *                    convolutional networks `order-parameter`, `patches`, of a
  *                    scan `errors`, `order-parameter`, `accuracy` and over two axes `map`
  * @param[in] output  PNG, SVG or PDF by extension; replaced without asking, written beside and renamed
  * @error FW_ERR_INPUT  unknown figure (names those the file can give), unknown extension, or data the file does not hold

@@ -9,18 +9,20 @@
  */
 
 #include <finwidth/local_average.h>
+#include <finwidth/local_observables.h>
 #include <finwidth/local_saddle.h>
 #include <finwidth/prediction.h>
 
 /** How a predictor works. */
 typedef struct {
-  FwPatchForm form;        /**< pairs for cnn; the diagonal for lcn, and for any network of infinite width */
-  PetscBool   is_centred;  /**< take the means of a non-odd activation out of what is renormalised */
-  PetscInt    n_start;     /**< starts of the search for minima */
-  uint64_t    seed;        /**< of the starts */
-  double      store_bytes; /**< memory of a rank for features that are kept */
-  PetscInt    n_set;       /**< kernels of test examples that are held at once */
-  PetscInt    n_draw;      /**< draws of each of FW_LOCAL_CHAINS chains, where an average is asked for */
+  FwPatchForm form;         /**< pairs for cnn; the diagonal for lcn, and for any network of infinite width */
+  PetscBool   is_centred;   /**< take the means of a non-odd activation out of what is renormalised */
+  PetscInt    n_start;      /**< starts of the search for minima */
+  uint64_t    seed;         /**< of the starts */
+  double      store_bytes;  /**< memory of a rank for features that are kept */
+  PetscInt    n_set;        /**< kernels of test examples that are held at once */
+  PetscInt    n_draw;       /**< draws of each of FW_LOCAL_CHAINS chains, where an average is asked for */
+  PetscBool   with_kernels; /**< also observables that need kernels */
 } FwLocalPlan;
 
 /** What a predictor will need. */
@@ -44,12 +46,13 @@ typedef struct {
 
 /** The prediction at one point. In `common` the errors, means and evidences stand; not its saddle, average or order. */
 typedef struct {
-  FwPrediction   common;
-  FwPatches      patches;
-  FwPatchFamily  family;
-  double         width;
-  FwLocalSaddle  saddle;
-  FwLocalAverage average;
+  FwPrediction       common;
+  FwPatches          patches;
+  FwPatchFamily      family;
+  double             width;
+  FwLocalSaddle      saddle;
+  FwLocalAverage     average;
+  FwLocalObservables observables; /**< at the saddle point */
 } FwLocalPrediction;
 
 typedef struct FwLocalPredictorImpl *FwLocalPredictor;

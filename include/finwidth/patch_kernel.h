@@ -94,6 +94,11 @@ PetscErrorCode FwPatchKernelGetFamily(FwPatchKernel kernel, FwPatchFamily *famil
  */
 PetscErrorCode FwPatchKernelTrain(FwPatchKernel kernel, const double coefficient[], FwMatrix *train);
 
+/** Assemble sum_j w_j K_ij between training examples, for one patch i of the rows: P x P, in full, since it is not symmetric;
+ *  means stay in. Collective. Cost n maps per entry, or one for each w_j that is not zero.
+ * @param[in] weight  [n] */
+PetscErrorCode FwPatchKernelRow(FwPatchKernel kernel, PetscInt i, const double weight[], FwMatrix *row);
+
 /** Contract two weights with every feature, over both triangles of these symmetric matrices: matrix_slope[d] =
  *  sum_ab W_ab F_d,ab, and vector_slope[d] = v^T F_d v.
  *

@@ -21,21 +21,23 @@ static PetscErrorCode ReadPlan(PetscInt n, const FwPredictPoint point[], FwLocal
   FwActivation activation;
   PetscInt     mean;
   PetscInt64   n_start = 1, seed = 1, n_draw = 0;
-  PetscBool    is_odd = PETSC_TRUE;
+  PetscBool    is_odd = PETSC_TRUE, with_kernels = PETSC_FALSE;
 
   PetscFunctionBegin;
   PetscCall(FwOptionChoice("theory_mean", &mean, NULL));
   PetscCall(FwOptionInteger("theory_starts", &n_start, NULL));
   PetscCall(FwOptionInteger("seed", &seed, NULL));
+  PetscCall(FwOptionBoolean("theory_observables", &with_kernels, NULL));
   for (PetscInt i = 0; i < n && !n_draw; i++)
     if (point[i].theory.with_average) PetscCall(FwOptionInteger("theory_draws", &n_draw, NULL));
   PetscCall(FwActivationGet((FwActivationType)point->model.activation[0], &activation));
   PetscCall(FwActivationIsOdd(activation, &is_odd));
-  *plan = (FwLocalPlan){.is_centred = !is_odd && mean != 2 ? PETSC_TRUE : PETSC_FALSE,
-                        .n_start    = (PetscInt)n_start,
-                        .seed       = (uint64_t)seed,
-                        .n_draw     = (PetscInt)n_draw,
-                        .form       = FW_PATCH_PAIRS};
+  *plan = (FwLocalPlan){.is_centred   = !is_odd && mean != 2 ? PETSC_TRUE : PETSC_FALSE,
+                        .n_start      = (PetscInt)n_start,
+                        .seed         = (uint64_t)seed,
+                        .n_draw       = (PetscInt)n_draw,
+                        .with_kernels = with_kernels,
+                        .form         = FW_PATCH_PAIRS};
   /* at infinite width nothing is left of pairs */
   if (point->model.type == FW_NETWORK_LCN || point->theory.theory == FW_THEORY_INFINITE) plan->form = FW_PATCH_DIAGONAL;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -44,8 +44,8 @@ static PetscErrorCode CheckPatches(FwPredictPoint *point)
   PetscCheck(point->theory.theory != FW_THEORY_NTK, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_model: 'ntk' is for fully-connected networks");
   PetscCall(FwOptionBoolean("theory_observables", &wants_observables, NULL));
-  PetscCheck(!wants_observables, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_observables is for fully-connected networks in this version");
+  PetscCheck(!wants_observables || FwPredictIsLocal(model), PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_observables is not for pool in this version");
   if (!FwPredictIsLocal(model)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwOptionIsSet("theory_average", &is_average_set));
   if (!is_average_set) point->theory.with_average = PETSC_FALSE; /* it is dear: only where it is asked for */

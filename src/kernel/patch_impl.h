@@ -61,6 +61,10 @@ PetscErrorCode FwPatchPieceFeatures(FwPatchKernel kernel, const FwPatchSide *col
  *  the diagonal form. Not collective. */
 PetscErrorCode FwPatchPieceMap(FwPatchKernel kernel, const FwPatchSide *columns, const FwPatchPiece *piece);
 
+/** out = sum_j weight[j] k_ij on one piece, for one patch i of the rows. Not collective. */
+PetscErrorCode FwPatchPieceRow(FwPatchKernel kernel, const FwPatchPiece *piece, PetscInt i, const double weight[],
+                               double out[]);
+
 /** Turn k between the patches of n pairs of examples, value[i][j][n], into features, feature[d][n]. `row_mean` is [i][n]
  *  with `stride` between patches, `column_mean` [j]; NULL where means stay in. */
 void FwPatchCombine(FwPatchForm form, PetscInt n_patch, PetscInt n, const double value[], const double row_mean[],

@@ -210,6 +210,54 @@ PetscErrorCode FwPatchKernelTrain(FwPatchKernel k, const double coefficient[], F
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* --- one patch of the rows ---------------------------------------------------------------------------------- */
+
+typedef struct {
+  FwPatchKernel kernel;
+  FwMatrix      matrix;
+  PetscInt      patch;
+  const double *weight;
+} Row;
+
+/* Place of a column's own example among some rows, or -1 */
+static PetscInt OwnRow(FwMatrix matrix, PetscInt column, PetscInt first, PetscInt n)
+{
+  for (PetscInt r = 0; r < n; r++)
+    if (FwMatrixRow(matrix, first + r) == column) return r;
+  return -1;
+}
+
+static PetscErrorCode RowStrip(const FwStrip *strip, void *context)
+{
+  const Row *w = (const Row *)context;
+
+  PetscFunctionBegin;
+  for (PetscInt begin = 0; begin < strip->n; begin += w->kernel->n_piece) {
+    FwPatchPiece piece = {.matrix = w->matrix,
+                          .column = strip->column_local,
+                          .first  = strip->first + begin,
+                          .n      = PetscMin(w->kernel->n_piece, strip->n - begin)};
+
+    piece.diagonal = OwnRow(w->matrix, strip->column, piece.first, piece.n);
+    PetscCall(FwPatchPieceRow(w->kernel, &piece, w->patch, w->weight, strip->value + begin));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPatchKernelRow(FwPatchKernel k, PetscInt i, const double weight[], FwMatrix *row)
+{
+  const PetscInt n = k->images->n[FW_TRAIN];
+  Row            w = {.kernel = k, .patch = i, .weight = weight};
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(FwMatrixCreate(k->grid, n, n, row));
+  w.matrix = *row;
+  code     = FwMatrixVisit(*row, FW_WHOLE, RowStrip, &w);
+  PetscCall(FwErrorAgreeAny(FwGridComm(k->grid), code));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- pull-back ---------------------------------------------------------------------------------------------- */
 
 typedef struct {

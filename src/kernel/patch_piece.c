@@ -51,6 +51,20 @@ PetscErrorCode FwPatchPieceMap(FwPatchKernel k, const FwPatchSide *columns, cons
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwPatchPieceRow(FwPatchKernel k, const FwPatchPiece *piece, PetscInt i, const double weight[],
+                               double out[])
+{
+  PetscFunctionBegin;
+  for (PetscInt r = 0; r < piece->n; r++) out[r] = 0.0;
+  for (PetscInt j = 0; j < k->images->patches.n_patch; j++) {
+    if (weight[j] == 0.0) continue;
+    PetscCall(Covariances(k, &k->columns, piece, i, j, 1, k->covariance));
+    PetscCall(MapPair(k, &k->columns, piece, i, j, k->covariance));
+    for (PetscInt r = 0; r < piece->n; r++) out[r] += weight[j] * k->covariance[r];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* F_ij from k of (i, j) and of (j, i); of means where they are taken out */
 static void CombinePair(PetscInt n, PetscBool is_same, const double *restrict forward, const double *restrict backward,
                         double *restrict out)

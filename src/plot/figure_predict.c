@@ -359,11 +359,13 @@ static const struct {
   const char *needs[3];
   PetscErrorCode (*fill)(FwStore, FwPanel *);
 } figures[] = {
-  {"action",     {"log_q", "action_curve", NULL},               Fill_Action    },
-  {"prediction", {"test_mean", "test_std", "test_target"},      Fill_Prediction},
-  {"errors",     {"train_error", "infinite_train_error", NULL}, Fill_Errors    },
-  {"order",      {"order_parameter", "test_covariance", NULL},  FwFigureFill_Order},
-  {"outputs",    {"test_error", "test_covariance", NULL},       FwFigureFill_Outputs},
+  {"action",          {"log_q", "action_curve", NULL},                     Fill_Action             },
+  {"order-parameter", {"order_parameter", "pool_overlap", NULL},           FwFigureFill_OrderMatrix},
+  {"patches",         {"order_parameter", "patch_rows", "order_distance"}, FwFigureFill_OrderGrid  },
+  {"prediction",      {"test_mean", "test_std", "test_target"},            Fill_Prediction         },
+  {"errors",          {"train_error", "infinite_train_error", NULL},       Fill_Errors             },
+  {"order",           {"order_parameter", "test_covariance", NULL},        FwFigureFill_Order      },
+  {"outputs",         {"test_error", "test_covariance", NULL},             FwFigureFill_Outputs    },
 };
 
 enum { N_FIGURE = PETSC_STATIC_ARRAY_LENGTH(figures) };

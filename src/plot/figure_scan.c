@@ -436,7 +436,7 @@ static PetscErrorCode FillOverview(const FwSlice *slice, const PetscBool availab
 
     if (!available[f] || (when != ALWAYS && when != (has_samples ? WITH_SAMPLES : WITHOUT_SAMPLES))) continue;
     if (figures[f].wants_family) {
-      if (PetscMin(slice->x.n, slice->family.n) < 3) continue;
+      if (PetscMin(slice->x.n, slice->family.n) < 3 || slice->x.text || slice->family.text) continue;
       figure->n_column = figure->n_panel;
     }
     PetscCall(figures[f].fill(slice, figure));

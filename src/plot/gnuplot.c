@@ -227,6 +227,7 @@ static void PutAxes(FILE *script, const FwPanel *panel, PetscBool is_aligned)
 {
   fputs("reset\nset tics nomirror out\nset border 3 lw 1\n", script);
   if (is_aligned) fprintf(script, "set lmargin 11\nset rmargin %d\n", panel->map.n_x ? 14 : 22);
+  if (panel->is_square) fputs("set size ratio -1\n", script);
   PutLegend(script, panel);
   PutSetting(script, "title", panel->title);
   PutSetting(script, "xlabel", panel->x_label);

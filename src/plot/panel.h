@@ -56,6 +56,7 @@ typedef struct {
   char      title[FW_LABEL_SIZE], x_label[FW_LABEL_SIZE], y_label[FW_LABEL_SIZE];
   char      legend_title[FW_LABEL_SIZE]; /* for a legend on the right */
   PetscBool is_log_x, is_log_y, has_x_range, has_y_range, is_legend_outside, is_legend_right;
+  PetscBool is_square; /* cells of a map have equal sides */
   double    x_range[2], y_range[2];
   FwTicks   x_tick, y_tick;
   FwMap     map;
@@ -110,3 +111,7 @@ PetscErrorCode FwFigureFill_Predict(FwStore store, const char name[], FwFigure *
 /** figure_outputs.c: the order parameter of several outputs as an image, and their test errors. Collective on the store. */
 PetscErrorCode FwFigureFill_Order(FwStore store, FwPanel *panel);
 PetscErrorCode FwFigureFill_Outputs(FwStore store, FwPanel *panel);
+
+/** figure_patch.c: the order parameter between patches, and its diagonal on the image; collective on the store. */
+PetscErrorCode FwFigureFill_OrderMatrix(FwStore store, FwPanel *panel);
+PetscErrorCode FwFigureFill_OrderGrid(FwStore store, FwPanel *panel);

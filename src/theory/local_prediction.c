@@ -74,6 +74,7 @@ PetscErrorCode FwLocalPredictionDestroy(FwLocalPrediction *prediction)
 {
   PetscFunctionBegin;
   PetscCall(FwLocalSaddleDestroy(&prediction->saddle));
+  PetscCall(FwLocalObservablesDestroy(&prediction->observables));
   PetscCall(PetscFree2(prediction->average.order, prediction->average.order_bar));
   PetscCall(FwPredictionDestroy(&prediction->common));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -229,6 +230,21 @@ static PetscErrorCode PredictErrors(FwLocalPredictor p, PetscInt n, const FwMode
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode Observe(FwLocalPredictor p, PetscInt n, const FwModel model[], FwLocalPrediction prediction[])
+{
+  const double *y;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetTargets(p->data, FW_TRAIN, &y));
+  for (PetscInt i = 0; i < n; i++) {
+    if (prediction[i].common.failure || !prediction[i].saddle.n_minimum) continue;
+    PetscCall(FwLocalActionSetModel(p->action, &model[i]));
+    PetscCall(FwLocalObservablesCreate(p->action, y, prediction[i].saddle.minimum[0].order, p->plan.with_kernels,
+                                       &prediction[i].observables));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwLocalPredictorRun(FwLocalPredictor p, PetscInt n, const FwModel model[], const FwTheory theory[],
                                    FwLocalPrediction prediction[])
 {
@@ -249,6 +265,7 @@ PetscErrorCode FwLocalPredictorRun(FwLocalPredictor p, PetscInt n, const FwModel
   }
   PetscCall(FindSaddles(p, n, model, prediction));
   PetscCall(PredictErrors(p, n, model, prediction));
+  PetscCall(Observe(p, n, model, prediction));
   for (PetscInt i = 0; i < n; i++)
     if (theory[i].with_average && !prediction[i].common.failure && prediction[i].saddle.n_minimum)
       PetscCall(FwLocalMixture(p, &model[i], &prediction[i]));

@@ -174,6 +174,7 @@ PetscErrorCode FwLocalPredictionRecord(const FwLocalPrediction *q, const double 
   PetscCall(FwRecordReal(record, "log_evidence", c->log_evidence, "1", "log evidence at the saddle point"));
   PetscCall(FwRecordReal(record, "free_energy", -c->temperature * c->log_evidence, "label^2",
                          "free energy -T log evidence at the saddle point"));
+  if (is_finite) PetscCall(FwLocalObservablesRecord(&q->observables, record));
   if (q->average.is_available) PetscCall(RecordAverage(q, record));
   PetscCall(RecordPatches(&q->patches, record));
   PetscFunctionReturn(PETSC_SUCCESS);

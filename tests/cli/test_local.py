@@ -125,6 +125,15 @@ class Teachers(Folder):
         r = self.scan("shared", "-network_type", "cnn", "-network_stride", 2, "-scan_network_width", "9,30")
         np.testing.assert_allclose(r["test_error"], [.7858, .8348], atol=6e-5)
 
+    def test_alignment_with_the_labels_as_tabulated(self):
+        for teacher, before, cnn, lcn in (("shared", .216, .264, .218), ("signed", .229, .259, .237),
+                                          ("onepatch", .230, .297, .290)):
+            r = self.scan(teacher, "-scan_network_type", "cnn,lcn", "-network_width", 20, "-theory_observables", "true")
+            np.testing.assert_allclose(r["alignment_before"], before, atol=6e-4)
+            np.testing.assert_allclose(r["alignment_after"], [cnn, lcn], atol=6e-4)
+            if teacher == "shared":
+                self.assertAlmostEqual(r["pool_overlap"][0], .403, delta=6e-4)
+
     def test_architectures_of_one_scan_share_a_file(self):
         r = self.scan("shared", "-scan_network_type", "fc,lcn,cnn", "-network_width", 20)
         self.assertEqual(r["order_parameter"].shape, (3, 4, 4))

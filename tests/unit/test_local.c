@@ -6,6 +6,7 @@
  */
 
 #include <finwidth/activation.h>
+#include <finwidth/local_observables.h>
 #include <finwidth/local_saddle.h>
 #include "../support/image_dataset.h"
 
@@ -623,6 +624,137 @@ static void flipping_all_labels_changes_nothing(void **state)
   assert_close(largest_change(before, after), 0.0, 1e-12);
 }
 
+/* --- observables -------------------------------------------------------------------------------------------- */
+
+/* b <- a^-1 b for n columns, by elimination; a is destroyed */
+static void eliminate(int n, double a[], double b[])
+{
+  for (int k = 0; k < n; k++)
+    for (int i = 0; i < n; i++) {
+      const double factor = a[i * n + k] / a[k * n + k];
+
+      if (i == k) continue;
+      for (int j = 0; j < n; j++) a[i * n + j] -= factor * a[k * n + j];
+      for (int j = 0; j < n; j++) b[i * n + j] -= factor * b[k * n + j];
+    }
+  for (int i = 0; i < n; i++)
+    for (int j = 0; j < n; j++) b[i * n + j] /= a[i * n + i];
+}
+
+enum { P_SMALL = 12, N_SMALL = 3 }; /* the first row of the table */
+
+/* K_ij between training examples and A^-1 - a a^T, from the definitions */
+static void plain_matrices(const Case *c, const FwPatches *p, const double order[], const double x[], const double y[],
+                           double kernel[N_SMALL][N_SMALL][P_SMALL * P_SMALL], double data[P_SMALL * P_SMALL])
+{
+  double a[P_SMALL * P_SMALL] = {0}, solved[P_SMALL] = {0};
+
+  for (int i = 0; i < N_SMALL; i++)
+    for (int j = 0; j < N_SMALL; j++) {
+      double unit[N_SMALL * N_SMALL] = {0};
+
+      unit[i * N_SMALL + j] = c->prior1 * N_SMALL;
+      for (int m = 0; m < P_SMALL * P_SMALL; m++) {
+        const int row = m / P_SMALL, column = m % P_SMALL;
+
+        kernel[i][j][m] = plain_kernel(c, p, unit, x + row * 12, x + column * 12);
+        a[m] += order[i * N_SMALL + j] * kernel[i][j][m] / (c->prior1 * N_SMALL);
+        if (i + j == 0) data[m] = row == column ? 1.0 : 0.0;
+        if (i + j == 0 && row == column) a[m] += c->temperature;
+      }
+    }
+  eliminate(P_SMALL, a, data);
+  for (int m = 0; m < P_SMALL * P_SMALL; m++) solved[m / P_SMALL] += data[m] * y[m % P_SMALL];
+  for (int m = 0; m < P_SMALL * P_SMALL; m++) data[m] -= solved[m / P_SMALL] * solved[m % P_SMALL];
+}
+
+/* sum over u, v of left_au data_uv right_vb */
+static double sandwich(const double left[], const double data[], const double right[], int a, int b)
+{
+  double sum = 0.0;
+
+  for (int u = 0; u < P_SMALL; u++)
+    for (int v = 0; v < P_SMALL; v++) sum += left[a * P_SMALL + u] * data[u * P_SMALL + v] * right[v * P_SMALL + b];
+  return sum;
+}
+
+static void check_hidden_layer(const Case *c)
+{
+  static double      kernel[N_SMALL][N_SMALL][P_SMALL * P_SMALL];
+  double             data[P_SMALL * P_SMALL], order[N_SMALL * N_SMALL], *x, *y;
+  double             norm[3] = {0}, trace[2] = {0}, quadratic = 0.0, label2 = 0.0;
+  Network            network;
+  FwLocalObservables o;
+
+  make_images(c, &x, &y);
+  open_network(c, x, y, keep_all, &network);
+  fill_order(c, order);
+  plain_matrices(c, FwPatchImagesPatches(network.images), order, x, y, kernel, data);
+  for (int m = 0; m < P_SMALL * P_SMALL; m++) {
+    const int a = m / P_SMALL, b = m % P_SMALL;
+    double    before = 0.0, change = 0.0;
+
+    for (int i = 0; i < N_SMALL; i++) before += kernel[i][i][m] / N_SMALL;
+    for (int i = 0; i < N_SMALL; i++)
+      for (int k = 0; k < N_SMALL; k++)
+        for (int l = 0; l < N_SMALL; l++)
+          if (c->type == FW_NETWORK_CNN || (i == k && k == l))
+            change -= order[k * N_SMALL + l] * sandwich(kernel[i][k], data, kernel[l][i], a, b) /
+                      (c->width * c->prior1 * N_SMALL * N_SMALL);
+    norm[0] += before * before;
+    norm[1] += change * change;
+    norm[2] += (before + change) * (before + change);
+    quadratic += (before + change) * y[a] * y[b];
+    if (a == b) label2 += y[a] * y[a];
+    if (a == b) trace[0] += before / P_SMALL;
+    if (a == b) trace[1] += (before + change) / P_SMALL;
+  }
+  TestCall(FwLocalObservablesCreate(network.action, y, order, PETSC_TRUE, &o));
+  assert_close(o.hidden_trace_before, trace[0], 1e-12);
+  assert_close(o.hidden_trace_after, trace[1], 1e-11);
+  assert_close(o.hidden_distance, sqrt(norm[1] / norm[0]), 1e-11);
+  assert_close(o.hidden_alignment, quadratic / (sqrt(norm[2]) * label2), 1e-11);
+  TestCall(FwLocalObservablesDestroy(&o));
+  TestCall(PetscFree2(x, y));
+  close_network(&network);
+}
+
+static void the_hidden_layer_follows_its_definition(void **state)
+{
+  Case c = cases[0];
+
+  (void)state;
+  check_hidden_layer(&c);
+  c.type = FW_NETWORK_LCN;
+  check_hidden_layer(&c);
+}
+
+static void pooling_readouts_overlap_fully_and_free_ones_by_one_over_n(void **state)
+{
+  const Case        *c = &cases[0];
+  double             one[9], pooled[9], *x, *y;
+  Network            network;
+  FwLocalObservables o;
+
+  (void)state;
+  make_images(c, &x, &y);
+  open_network(c, x, y, keep_all, &network);
+  for (int k = 0; k < 9; k++) one[k] = k % 4 == 0 ? 1.0 : 0.0;
+  for (int k = 0; k < 9; k++) pooled[k] = 1.0;
+  TestCall(FwLocalObservablesCreate(network.action, y, one, PETSC_FALSE, &o));
+  assert_close(o.pool_overlap, 1.0 / 3.0, 1e-14);
+  assert_close(o.effective_patches, 3.0, 1e-13);
+  assert_close(o.distance, 0.0, 1e-13);
+  TestCall(FwLocalObservablesDestroy(&o));
+  TestCall(FwLocalObservablesCreate(network.action, y, pooled, PETSC_FALSE, &o));
+  assert_close(o.pool_overlap, 1.0, 1e-14);
+  assert_close(o.effective_patches, 1.0, 1e-13);
+  assert_close(o.eigenvalue[0], 3.0, 1e-13);
+  TestCall(FwLocalObservablesDestroy(&o));
+  TestCall(PetscFree2(x, y));
+  close_network(&network);
+}
+
 /* --- bad input ---------------------------------------------------------------------------------------------- */
 
 static void a_mask_larger_than_the_image_is_refused(void **state)
@@ -686,6 +818,8 @@ int main(int argc, char **argv)
     cmocka_unit_test(rotating_each_patch_leaves_lcn_and_changes_cnn),
     cmocka_unit_test(flipping_a_patch_flips_signs_of_its_row),
     cmocka_unit_test(flipping_all_labels_changes_nothing),
+    cmocka_unit_test(the_hidden_layer_follows_its_definition),
+    cmocka_unit_test(pooling_readouts_overlap_fully_and_free_ones_by_one_over_n),
     cmocka_unit_test(a_mask_larger_than_the_image_is_refused),
     cmocka_unit_test(pixels_that_remain_are_counted),
   };
