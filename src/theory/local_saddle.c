@@ -82,26 +82,46 @@ static PetscErrorCode CopyPoint(const Descent *d, const FwLocalPoint *from, FwLo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Evaluate at d->order; note whether it is the lowest so far. Differences of S below its round-off count as none, and
-   there the stationarity decides */
+/* Round-off of S, and a rise of S that is forgiven where the stationarity falls: close to a minimum S is flat */
+static double Noise(const Descent *d, double relative)
+{
+  const FwLocalPoint *p = &d->best_point;
+
+  return relative * (fabs(p->value) + (fabs(p->log_det) + fabs(p->fit)) / FwLocalActionWidth(d->action));
+}
+
+static void Compare(Descent *d, PetscBool *is_better)
+{
+  const FwLocalPoint *best = &d->best_point, *here = &d->point;
+  const double        rise      = here->value - best->value;
+  const PetscBool     is_calmer = here->stationarity < best->stationarity ? PETSC_TRUE : PETSC_FALSE;
+
+  if (isinf(best->value)) {
+    *is_better = isinf(here->value) ? PETSC_FALSE : PETSC_TRUE;
+    return;
+  }
+  d->has_risen = rise <= Noise(d, is_calmer ? 1e-8 : 1e-12) ? PETSC_FALSE : PETSC_TRUE;
+  *is_better   = !d->has_risen && (is_calmer || rise < -Noise(d, 1e-8)) ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* Evaluate at d->order; note whether S has risen above the lowest, and keep what is better */
 static PetscErrorCode EvaluateHere(Descent *d)
 {
-  const double noise = 1e-13 * (fabs(d->best_point.value) + fabs(d->best_point.log_det) + fabs(d->best_point.fit));
+  PetscBool is_better = PETSC_FALSE;
 
   PetscFunctionBegin;
   PetscCall(FwLocalActionEvaluate(d->action, d->order, &d->point));
   d->n_evaluation++;
   d->n_stagnant++;
-  d->has_risen = !(d->point.value <= d->best_point.value + noise) ? PETSC_TRUE : PETSC_FALSE;
+  d->has_risen = isinf(d->point.value) ? PETSC_TRUE : PETSC_FALSE;
   if (isinf(d->point.value)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwLocalActionStep(d->action, d->order, &d->point, d->next));
   if (d->point.stationarity < 0.9 * d->least) {
     d->least      = d->point.stationarity;
     d->n_stagnant = 0;
   }
-  if (d->has_risen) PetscFunctionReturn(PETSC_SUCCESS);
-  if (d->point.value > d->best_point.value - noise && d->point.stationarity > d->best_point.stationarity)
-    PetscFunctionReturn(PETSC_SUCCESS);
+  Compare(d, &is_better);
+  if (!is_better) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscArraycpy(d->best, d->order, (size_t)d->n * d->n));
   PetscCall(PetscArraycpy(d->best_next, d->next, (size_t)d->n * d->n));
   PetscCall(CopyPoint(d, &d->point, &d->best_point));
@@ -270,11 +290,21 @@ static PetscErrorCode IsSame(PetscInt n, const double a[], const double b[], Pet
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The lowest S first; stable */
+/* Lower in S; where that is round-off, converged */
+static PetscBool IsBefore(const FwLocalMinimum *a, const FwLocalMinimum *b)
+{
+  const double    difference = a->point.value - b->point.value, noise = 1e-7 * (1.0 + fabs(b->point.value));
+  const PetscBool is_alike = fabs(difference) < noise ? PETSC_TRUE : PETSC_FALSE;
+
+  if (is_alike && (a->reason > 0) != (b->reason > 0)) return a->reason > 0 ? PETSC_TRUE : PETSC_FALSE;
+  return difference < 0.0 ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* Stable */
 static void Sort(PetscInt n, FwLocalMinimum end[])
 {
   for (PetscInt i = 1; i < n; i++)
-    for (PetscInt j = i; j > 0 && end[j].point.value < end[j - 1].point.value; j--) {
+    for (PetscInt j = i; j > 0 && IsBefore(&end[j], &end[j - 1]); j--) {
       const FwLocalMinimum other = end[j];
 
       end[j]     = end[j - 1];

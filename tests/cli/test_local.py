@@ -237,6 +237,35 @@ class BadInput(Folder):
 
 
 @once
+class SeveralMinima(Folder):
+    """Labels in weak directions of a linear network, strong ones without labels: two minima, which one order parameter can be
+    proved to have."""
+
+    def predict_toy(self, square, *words):
+        strength = np.array([10.0] * 40 + [0.05] * 5)
+        y = np.where(strength < 1, np.sqrt(square / 5), 0.0)
+        data = harness.write_arrays(self.place / "toy.h5", x=np.diag(np.sqrt(45 * strength)).reshape(45, 1, 1, 45), y=y)
+        return self.predict("-data_source", "hdf5", "-data_path", data, "-data_normalise", "none", "-data_train", 45,
+                            "-data_test", 0, "-network_activation", "linear", "-network_width", 1, "-temperature", 0.1,
+                            *words)
+
+    def test_starts_find_the_minima_that_bisection_proves(self):
+        for square in (30, 60):
+            proved = self.predict_toy(square, "-network_type", "fc")
+            self.assertEqual(proved["metastable_count"], 1)
+            for name in ("cnn", "lcn"):
+                r = self.predict_toy(square, "-network_type", name, "-network_mask", 45, "-theory_starts", 12)
+                self.assertEqual(r["metastable_count"], 1)
+                self.close("lowest", r["action"], proved["action"], 1e-9)
+                self.close("other", r["metastable_action"], proved["metastable_action"], 1e-9)
+
+    def test_every_start_of_a_stiff_problem_converges(self):
+        r = self.predict_toy(60, "-network_type", "cnn", "-network_mask", 9, "-theory_starts", 12)
+        self.assertEqual(r["converged"], 1)
+        self.assertLess(r["residual"], 1e-7)
+
+
+@once
 class Memory(Folder):
     def test_features_that_do_not_fit_are_computed_again_to_the_same_bits(self):
         words = ["-data_train", 200, "-data_test", 20, "-network_type", "cnn", "-network_mask", 4, "-data_size", 16]
