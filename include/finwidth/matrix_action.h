@@ -90,3 +90,8 @@ double FwMatrixActionRoundOff(FwMatrixAction action, const FwMatrixPoint *point)
 
 /** Release and set the handle to NULL; NULL is fine. */
 PetscErrorCode FwMatrixActionDestroy(FwMatrixAction *action);
+
+/** A symmetric matrix as its D (D + 1) / 2 numbers, those off the diagonal times sqrt 2, so that lengths and scalar
+ *  products are those of matrices; and back. */
+void FwMatrixPack(PetscInt n, const double matrix[], double x[]);
+void FwMatrixUnpack(PetscInt n, const double x[], double matrix[]);

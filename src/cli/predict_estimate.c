@@ -101,10 +101,12 @@ PetscErrorCode FwPredictDryRun(const FwRequest *request)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD,
                           "scan    %" PetscInt_FMT " points, %" PetscInt_FMT " to compute; the first alone:\n", n_point,
                           n_chosen));
-  if (FwPredictIsLocal(&point.model))
+  if (FwPredictIsLocal(&point.model)) {
     PetscCall(FwPredictLocalEstimate(grid, data, 1, &point));
-  else
+  } else {
+    PetscCall(FwPredictPointAdapt(data, &point));
     PetscCall(EstimateKernel(grid, data, &point));
+  }
   PetscCall(FwGridDestroy(&grid));
   PetscCall(FwDatasetDestroy(&data));
   PetscCall(FwPredictPointDestroy(&point));

@@ -113,6 +113,18 @@ static PetscErrorCode ChangeBasis(PetscInt n, PetscBool is_into, const double v[
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+void FwMatrixPack(PetscInt n, const double matrix[], double x[])
+{
+  for (PetscInt i = 0, k = 0; i < n; i++)
+    for (PetscInt j = 0; j <= i; j++) x[k++] = (i == j ? 1.0 : M_SQRT2) * matrix[i * n + j];
+}
+
+void FwMatrixUnpack(PetscInt n, const double x[], double matrix[])
+{
+  for (PetscInt i = 0, k = 0; i < n; i++)
+    for (PetscInt j = 0; j <= i; j++) matrix[i * n + j] = matrix[j * n + i] = (i == j ? 1.0 : M_SQRT1_2) * x[k++];
+}
+
 /* --- divided differences ------------------------------------------------------------------------------------ */
 
 /* sinh(x) / x */

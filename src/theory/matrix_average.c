@@ -1,8 +1,8 @@
 /** @file
  * Weighted draws of the matrix of order parameters.
  *
- * H is packed as in matrix_saddle.c: the diagonal, and the rest times sqrt 2, m = D (D + 1) / 2 numbers. Lebesgue's
- * measure in these and that of the packed Q differ by the product over a <= b of Phi_ab.
+ * H is packed, m = D (D + 1) / 2 numbers. Lebesgue's measure in these and that of the packed Q differ by the product over
+ * a <= b of Phi_ab.
  */
 
 #include <finwidth/matrix_average.h>
@@ -26,18 +26,6 @@ typedef struct {
   uint64_t       seed;
 } Proposal;
 
-static void Unpack(PetscInt n, const double x[], double matrix[])
-{
-  for (PetscInt i = 0, k = 0; i < n; i++)
-    for (PetscInt j = 0; j <= i; j++) matrix[i * n + j] = matrix[j * n + i] = (i == j ? 1.0 : M_SQRT1_2) * x[k++];
-}
-
-static void Pack(PetscInt n, const double matrix[], double x[])
-{
-  for (PetscInt i = 0, k = 0; i < n; i++)
-    for (PetscInt j = 0; j <= i; j++) x[k++] = (i == j ? 1.0 : M_SQRT2) * matrix[i * n + j];
-}
-
 /* --- proposal ----------------------------------------------------------------------------------------------- */
 
 /* Half of N d2S/dH2, packed */
@@ -50,10 +38,10 @@ static PetscErrorCode FillPrecision(FwMatrixAction action, const FwMatrixPoint *
   PetscCall(PetscCalloc3(m, &unit, (size_t)n * n, &direction, (size_t)n * n, &curve));
   for (PetscInt k = 0; k < m; k++) {
     unit[k] = 0.5;
-    Unpack(n, unit, direction);
+    FwMatrixUnpack(n, unit, direction);
     unit[k] = 0.0;
     PetscCall(FwMatrixActionCurve(action, point, direction, curve));
-    Pack(n, curve, precision + (size_t)k * m);
+    FwMatrixPack(n, curve, precision + (size_t)k * m);
   }
   PetscCall(PetscFree3(unit, direction, curve));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -120,7 +108,7 @@ static PetscErrorCode Draw(const Proposal *p, PetscInt r, double h[], double *lo
     length += number[k] * number[k];
     for (PetscInt i = 0; i < m; i++) x[i] += number[k] * p->spread[k * m + i];
   }
-  Unpack(n, x, h);
+  FwMatrixUnpack(n, x, h);
   for (PetscInt i = 0; i < n * n; i++) h[i] += p->centre[i];
   *log_density = lgamma(0.5 * (nu + m)) - lgamma(0.5 * nu) - 0.5 * m * log(nu * M_PI) + 0.5 * p->log_det -
                  0.5 * (nu + m) * log1p(length / nu);

@@ -1,8 +1,7 @@
 /** @file
  * Minima of the action of several outputs.
  *
- * SNES sees the symmetric matrix H as a vector of D (D + 1) / 2 numbers, those off the diagonal times sqrt 2, so that
- * lengths and scalar products are those of matrices.
+ * SNES sees the symmetric matrix H as a packed vector.
  */
 
 #include <finwidth/matrix_saddle.h>
@@ -68,25 +67,13 @@ static double Norm(PetscInt n, const double x[])
 
 /* --- SNES --------------------------------------------------------------------------------------------------- */
 
-static void Pack(PetscInt n, const double matrix[], PetscScalar x[])
-{
-  for (PetscInt i = 0, k = 0; i < n; i++)
-    for (PetscInt j = 0; j <= i; j++) x[k++] = (i == j ? 1.0 : M_SQRT2) * matrix[i * n + j];
-}
-
-static void Unpack(PetscInt n, const PetscScalar x[], double matrix[])
-{
-  for (PetscInt i = 0, k = 0; i < n; i++)
-    for (PetscInt j = 0; j <= i; j++) matrix[i * n + j] = matrix[j * n + i] = (i == j ? 1.0 : M_SQRT1_2) * x[k++];
-}
-
 static PetscErrorCode UnpackVector(PetscInt n, Vec x, double matrix[])
 {
   const PetscScalar *value;
 
   PetscFunctionBegin;
   PetscCall(VecGetArrayRead(x, &value));
-  Unpack(n, value, matrix);
+  FwMatrixUnpack(n, value, matrix);
   PetscCall(VecRestoreArrayRead(x, &value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -97,7 +84,7 @@ static PetscErrorCode PackVector(PetscInt n, const double matrix[], Vec x)
 
   PetscFunctionBegin;
   PetscCall(VecGetArrayWrite(x, &value));
-  Pack(n, matrix, value);
+  FwMatrixPack(n, matrix, value);
   PetscCall(VecRestoreArrayWrite(x, &value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -217,10 +204,10 @@ static PetscErrorCode LowestCurvature(Search *s, const FwMatrixPoint *point, dou
   PetscCall(PetscCalloc3(size, &unit, size, &value, (size_t)size * size, &image));
   for (PetscInt i = 0; i < size; i++) {
     unit[i] = 1.0;
-    Unpack(s->n, unit, s->h);
+    FwMatrixUnpack(s->n, unit, s->h);
     unit[i] = 0.0;
     PetscCall(FwMatrixActionCurve(s->action, point, s->h, s->out));
-    Pack(s->n, s->out, curve + (size_t)i * size);
+    FwMatrixPack(s->n, s->out, curve + (size_t)i * size);
   }
   PetscCall(FwSymmetricEigen(size, curve, value, image));
   *lowest = value[0];

@@ -203,7 +203,7 @@ static PetscErrorCode SetEvidence(FwAction action, FwPrediction *p)
 /* --- the action as a curve ---------------------------------------------------------------------------------- */
 
 /* All minima and the infinite width (u = 0), with some of the slopes beside them */
-static PetscErrorCode SetCurve(FwAction action, FwPrediction *p)
+PetscErrorCode FwPredictionSetCurve(PetscErrorCode (*value)(void *, double, double *), void *action, FwPrediction *p)
 {
   double low = 0.0, high = 0.0, margin;
 
@@ -216,12 +216,19 @@ static PetscErrorCode SetCurve(FwAction action, FwPrediction *p)
   p->n_curve = CURVE_POINTS;
   PetscCall(PetscMalloc2(p->n_curve, &p->curve_log_order, p->n_curve, &p->curve_action));
   for (PetscInt i = 0; i < p->n_curve; i++) {
-    FwActionPoint point;
-
     p->curve_log_order[i] = low - margin + (high - low + 2.0 * margin) * (double)i / (double)(p->n_curve - 1);
-    PetscCall(FwActionEvaluate(action, p->curve_log_order[i], PETSC_TRUE, &point));
-    p->curve_action[i] = point.value;
+    PetscCall(value(action, p->curve_log_order[i], &p->curve_action[i]));
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ValueAt(void *action, double log_order, double *value)
+{
+  FwActionPoint point;
+
+  PetscFunctionBegin;
+  PetscCall(FwActionEvaluate((FwAction)action, log_order, PETSC_TRUE, &point));
+  *value = point.value;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -235,7 +242,7 @@ static PetscErrorCode SolveFinite(FwAction action, FwPrediction *p)
   for (PetscInt i = 0; i < p->saddle.n_minimum; i++)
     PetscCall(FwActionLayers(action, p->saddle.minimum[i].log_order, p->order + (size_t)i * p->depth));
   PetscCall(SetEvidence(action, p));
-  if (p->request.with_curve) PetscCall(SetCurve(action, p));
+  if (p->request.with_curve) PetscCall(FwPredictionSetCurve(ValueAt, action, p));
   if (p->request.with_average) PetscCall(FwAverageCreate(action, &p->saddle, &p->average));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -138,28 +138,14 @@ PetscErrorCode FwPredictionMeanErrors(FwPredictor predictor, double scale, const
 
 /* --- solution ----------------------------------------------------------------------------------------------- */
 
-enum { CURVE_POINTS = 121 };
-
-/* S with s eliminated, around the minima and the infinite width */
-static PetscErrorCode SetCurve(FwMeanAction action, FwPrediction *p)
+/* S with s eliminated */
+static PetscErrorCode ValueAt(void *action, double log_order, double *value)
 {
-  double low = 0.0, high = 0.0, margin;
+  FwMeanPoint point;
 
   PetscFunctionBegin;
-  for (PetscInt i = 0; i < p->saddle.n_minimum; i++) {
-    low  = PetscMin(low, p->saddle.minimum[i].log_order);
-    high = PetscMax(high, p->saddle.minimum[i].log_order);
-  }
-  margin     = PetscMax(0.3, 0.35 * (high - low));
-  p->n_curve = CURVE_POINTS;
-  PetscCall(PetscMalloc2(p->n_curve, &p->curve_log_order, p->n_curve, &p->curve_action));
-  for (PetscInt i = 0; i < p->n_curve; i++) {
-    FwMeanPoint point;
-
-    p->curve_log_order[i] = low - margin + (high - low + 2.0 * margin) * (double)i / (double)(p->n_curve - 1);
-    PetscCall(FwMeanActionEliminate(action, p->curve_log_order[i], PETSC_TRUE, &point));
-    p->curve_action[i] = point.value;
-  }
+  PetscCall(FwMeanActionEliminate((FwMeanAction)action, log_order, PETSC_TRUE, &point));
+  *value = point.value;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -172,7 +158,7 @@ static PetscErrorCode SolveFinite(FwMeanAction action, FwPrediction *p)
   p->log_evidence =
     FwSaddleEvidence(FwMeanActionModel(action)->width[0], (double)p->n_train, p->saddle.minimum[0].value, 0.0);
   p->log_evidence_laplace = NAN;
-  if (p->request.with_curve) PetscCall(SetCurve(action, p));
+  if (p->request.with_curve) PetscCall(FwPredictionSetCurve(ValueAt, action, p));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -32,6 +32,10 @@ PetscErrorCode FwPredictionSolveMean(FwSpectrum spectrum, double scale, const Fw
 PetscErrorCode FwPredictionMeanErrors(FwPredictor predictor, double scale, const FwModel *model,
                                       FwPrediction *prediction);
 
+/* prediction.c: the action as a curve over log Q around its minima; `value` gives S of `action` there */
+PetscErrorCode FwPredictionSetCurve(PetscErrorCode (*value)(void *action, double log_order, double *value),
+                                    void *action, FwPrediction *prediction);
+
 /* prediction.c: release the arrays */
 PetscErrorCode FwErrorsDestroy(FwErrors *errors);
 

@@ -8,6 +8,7 @@
 #include <finwidth/random.h>
 #include <petscblaslapack.h>
 #include "../support/collective_assert.h"
+#include "../support/small_kernel.h"
 
 static FwGrid grid;
 
@@ -23,11 +24,6 @@ typedef struct {
   FwMatrixAction action;
 } Problem;
 
-static double hash(int i)
-{
-  return sin(12.9898 * i + 0.3 * i * i) - cos(4.1 * i);
-}
-
 /* A kernel without structure, and labels of order one */
 static void make_problem(Problem *p, PetscInt bandwidth, int depth, double width, double temperature, double bias)
 {
@@ -41,11 +37,7 @@ static void make_problem(Problem *p, PetscInt bandwidth, int depth, double width
   p->model.width = p->width;
   p->model.prior = p->prior;
   p->model.bias  = p->bias;
-  for (int i = 0; i < P; i++)
-    for (int j = 0; j < P; j++) {
-      p->kernel[i + j * P] = i == j ? 0.05 : 0.0;
-      for (int k = 0; k < P + 5; k++) p->kernel[i + j * P] += hash(7 * i + 11 * k) * hash(7 * j + 11 * k) / (P + 5);
-    }
+  make_kernel(P, p->kernel);
   for (int d = 0; d < D; d++)
     for (int i = 0; i < P; i++) p->label[i + d * P] = hash(3 * i + 100 * d) * (1.0 + 0.5 * d);
   TestCall(FwMatrixCreateFromCopy(grid, P, P, p->kernel, &matrix));

@@ -7,6 +7,7 @@
 #include <finwidth/mean_action.h>
 #include <petscblaslapack.h>
 #include "../support/collective_assert.h"
+#include "../support/small_kernel.h"
 
 static FwGrid grid;
 
@@ -22,11 +23,6 @@ typedef struct {
   FwMeanAction action;
 } Problem;
 
-static double hash(int i)
-{
-  return sin(12.9898 * i + 0.3 * i * i) - cos(4.1 * i);
-}
-
 static void make_problem(Problem *p, PetscInt bandwidth, double width, double temperature, double bias,
                          double label_mean, double mean)
 {
@@ -41,11 +37,7 @@ static void make_problem(Problem *p, PetscInt bandwidth, double width, double te
   p->model.width = p->width;
   p->model.prior = p->prior;
   p->model.bias  = p->bias;
-  for (int i = 0; i < P; i++)
-    for (int j = 0; j < P; j++) {
-      p->kernel[i + j * P] = i == j ? 0.05 : 0.0;
-      for (int k = 0; k < P + 5; k++) p->kernel[i + j * P] += hash(7 * i + 11 * k) * hash(7 * j + 11 * k) / (P + 5);
-    }
+  make_kernel(P, p->kernel);
   for (int i = 0; i < P; i++) {
     p->column[i]     = hash(3 * i) + label_mean;
     p->column[P + i] = mean * (1.0 + 0.1 * hash(5 * i));
