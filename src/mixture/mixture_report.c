@@ -327,6 +327,21 @@ static PetscErrorCode RecordExactOutputs(const FwMixtureData *data, FwRecord rec
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Fourth moments of outputs have a relative error of sqrt((11.7 e^(8a) - 1) / n), and E Q_11^2 one of sqrt((e^(8a) - 1) / n):
+   where these are large, the samples do not know it, and nothing is kept */
+static FwEstimated Trusted(const FwMixtureData *data, FwMixtureDrawn drawn, double factor, FwEstimated estimate)
+{
+  const double a = FwMixtureLawA(drawn == FW_DRAWN_LIMIT ? &data->limit : &data->finite), most = 0.3;
+
+  if (sqrt((factor * exp(8.0 * a) - 1.0) / (double)data->n_sample) < most) return estimate;
+  return (FwEstimated){NAN, NAN};
+}
+
+static FwEstimated Correlation(const FwMixtureData *data, FwMixtureDrawn drawn, PetscInt one, PetscInt two)
+{
+  return Trusted(data, drawn, 11.7, EstimateCorrelation(data, drawn, one, two));
+}
+
 static PetscErrorCode RecordSampledOutputs(const FwMixtureData *data, FwMixtureDrawn s, FwRecord record)
 {
   const PetscBool is_many = data->finite.n_output > 1 ? PETSC_TRUE : PETSC_FALSE,
@@ -335,15 +350,16 @@ static PetscErrorCode RecordSampledOutputs(const FwMixtureData *data, FwMixtureD
 
   PetscFunctionBegin;
   PetscCall(EstimateKurtosis(data, s, &kurtosis));
+  kurtosis = Trusted(data, s, 1.0, kurtosis);
   PetscCall(RecordEstimate(data, s, "output_kurtosis", kurtosis, "3 times the mean of Q_11^2", record));
   if (is_many)
-    PetscCall(RecordEstimate(data, s, "output_correlation_same", EstimateCorrelation(data, s, 0, 2),
+    PetscCall(RecordEstimate(data, s, "output_correlation_same", Correlation(data, s, 0, 2),
                              "correlation of S_11^2 and S_21^2", record));
   if (has_two)
-    PetscCall(RecordEstimate(data, s, "output_correlation_inputs", EstimateCorrelation(data, s, 0, 1),
+    PetscCall(RecordEstimate(data, s, "output_correlation_inputs", Correlation(data, s, 0, 1),
                              "correlation of S_11^2 and S_12^2", record));
   if (is_many && has_two)
-    PetscCall(RecordEstimate(data, s, "output_correlation_different", EstimateCorrelation(data, s, 0, 3),
+    PetscCall(RecordEstimate(data, s, "output_correlation_different", Correlation(data, s, 0, 3),
                              "correlation of S_11^2 and S_22^2", record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -78,23 +78,24 @@ PetscErrorCode FwFigureClear(FwFigure *figure)
 PetscErrorCode FwFigureDraw(FwStore store, const char name[], const char output[])
 {
   FwFigure      *figure;
-  PetscBool      has_predict, has_posterior, is_scan;
+  PetscBool      has_predict, has_mixture, has_posterior, is_scan;
   PetscMPIInt    rank;
   PetscErrorCode code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
   PetscCall(FwFigureCheckExtension(output));
   PetscCall(FwStoreHas(store, "/predict", &has_predict));
+  PetscCall(FwStoreHas(store, "/mixture", &has_mixture));
   PetscCall(FwStoreHas(store, "/mixture/posterior", &has_posterior));
-  PetscCheck(has_predict || has_posterior, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "this file has no results that figures exist for: those of 'predict', and of 'mixture' with a posterior");
+  PetscCheck(has_predict || has_mixture, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "this file has no results that figures exist for: those of 'predict', 'sample' and 'mixture'");
   PetscCall(PetscNew(&figure));
   PetscCall(FwFigureIsScan(store, &is_scan));
   if (has_predict)
     PetscCall(is_scan ? FwFigureFill_Scan(store, name, figure) : FwFigureFill_Predict(store, name, figure));
-  else
+  else if (has_posterior)
     PetscCall(FwFigureFill_Posterior(store, name, figure));
-  PetscCheck(figure->n_panel, PETSC_COMM_WORLD, FW_ERR_INPUT, "figure '%s': this file has none of that name", name);
+  if (!has_predict && !figure->n_panel) PetscCall(FwFigureFill_Mixture(store, name, is_scan, figure));
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
   if (rank == 0) code = FwFigureRender(figure, output);
   PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, code));

@@ -115,3 +115,6 @@ PetscErrorCode FwFigureFill_Outputs(FwStore store, FwPanel *panel);
 /** figure_patch.c: the order parameter between patches, and its diagonal on the image; collective on the store. */
 PetscErrorCode FwFigureFill_OrderMatrix(FwStore store, FwPanel *panel);
 PetscErrorCode FwFigureFill_OrderGrid(FwStore store, FwPanel *panel);
+
+/** figure_mixture.c: the panels of the group /mixture, of a point or of a scan. Collective on the store. */
+PetscErrorCode FwFigureFill_Mixture(FwStore store, const char name[], PetscBool is_scan, FwFigure *figure);

@@ -337,7 +337,7 @@ PetscErrorCode FwSliceGet(const FwSlice *slice, const char name[], PetscInt64 *n
   PetscFunctionBegin;
   *n_each = 0;
   *value  = NULL;
-  PetscCall(PetscSNPrintf(path, sizeof path, "%s%s", name[0] == '/' ? "" : "/predict/", name));
+  PetscCall(PetscSNPrintf(path, sizeof path, "%s%s", name[0] == '/' ? "" : slice->group, name));
   PetscCall(FwStoreHas(slice->store, path, &has));
   if (!has) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwStoreGetReals(slice->store, path, NULL, NULL, &n, &all));

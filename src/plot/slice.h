@@ -33,7 +33,7 @@ typedef struct {
 PetscErrorCode FwSliceFind(FwStore store, FwSlice *slice);
 
 /** An array of the slice, [family.n][x.n][n_each] with n_each entries per point; NaN where a point has no result, and
- *  n_each = 0 where the file has no such array. A name that begins with '/' is a path; others are of /predict. Release
+ *  n_each = 0 where the file has no such array. A name that begins with '/' is a path; others are of the slice's group. Release
  *  with PetscFree(). */
 PetscErrorCode FwSliceGet(const FwSlice *slice, const char name[], PetscInt64 *n_each, double **value);
 
