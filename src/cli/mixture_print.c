@@ -66,8 +66,8 @@ static PetscErrorCode PrintQuantity(FwRecord record, const char label[], const c
   char exact[64], limit[64], error_bar[64];
 
   PetscFunctionBegin;
-  snprintf(exact, sizeof exact, "%s_exact", name);
-  snprintf(limit, sizeof limit, "%s_limit", name);
+  snprintf(exact, sizeof exact, "%s_exact_finite", name);
+  snprintf(limit, sizeof limit, "%s_exact_limit", name);
   snprintf(error_bar, sizeof error_bar, "%s_error_bar", name);
   if (isnan(FwRecordAt(record, exact, 0))) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PrintRow(label, FwRecordAt(record, exact, 0), FwRecordAt(record, limit, 0), FwRecordAt(record, name, 0),
@@ -203,7 +203,7 @@ PetscErrorCode FwPrintMixture(const FwMixtureRequest *request, FwRecord record)
 static PetscErrorCode PrintPoint(FwScan scan, FwRecord all, PetscInt point, PetscInt n_axis)
 {
   static const char *const name[] = {
-    "a", "log_q_mean", "log_q_mean_exact", "log_det_mean", "log_det_mean_exact", "distance_log_q"};
+    "a", "log_q_mean", "log_q_mean_exact_finite", "log_det_mean", "log_det_mean_exact_finite", "distance_log_q"};
   char cell[16];
 
   PetscFunctionBegin;

@@ -169,7 +169,7 @@ static PetscErrorCode RecordEstimate(const FwMixtureData *data, FwMixtureDrawn d
 static PetscErrorCode RecordExactLogs(const FwMixtureData *data, FwRecord record)
 {
   const FwMixtureLaw *law[]  = {&data->finite, &data->limit};
-  const char *const ending[] = {"exact", "limit"}, *const of[] = {"at the widths", "of the limit law"};
+  const char *const ending[] = {"exact_finite", "exact_limit"}, *const of[] = {"at the widths", "of the limit law"};
   const PetscInt D     = data->finite.n_output;
   const FwShape  shape = {1, {"eigen"}, {D}};
   char           name[FW_STORE_NAME_SIZE], text[96];
@@ -297,7 +297,7 @@ static double CosineOf(const FwMixtureInputs *in)
 static PetscErrorCode RecordExactOutputs(const FwMixtureData *data, FwRecord record)
 {
   const FwMixtureLaw *law[]    = {&data->finite, &data->limit};
-  const char *const   ending[] = {"exact", "limit"};
+  const char *const   ending[] = {"exact_finite", "exact_limit"};
   const PetscBool     is_many  = data->finite.n_output > 1 ? PETSC_TRUE : PETSC_FALSE;
   double              moment[2];
   char                name[FW_STORE_NAME_SIZE];

@@ -181,7 +181,7 @@ static PetscErrorCode Fill_Eigenvalues(const FwSlice *slice, FwFigure *figure)
   PetscCall(CountEigenvalues(slice, &n));
   PetscCall(FwSliceGetMean(slice, "a", &has, &a));
   for (PetscInt64 e = 0; e < n; e++) {
-    PetscCall(AddEntry(slice, "eigen_log_lyapunov_exact", NULL, e, &lyapunov, a, panel));
+    PetscCall(AddEntry(slice, "eigen_log_lyapunov_exact_finite", NULL, e, &lyapunov, a, panel));
     PetscCall(AddEntry(slice, "eigen_log_mean_limit", NULL, e, &limit, a, panel));
     PetscCall(AddEntry(slice, "eigen_log_mean", "eigen_log_mean_error_bar", e, &sampled, a, panel));
   }
@@ -201,8 +201,8 @@ static PetscErrorCode AddQuantity(const FwSlice *slice, const char name[], FwCol
   char of_exact[FW_LABEL_SIZE], of_limit[FW_LABEL_SIZE], of_bar[FW_LABEL_SIZE];
 
   PetscFunctionBegin;
-  snprintf(of_exact, sizeof of_exact, "%s_exact", name);
-  snprintf(of_limit, sizeof of_limit, "%s_limit", name);
+  snprintf(of_exact, sizeof of_exact, "%s_exact_finite", name);
+  snprintf(of_limit, sizeof of_limit, "%s_exact_limit", name);
   snprintf(of_bar, sizeof of_bar, "%s_error_bar", name);
   PetscCall(AddEntry(slice, of_exact, NULL, 0, &exact, at, panel));
   PetscCall(AddEntry(slice, of_limit, NULL, 0, &limit, at, panel));
