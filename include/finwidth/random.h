@@ -62,5 +62,5 @@ void FwStreamUniformBulk(FwStream stream, uint64_t first, size_t n, double value
 /** Standard normal numbers (the ziggurat of Marsaglia and Tsang). */
 void FwStreamNormalBulk(FwStream stream, uint64_t first, size_t n, double value[]);
 
-/** Gamma numbers of a shape > 0, scale 1 (Marsaglia and Tsang). */
-void FwStreamGammaBulk(FwStream stream, double shape, uint64_t first, size_t n, double value[]);
+/** Gamma numbers of a shape > 0 and a scale, their mean over the shape (Marsaglia and Tsang). */
+void FwStreamGammaBulk(FwStream stream, double shape, double scale, uint64_t first, size_t n, double value[]);

@@ -193,7 +193,7 @@ static void FillNormal(FwStream stream, uint64_t group, const uint64_t word[], d
   }
 }
 
-/* --- gamma numbers: Marsaglia and Tsang 2000, with scale 1 -------------------------------------------------------- */
+/* --- gamma numbers: Marsaglia and Tsang 2000 -------------------------------------------------------- */
 
 /* The uniform number of the acceptance test is known to 12 bits from bits of the word that a normal number has no use
    for (the lowest ten) or feels at the 44th binary digit; the rest is drawn in the few cases in which it matters */
@@ -207,17 +207,17 @@ HELPER double Coarse(uint64_t word)
 }
 
 /* With t = z / (3 sqrt d) the acceptance is exp(d (9/2 t^2 + 1 - (1+t)^3 + 3 log(1+t))) >= 1 - 3/4 d t^4 / (1 - |t|) */
-VECTOR static void GammaGroup(double d, const uint64_t *restrict word, const double *restrict normal,
+VECTOR static void GammaGroup(double d, double scale, const uint64_t *restrict word, const double *restrict normal,
                               double *restrict value, uint64_t *restrict is_open)
 {
-  const double scale = 1.0 / (3.0 * sqrt(d));
+  const double unit = 1.0 / (3.0 * sqrt(d)), size_of_one = d * scale;
 
   for (int b = 0; b < GROUP; b++) {
-    const double t = normal[b] * scale, root = 1.0 + t, size = fabs(t), square = t * t;
+    const double t = normal[b] * unit, root = 1.0 + t, size = fabs(t), square = t * t;
     const double room = (1.0 - size) * (1.0 - (Coarse(word[b]) + 1.0) * 0x1p-12); /* negative beyond |t| = 1 */
 
     is_open[b] |= 0.75 * d * (square * square) <= room ? 0 : 2;
-    value[b] = d * (root * root * root);
+    value[b] = size_of_one * (root * root * root);
   }
 }
 
@@ -237,19 +237,19 @@ static double GammaSlow(FwStream stream, uint64_t number, double d, uint64_t fir
   }
 }
 
-static void FillGamma(FwStream stream, uint64_t group, double d, const uint64_t word[], double value[])
+static void FillGamma(FwStream stream, uint64_t group, double d, double scale, const uint64_t word[], double value[])
 {
   uint64_t is_open[GROUP];
   double   normal[GROUP];
 
   NormalGroup(word, normal, is_open);
-  GammaGroup(d, word, normal, value, is_open);
+  GammaGroup(d, scale, word, normal, value, is_open);
   for (int b = 0; b < GROUP; b += 8) {
     for (int i = b; i < b + 8 && AnyOpen(is_open + b); i++) {
       const uint64_t number = group * GROUP + (uint64_t)i;
 
       if (is_open[i] & 1) normal[i] = NormalSlow(stream, number, word[i]);
-      if (is_open[i]) value[i] = GammaSlow(stream, number, d, word[i], normal[i]);
+      if (is_open[i]) value[i] = scale * GammaSlow(stream, number, d, word[i], normal[i]);
       is_open[i] = 0;
     }
   }
@@ -268,19 +268,19 @@ static void Boost(FwStream stream, uint64_t group, double shape, double value[])
 
 typedef enum { UNIFORM, NORMAL, GAMMA } Kind;
 
-static void FillGroup(FwStream stream, Kind kind, double shape, uint64_t group, double value[])
+static void FillGroup(FwStream stream, Kind kind, double shape, double scale, uint64_t group, double value[])
 {
   uint64_t word[GROUP];
 
   DrawWords(stream, 0, group, word);
   if (kind == UNIFORM) UniformGroup(word, value);
   if (kind == NORMAL) FillNormal(stream, group, word, value);
-  if (kind == GAMMA) FillGamma(stream, group, (shape < 1.0 ? shape + 1.0 : shape) - 1.0 / 3.0, word, value);
+  if (kind == GAMMA) FillGamma(stream, group, (shape < 1.0 ? shape + 1.0 : shape) - 1.0 / 3.0, scale, word, value);
   if (kind == GAMMA && shape < 1.0) Boost(stream, group, shape, value);
 }
 
 /* Whole groups go where they belong, the ends through a buffer */
-static void Fill(FwStream stream, Kind kind, double shape, uint64_t first, size_t n, double value[])
+static void Fill(FwStream stream, Kind kind, double shape, double scale, uint64_t first, size_t n, double value[])
 {
   double part[GROUP];
 
@@ -288,7 +288,7 @@ static void Fill(FwStream stream, Kind kind, double shape, uint64_t first, size_
     const uint64_t group = (first + done) / GROUP, skip = (first + done) % GROUP;
     const size_t   many = n - done < GROUP - skip ? n - done : (size_t)(GROUP - skip);
 
-    FillGroup(stream, kind, shape, group, many == GROUP ? value + done : part);
+    FillGroup(stream, kind, shape, scale, group, many == GROUP ? value + done : part);
     if (many < GROUP) memcpy(value + done, part + skip, many * sizeof *value);
     done += many;
   }
@@ -296,17 +296,17 @@ static void Fill(FwStream stream, Kind kind, double shape, uint64_t first, size_
 
 void FwStreamUniformBulk(FwStream stream, uint64_t first, size_t n, double value[])
 {
-  Fill(stream, UNIFORM, 0.0, first, n, value);
+  Fill(stream, UNIFORM, 0.0, 0.0, first, n, value);
 }
 
 void FwStreamNormalBulk(FwStream stream, uint64_t first, size_t n, double value[])
 {
   MakeLayers();
-  Fill(stream, NORMAL, 0.0, first, n, value);
+  Fill(stream, NORMAL, 0.0, 0.0, first, n, value);
 }
 
-void FwStreamGammaBulk(FwStream stream, double shape, uint64_t first, size_t n, double value[])
+void FwStreamGammaBulk(FwStream stream, double shape, double scale, uint64_t first, size_t n, double value[])
 {
   MakeLayers();
-  Fill(stream, GAMMA, shape, first, n, value);
+  Fill(stream, GAMMA, shape, scale, first, n, value);
 }

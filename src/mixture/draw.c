@@ -97,12 +97,12 @@ static void DrawFactor(const Plan *plan, const Shape *shape, uint64_t seed, Pets
   const uint64_t f = (uint64_t)factor;
 
   for (PetscInt i = 0; i < plan->n_output; i++) {
-    const double k = shape->shape + shape->slope * (double)i;
+    const FwStream stream = FwStreamCreate(seed, FW_RANDOM_MIXTURE_GAMMA, f, (uint64_t)i, 0);
+    const double   k      = shape->shape + shape->slope * (double)i;
+    double        *square = out->square + i * BATCH;
 
-    if (k > 0.0)
-      FwStreamGammaBulk(FwStreamCreate(seed, FW_RANDOM_MIXTURE_GAMMA, f, (uint64_t)i, 0), k, first, BATCH,
-                        out->square + i * BATCH);
-    Scale(BATCH, out->square + i * BATCH, k > 0.0 ? 1.0 / shape->scale : 0.0);
+    if (k > 0.0) FwStreamGammaBulk(stream, k, 1.0 / shape->scale, first, BATCH, square);
+    for (PetscInt b = 0; b < BATCH && k <= 0.0; b++) square[b] = 0.0;
   }
   for (PetscInt p = 0; p < plan->n_below; p++)
     FwStreamNormalBulk(FwStreamCreate(seed, FW_RANDOM_MIXTURE_NORMAL, f, (uint64_t)p, 0), first, BATCH,

@@ -91,7 +91,7 @@ static PetscErrorCode DrawPrior(Temper *t, double coordinate[])
 
   PetscFunctionBegin;
   for (PetscInt c = 0; c < t->n_gamma; c++)
-    FwStreamGammaBulk(GammaStream(t, c, 0), t->shape[c], first, n, coordinate + c * n);
+    FwStreamGammaBulk(GammaStream(t, c, 0), t->shape[c], 1.0, first, n, coordinate + c * n);
   for (PetscInt c = 0; c < t->n_normal; c++)
     FwStreamNormalBulk(NormalStream(t, c), first, n, coordinate + (t->n_gamma + c) * n);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -111,7 +111,7 @@ static PetscErrorCode Propose(Temper *t)
     double       *to   = t->proposal + c * n;
 
     for (int k = 0; k < 3; k++)
-      FwStreamGammaBulk(GammaStream(t, c, k), (k ? t->fresh : 1.0 - t->fresh) * t->shape[c], first, n, part[k]);
+      FwStreamGammaBulk(GammaStream(t, c, k), (k ? t->fresh : 1.0 - t->fresh) * t->shape[c], 1.0, first, n, part[k]);
     for (size_t i = 0; i < n; i++) to[i] = from[i] * part[0][i] / (part[0][i] + part[1][i]) + part[2][i];
   }
   for (PetscInt c = t->n_gamma; c < t->n_gamma + t->n_normal; c++) {

@@ -75,10 +75,10 @@ VECTOR static void Multiply(PetscInt n, double *restrict y, const double *restri
 VECTOR static void Diagonals(PetscInt n, const double *restrict square, double *restrict root, double *restrict inverse)
 {
   for (PetscInt i = 0; i < n; i++) {
-    const double r = sqrt(square[i]);
+    const double r = sqrt(square[i]), one_over = 1.0 / r; /* divided first: the loop has no branch */
 
     root[i]    = r;
-    inverse[i] = r > 0.0 ? 1.0 / r : 0.0;
+    inverse[i] = r > 0.0 ? one_over : 0.0;
   }
 }
 

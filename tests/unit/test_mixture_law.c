@@ -388,7 +388,7 @@ static void coordinates_assemble_to_the_law(void **state)
       PetscMalloc6(N * n_gamma, &gamma, N * n_normal, &normal, n_gamma, &shape, N * D, &x, N * D * D, &m, N, &column));
     TestCall(FwMixtureCoordinateShapes(&law[k], shape));
     for (PetscInt c = 0; c < n_gamma; c++) {
-      FwStreamGammaBulk(FwStreamCreate(1, FW_RANDOM_GLYPH, (uint64_t)c, 0, 0), shape[c], 0, N, column);
+      FwStreamGammaBulk(FwStreamCreate(1, FW_RANDOM_GLYPH, (uint64_t)c, 0, 0), shape[c], 1.0, 0, N, column);
       for (int s = 0; s < N; s++) gamma[s * n_gamma + c] = column[s];
     }
     for (PetscInt c = 0; c < n_normal; c++) {

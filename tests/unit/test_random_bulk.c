@@ -40,10 +40,10 @@ static void pieces_equal_the_whole(void **state)
 
   (void)state;
   FwStreamNormalBulk(stream, 100, N, whole[0]);
-  FwStreamGammaBulk(stream, 2.5, 100, N, whole[1]);
+  FwStreamGammaBulk(stream, 2.5, 1.0, 100, N, whole[1]);
   for (uint64_t begin = 0; begin < N; begin += 397) {
     FwStreamNormalBulk(stream, 100 + begin, PetscMin(397, N - begin), piece[0] + begin);
-    FwStreamGammaBulk(stream, 2.5, 100 + begin, PetscMin(397, N - begin), piece[1] + begin);
+    FwStreamGammaBulk(stream, 2.5, 1.0, 100 + begin, PetscMin(397, N - begin), piece[1] + begin);
   }
   for (int i = 0; i < 2 * N; i++) assert_close(piece[i / N][i % N], whole[i / N][i % N], 0.0);
 }
@@ -90,8 +90,8 @@ static void gamma_numbers_follow_the_gamma_law(void **state)
   (void)state;
   TestCall(PetscMalloc1(MANY, &value));
   for (int s = 0; s < 7; s++) {
-    FwStreamGammaBulk(FwStreamCreate(4, FW_RANDOM_MIXTURE_GAMMA, (uint64_t)s, 0, 0), shape[s], 0, MANY, value);
-    for (int i = 0; i < MANY; i++) value[i] = gsl_sf_gamma_inc_P(shape[s], value[i]);
+    FwStreamGammaBulk(FwStreamCreate(4, FW_RANDOM_MIXTURE_GAMMA, (uint64_t)s, 0, 0), shape[s], 0.5, 0, MANY, value);
+    for (int i = 0; i < MANY; i++) value[i] = gsl_sf_gamma_inc_P(shape[s], 2.0 * value[i]);
     assert_close(WorstP(value) > 1e-4, 1, 0.0);
   }
   TestCall(PetscFree(value));
