@@ -193,9 +193,7 @@ PetscErrorCode FwPrintPrediction(const FwPrediction *p)
 
 /* --- scans -------------------------------------------------------------------------------------------------- */
 
-enum { ROWS_MAX = 60 };
-
-PetscErrorCode FwPrintScanAxes(FwScan scan)
+static PetscErrorCode PrintAxes(FwScan scan)
 {
   PetscInt n_axis;
 
@@ -223,7 +221,7 @@ static PetscErrorCode PrintAxisValue(const FwScanAxis *axis, PetscInt i)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPrintScanPoint(FwScan scan, PetscInt point)
+static PetscErrorCode PrintPoint(FwScan scan, PetscInt point)
 {
   PetscInt n_axis;
 
@@ -238,6 +236,25 @@ PetscErrorCode FwPrintScanPoint(FwScan scan, PetscInt point)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwPrintScanTable(FwScan scan, const char head[], FwPrintScanRow *row, FwRecord all)
+{
+  const PetscInt n_most = 60;
+  PetscInt       n_point;
+
+  PetscFunctionBegin;
+  PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
+  PetscCall(PrintAxes(scan));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", head));
+  for (PetscInt p = 0; p < PetscMin(n_point, n_most); p++) {
+    PetscCall(PrintPoint(scan, p));
+    PetscCall(row(scan, p, all));
+  }
+  if (n_point > n_most)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  ... and %" PetscInt_FMT " more points in the file\n", n_point - n_most));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode PrintScanRow(FwScan scan, PetscInt point, FwRecord all)
 {
   static const char *const column[]  = {"total_order_parameter", "train_error", "test_error", "infinite_test_error",
@@ -248,7 +265,6 @@ static PetscErrorCode PrintScanRow(FwScan scan, PetscInt point, FwRecord all)
 
   PetscFunctionBegin;
   PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
-  PetscCall(FwPrintScanPoint(scan, point));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, " "));
   for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(column); c++)
     PetscCall(
@@ -262,17 +278,11 @@ static PetscErrorCode PrintScanRow(FwScan scan, PetscInt point, FwRecord all)
 
 PetscErrorCode FwPrintScan(FwScan scan, FwRecord all)
 {
-  PetscInt n_point;
+  char head[128];
 
   PetscFunctionBegin;
-  PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
-  PetscCall(FwPrintScanAxes(scan));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %12s %12s %12s %12s %12s\n", "order par.", "train error", "test error",
-                        "infinite", "log evidence"));
-  for (PetscInt p = 0; p < PetscMin(n_point, ROWS_MAX); p++) PetscCall(PrintScanRow(scan, p, all));
-  if (n_point > ROWS_MAX)
-    PetscCall(
-      PetscPrintf(PETSC_COMM_WORLD, "  ... and %" PetscInt_FMT " more points in the file\n", n_point - ROWS_MAX));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
+  snprintf(head, sizeof head, "  %12s %12s %12s %12s %12s", "order par.", "train error", "test error", "infinite",
+           "log evidence");
+  PetscCall(FwPrintScanTable(scan, head, PrintScanRow, all));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

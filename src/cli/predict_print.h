@@ -23,8 +23,11 @@ PetscErrorCode FwPrintErrors(const FwPrediction *prediction, double order, doubl
 /** Print one line of an estimate. Collective on PETSC_COMM_WORLD. */
 PetscErrorCode FwPrintStage(const char name[], double flops, double seconds);
 
-/** What these tables are made of: a number in 12 columns, or a dash where there is none; the names of the scan's axes, and
- *  a point's values on them, at the beginning of a line. */
-const char    *FwPrintCell(double value, char cell[16]);
-PetscErrorCode FwPrintScanAxes(FwScan scan);
-PetscErrorCode FwPrintScanPoint(FwScan scan, PetscInt point);
+/** A number in 12 columns, or a dash where there is none. */
+const char *FwPrintCell(double value, char cell[16]);
+
+/** What a line of a scan's table says of a point, with the newline. */
+typedef PetscErrorCode FwPrintScanRow(FwScan scan, PetscInt point, FwRecord all);
+
+/** A line for each point, its place on the axes first; beyond 60 the others are counted. Collective on PETSC_COMM_WORLD. */
+PetscErrorCode FwPrintScanTable(FwScan scan, const char head[], FwPrintScanRow *row, FwRecord all);

@@ -187,42 +187,32 @@ PetscErrorCode FwPrintSampled(FwSampled sampled, FwRecord record)
 
 /* --- scans -------------------------------------------------------------------------------------------------- */
 
+/* Of several outputs the means, also of the error bars: no larger than it says, if they are independent */
 static PetscErrorCode PrintScanRow(FwScan scan, PetscInt point, FwRecord all)
 {
-  const double sampled = FwRecordAt(all, "test_error", point), bar = FwRecordAt(all, "test_error_error_bar", point);
-  const double predicted = FwRecordAt(all, "/predict/test_error", point),
-               converged = FwRecordAt(all, "converged", point);
-  char cell[40], predicted_cell[16], z[16];
+  double   sampled, bar, predicted;
+  PetscInt n_point;
+  char     cell[40], predicted_cell[16], z[16];
 
   PetscFunctionBegin;
-  PetscCall(FwPrintScanPoint(scan, point));
-  if (isnan(sampled))
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %s\n", "not computed"));
-  else {
-    snprintf(predicted_cell, sizeof predicted_cell, "%12.6g", predicted);
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %s %s%s", Bar(sampled, bar, cell), predicted_cell,
-                          Score((sampled - predicted) / bar, z)));
-    snprintf(cell, sizeof cell, "%9.4f %7.0f%s", FwRecordAt(all, "rhat", point), FwRecordAt(all, "ess", point),
-             converged == 1.0 ? "" : "  not converged");
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %s\n", cell));
-  }
+  PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
+  sampled   = FwRecordPointMean(all, "test_error", n_point, point);
+  bar       = FwRecordPointMean(all, "test_error_error_bar", n_point, point);
+  predicted = FwRecordPointMean(all, "/predict/test_error", n_point, point);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %s %s%s", Bar(sampled, bar, cell), FwPrintCell(predicted, predicted_cell),
+                        Score((sampled - predicted) / bar, z)));
+  snprintf(cell, sizeof cell, "%9.4f %7.0f", FwRecordAt(all, "rhat", point), FwRecordAt(all, "ess", point));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %s%s\n", cell,
+                        FwRecordAt(all, "converged", point) == 1.0 ? "" : "  not converged"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwPrintSampledScan(FwScan scan, FwRecord all)
 {
-  enum { ROWS_MAX = 60 };
-  PetscInt n_point;
+  char head[128];
 
   PetscFunctionBegin;
-  PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
-  PetscCall(FwPrintScanAxes(scan));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %24s %12s%8s %9s %7s\n", "test error, sampled ", "predicted", " (z)",
-                        "R-hat", "ESS"));
-  for (PetscInt p = 0; p < PetscMin(n_point, ROWS_MAX); p++) PetscCall(PrintScanRow(scan, p, all));
-  if (n_point > ROWS_MAX)
-    PetscCall(
-      PetscPrintf(PETSC_COMM_WORLD, "  ... and %" PetscInt_FMT " more points in the file\n", n_point - ROWS_MAX));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
+  snprintf(head, sizeof head, " %24s %12s%8s %9s %7s", "test error, sampled ", "predicted", " (z)", "R-hat", "ESS");
+  PetscCall(FwPrintScanTable(scan, head, PrintScanRow, all));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
