@@ -39,11 +39,11 @@ static void FindYRange(const FwPanel *panel, double *low_positive, double *low, 
   *high                = -INFINITY;
   for (PetscInt s = 0; s < panel->n_series; s++)
     for (PetscInt64 i = 0; i < panel->series[s].n; i++) {
-      const double y = panel->series[s].y[i];
+      const double y = panel->series[s].y[i], error = panel->series[s].error ? panel->series[s].error[i] : 0.0;
 
       if (!isfinite(y)) continue;
-      *low  = fmin(*low, y);
-      *high = fmax(*high, y);
+      *low  = fmin(*low, y - error);
+      *high = fmax(*high, y + error);
       if (y > 0.0) *low_positive = fmin(*low_positive, y);
     }
 }

@@ -110,12 +110,12 @@ static PetscErrorCode SortAxis(FwSliceAxis *axis)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Logarithmic when the values span more than a factor 20 and their ratios are more alike than their differences */
+/* Logarithmic when the values span more than a factor 10 and their ratios are more alike than their differences */
 static PetscBool IsGeometric(const FwSliceAxis *axis)
 {
   double ratio[2] = {INFINITY, 0.0}, difference[2] = {INFINITY, 0.0};
 
-  if (axis->text || !(axis->value[0] > 0.0) || !(axis->value[axis->n - 1] > 20.0 * axis->value[0])) return PETSC_FALSE;
+  if (axis->text || !(axis->value[0] > 0.0) || !(axis->value[axis->n - 1] > 10.0 * axis->value[0])) return PETSC_FALSE;
   for (PetscInt64 i = 0; i + 1 < axis->n; i++) {
     const double a = axis->value[i], b = axis->value[i + 1];
 

@@ -297,12 +297,12 @@ static void Exchange(FwChain c, void (*copy)(double *chain, double *packed, size
 
 static void CopyOut(double *chain, double *packed, size_t n)
 {
-  memcpy(packed, chain, n * sizeof *chain);
+  if (n) memcpy(packed, chain, n * sizeof *chain);
 }
 
 static void CopyIn(double *chain, double *packed, size_t n)
 {
-  memcpy(chain, packed, n * sizeof *chain);
+  if (n) memcpy(chain, packed, n * sizeof *chain);
 }
 
 PetscErrorCode FwChainPack(FwChain c, double packed[])
