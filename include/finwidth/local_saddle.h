@@ -38,6 +38,7 @@ typedef struct {
  * @param[out] saddle  release with FwLocalSaddleDestroy()
  * @option -snes_(any SNES option)  monitors, limits, size of the mixing (-snes_anderson_m)
  * @error FW_ERR_NUMERICAL  A is not positive definite at any start
+ * @error FW_ERR_STOPPED    asked to stop
  * @cost some 10 to 30 evaluations a start
  */
 PetscErrorCode FwLocalSaddleFind(FwLocalAction action, PetscInt n_start, const double start[], FwLocalSaddle *saddle);

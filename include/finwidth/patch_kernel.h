@@ -48,6 +48,9 @@ typedef struct {
   double      stored;      /**< share of this rank's entries that are kept */
 } FwPatchFamily;
 
+/** Whether a network of patches can be predicted: one hidden layer without biases. Not collective. @error FW_ERR_INPUT */
+PetscErrorCode FwPatchNetworkCheck(MPI_Comm comm, const FwModel *model);
+
 /** Bring the images of a dataset to every rank.
  *
  * @collective{comm}

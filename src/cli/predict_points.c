@@ -5,6 +5,7 @@
 #include "predict.h"
 
 #include <finwidth/option.h>
+#include <finwidth/patch_kernel.h>
 
 #include <string.h>
 
@@ -36,11 +37,7 @@ static PetscErrorCode CheckPatches(FwPredictPoint *point)
   PetscBool      is_average_set, has_file, wants_observables;
 
   PetscFunctionBegin;
-  PetscCheck(model->depth == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "network_type: cnn, lcn and pool have one hidden layer in this version, network_depth is %" PetscInt_FMT,
-             model->depth);
-  PetscCheck(model->bias[0] == 0.0 && model->bias[1] == 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "network_bias: cnn, lcn and pool have no biases, want 0");
+  PetscCall(FwPatchNetworkCheck(PETSC_COMM_WORLD, model));
   PetscCheck(point->theory.theory != FW_THEORY_NTK, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_model: 'ntk' is for fully-connected networks");
   PetscCall(FwOptionBoolean("theory_observables", &wants_observables, NULL));

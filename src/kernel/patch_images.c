@@ -7,7 +7,7 @@
 
 /* --- images ------------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode CheckNetwork(MPI_Comm comm, const FwModel *model)
+PetscErrorCode FwPatchNetworkCheck(MPI_Comm comm, const FwModel *model)
 {
   PetscFunctionBegin;
   PetscCheck(model->depth == 1, comm, FW_ERR_INPUT,
@@ -51,7 +51,7 @@ PetscErrorCode FwPatchImagesCreate(MPI_Comm comm, const FwModel *model, FwDatase
   FwDataSizes   sizes;
 
   PetscFunctionBegin;
-  PetscCall(CheckNetwork(comm, model));
+  PetscCall(FwPatchNetworkCheck(comm, model));
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(PetscNew(&p));
   p->model   = model;

@@ -5,7 +5,6 @@
 #include "local_prediction_impl.h"
 
 #include <finwidth/progress.h>
-#include <finwidth/stop.h>
 
 #include <math.h>
 
@@ -105,7 +104,6 @@ static PetscErrorCode FindSaddles(FwLocalPredictor p, PetscInt n, const FwModel 
 {
   const FwLocalSaddle *before = NULL;
   FwProgress           progress;
-  PetscBool            stop;
 
   PetscFunctionBegin;
   PetscCall(FwProgressBegin("saddle points", n, &progress));
@@ -113,8 +111,6 @@ static PetscErrorCode FindSaddles(FwLocalPredictor p, PetscInt n, const FwModel 
     FwPrediction *common = &prediction[i].common;
 
     if (common->request.theory != FW_THEORY_RENORMALISED) continue;
-    PetscCall(FwStopRequested(FwGridComm(p->grid), &stop));
-    PetscCheck(!stop, FwGridComm(p->grid), FW_ERR_STOPPED, "stopped early between the saddle points of a scan");
     common->failure = FindSaddle(p, &model[i], before, &prediction[i].saddle);
     if (FwExitOf(common->failure) != FW_EXIT_NUMERICAL) PetscCall(common->failure);
     if (common->failure && n == 1) PetscCall(common->failure);

@@ -6,6 +6,7 @@
 
 #include <finwidth/local_saddle.h>
 #include <finwidth/random.h>
+#include <finwidth/stop.h>
 
 #include "symmetric.h"
 
@@ -107,9 +108,11 @@ static void Compare(Descent *d, PetscBool *is_better)
 /* Evaluate at d->order; note whether S has risen above the lowest, and keep what is better */
 static PetscErrorCode EvaluateHere(Descent *d)
 {
-  PetscBool is_better = PETSC_FALSE;
+  PetscBool is_better = PETSC_FALSE, stop;
 
   PetscFunctionBegin;
+  PetscCall(FwStopRequested(FwLocalActionComm(d->action), &stop));
+  PetscCheck(!stop, FwLocalActionComm(d->action), FW_ERR_STOPPED, "stopped early in the search for the saddle point");
   PetscCall(FwLocalActionEvaluate(d->action, d->order, &d->point));
   d->n_evaluation++;
   d->n_stagnant++;
