@@ -18,6 +18,8 @@
 
 enum { HALVINGS_MAX = 12, NODE_MAX = 100000 };
 
+static const double nothing = -5000.0; /* logarithm of a density */
+
 struct FwMixtureRadialImpl {
   FwMixtureDensity f, difference; /* densities f and A */
   double           log_scale;     /* log C */
@@ -154,6 +156,10 @@ static PetscErrorCode Integrate(Integral *integral, double *log_value)
 
   PetscFunctionBegin;
   PetscCall(LogTerm(integral, integral->power_w > 0.0 ? step : 0.0, &integral->shift));
+  if (integral->shift < nothing) { /* no weight of a posterior is there; the integrand may be a spike */
+    *log_value = integral->shift;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   if (integral->power_w == 0.0) end = 0.5;
   PetscCall(SumTerms(integral, step, step, &total));
   total = step * (total + end);

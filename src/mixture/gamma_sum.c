@@ -135,6 +135,17 @@ static void Domain(const FwGammaSum *sum, double *low, double *high)
   }
 }
 
+double FwGammaSumReach(const FwGammaSum *sum)
+{
+  double mean, variance, first, second;
+
+  for (PetscInt j = 0; j < sum->n_term; j++)
+    if (sum->term[j].sign < 0) return INFINITY;
+  FwGammaSumMoments(sum, &mean, &variance);
+  Slopes(sum, 1e5 + 200.0 / sqrt(variance), &first, &second);
+  return first;
+}
+
 /* h with K'(h) = x, or the end of the domain; K' rises. Newton steps that leave the bracket are halved. A few digits are
    enough: any tilt gives the same density */
 static double FindTilt(const FwGammaSum *sum, double x)
@@ -202,6 +213,14 @@ static PetscInt CountServed(const FwGammaSum *sum, PetscInt n, const double x[],
   }
 }
 
+/* Where the tilt is at its end and round-off is all that is left, e^-1000 or so, Chernoff's bound */
+static double LogIntegral(const Line *line, double x, double total)
+{
+  const double bound = line->log_scale - line->tilt * x;
+
+  return total > 0.0 ? bound + log(total * line->step / (2.0 * M_PI)) : bound;
+}
+
 static PetscErrorCode DensityOnLine(const Line *line, double x, double value[2])
 {
   double total = 1.0, slope = 0.0;
@@ -214,9 +233,8 @@ static PetscErrorCode DensityOnLine(const Line *line, double x, double value[2])
     total += 2.0 * creal(term);
     slope += 2.0 * u * cimag(term);
   }
-  PetscCheck(total > 0.0, PETSC_COMM_SELF, FW_ERR_NUMERICAL, "the density of the mixing law is lost at %g", x);
-  value[0] = line->log_scale - line->tilt * x + log(total * line->step / (2.0 * M_PI));
-  value[1] = slope / total - line->tilt;
+  value[0] = LogIntegral(line, x, total);
+  value[1] = total > 0.0 ? slope / total - line->tilt : -line->tilt;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -247,10 +265,7 @@ static PetscErrorCode TailOnLine(const Line *line, double x, double *value)
 
     total += 2.0 * copysign(1.0, line->tilt) * creal(line->phi[k] * cexp(CMPLX(0.0, -u * x)) / CMPLX(line->tilt, u));
   }
-  *value = line->log_scale - line->tilt * x; /* Chernoff's bound, enough where no double holds the tail */
-  if (*value < -1000.0) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCheck(total > 0.0, PETSC_COMM_SELF, FW_ERR_NUMERICAL, "a tail of the mixing law is lost at %g", x);
-  *value += log(total * line->step / (2.0 * M_PI));
+  *value = LogIntegral(line, x, total);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -32,6 +32,10 @@ void FwGammaSumAdd(FwGammaSum *sum, double width, double shift, int sign);
 /* Mean and variance */
 void FwGammaSumMoments(const FwGammaSum *sum, double *mean, double *variance);
 
+/* Where the density is of no use any more, some e^-10000: the saddle of the largest tilt whose transform has digits left;
+   INFINITY where tails are exponential to the right, too */
+double FwGammaSumReach(const FwGammaSum *sum);
+
 /* log f and its derivative at ascending points: value[2 i], value[2 i + 1] */
 PetscErrorCode FwGammaSumDensity(const FwGammaSum *sum, PetscInt n, const double x[], double value[]);
 

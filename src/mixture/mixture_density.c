@@ -11,6 +11,7 @@
 struct FwMixtureDensityImpl {
   FwGammaSum sum;
   double     mean, deviation;
+  double     reach;      /* beyond, log f goes on along its tangent, which is above it, and the tail is zero */
   FwPanels   density;    /* log f, its slope */
   FwPanels   cumulative; /* log P(X <= x) left of the mean, log P(X > x) right of it */
 };
@@ -102,6 +103,7 @@ PetscErrorCode FwMixtureDensityFromSum(FwGammaSum *sum, FwMixtureDensity *densit
   *sum   = (FwGammaSum){0};
   FwGammaSumMoments(&d->sum, &d->mean, &variance);
   d->deviation = sqrt(variance);
+  d->reach     = FwGammaSumReach(&d->sum);
   PetscCall(FwPanelsCreate(d->mean, d->deviation, 2, FillDensity, d, &d->density));
   PetscCall(FwPanelsCreate(d->mean, d->deviation, 1, FillCumulative, d, &d->cumulative));
   *density = d;
@@ -128,11 +130,12 @@ PetscErrorCode FwMixtureDensityMoments(FwMixtureDensity density, double *mean, d
 
 PetscErrorCode FwMixtureDensityEvaluate(FwMixtureDensity density, double x, double *log_density, double *slope)
 {
-  double value[2];
+  const double beyond = PetscMax(0.0, x - density->reach);
+  double       value[2];
 
   PetscFunctionBegin;
-  PetscCall(FwPanelsEvaluate(density->density, x, value));
-  *log_density = value[0];
+  PetscCall(FwPanelsEvaluate(density->density, x - beyond, value));
+  *log_density = value[0] + beyond * value[1];
   if (slope) *slope = value[1];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -142,7 +145,7 @@ PetscErrorCode FwMixtureDensityCumulative(FwMixtureDensity density, double x, do
   double tail;
 
   PetscFunctionBegin;
-  PetscCall(FwPanelsEvaluate(density->cumulative, x, &tail));
+  PetscCall(FwPanelsEvaluate(density->cumulative, PetscMin(x, density->reach), &tail));
   tail = PetscMin(1.0, exp(tail));
   if (below) *below = x < density->mean ? tail : 1.0 - tail;
   if (above) *above = x < density->mean ? 1.0 - tail : tail;
