@@ -206,7 +206,7 @@ static PetscBool Counts(const Point *p)
 /* Angles on the whole circle that integrate exp(c cos 2 theta) to round-off */
 static PetscInt AnglesOnCircle(double concentration)
 {
-  return 16 + (PetscInt)(9.0 * sqrt(concentration));
+  return 16 + (PetscInt)PetscMin(9.0 * sqrt(concentration), 1e9); /* beyond, one angle is all that counts */
 }
 
 /* Angles theta = phase / 2 + pi k / n that count, from k = -last to last, or 1 - n / 2 to n / 2 on the whole circle */
