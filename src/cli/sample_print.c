@@ -51,14 +51,24 @@ static double PredictedFor(FwRecord record, const char name[], const FwMeasured 
   return FwRecordPointMean(record, path, 1, 0);
 }
 
-/* Entries of the saddle point's order parameter: one per layer for a deep network, of which the last is the readout's */
+/* A deep network has an order parameter per layer, of which the last is the readout's; `lcn` has one per patch, the
+   diagonal of a matrix whose other entries vanish by the signs of its units */
+static double PredictedOrder(FwRecord record, const FwMeasured *m, PetscInt i)
+{
+  const PetscInt r    = (PetscInt)m->shape.size[0];
+  PetscInt       last = 0;
+
+  if (m->n == 1) {
+    while (!isnan(Predicted(record, m->name, last + 1))) last++;
+    return Predicted(record, m->name, last);
+  }
+  if (!isnan(Predicted(record, m->name, r))) return Predicted(record, m->name, i);
+  return i % (r + 1) == 0 ? Predicted(record, m->name, i / (r + 1)) : 0.0;
+}
+
 static double PredictedAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
 {
-  PetscInt last = 0;
-
-  if (IsOrder(m) && m->n == 1)
-    while (!isnan(Predicted(record, m->name, last + 1))) last++;
-  return PredictedFor(record, compared[q].name, m, last + i);
+  return IsOrder(m) ? PredictedOrder(record, m, i) : PredictedFor(record, compared[q].name, m, i);
 }
 
 /* The average is over the product of the order parameters, the readout's alone only for one hidden layer */

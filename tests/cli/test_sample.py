@@ -62,7 +62,7 @@ class Sample(unittest.TestCase):
         for number, row in enumerate(REFERENCE["mc"]["rows"]):
             words = network(row, make_data(self.place / f"mc{number}.h5", row))
             done = run("sample", *words, "-sampler_samples", 4000 if LONG else 600, "-output", f"{number}.h5",
-                       ranks=2, cwd=self.place)
+                       ranks=2, cwd=self.place, timeout=900)
             self.assertEqual(done.code, 0, done.err)
             result = read(self.place / f"{number}.h5", "sample")
             self.check(row, result)
@@ -70,6 +70,36 @@ class Sample(unittest.TestCase):
                 for name in ("train_error", "test_error", "test_bias", "test_variance", "order_parameter"):
                     self.assertLess(abs(result[name + "_average_z_score"]), 4.5, name)
             self.assertAlmostEqual(result["test_error"], result["test_bias"] + result["test_variance"], delta=1e-12)
+
+    @unittest.skipUnless(LONG, "FINWIDTH_LONG is not set")
+    @harness.needs_data
+    def test_sampled_images_of_the_reference(self):
+        row = REFERENCE["mc_real"]["rows"][0]
+        done = run("sample", "-data_source", "mnist", "-data_split", "sequence", "-data_classes", "3,8",
+                   "-data_images", "t10k-images-idx3-ubyte.gz", "-data_labels", "t10k-labels-idx1-ubyte.gz",
+                   "-data_train", row["P"], "-data_test", row["Pt"], "-network_width", row["widths"][0], "-temperature",
+                   row["T"], "-sampler_samples", 600, ranks=2, cwd=self.place, timeout=3000)
+        self.assertEqual(done.code, 0, done.err)
+        self.check(row, read(self.place / "sample.h5", "sample"))
+
+    @unittest.skipUnless(LONG, "FINWIDTH_LONG is not set")
+    @harness.needs_data
+    def test_sampled_convolutional_networks(self):
+        """Test errors that another program sampled, with their standard errors, of the teachers of 64 inputs."""
+        rows = [("shared", "cnn", 10, 4, 0.6377, 0.0038), ("shared", "cnn", 20, 4, 0.7285, 0.0038),
+                ("shared", "lcn", 20, 4, 0.8958, 0.0032), ("signed", "cnn", 20, 4, 0.8015, 0.0052),
+                ("signed", "lcn", 20, 4, 0.9300, 0.0035), ("onepatch", "cnn", 20, 4, 1.0386, 0.0057),
+                ("onepatch", "lcn", 20, 4, 1.0261, 0.0048), ("shared", "cnn", 30, 2, 0.8461, 0.0041),
+                ("shared", "lcn", 30, 2, 0.8807, 0.0056)]
+        for teacher, kind, channels, stride, value, error in rows:
+            done = run("sample", "-data_source", "hdf5", "-data_path", f"{harness.DATA}/teachers/{teacher}.h5",
+                       "-data_normalise", "none", "-data_train", 30, "-data_test", 400, "-network_type", kind,
+                       "-network_width", channels, "-network_mask", 4, "-network_stride", stride, "-temperature", 0.1,
+                       "-sampler_samples", 500, "-overwrite", ranks=2, cwd=self.place, timeout=3000)
+            self.assertIn(done.code, (0, 4), done.err)
+            r = read(self.place / "sample.h5", "sample")
+            z = (r["test_error"] - value) / np.hypot(error, r["test_error_error_bar"])
+            self.assertLess(abs(z), 4.0, f"{teacher} {kind} {channels} {stride}: {r['test_error']}")
 
     def test_prediction_is_that_of_predict(self):
         self.assertIn(self.sample("-sampler_samples", 20, "-theory_observables").code, (0, 4))
