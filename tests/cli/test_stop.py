@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 from harness import read, run
 
-KERNEL = ["-data_source", "teacher", "-teacher_inputs", 50, "-data_train", 700, "-data_test", 20, "-theory_bandwidth", 64,
+KERNEL = ["-data_source", "teacher", "-teacher_inputs", 50, "-data_train", 450, "-data_test", 20, "-theory_bandwidth", 64,
           "-theory_average", "false"]
 OFTEN = {"FINWIDTH_CHECKPOINT_SECONDS": "0"}
 
@@ -58,7 +58,7 @@ class Stop(unittest.TestCase):
         self.check(ranks=3)
 
     def test_walltime_stops_within_a_kernel(self):
-        words = ("-scan_temperature", "0.01:1:120")
+        words = ("-scan_temperature", "0.01:1:80")
         done = self.predict(*words, "-walltime", "00:00:01")
         self.assertEqual(done.code, 6, done.err)
         self.assertTrue([name for name in os.listdir(self.place) if name.startswith("out.h5.chk.kernel-0")], done.err)
@@ -74,7 +74,7 @@ class Stop(unittest.TestCase):
         self.check(*words, resume=(), kept=["kernel.h5"])
 
     def test_stop_between_points_keeps_the_points_and_the_decomposition(self):
-        words = ("-scan_temperature", "0.01:1:120")
+        words = ("-scan_temperature", "0.01:1:80")
         code, err = self.interrupt(signal.SIGTERM, "out.h5.chk.kernel-0", *words)
         self.assertEqual(code, 6, err)
         self.assertTrue((self.place / "out.h5.chk.kernel-0").exists())
