@@ -27,8 +27,9 @@ typedef struct {
   double   *eigenvalue;  /**< [n_patch] of Q, descending */
   double    distance, pool_overlap, effective_patches;
   PetscBool has_kernels;
-  double    alignment_before, alignment_after;       /**< of K_R(1) and K_R(Q) */
-  double    hidden_alignment;                        /**< of M after; before it is alignment_before */
+  double    alignment_before; /**< of K_R(1), and of M before */
+  double    kernel_alignment; /**< of K_R(Q) */
+  double    alignment_after;  /**< of M after, as in observables.h */
   double    hidden_trace_before, hidden_trace_after; /**< tr M / P: mean squared activation */
   double    hidden_distance;                         /**< |M_after - M_before|_F / |M_before|_F */
 } FwLocalObservables;

@@ -112,7 +112,7 @@ static PetscErrorCode ReadoutAlignments(FwLocalAction action, PetscInt n_train, 
   for (int after = 0; after < 2; after++) {
     if (after) PetscCall(FwLocalActionCoefficients(action, order, coefficient));
     PetscCall(FwPatchKernelTrain(FwLocalActionKernel(action), coefficient, &kernel));
-    PetscCall(Alignment(kernel, n_train, y, &norm, after ? &o->alignment_after : &o->alignment_before));
+    PetscCall(Alignment(kernel, n_train, y, &norm, after ? &o->kernel_alignment : &o->alignment_before));
     PetscCall(FwMatrixDestroy(&kernel));
   }
   PetscCall(PetscFree(coefficient));
@@ -243,7 +243,7 @@ static PetscErrorCode HiddenLayer(FwLocalAction action, PetscInt n_train, const 
   PetscCall(FwMatrixTrace(hidden, &o->hidden_trace_after));
   o->hidden_trace_before /= n_train;
   o->hidden_trace_after /= n_train;
-  PetscCall(Alignment(hidden, n_train, y, &after, &o->hidden_alignment));
+  PetscCall(Alignment(hidden, n_train, y, &after, &o->alignment_after));
   PetscCall(Measure(before, NULL, y, &norm, &quadratic));
   PetscCall(Measure(hidden, before, y, &after, &quadratic));
   o->hidden_distance = after / norm;
@@ -288,8 +288,8 @@ PetscErrorCode FwLocalObservablesRecord(const FwLocalObservables *o, FwRecord re
     {"pool_overlap",        "1.Q.1 / (n tr Q): 1/n at infinite width, 1 for pooling",      o->pool_overlap,        !o->is_diagonal},
     {"alignment_before",    "alignment of the kernel with the labels at infinite width",   o->alignment_before,
      o->has_kernels                                                                                                               },
-    {"alignment_after",     "alignment of the renormalised kernel with the labels",        o->alignment_after,     o->has_kernels },
-    {"hidden_alignment",    "alignment of the hidden layer's Gram matrix with the labels", o->hidden_alignment,
+    {"kernel_alignment",    "alignment of the renormalised kernel with the labels",        o->kernel_alignment,    o->has_kernels },
+    {"alignment_after",     "alignment of the hidden layer's Gram matrix with the labels", o->alignment_after,
      o->has_kernels                                                                                                               },
     {"hidden_trace_before", "mean squared activation before learning",                     o->hidden_trace_before, o->has_kernels },
     {"hidden_trace_after",  "mean squared activation after learning",                      o->hidden_trace_after,  o->has_kernels },

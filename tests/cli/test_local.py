@@ -130,7 +130,7 @@ class Teachers(Folder):
                                           ("onepatch", .230, .297, .290)):
             r = self.scan(teacher, "-scan_network_type", "cnn,lcn", "-network_width", 20, "-theory_observables", "true")
             np.testing.assert_allclose(r["alignment_before"], before, atol=6e-4)
-            np.testing.assert_allclose(r["alignment_after"], [cnn, lcn], atol=6e-4)
+            np.testing.assert_allclose(r["kernel_alignment"], [cnn, lcn], atol=6e-4)
             if teacher == "shared":
                 self.assertAlmostEqual(r["pool_overlap"][0], .403, delta=6e-4)
 

@@ -713,7 +713,7 @@ static void check_hidden_layer(const Case *c)
   assert_close(o.hidden_trace_before, trace[0], 1e-12);
   assert_close(o.hidden_trace_after, trace[1], 1e-11);
   assert_close(o.hidden_distance, sqrt(norm[1] / norm[0]), 1e-11);
-  assert_close(o.hidden_alignment, quadratic / (sqrt(norm[2]) * label2), 1e-11);
+  assert_close(o.alignment_after, quadratic / (sqrt(norm[2]) * label2), 1e-11);
   TestCall(FwLocalObservablesDestroy(&o));
   TestCall(PetscFree2(x, y));
   close_network(&network);
