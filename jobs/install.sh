@@ -8,7 +8,7 @@ packages="cmake gcc make pkg-config git ca-certificates openmpi-bin libopenmpi-d
 libhdf5-openmpi-dev libopenblas-dev librandom123-dev libgsl-dev libyaml-dev zlib1g-dev libxxhash-dev gnuplot-nox"
 if [ "${1:-}" = -t ]; then
   shift
-  packages="$packages libcmocka-dev python3 python3-h5py python3-xxhash shellcheck"
+  packages="$packages libcmocka-dev python3 python3-h5py python3-xxhash python3-xarray python3-netcdf4 hdf5-tools shellcheck strace"
 fi
 
 missing=

@@ -1,0 +1,316 @@
+#!/usr/bin/env python3
+"""Injects faults into finwidth and counts what survives. usage: survival.py [CLASS=COUNT ...]   (all classes, few each)
+
+    kills     KILL to a random rank, or mpirun, at a random time; then -resume, until the run is through
+    signals   TERM, INT, USR2 to the ranks: exit 6; USR1: the run goes on
+    faults    the K-th call of a system call fails (strace), for random K
+    disks     a file system (tmpfs, as root) with a random room left
+    races     two runs on one output at once
+    inputs    malformed inputs of every kind
+
+A run passes where its exit code is a documented one, no result that is there is damaged or has other numbers than an
+undisturbed run, and a repeated run with -resume ends with exactly these numbers. The table goes to stdout as Markdown.
+"""
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+
+FEW = {"kills": 4, "signals": 4, "faults": 8, "disks": 3, "races": 2, "inputs": 12}
+SMALL = ["-data_train", "60", "-data_test", "20"]
+SCAN = [*SMALL, "-data_train", "300", "-theory_bandwidth", "0", "-theory_average", "false", "-scan_seed", "1:24:24"]
+WORKLOADS = {
+    "predict": ["predict", *SCAN],
+    "farm": ["predict", *SCAN, "-scan_farm", "true"],
+    "sample": ["sample", *SMALL, "-data_train", "20", "-network_width", "10", "-sampler_chains", "2",
+               "-sampler_samples", "400", "-sampler_burnin", "200"],
+    "mixture": ["mixture", "-mixture_samples", "20000"],
+}
+RANDOM = random.Random(int(os.environ.get("FINWIDTH_SURVIVAL_SEED", "1")))
+
+
+def digest(path):
+    """Of all numbers of a result."""
+    hash_ = hashlib.sha256()
+    with h5py.File(path) as file:
+        def add(name, item):
+            if isinstance(item, h5py.Dataset) and "seconds" not in name:
+                hash_.update(name.encode() + item[()].tobytes())
+        file.visititems(add)
+    return hash_.hexdigest()
+
+
+class Failure(Exception):
+    pass
+
+
+def check(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+class Bench:
+    """A folder with a workload, and the numbers of its undisturbed run."""
+
+    def __init__(self, name, ranks=2):
+        self.place, self.ranks, self.name = Path(tempfile.mkdtemp(prefix="finwidth-survival-")), ranks, name
+        self.words = [*WORKLOADS[name], "-output", "out.h5"]
+        begin = time.time()
+        done = self.run("-output", "whole.h5")
+        if done.returncode == 2 and "unknown command" in done.stderr:
+            self.reference = None  # this version does not have the command yet
+            return
+        check(done.returncode in (0, 4), f"{name} does not run: {done.stderr}")
+        self.code, self.seconds, self.reference = done.returncode, time.time() - begin, digest(self.place / "whole.h5")
+
+    def command(self, *words, ranks=None):
+        ranks = ranks or self.ranks
+        launch = [harness.MPIEXEC, "-n", str(ranks)] if ranks > 1 else []
+        return [*launch, harness.PROGRAM, *self.words, *words]
+
+    def environment(self):
+        return {**os.environ, "FINWIDTH_CHECKPOINT_SECONDS": "0"}
+
+    def run(self, *words, ranks=None, **more):
+        return subprocess.run(self.command(*words, ranks=ranks), cwd=self.place, env=self.environment(),
+                              capture_output=True, text=True, timeout=300, **more)
+
+    def start(self, *words):
+        return subprocess.Popen(self.command(*words), cwd=self.place, env=self.environment(), stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+
+    def processes(self, launcher):
+        """The ranks of this bench; with the launcher of `launcher` too."""
+        found = [launcher.pid]
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if (process / "comm").read_text() == "finwidth\n" and (process / "cwd").resolve() == self.place:
+                    found.append(int(process.name))
+            except OSError:
+                pass
+        return found
+
+    def check_result(self):
+        """What is there must be whole and right."""
+        if (self.place / "out.h5").exists():
+            done = subprocess.run([harness.PROGRAM, "verify", "out.h5"], cwd=self.place, capture_output=True, text=True)
+            check(done.returncode == 0, f"a damaged result: {done.stderr}")
+            check(digest(self.place / "out.h5") == self.reference, "a result with other numbers")
+
+    def finish(self):
+        """Run to the end, undisturbed, and compare."""
+        done = self.run("-resume", "true")
+        check(done.returncode == self.code, f"-resume ends with {done.returncode}: {done.stderr}")
+        check((self.place / "out.h5").exists(), "no result in the end")
+        self.check_result()
+        left = [path.name for path in self.place.iterdir() if path.name.endswith((".lock", ".chk"))]
+        check(not left, f"left behind: {left}")
+
+    def clean(self):
+        for path in self.place.iterdir():
+            if path.name != "whole.h5" and path.is_file():
+                path.unlink()
+
+    def remove(self):
+        shutil.rmtree(self.place, ignore_errors=True)
+
+
+def kill_once(bench):
+    """One run with a kill in it, then to the end."""
+    process = bench.start("-resume", "true")
+    time.sleep(RANDOM.uniform(0.1, 1.0) * bench.seconds)
+    os.kill(RANDOM.choice(bench.processes(process)), signal.SIGKILL)
+    for pid in bench.processes(process):  # what mpirun left when it was the one to go
+        time.sleep(0.05)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            pass
+    process.communicate(timeout=60)
+    bench.check_result()
+    bench.finish()
+
+
+def signal_once(bench):
+    number = RANDOM.choice([signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGUSR1])
+    process = bench.start()
+    end = time.time() + 60
+    while len(bench.processes(process)) < 1 + bench.ranks and process.poll() is None and time.time() < end:
+        time.sleep(0.02)
+    time.sleep(RANDOM.uniform(0.3, 1.0) * bench.seconds)
+    for pid in bench.processes(process)[1:]:
+        try:
+            os.kill(pid, number)
+        except OSError:
+            pass
+    _, err = process.communicate(timeout=120)
+    wanted = (bench.code,) if number == signal.SIGUSR1 else (bench.code, 6, -number, 128 + number)
+    # a signal before the handlers are there ends the program as signals do
+    check(process.returncode in wanted, f"{signal.Signals(number).name}: exit code {process.returncode}: {err[-500:]}")
+    bench.check_result()
+    bench.finish()
+
+
+CALLS = ["openat", "write", "pwrite64", "fsync", "rename", "close", "ftruncate", "fchmod", "mkdir", "unlink", "lseek", "fstat", "newfstatat"]
+ERRORS = ["ENOSPC", "EIO", "EDQUOT", "EROFS", "EINTR"]
+
+
+def fault_once(bench):
+    """On paths in the run's folder alone: others belong to the libraries."""
+    call, error = RANDOM.choice(CALLS), RANDOM.choice(ERRORS)
+    kill = RANDOM.random() < 0.2
+    inject = f"{call}:signal=KILL:when={RANDOM.randint(1, 8)}" if kill else f"{call}:error={error}:when={RANDOM.randint(1, 8)}"
+    watched = []
+    for name in ("out.h5", "out.h5.lock", "out.h5.chk", "out.h5.chk.tmp", "out.h5.chk.previous", "."):
+        watched += ["-P", str(bench.place / name)]
+    command = ["strace", "-f", "-qq", "-o", "/dev/null", *watched, "-e", f"trace={call}", "-e", f"inject={inject}"]
+    done = subprocess.run([*command, *bench.command(ranks=1)], cwd=bench.place, env=bench.environment(),
+                          capture_output=True, text=True, timeout=300)
+    wanted = (bench.code, 3, -9, 137) if kill else (bench.code, 3)
+    check(done.returncode in wanted, f"{inject}: exit code {done.returncode}: {done.stderr[-500:]}")
+    if done.returncode == 3:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("finwidth: error:")]
+        check(len(errors) == 1, f"{inject}: {len(errors)} messages: {done.stderr[-500:]}")
+    bench.check_result()
+    bench.finish()
+
+
+def disk_once(bench):
+    """The workload in a tmpfs that is full but for a random room."""
+    disk = bench.place / "disk"
+    disk.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
+    try:
+        room = int(RANDOM.uniform(0, 1.5) * (bench.place / "whole.h5").stat().st_size)
+        (disk / "filler").write_bytes(bytes(max(0, 1000000 - room)))
+        done = subprocess.run(bench.command(ranks=1), cwd=disk, env=bench.environment(), capture_output=True, text=True,
+                              timeout=300)
+        check(done.returncode in (bench.code, 3), f"{room} bytes: exit code {done.returncode}: {done.stderr[-500:]}")
+        left = [path.name for path in disk.iterdir() if path.name.endswith((".lock", ".tmp"))]
+        check(not left, f"{room} bytes: left behind: {left}")
+        if (disk / "out.h5").exists():
+            check(digest(disk / "out.h5") == bench.reference, "a result with other numbers")
+        check((disk / "out.h5").exists() or done.returncode == 3, "exit 0 without a result")
+        (disk / "filler").unlink()
+        done = subprocess.run(bench.command("-resume", "true", ranks=1), cwd=disk, env=bench.environment(),
+                              capture_output=True, text=True, timeout=300)
+        check(done.returncode == bench.code and digest(disk / "out.h5") == bench.reference,
+              f"{room} bytes: does not resume: {done.stderr[-500:]}")
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def race_once(bench):
+    both = [subprocess.Popen(bench.command(ranks=1), cwd=bench.place, env=bench.environment(), stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        process.communicate(timeout=300)
+    codes = sorted(process.returncode for process in both)
+    check(codes == sorted([bench.code, 7]), f"exit codes {codes}")
+    bench.check_result()
+
+
+def malformed(place, kind):
+    """A file of its kind with something wrong in it, and the words that have it read."""
+    noise = bytes(RANDOM.randrange(256) for _ in range(RANDOM.randint(0, 200)))
+    path = place / f"bad.{kind}"
+    good = {"yaml": b"data: {train: 20, test: 5}\nnetwork: {width: [10, 20]}\nscan: {temperature: [0.1, 1]}\n",
+            "csv": b"a,b,y\n" + b"0.5,1.5,-1\n1,2,1\n" * 20,
+            "h5": (place / "good.h5").read_bytes(),
+            "idx": b"\0\0\x08\x03" + (8).to_bytes(4, "big") + (4).to_bytes(4, "big") * 2 + bytes(range(128))}[kind]
+    data, at = bytearray(good), RANDOM.randrange(len(good))
+    how = RANDOM.randrange(5)
+    if how == 0:
+        data = data[:at]
+    elif how == 1:
+        data[at:at] = noise
+    elif how == 2:
+        data[at:at + RANDOM.randint(1, 40)] = b""
+    elif how == 3:
+        for _ in range(RANDOM.randint(1, 20)):
+            data[RANDOM.randrange(len(data))] = RANDOM.randrange(256)
+    else:
+        data = bytearray(noise)
+    path.write_bytes(data)
+    size = ["-data_train", "10", "-data_test", "4"]
+    return {"yaml": [str(path)], "csv": ["-data_source", "csv", "-data_path", str(path), *size],
+            "h5": ["-data_source", "hdf5", "-data_path", str(path), *size],
+            "idx": ["-data_source", "mnist", "-data_path", str(place), "-data_images", path.name, "-data_labels", path.name,
+                    "-data_train", "4", "-data_test", "2"]}[kind]
+
+
+def input_once(place):
+    with h5py.File(place / "good.h5", "w") as file:
+        file["x"], file["y"] = [[float(i * j % 7) for j in range(5)] for i in range(20)], [float(i % 3) for i in range(20)]
+    words = malformed(place, RANDOM.choice(["yaml", "csv", "h5", "idx"]))
+    done = subprocess.run([harness.PROGRAM, "predict", *words, "-output", "out.h5", "-overwrite", "true"], cwd=place,
+                          capture_output=True, text=True, errors="replace", timeout=120)
+    check(done.returncode in (0, 2, 3, 4, 5), f"exit code {done.returncode}: {done.stderr[-500:]}")
+    errors = [line for line in done.stderr.splitlines() if line.startswith("finwidth: error:")]
+    check(len(errors) == (done.returncode != 0), f"{len(errors)} messages: {done.stderr[-500:]}")
+    if done.returncode == 0:
+        with h5py.File(place / "out.h5") as file:
+            check(file["predict/test_error"][()].size == 0 or not (file["predict/test_error"][()] != file["predict/test_error"][()]).any(),
+                  "exit 0 with NaN")
+
+
+def count(name, total, function, bench):
+    passed, failures = 0, []
+    for i in range(total):
+        try:
+            function(bench)
+            passed += 1
+        except (Failure, subprocess.TimeoutExpired) as failure:
+            failures.append(str(failure))
+            print(f"{name} {i}: {failure}", file=sys.stderr, flush=True)
+        if isinstance(bench, Bench):
+            bench.clean()
+    return passed, failures
+
+
+def run_class(name, total):
+    """Rows (class, workload, count, passed)."""
+    function = {"kills": kill_once, "signals": signal_once, "faults": fault_once, "disks": disk_once, "races": race_once}
+    rows = []
+    if name == "inputs":
+        place = Path(tempfile.mkdtemp(prefix="finwidth-survival-"))
+        rows.append((name, "predict", total, count(name, total, input_once, place)[0]))
+        shutil.rmtree(place)
+        return rows
+    if name == "disks" and os.geteuid():
+        print("disks: skipped, only root can mount a tmpfs", file=sys.stderr)
+        return rows
+    workloads = list(WORKLOADS) if name in ("kills", "signals") else ["predict"]
+    for workload in workloads:
+        bench = Bench(workload, ranks=3 if workload == "farm" else 1 if name in ("faults", "disks", "races") else 2)
+        if bench.reference:
+            n = max(1, total // len(workloads))
+            rows.append((name, workload, n, count(f"{name} {workload}", n, function[name], bench)[0]))
+        bench.remove()
+    return rows
+
+
+def main():
+    wanted = dict(word.split("=") for word in sys.argv[1:]) or FEW
+    rows = []
+    print("| class | workload | injected | passed |\n| --- | --- | --- | --- |", flush=True)
+    for name, total in wanted.items():
+        for row in run_class(name, int(total)):
+            rows.append(row)
+            print("| {} | {} | {} | {} |".format(*row), flush=True)
+    sys.exit(any(row[2] != row[3] for row in rows))
+
+
+if __name__ == "__main__":
+    main()
