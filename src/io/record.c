@@ -35,6 +35,12 @@ struct FwRecordImpl {
   Entry *first, **last;
 };
 
+/* PETSc gives NULL for no bytes, which memcpy() must not be given */
+static void Copy(void *to, const void *from, size_t n)
+{
+  if (n) memcpy(to, from, n);
+}
+
 /* The k-th text of an array */
 static const char *TextOf(const Entry *e, PetscInt64 k)
 {
@@ -100,7 +106,7 @@ static char *AddText(char *end, const char text[])
 {
   const size_t n = strlen(text) + 1;
 
-  memcpy(end, text, n);
+  Copy(end, text, n);
   return end + n;
 }
 
@@ -119,13 +125,13 @@ static PetscErrorCode Add(FwRecord record, const char name[], const FwShape *sha
     head.n_text += (PetscInt64)strlen(shape->name[d]) + 1;
   }
   PetscCall(Append(record, &head, &e));
-  memcpy(e->text, record->prefix, n_prefix);
+  Copy(e->text, record->prefix, n_prefix);
   end = AddText(AddText(AddText(e->text + n_prefix, name), units), long_name);
   for (PetscInt d = 0; d < shape->n_dim; d++) {
     end        = AddText(end, shape->name[d]);
     e->size[d] = shape->size[d];
   }
-  memcpy(e->value, data, (size_t)head.n * sizeof *e->value);
+  Copy(e->value, data, (size_t)head.n * sizeof *e->value);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -442,7 +448,9 @@ static PetscBool IsBeginning(const Entry *shorter, const Entry *longer)
   if (shorter->head.n_dim != longer->head.n_dim || shorter->head.type != longer->head.type) return PETSC_FALSE;
   for (PetscInt64 d = 0; d < shorter->head.n_dim; d++)
     if (shorter->size[d] != longer->size[d] && shorter->head.n_dim > 1) return PETSC_FALSE;
-  return !memcmp(shorter->value, longer->value, (size_t)shorter->head.n * sizeof(Value)) ? PETSC_TRUE : PETSC_FALSE;
+  return !shorter->head.n || !memcmp(shorter->value, longer->value, (size_t)shorter->head.n * sizeof(Value))
+           ? PETSC_TRUE
+           : PETSC_FALSE;
 }
 
 static PetscErrorCode JoinEntry(FwRecord record, const Entry *other)
@@ -452,7 +460,7 @@ static PetscErrorCode JoinEntry(FwRecord record, const Entry *other)
   PetscFunctionBegin;
   if (!mine) {
     PetscCall(Append(record, &other->head, &mine));
-    memcpy(mine->text, other->text, (size_t)other->head.n_text);
+    Copy(mine->text, other->text, (size_t)other->head.n_text);
   } else {
     const PetscBool is_longer = other->head.n > mine->head.n ? PETSC_TRUE : PETSC_FALSE;
 
@@ -463,8 +471,8 @@ static PetscErrorCode JoinEntry(FwRecord record, const Entry *other)
     PetscCall(PetscMalloc1(other->head.n, &mine->value));
     mine->head.n = other->head.n;
   }
-  memcpy(mine->size, other->size, (size_t)other->head.n_dim * sizeof *mine->size);
-  memcpy(mine->value, other->value, (size_t)other->head.n * sizeof *mine->value);
+  Copy(mine->size, other->size, (size_t)other->head.n_dim * sizeof *mine->size);
+  Copy(mine->value, other->value, (size_t)other->head.n * sizeof *mine->value);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -484,7 +492,7 @@ static size_t PackedSize(const Head *head)
 
 static char *Put(char *end, const void *data, size_t n)
 {
-  memcpy(end, data, n);
+  Copy(end, data, n);
   return end + n;
 }
 
@@ -531,7 +539,7 @@ static PetscBool IsSoundEntry(const Entry *e)
 
 static const char *Get(const char *from, void *data, size_t n)
 {
-  memcpy(data, from, n);
+  Copy(data, from, n);
   return from + n;
 }
 
@@ -546,7 +554,7 @@ PetscErrorCode FwRecordUnpack(size_t n, const char bytes[], FwRecord *record)
     Entry *e;
 
     PetscCheck((size_t)(end - at) >= sizeof head, PETSC_COMM_SELF, FW_ERR_FILE, "a record is cut off");
-    memcpy(&head, at, sizeof head);
+    Copy(&head, at, sizeof head);
     PetscCheck(IsSoundHead(&head, (size_t)(end - at)), PETSC_COMM_SELF, FW_ERR_FILE, "a record is damaged");
     at += sizeof head;
     PetscCall(Append(*record, &head, &e));
