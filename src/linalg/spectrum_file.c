@@ -404,9 +404,9 @@ PetscErrorCode FwSpectrumSave(FwSpectrum s, const char path[], const char digest
   image.path = temporary;
   FillHeader(s, image.header);
   PetscCall(ListPieces(&image));
-  PetscCall(FwErrorAgree(comm, 0, s->grid->rank ? 0 : CheckRoom(&image)));
-  PetscCall(GatherChecksums(&image));
-  code = WriteImage(&image, digest);
+  code = FwErrorAgree(comm, 0, s->grid->rank ? 0 : CheckRoom(&image));
+  if (!code) code = GatherChecksums(&image);
+  if (!code) code = WriteImage(&image, digest);
   if (code) {
     if (image.file >= 0) (void)H5Fclose(image.file);
     if (!s->grid->rank) (void)unlink(temporary);
