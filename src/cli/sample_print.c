@@ -51,6 +51,13 @@ static double PredictedFor(FwRecord record, const char name[], const FwMeasured 
   return FwRecordPointMean(record, path, 1, 0);
 }
 
+/* Entry i of an r x r matrix of which the file has all entries, or the diagonal alone; NaN where it has nothing */
+static double OfMatrix(FwRecord record, const char name[], PetscInt r, PetscInt i)
+{
+  if (!isnan(Predicted(record, name, r)) || isnan(Predicted(record, name, 0))) return Predicted(record, name, i);
+  return i % (r + 1) == 0 ? Predicted(record, name, i / (r + 1)) : 0.0;
+}
+
 /* A deep network has an order parameter per layer, of which the last is the readout's; `lcn` has one per patch, the
    diagonal of a matrix whose other entries vanish by the signs of its units */
 static double PredictedOrder(FwRecord record, const FwMeasured *m, PetscInt i)
@@ -62,8 +69,7 @@ static double PredictedOrder(FwRecord record, const FwMeasured *m, PetscInt i)
     while (!isnan(Predicted(record, m->name, last + 1))) last++;
     return Predicted(record, m->name, last);
   }
-  if (!isnan(Predicted(record, m->name, r))) return Predicted(record, m->name, i);
-  return i % (r + 1) == 0 ? Predicted(record, m->name, i / (r + 1)) : 0.0;
+  return OfMatrix(record, m->name, r, i);
 }
 
 static double PredictedAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
@@ -77,6 +83,7 @@ static double AverageAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
   const PetscBool is_deep = m->n == 1 && !isnan(Predicted(record, "order_parameter", 1)) ? PETSC_TRUE : PETSC_FALSE;
 
   if (IsOrder(m) && is_deep) return NAN;
+  if (IsOrder(m) && m->n > 1) return OfMatrix(record, compared[q].average, (PetscInt)m->shape.size[0], i);
   return PredictedFor(record, compared[q].average, m, i);
 }
 

@@ -19,8 +19,9 @@
 
 enum { N_LEAPFROG = 6 };
 
-/* Acceptance that burn-in steers to, and how fast */
-static const double acceptance_wanted = 0.85, first_step = 0.3;
+/* Acceptance that burn-in steers to. Six steps of the longest are a bit more than a quarter of a period before learning,
+   where a move forgets where it began; twice as long it would be back */
+static const double acceptance_wanted = 0.85, longest_step = 0.3;
 
 typedef struct {
   FwLocalAction action;
@@ -197,7 +198,7 @@ static PetscErrorCode CreateWalk(FwLocalAction action, uint64_t seed, PetscInt n
   PetscInt n_unknown;
 
   PetscFunctionBegin;
-  *w        = (Walk){.action = action, .width = FwLocalActionWidth(action), .seed = seed, .step = first_step};
+  *w        = (Walk){.action = action, .width = FwLocalActionWidth(action), .seed = seed, .step = longest_step};
   w->number = (uint64_t)number;
   PetscCall(FwLocalActionGetSize(action, &w->n, &n_unknown));
   w->is_diagonal = n_unknown == w->n ? PETSC_TRUE : PETSC_FALSE; /* for n = 1 both are the same law */
@@ -240,7 +241,7 @@ static PetscErrorCode BurnIn(Walk *w, PetscInt n_move)
 
     PetscCall(LeaveIfAsked(FwLocalActionComm(w->action)));
     PetscCall(Move(w, &acceptance, &is_accepted));
-    w->step *= exp((acceptance - acceptance_wanted) / sqrt(1.0 + (double)i));
+    w->step = PetscMin(longest_step, w->step * exp((acceptance - acceptance_wanted) / sqrt(1.0 + (double)i)));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
