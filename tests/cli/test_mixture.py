@@ -116,6 +116,10 @@ class Mixture(unittest.TestCase):
         np.testing.assert_allclose(r["distance_log_q_predicted"] / r["distance_log_q"], 1, rtol=0.1)
         with h5py.File(self.place / "mixture.h5") as file:
             self.assertEqual([list(axis.keys())[0] for axis in file["mixture/test_p_value"].dims], ["network_width", "test_name"])
+        self.assertTrue((self.place / "mixture.png").exists())
+        for name, code in [("distance", 0), ("density", 0), ("survival", 0), ("eigenvalues", 2), ("nothing", 2)]:
+            done = run("plot", "mixture.h5", "-output", f"{name}.svg", "-figure", name, cwd=self.place)
+            self.assertEqual((done.code, (self.place / f"{name}.svg").exists()), (code, code == 0), done.err)
 
     def test_points_of_a_scan_equal_single_runs(self):
         words = ["-network_width", 12, "-network_outputs", 2, "-mixture_samples", 700]
