@@ -226,7 +226,7 @@ PetscErrorCode FwMatrixMultiply(PetscBool transpose, double alpha, FwMatrix a, F
    of the product */
 static PetscInt RowsAtOnce(PetscInt n)
 {
-  return PetscMax(BLOCK, PetscMin(BLOCK_OF_PRODUCTS, n / 16 / BLOCK * BLOCK));
+  return PetscMax(BLOCK, PetscMin(BLOCK_OF_PRODUCTS, n / 8 / BLOCK * BLOCK));
 }
 
 PetscErrorCode FwMatrixGramOfSlabs(double alpha, const FwSlabs *slabs, FwMatrix c)
