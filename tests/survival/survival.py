@@ -190,11 +190,12 @@ def disk_once(bench):
     """The workload in a tmpfs that is full but for a random room."""
     disk = bench.place / "disk"
     disk.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], check=True)
+    environment = {**bench.environment(), "FINWIDTH_CHECKPOINT_SECONDS": RANDOM.choice(["0", "1000"])}
     try:
         room = int(RANDOM.uniform(0, 1.5) * (bench.place / "whole.h5").stat().st_size)
-        (disk / "filler").write_bytes(bytes(max(0, 1000000 - room)))
-        done = subprocess.run(bench.command(ranks=1), cwd=disk, env=bench.environment(), capture_output=True, text=True,
+        (disk / "filler").write_bytes(bytes(64 * 1024 * 1024 - 16384 - room))
+        done = subprocess.run(bench.command(ranks=1), cwd=disk, env=environment, capture_output=True, text=True,
                               timeout=300)
         check(done.returncode in (bench.code, 3), f"{room} bytes: exit code {done.returncode}: {done.stderr[-500:]}")
         left = [path.name for path in disk.iterdir() if path.name.endswith((".lock", ".tmp"))]
@@ -203,7 +204,7 @@ def disk_once(bench):
             check(digest(disk / "out.h5") == bench.reference, "a result with other numbers")
         check((disk / "out.h5").exists() or done.returncode == 3, "exit 0 without a result")
         (disk / "filler").unlink()
-        done = subprocess.run(bench.command("-resume", "true", ranks=1), cwd=disk, env=bench.environment(),
+        done = subprocess.run(bench.command("-resume", "true", ranks=1), cwd=disk, env=environment,
                               capture_output=True, text=True, timeout=300)
         check(done.returncode == bench.code and digest(disk / "out.h5") == bench.reference,
               f"{room} bytes: does not resume: {done.stderr[-500:]}")
