@@ -29,6 +29,17 @@ const char *FwCommit(void)
   return FINWIDTH_COMMIT;
 }
 
+/* Widest vectors of this processor, which the vectorised loops and the BLAS choose by */
+static const char *Simd(void)
+{
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512f") ? "avx512" : __builtin_cpu_supports("avx2") ? "avx2" : "sse2";
+#else
+  return "not x86";
+#endif
+}
+
 const char *FwLibraries(void)
 {
   static char text[2048];
@@ -40,9 +51,10 @@ const char *FwLibraries(void)
   mpi[strcspn(mpi, ",\n")] = '\0';
   H5get_libversion(&major, &minor, &release);
   snprintf(text, sizeof text,
-           "compiler: gcc %s\nmpi: %s\npetsc: %d.%d.%d\nscalapack: 2.2\nelpa: %s\nhdf5: %u.%u.%u\nblas: %s\n",
-           __VERSION__, mpi, PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR, PETSC_VERSION_SUBMINOR, FINWIDTH_HAVE_ELPA,
-           major, minor, release, openblas_get_config ? openblas_get_config() : "the system's libblas");
+           "compiler: gcc %s\nsimd: %s\nmpi: %s\npetsc: %d.%d.%d\nscalapack: 2.2\nelpa: %s\nhdf5: %u.%u.%u\nblas: %s\n",
+           __VERSION__, Simd(), mpi, PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR, PETSC_VERSION_SUBMINOR,
+           FINWIDTH_HAVE_ELPA, major, minor, release,
+           openblas_get_config ? openblas_get_config() : "the system's libblas");
   return text;
 }
 
