@@ -37,6 +37,10 @@ typedef struct {
  */
 PetscErrorCode FwChainSummarise(PetscInt n_chain, PetscInt n_sample, const double value[], FwChainSummary *summary);
 
+/** Mean of means over blocks of samples, [n_chain, n_block], and its error bar. The blocks may still be correlated; they are
+ *  never taken for worth more than independent ones, which so few of them cannot show. NaN for less than 8 blocks. */
+PetscErrorCode FwChainBlocks(PetscInt n_chain, PetscInt n_block, const double value[], double *mean, double *error_bar);
+
 /** Effective sample size alone, of the values as they are; NaN for less than 8 samples. */
 PetscErrorCode FwChainEss(PetscInt n_chain, PetscInt n_sample, const double value[], double *ess, double *variance);
 

@@ -171,3 +171,15 @@ PetscErrorCode FwChainSummarise(PetscInt n_chain, PetscInt n_sample, const doubl
   summary->error_bar = sqrt(variance / summary->ess);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+PetscErrorCode FwChainBlocks(PetscInt n_chain, PetscInt n_block, const double value[], double *mean, double *error_bar)
+{
+  const double n   = (double)n_chain * (double)n_block;
+  double       ess = NAN, variance = NAN;
+
+  PetscFunctionBegin;
+  PetscCall(FwChainEss(n_chain, n_block, value, &ess, &variance));
+  *mean      = gsl_stats_mean(value, 1, (size_t)n);
+  *error_bar = sqrt(variance / PetscMin(ess, n));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

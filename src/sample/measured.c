@@ -70,14 +70,12 @@ static PetscErrorCode OfSeries(const Set *a, PetscInt series, Number *number)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Error bar of the mean of what stands in `work`, block by block; the blocks of a chain may still be correlated */
+/* Mean of what stands in `work`, block by block */
 static PetscErrorCode OfBlocks(const Set *a, Number *number)
 {
-  FwChainSummary summary;
-
   PetscFunctionBegin;
-  PetscCall(FwChainSummarise(a->n_chain, a->n_block, a->work, &summary));
-  *number = (Number){summary.mean, summary.error_bar, NAN, NAN};
+  *number = (Number){NAN, NAN, NAN, NAN};
+  PetscCall(FwChainBlocks(a->n_chain, a->n_block, a->work, &number->value, &number->error_bar));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
