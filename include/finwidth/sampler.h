@@ -47,9 +47,9 @@ typedef struct {
   uint64_t        seed;
   PetscInt        n_chain, n_burnin, n_sample;
   PetscInt        n_block; /**< blocks of samples, over which the field is averaged; at most n_sample */
-  double          step;    /**< e; 0 to tune it */
-  double leapfrog; /**< mean number of leapfrog steps (hmc) or number of moves (others) in a sample; 0 to choose:
-                                 pi/2 / e (hmc), 1 / e^2 (others) */
+  PetscInt leapfrog; /**< mean number of leapfrog steps (hmc, up to 680) or number of moves (others) in a sample; 0 to
+                                 choose: pi/2 / e (hmc, at most 1024 steps), 1 / e^2 (others, at most 1000) */
+  double   step;     /**< e; 0 to tune it */
 } FwSamplerPlan;
 
 typedef struct FwChainImpl *FwChain;

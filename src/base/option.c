@@ -6,6 +6,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,6 +78,8 @@ static void DescribeRange(const FwKey *key, size_t size, char text[])
   text[0] = '\0';
   if (key->type == FW_KEY_CHOICE)
     snprintf(text, size, "one of %s", key->choices);
+  else if (key->type == FW_KEY_INTEGER && key->maximum < INT_MAX)
+    snprintf(text, size, "an integer from %.0f to %.0f", key->minimum, key->maximum);
   else if (key->type == FW_KEY_INTEGER || key->type == FW_KEY_REAL)
     snprintf(text, size, "%s %s %g", TypeName(key), key->is_open ? ">" : ">=", key->minimum);
   else

@@ -21,11 +21,12 @@ static const double any = DBL_MAX, huge_count = 2147483647.0;
   {                                                                                            \
     .name = key, .type = FW_KEY_BOOLEAN, .default_value = value, .commands = who, .help = line \
   }
-#define INTEGER(key, value, least, who, line)                                                             \
-  {                                                                                                       \
-    .name = key, .type = FW_KEY_INTEGER, .default_value = value, .minimum = least, .maximum = huge_count, \
-    .commands = who, .help = line                                                                         \
+#define COUNT(key, value, least, most, who, line)                                                   \
+  {                                                                                                 \
+    .name = key, .type = FW_KEY_INTEGER, .default_value = value, .minimum = least, .maximum = most, \
+    .commands = who, .help = line                                                                   \
   }
+#define INTEGER(key, value, least, who, line) COUNT(key, value, least, huge_count, who, line)
 #define INTEGERS(key, value, least, who, line)                                                            \
   {                                                                                                       \
     .name = key, .type = FW_KEY_INTEGER, .is_list = PETSC_TRUE, .default_value = value, .minimum = least, \
@@ -129,13 +130,13 @@ static const FwKey table[] = {
          "Hamiltonian Monte Carlo, Metropolis-adjusted or unadjusted Langevin dynamics"),
   BOOLEAN("sampler_collapsed", NULL, FW_FOR_SAMPLE,
           "integrate the readout out exactly (true for hmc, false for mala and langevin)"),
-  INTEGER("sampler_chains", "4", 2, FW_FOR_SAMPLE, "independent chains"),
-  INTEGER("sampler_samples", "1000", 8, FW_FOR_SAMPLE, "samples of each chain after burn-in"),
-  INTEGER("sampler_burnin", "500", 0, FW_FOR_SAMPLE, "samples of each chain that are thrown away"),
+  COUNT("sampler_chains", "4", 2, 1000, FW_FOR_SAMPLE, "independent chains"),
+  COUNT("sampler_samples", "1000", 8, 1e6, FW_FOR_SAMPLE, "samples of each chain after burn-in"),
+  COUNT("sampler_burnin", "500", 0, 1e6, FW_FOR_SAMPLE, "samples of each chain that are thrown away"),
   REAL("sampler_step", NULL, NULL, 0.0, PETSC_TRUE, FW_FOR_SAMPLE,
        "step e of a leapfrog; langevin's h is e^2/2 (tuned in burn-in)"),
-  REAL("sampler_leapfrog", NULL, NULL, 0.0, PETSC_TRUE, FW_FOR_SAMPLE,
-       "mean leapfrog steps of a sample; mala, langevin: moves (a trajectory of pi/2; 1/e^2 moves)"),
+  COUNT("sampler_leapfrog", NULL, 1, 680, FW_FOR_SAMPLE, /* times 3/2: the sampler's longest trajectory */
+        "mean leapfrog steps of a sample; mala, langevin: moves (a trajectory of pi/2; 1/e^2 moves)"),
   {                                                                                                     .name     = "mixture_a",
                                                                      .type     = FW_KEY_REAL,
                                                                      .maximum  = INFINITY,

@@ -18,9 +18,10 @@ typedef struct {
 
 /* --- keys --------------------------------------------------------------------------------------------------- */
 
+/* 0 for a key that is not set; the table's largest values fit */
 static PetscErrorCode ReadCount(const char key[], PetscInt *value)
 {
-  PetscInt64 number;
+  PetscInt64 number = 0;
 
   PetscFunctionBegin;
   PetscCall(FwOptionInteger(key, &number, NULL));
@@ -47,8 +48,7 @@ static PetscErrorCode ReadSampler(FwSamplerPlan *sampler)
   if (!is_set) sampler->step = 0.0;
   PetscCheck(is_set || sampler->n_burnin > 0, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "sampler_burnin is 0 and leaves no samples to tune the step: give sampler_step");
-  PetscCall(FwOptionReal("sampler_leapfrog", &sampler->leapfrog, &is_set));
-  if (!is_set) sampler->leapfrog = 0.0;
+  PetscCall(ReadCount("sampler_leapfrog", &sampler->leapfrog));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

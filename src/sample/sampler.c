@@ -61,7 +61,7 @@ PetscErrorCode FwChainCreate(const FwTarget *target, const FwSamplerPlan *plan, 
   FwTuningStart(&c->at.tuning, 0.1);
   PetscCall(PetscMalloc1(target->n, &c->w)); /* alone, as the next three: an accepted move swaps them */
   PetscCall(PetscMalloc1(target->n, &c->w_new));
-  PetscCall(PetscMalloc1(target->n, &c->gradient));
+  PetscCall(PetscCalloc1(target->n, &c->gradient)); /* stays so where U is infinite at the start */
   PetscCall(PetscMalloc1(target->n, &c->gradient_new));
   PetscCall(PetscMalloc1(target->n, &c->p));
   PetscCall(PetscCalloc4((size_t)target->n_series * plan->n_sample, &c->series, (size_t)target->n_field * plan->n_block,
@@ -200,12 +200,11 @@ static PetscInt Length(FwChain c, double step)
   double          u;
 
   if (c->plan.method != FW_SAMPLER_HMC) {
-    const double n = c->plan.leapfrog > 0.0 ? c->plan.leapfrog : ceil(1.0 / (step * step));
-
-    return (PetscInt)PetscMin(n, MOVES_MOST);
+    if (c->plan.leapfrog > 0) return c->plan.leapfrog;
+    return (PetscInt)PetscMin(ceil(1.0 / (step * step)), MOVES_MOST);
   }
   FwStreamUniform(FwStreamCreate(c->plan.seed, FW_RANDOM_TRAJECTORY, (uint64_t)c->at.n_done, 0, 0), 0, 1, &u);
-  u = (0.5 + u) * (c->plan.leapfrog > 0.0 ? c->plan.leapfrog : trajectory_time / step);
+  u = (0.5 + u) * (c->plan.leapfrog > 0 ? (double)c->plan.leapfrog : trajectory_time / step);
   return (PetscInt)PetscMin(ceil(u), is_first ? LEAPFROG_FIRST : LEAPFROG_MOST);
 }
 

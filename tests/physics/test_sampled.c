@@ -105,13 +105,13 @@ static void every_sampler_finds_the_quadrature(void **state)
   static const struct {
     FwSamplerMethod method;
     PetscBool       is_collapsed;
-    PetscInt        n_sample;
-    double          step, leapfrog;
+    PetscInt        n_sample, leapfrog;
+    double          step;
   } how[] = {
-    {FW_SAMPLER_HMC,      PETSC_TRUE,  4000, 0.0,  0.0 },
-    {FW_SAMPLER_HMC,      PETSC_FALSE, 4000, 0.0,  0.0 },
-    {FW_SAMPLER_MALA,     PETSC_TRUE,  3000, 0.0,  4.0 },
-    {FW_SAMPLER_LANGEVIN, PETSC_TRUE,  1000, 0.14, 40.0},
+    {FW_SAMPLER_HMC,      PETSC_TRUE,  4000, 0,  0.0 },
+    {FW_SAMPLER_HMC,      PETSC_FALSE, 4000, 0,  0.0 },
+    {FW_SAMPLER_MALA,     PETSC_TRUE,  3000, 4,  0.0 },
+    {FW_SAMPLER_LANGEVIN, PETSC_TRUE,  1000, 40, 0.14},
   };
   const FwModel model = model_of(1.0, 0.2);
   FwDataset     data  = make_data();
@@ -173,7 +173,7 @@ static double joint_distance(void)
 {
   enum { STEPS = 6000 };
   const FwTarget      target = {.n = N_WEIGHT, .evaluate = evaluate, .n_series = 1 + 2 * N_WEIGHT, .measure = measure};
-  const FwSamplerPlan plan   = {.seed = 8, .n_chain = 1, .n_sample = STEPS, .n_block = 1, .step = 0.4, .leapfrog = 4.0};
+  const FwSamplerPlan plan   = {.seed = 8, .n_chain = 1, .n_sample = STEPS, .n_block = 1, .step = 0.4, .leapfrog = 4};
   FwChain             chain;
   FwChainState        at;
   double             *packed, y[P], worst = 0.0;
