@@ -545,7 +545,7 @@ static void full_disk_is_an_error_and_leaves_previous_result(void **state)
 /* Bits spread over the whole file, all eight positions in turn */
 static void every_flipped_bit_is_found(void **state)
 {
-  enum { N_FLIP = 400 };
+  enum { N_FLIP = 2000 };
   int            n_missed = 0;
   unsigned char *byte;
   size_t         n;
