@@ -87,7 +87,7 @@ PetscErrorCode FwLocalPredictorCreate(FwGrid grid, const FwModel *model, FwDatas
  *
  * @collective{predictor}
  * @param[out] prediction  [n], release each with FwLocalPredictionDestroy()
- * @error FW_ERR_NUMERICAL  only for n = 1: A is not positive definite; otherwise see `common.failure`
+ * @error FW_ERR_NUMERICAL  A is not positive definite at infinite width; at a saddle point see `common.failure`
  * @error FW_ERR_STOPPED    asked to stop
  */
 PetscErrorCode FwLocalPredictorRun(FwLocalPredictor predictor, PetscInt n, const FwModel model[],

@@ -65,7 +65,8 @@ typedef struct {
   PetscInt       n_train, n_test, n_new, n_output, depth;
   FwTheory       request;
   double         temperature;
-  PetscErrorCode failure; /**< a numerical error at this point, in a scan: all numbers are NaN */
+  PetscErrorCode failure;     /**< a numerical error at this point: there are no numbers */
+  char           reason[512]; /**< its message */
   FwErrors       finite, infinite, averaged;
   FwSaddle       saddle;  /**< empty for the infinite network */
   FwAverage      average; /**< not available where it was not asked for */
@@ -115,13 +116,12 @@ PetscErrorCode FwPredictorForget(MPI_Comm comm, const FwPredictorPlan *plan);
 /** Predict at n points.
  *
  * The models may differ from that of the predictor in temperature, widths and the readout's prior. The saddle points are
- * divided over the ranks; the predictions are made by all together.
+ * divided over the ranks; the predictions are made by all together. A point without a solution (T = 0 with a singular
+ * kernel, say) is no error: see `failure`; nor is a solver that did not converge: see saddle.is_converged.
  *
  * @collective{predictor}
  * @param[out] prediction  [n], release each with FwPredictionDestroy()
- * @error FW_ERR_NUMERICAL  only for n = 1: T = 0 with a singular kernel, or no solution; otherwise see `failure`. A solver
- *                          that did not converge is no error: see saddle.is_converged
- * @error FW_ERR_STOPPED    asked to stop in the descent of a nested or linearised action
+ * @error FW_ERR_STOPPED  asked to stop in the descent of a nested or linearised action
  */
 PetscErrorCode FwPredictorRun(FwPredictor predictor, PetscInt n, const FwModel model[], const FwTheory theory[],
                               FwPrediction prediction[]);

@@ -76,6 +76,9 @@ PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_qu
 /** Whether a network has a family of kernels, not one. */
 PetscBool FwPredictIsLocal(const FwModel *model);
 
+/** Say why a point has no prediction, if it has none. On every rank of its group. */
+PetscErrorCode FwPredictWarnAboutFailure(const FwPrediction *prediction);
+
 /** Add the digest of the data to a record. */
 PetscErrorCode FwPredictRecordDigest(FwDataset data, FwRecord record);
 

@@ -26,6 +26,13 @@ PetscErrorCode FwPredictLoadData(MPI_Comm comm, FwDataset *data)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwPredictWarnAboutFailure(const FwPrediction *p)
+{
+  PetscFunctionBegin;
+  if (p->failure) PetscCall(FwWarn("no prediction: %s", p->reason));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* The average of several outputs rests on draws, and exists for one hidden layer */
 static PetscErrorCode WarnAboutAverage(const FwPrediction *p)
 {
@@ -166,13 +173,15 @@ static PetscErrorCode PlanPredictor(const FwPredict *predict, FwScan scan, Petsc
 static PetscErrorCode RecordPoint(const Group *group, const FwPredictPoint *point, const FwPrediction *prediction,
                                   FwRecord record)
 {
-  const double *targets;
+  const PetscBool with_table = group->with_table && !prediction->failure ? PETSC_TRUE : PETSC_FALSE;
+  const double   *targets;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetTargets(group->data, FW_TEST, &targets));
-  if (group->with_table) PetscCall(FwPrintPrediction(prediction));
-  if (group->with_table) PetscCall(WarnAboutSaddle(prediction));
-  if (group->with_table) PetscCall(WarnAboutAverage(prediction));
+  if (with_table) PetscCall(FwPrintPrediction(prediction));
+  if (with_table) PetscCall(WarnAboutSaddle(prediction));
+  if (with_table) PetscCall(WarnAboutAverage(prediction));
+  PetscCall(FwPredictWarnAboutFailure(prediction));
   PetscCall(FwPredictionRecord(prediction, targets, record));
   PetscCall(FwRecordInteger(record, "bandwidth", group->plan.bandwidth, "1", "bandwidth of the decomposed kernel"));
   PetscCall(RecordObservables(group->grid, group->data, &point->model, prediction, record));

@@ -204,7 +204,8 @@ PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_qu
   PetscCall(RunPoints(grid, data, &plan, n, point, prediction));
   PetscCall(FwDatasetGetTargets(data, FW_TEST, &targets));
   for (PetscInt i = 0; i < n; i++) {
-    if (point[i].theory.with_curve) PetscCall(PrintPoint(&prediction[i]));
+    if (point[i].theory.with_curve && !prediction[i].common.failure) PetscCall(PrintPoint(&prediction[i]));
+    PetscCall(FwPredictWarnAboutFailure(&prediction[i].common));
     PetscCall(FwLocalPredictionRecord(&prediction[i], targets, record[i]));
     PetscCall(FwPredictRecordDigest(data, record[i]));
     PetscCall(FwLocalPredictionDestroy(&prediction[i]));

@@ -230,7 +230,7 @@ static PetscErrorCode SetAverage(const Mixture *m, FwLocalPrediction *q)
   q->common.average    = (FwAverage){.is_available = PETSC_TRUE, .log_evidence = NAN};
   for (PetscInt i = 0; i < q->patches.n_patch; i++)
     q->common.average.mean_order += a->order[i * (q->patches.n_patch + 1)] / q->patches.n_patch;
-  q->common.failure = FwErrorsCheck(&q->common.averaged, q->common.n_test, "averaged");
+  PetscCall(FwPredictionFail(&q->common, FwErrorsCheck(&q->common.averaged, q->common.n_test, "averaged")));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

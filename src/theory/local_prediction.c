@@ -111,9 +111,7 @@ static PetscErrorCode FindSaddles(FwLocalPredictor p, PetscInt n, const FwModel 
     FwPrediction *common = &prediction[i].common;
 
     if (common->request.theory != FW_THEORY_RENORMALISED) continue;
-    common->failure = FindSaddle(p, &model[i], before, &prediction[i].saddle);
-    if (FwExitOf(common->failure) != FW_EXIT_NUMERICAL) PetscCall(common->failure);
-    if (common->failure && n == 1) PetscCall(common->failure);
+    PetscCall(FwPredictionFail(common, FindSaddle(p, &model[i], before, &prediction[i].saddle)));
     if (!common->failure && prediction[i].saddle.is_converged) before = &prediction[i].saddle;
     PetscCall(FwProgressStep(progress, i + 1));
   }
@@ -159,11 +157,11 @@ static PetscErrorCode SetPrediction(FwLocalPredictor p, const FwLocalProcess *fi
   PetscCall(FwLocalProcessErrors(p, infinite, with_means, &c->infinite));
   c->infinite_log_evidence = infinite->log_likelihood;
   c->log_evidence          = infinite->log_likelihood;
-  c->failure               = FwErrorsCheck(&c->infinite, c->n_test, "infinite");
+  PetscCall(FwPredictionFail(c, FwErrorsCheck(&c->infinite, c->n_test, "infinite")));
   if (c->failure || !finite) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwLocalProcessErrors(p, finite, with_means, &c->finite));
   c->log_evidence = LogEvidence(q);
-  c->failure      = FwErrorsCheck(&c->finite, c->n_test, "finite");
+  PetscCall(FwPredictionFail(c, FwErrorsCheck(&c->finite, c->n_test, "finite")));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -218,7 +216,6 @@ static PetscErrorCode PredictErrors(FwLocalPredictor p, PetscInt n, const FwMode
     if (place[i].infinite < 0) continue;
     PetscCall(SetPrediction(p, place[i].finite < 0 ? NULL : &process[place[i].finite], &process[place[i].infinite],
                             &prediction[i]));
-    if (n == 1) PetscCall(prediction[i].common.failure);
   }
   for (PetscInt i = 0; i < n_process; i++) PetscCall(FwLocalProcessDestroy(&process[i]));
   PetscCall(PetscFree2(process, place));

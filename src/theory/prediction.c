@@ -131,6 +131,16 @@ PetscErrorCode FwPredictionCheck(const FwPrediction *p)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwPredictionFail(FwPrediction *p, PetscErrorCode code)
+{
+  PetscFunctionBegin;
+  if (FwExitOf(code) != FW_EXIT_NUMERICAL) PetscFunctionReturn(code);
+  p->failure = code;
+  PetscCall(PetscStrncpy(p->reason, FwErrorMessage(), sizeof p->reason));
+  FwErrorClear();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictionErrors(FwSpectrum spectrum, double scale, FwDataset data, FwPrediction *p)
 {
   const PetscBool with_means = p->request.with_means || p->n_new ? PETSC_TRUE : PETSC_FALSE;

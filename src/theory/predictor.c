@@ -252,7 +252,7 @@ PetscErrorCode FwPredictorDestroy(FwPredictor *predictor)
 
 /* --- points ------------------------------------------------------------------------------------------------- */
 
-/* A point without a solution is a result of a scan: its message becomes a warning */
+/* A point without a solution is a result */
 static PetscErrorCode SolvePoint(FwPredictor p, const FwModel *model, FwPrediction *prediction)
 {
   const double   scale = 1.0 / model->prior[model->depth];
@@ -260,13 +260,12 @@ static PetscErrorCode SolvePoint(FwPredictor p, const FwModel *model, FwPredicti
 
   PetscFunctionBegin;
   code = FwPredictionSolve(p->spectrum, scale, model, prediction);
-  if (FwExitOf(code) != FW_EXIT_NUMERICAL) PetscCall(code);
+  PetscCall(FwPredictionFail(prediction, code));
   if (!code) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwPredictionDestroy(prediction)); /* what it had before the error */
   prediction->saddle  = (FwSaddle){0};
   prediction->average = (FwAverage){0};
   prediction->n_curve = 0;
-  prediction->failure = code;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -282,7 +281,10 @@ static PetscErrorCode SolvePoints(FwPredictor p, PetscInt n, const FwModel model
   PetscCallMPI(MPI_Comm_size(comm, &size));
   for (PetscInt i = rank; i < n && !code; i += size) code = SolvePoint(p, &model[i], &prediction[i]);
   PetscCall(FwErrorAgreeAny(comm, code));
-  for (PetscInt i = 0; i < n; i++) PetscCall(FwPredictionShare(comm, i % size, &prediction[i]));
+  for (PetscInt i = 0; i < n; i++) {
+    PetscCall(FwPredictionShare(comm, i % size, &prediction[i]));
+    PetscCallMPI(MPI_Bcast(prediction[i].reason, (int)sizeof prediction[i].reason, MPI_CHAR, i % size, comm));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -305,8 +307,6 @@ PetscErrorCode FwPredictorRun(FwPredictor p, PetscInt n, const FwModel model[], 
   PetscCall(FwProgressBegin("saddle points", 0, &progress));
   PetscCall(SolvePoints(p, n, model, prediction));
   PetscCall(FwProgressEnd(&progress));
-  /* of a single point the message is still there, on the rank that met it */
-  if (n == 1 && prediction[0].failure) PetscCall(FwErrorAgree(FwGridComm(p->grid), 0, prediction[0].failure));
   PetscCall(FwProgressBegin("predictions", n, &progress));
   for (PetscInt i = 0; i < n; i++) {
     const double scale = 1.0 / model[i].prior[model[i].depth];
@@ -321,8 +321,7 @@ PetscErrorCode FwPredictorRun(FwPredictor p, PetscInt n, const FwModel model[], 
         PetscCall(FwPredictionOutputsErrors(p, scale, &model[i], &prediction[i]));
       else
         PetscCall(FwPredictionErrors(p->spectrum, scale, p->data, &prediction[i]));
-      prediction[i].failure = FwPredictionCheck(&prediction[i]);
-      if (n == 1) PetscCall(prediction[i].failure);
+      PetscCall(FwPredictionFail(&prediction[i], FwPredictionCheck(&prediction[i])));
     }
     PetscCall(FwProgressStep(progress, i + 1));
   }

@@ -165,8 +165,11 @@ class BadInput(unittest.TestCase):
     def test_singular_kernel_at_zero_temperature_is_exit_4(self):
         x = np.random.default_rng(1).normal(size=(8, 3))
         harness.write_arrays(self.place / "d.h5", x=x, y=x[:, 0])
-        self.refused(4, "rank 3 of 6", "predict", "-data_source", "hdf5", "-data_path", "d.h5", "-data_train", 6,
-                     "-data_test", 2, "-network_activation", "linear", "-temperature", 0)
+        self.refused(4, "status 'failed'", "predict", "-data_source", "hdf5", "-data_path", "d.h5", "-data_train", 6,
+                     "-data_test", 2, "-network_activation", "linear", "-temperature", 0, "-overwrite",
+                     leaves=["predict.h5"])
+        self.assertEqual(harness.attribute(self.place / "predict.h5", "status"), "failed")
+        self.assertIn("rank 3 of 6", harness.attribute(self.place / "predict.h5", "warnings"))
 
 
 if __name__ == "__main__":

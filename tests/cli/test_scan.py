@@ -117,6 +117,17 @@ class Scan(unittest.TestCase):
         self.assertTrue(np.isnan(r["test_error"][0]) and r["test_error"][1] > 0)
         self.assertEqual(harness.attribute(self.place / "predict.h5", "status"), "failed")
 
+    def test_failed_point_on_a_kernel_of_its_own_leaves_the_others(self):
+        x = np.random.default_rng(1).normal(size=(8, 3))
+        harness.write_arrays(self.place / "d.h5", x=x, y=x[:, 0])
+        for ranks in (1, 3):
+            done = run("predict", "-data_source", "hdf5", "-data_path", "d.h5", "-scan_data_train", "2,6,3", "-data_test", 2,
+                       "-network_activation", "linear", "-temperature", 0, "-overwrite", ranks=ranks, cwd=self.place)
+            self.assertEqual(done.code, 4, done.err)
+            r = read(self.place / "predict.h5")
+            self.assertEqual(list(r["converged"]), [1, 0, 1])
+            self.assertEqual(list(np.isnan(r["test_error"])), [False, True, False])
+
     def test_bad_scans_are_refused_before_anything_is_computed(self):
         for words, message in [(("-scan_temperature", "1:2"), "want first:last:count"),
                                (("-scan_temperature", "1:2:3:lin"), "want first:last:count"),
