@@ -8,6 +8,7 @@
 #include "sample_print.h"
 
 #include <finwidth/option.h>
+#include <finwidth/patch_kernel.h>
 
 #include <stdlib.h>
 
@@ -67,6 +68,17 @@ static PetscErrorCode ReadPlan(FwSampledPlan *plan)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode CheckNetwork(void)
+{
+  FwModel model;
+
+  PetscFunctionBegin;
+  PetscCall(FwModelFromOptions(&model));
+  if (model.type != FW_NETWORK_FC) PetscCall(FwPatchNetworkCheck(PETSC_COMM_WORLD, &model));
+  PetscCall(FwModelDestroy(&model));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Every point is read once before anything is computed */
 static PetscErrorCode CheckPoints(const FwRequest *request)
 {
@@ -80,6 +92,7 @@ static PetscErrorCode CheckPoints(const FwRequest *request)
 
     PetscCall(FwScanApply(request->scan, p));
     PetscCall(ReadPlan(&plan));
+    PetscCall(CheckNetwork());
     PetscCall(FwOptionReal("temperature", &temperature, NULL));
     PetscCheck(temperature > 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
                "temperature: a posterior is sampled at T > 0, not at %g", temperature);
@@ -143,23 +156,46 @@ static PetscErrorCode SamplePoint(MPI_Comm comm, const Sample *sample, PetscInt 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The prediction first: it takes a moment, and whoever reads along has something to wait with */
-static PetscErrorCode ComputePoint(MPI_Comm comm, FwScan scan, Sample *sample, PetscInt point, FwRecord *record)
+/* Networks that the theory does not cover, or not at this point, are sampled all the same */
+static PetscErrorCode AddPrediction(MPI_Comm comm, FwScan scan, Sample *sample, PetscInt point, FwRecord record)
 {
-  FwPredictPoint here;
-  FwDataset      data;
+  FwRecord       prediction;
+  PetscErrorCode code;
+  FwExit         outcome;
 
   PetscFunctionBegin;
-  PetscCall(FwRecordSetPrefix(*record, "/predict/"));
-  PetscCall(FwPredictGroup(comm, scan, 1, &point, record, &sample->predict));
-  PetscCall(FwRecordSetPrefix(*record, ""));
+  PetscCall(FwRecordCreate(&prediction));
+  PetscCall(FwRecordSetPrefix(prediction, "/predict/"));
+  code    = FwErrorAgreeAny(comm, FwPredictGroup(comm, scan, 1, &point, &prediction, &sample->predict));
+  outcome = FwExitOf(code);
+  if (outcome == FW_EXIT_INPUT || outcome == FW_EXIT_NUMERICAL) {
+    PetscCall(FwWarn("no prediction: %s", FwErrorMessage()));
+    FwErrorClear();
+    if (outcome == FW_EXIT_NUMERICAL)
+      PetscCall(FwRecordInteger(record, "/predict/converged", 0, "1", "1 if the solver converged"));
+  } else {
+    PetscCall(code);
+    PetscCall(FwRecordJoin(record, prediction));
+  }
+  PetscCall(FwRecordDestroy(&prediction));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The prediction first: it takes a moment, and whoever reads along has something to wait with */
+static PetscErrorCode ComputePoint(MPI_Comm comm, FwScan scan, Sample *sample, PetscInt point, FwRecord record)
+{
+  FwModel   model;
+  FwDataset data;
+
+  PetscFunctionBegin;
   PetscCall(FwScanApply(scan, point));
-  PetscCall(FwPredictPointRead(&here));
+  PetscCall(FwModelFromOptions(&model));
   PetscCall(FwPredictLoadData(comm, &data));
-  if (point == 0) PetscCall(FwPrintHeader(&here.model, data));
-  PetscCall(SamplePoint(comm, sample, point, data, &here.model, *record));
+  if (point == 0) PetscCall(FwPrintHeader(&model, data));
+  PetscCall(AddPrediction(comm, scan, sample, point, record));
+  PetscCall(SamplePoint(comm, sample, point, data, &model, record));
   PetscCall(FwDatasetDestroy(&data));
-  PetscCall(FwPredictPointDestroy(&here));
+  PetscCall(FwModelDestroy(&model));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -173,7 +209,7 @@ static PetscErrorCode SampleGroup(MPI_Comm comm, FwScan scan, PetscInt n, const 
     PetscErrorCode code;
 
     PetscCall(FwRecordCreate(&whole));
-    code = ComputePoint(comm, scan, (Sample *)context, point[i], &whole);
+    code = ComputePoint(comm, scan, (Sample *)context, point[i], whole);
     PetscCall(FwRecordDestroy(code ? &whole : &record[i]));
     PetscCall(code);
     record[i] = whole;
@@ -183,30 +219,52 @@ static PetscErrorCode SampleGroup(MPI_Comm comm, FwScan scan, PetscInt n, const 
 
 /* --- the command -------------------------------------------------------------------------------------------- */
 
+static PetscErrorCode WarnAboutPredictions(const FwRequestSummary *summary, FwRecord all)
+{
+  PetscInt n_failed = 0, n_several = 0;
+
+  PetscFunctionBegin;
+  for (PetscInt p = 0; p < summary->n_point; p++) {
+    if (FwRecordAt(all, "/predict/converged", p) == 0.0) n_failed++;
+    if (FwRecordAt(all, "/predict/metastable_count", p) > 0.0) n_several++;
+  }
+  if (n_failed)
+    PetscCall(FwWarn("the solver of the prediction did not converge at %" PetscInt_FMT
+                     " points: nothing is compared with it there",
+                     n_failed));
+  if (n_several)
+    PetscCall(FwWarn("the prediction has several minima at %" PetscInt_FMT
+                     " points: compared with the lowest, while chains may be in another",
+                     n_several));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Only rank 0 has the record: on the others nothing is found in it */
 static PetscErrorCode ReportScan(const FwRequest *request, const FwRequestSummary *summary, FwRecord all, void *context)
 {
   (void)context;
-  (void)summary;
   PetscFunctionBegin;
   if (!request->is_single) PetscCall(FwPrintSampledScan(request->scan, all));
+  PetscCall(WarnAboutPredictions(summary, all));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode Run(const FwRequest *request)
 {
   static const char *const no_keys[] = {NULL}, *const groups[] = {"/sample", "/predict", NULL};
-  Sample              sample = {.request = request};
-  const FwRequestPlan plan   = {.shared                = no_keys,
-                                .groups                = groups,
-                                .function              = SampleGroup,
-                                .context               = &sample,
-                                .failure               = "the chains have not converged: R-hat or effective samples",
-                                .has_point_checkpoints = PETSC_TRUE,
-                                .report                = ReportScan};
+  Sample sample = {
+    .request = request, .predict = {.request = request, .shared = no_keys, .is_quiet = PETSC_TRUE}
+  };
+  const FwRequestPlan plan = {.shared   = no_keys,
+                              .groups   = groups,
+                              .function = SampleGroup,
+                              .context  = &sample,
+                              .failure  = "the chains (R-hat, effective samples) or the prediction have not converged",
+                              .has_point_checkpoints = PETSC_TRUE,
+                              .report                = ReportScan};
 
   PetscFunctionBegin;
-  PetscCall(FwPredictSetUp(request, &sample.predict));
-  sample.predict.is_quiet = PETSC_TRUE;
+  PetscCall(FwPredictCheckFile(&sample.predict));
   PetscCall(FwRequestRun(request, &plan));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

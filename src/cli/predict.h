@@ -48,6 +48,10 @@ PetscErrorCode FwPredictPointAdapt(FwDataset data, FwPredictPoint *point);
  */
 PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict);
 
+/** Refuse to keep one kernel in a file (theory_decomposition) where the points have several. Collective.
+ * @error FW_ERR_INPUT */
+PetscErrorCode FwPredictCheckFile(const FwPredict *predict);
+
 /** Read the data that the keys describe. Collective on `comm`; release with FwDatasetDestroy().
  * @error as FwDatasetSetUp() */
 PetscErrorCode FwPredictLoadData(MPI_Comm comm, FwDataset *data);

@@ -293,6 +293,7 @@ PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pets
   const PetscBool  is_quiet   = !with_table && (point[0] || predict->is_quiet) ? PETSC_TRUE : PETSC_FALSE;
   Group            group      = {.comm = comm};
   FwPredictPoint  *here;
+  PetscErrorCode   code;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(n, &here));
@@ -306,13 +307,11 @@ PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pets
   PetscCall(FwPredictLoadData(comm, &group.data));
   if (!is_quiet) PetscCall(FwPrintHeader(&here[0].model, group.data));
   group.with_table = with_table;
-  if (FwPredictIsLocal(&here[0].model))
-    PetscCall(FwPredictLocalPoints(group.grid, group.data, is_quiet, n, here, record));
-  else
-    PetscCall(PredictOnKernel(predict, scan, point[0], is_quiet, n, here, &group, record));
+  code = FwPredictIsLocal(&here[0].model) ? FwPredictLocalPoints(group.grid, group.data, is_quiet, n, here, record)
+                                          : PredictOnKernel(predict, scan, point[0], is_quiet, n, here, &group, record);
   PetscCall(FwGridDestroy(&group.grid));
   PetscCall(FwDatasetDestroy(&group.data));
   for (PetscInt i = 0; i < n; i++) PetscCall(FwPredictPointDestroy(&here[i]));
   PetscCall(PetscFree(here));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code); /* a caller may go on without a prediction */
 }

@@ -73,8 +73,7 @@ PetscErrorCode FwPredictPointDestroy(FwPredictPoint *point)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* One file holds one kernel */
-static PetscErrorCode CheckDecompositionFile(const FwPredict *predict)
+PetscErrorCode FwPredictCheckFile(const FwPredict *predict)
 {
   PetscInt  n_axis;
   PetscBool is_set;
@@ -90,7 +89,8 @@ static PetscErrorCode CheckDecompositionFile(const FwPredict *predict)
     for (const char *const *key = predict->shared; *key; key++)
       if (!strcmp(*key, axis->key->name)) is_shared = PETSC_TRUE;
     PetscCheck(is_shared || axis->n == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
-               "theory_decomposition keeps one kernel, and the scan over '%s' needs several", axis->key->name);
+               "theory_decomposition keeps one kernel, and each point of the scan over '%s' has its own",
+               axis->key->name);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -111,6 +111,6 @@ PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
     PetscCall(FwPredictPointDestroy(&point));
   }
   PetscCall(FwScanApply(request->scan, -1));
-  PetscCall(CheckDecompositionFile(predict));
+  PetscCall(FwPredictCheckFile(predict));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -151,7 +151,7 @@ PetscErrorCode FwRequestSummarise(const FwRequest *request, FwRecord all, FwRequ
     const double     converged = FwRecordAt(all, "converged", p);
     const PetscInt64 digest    = FwRecordIntegerAt(all, "data_digest", p);
 
-    if (converged == 0.0) summary->n_failed++;
+    if (converged == 0.0 || FwRecordAt(all, "/predict/converged", p) == 0.0) summary->n_failed++;
     if (!(converged >= 0.0) || !digest) continue;
     if (has_first && digest != first) is_one = PETSC_FALSE;
     first     = digest;

@@ -58,33 +58,63 @@ static double OfMatrix(FwRecord record, const char name[], PetscInt r, PetscInt 
   return i % (r + 1) == 0 ? Predicted(record, name, i / (r + 1)) : 0.0;
 }
 
-/* A deep network has an order parameter per layer, of which the last is the readout's; `lcn` has one per patch, the
-   diagonal of a matrix whose other entries vanish by the signs of its units */
+/* A deep network has an order parameter per layer, of which the last is the readout's, or with several outputs one matrix
+   for all layers, of which the readout has a part; `lcn` has one per patch, the diagonal of a matrix whose other entries
+   vanish by the signs of its units */
 static double PredictedOrder(FwRecord record, const FwMeasured *m, PetscInt i)
 {
-  const PetscInt r    = (PetscInt)m->shape.size[0];
-  PetscInt       last = 0;
+  static const char readout[] = "readout_order_parameter";
+  const PetscInt    r         = (PetscInt)m->shape.size[0];
+  PetscInt          last      = 0;
 
   if (m->n == 1) {
     while (!isnan(Predicted(record, m->name, last + 1))) last++;
     return Predicted(record, m->name, last);
   }
-  return OfMatrix(record, m->name, r, i);
+  return OfMatrix(record, isnan(Predicted(record, readout, 0)) ? m->name : readout, r, i);
+}
+
+/* A solver that has not converged predicts nothing */
+static PetscBool HasFailed(FwRecord record)
+{
+  return FwRecordAt(record, "/predict/converged", 0) == 0.0 ? PETSC_TRUE : PETSC_FALSE;
 }
 
 static double PredictedAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
 {
+  if (HasFailed(record)) return NAN;
   return IsOrder(m) ? PredictedOrder(record, m, i) : PredictedFor(record, compared[q].name, m, i);
 }
 
 /* The average is over the product of the order parameters, the readout's alone only for one hidden layer */
-static double AverageAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
+static double AverageNumber(FwRecord record, int q, const FwMeasured *m, PetscInt i, const char suffix[])
 {
   const PetscBool is_deep = m->n == 1 && !isnan(Predicted(record, "order_parameter", 1)) ? PETSC_TRUE : PETSC_FALSE;
+  char            name[64];
 
-  if (IsOrder(m) && is_deep) return NAN;
-  if (IsOrder(m) && m->n > 1) return OfMatrix(record, compared[q].average, (PetscInt)m->shape.size[0], i);
-  return PredictedFor(record, compared[q].average, m, i);
+  if (!compared[q].average || HasFailed(record) || (IsOrder(m) && is_deep)) return NAN;
+  snprintf(name, sizeof name, "%s%s", compared[q].average, suffix);
+  if (IsOrder(m) && m->n > 1) return OfMatrix(record, name, (PetscInt)m->shape.size[0], i);
+  return PredictedFor(record, name, m, i);
+}
+
+static double AverageAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
+{
+  return AverageNumber(record, q, m, i, "");
+}
+
+/* Averages that rest on draws have a statistical error of their own */
+static double AverageBarAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
+{
+  const double bar = AverageNumber(record, q, m, i, "_error_bar");
+
+  return isnan(bar) ? 0.0 : bar;
+}
+
+static double ExactBarAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
+{
+  (void)record, (void)q, (void)m, (void)i;
+  return 0.0;
 }
 
 /* At infinite width the readout's Gram matrix stays that of the prior */
@@ -94,22 +124,24 @@ static double InfiniteAt(FwRecord record, int q, const FwMeasured *m, PetscInt i
   return m->n == 1 || i % (m->shape.size[0] + 1) == 0 ? 1.0 : 0.0;
 }
 
-static double ZScore(const FwMeasured *m, PetscInt i, double predicted)
+static double ZScore(const FwMeasured *m, PetscInt i, double predicted, double predicted_bar)
 {
-  return m->error_bar[i] > 0.0 ? (m->value[i] - predicted) / m->error_bar[i] : NAN;
+  return m->error_bar[i] > 0.0 ? (m->value[i] - predicted) / hypot(m->error_bar[i], predicted_bar) : NAN;
 }
 
 /* --- z-scores ----------------------------------------------------------------------------------------------- */
 
+typedef double NumberAt(FwRecord record, int q, const FwMeasured *m, PetscInt i);
+
 static PetscErrorCode AddScores(FwRecord record, int q, const FwMeasured *m, const char suffix[], const char words[],
-                                double (*predicted)(FwRecord, int, const FwMeasured *, PetscInt))
+                                NumberAt *predicted, NumberAt *predicted_bar)
 {
   double *z;
   char    name[96], long_name[160];
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(m->n, &z));
-  for (PetscInt i = 0; i < m->n; i++) z[i] = ZScore(m, i, predicted(record, q, m, i));
+  for (PetscInt i = 0; i < m->n; i++) z[i] = ZScore(m, i, predicted(record, q, m, i), predicted_bar(record, q, m, i));
   PetscCall(PetscSNPrintf(name, sizeof name, "%s%s", m->name, suffix));
   PetscCall(PetscSNPrintf(long_name, sizeof long_name, "(sampled - %s) / error bar, %s", words, compared[q].label));
   if (!isnan(z[0])) PetscCall(FwRecordReals(record, name, &m->shape, z, "1", long_name));
@@ -124,8 +156,8 @@ PetscErrorCode FwSampleCompare(FwSampled sampled, FwRecord record)
     const FwMeasured *m = FwSampledFind(sampled, compared[q].name);
 
     if (!m) continue;
-    PetscCall(AddScores(record, q, m, "_z_score", "predicted", PredictedAt));
-    PetscCall(AddScores(record, q, m, "_average_z_score", "predicted by the exact average", AverageAt));
+    PetscCall(AddScores(record, q, m, "_z_score", "predicted", PredictedAt, ExactBarAt));
+    PetscCall(AddScores(record, q, m, "_average_z_score", "predicted by the exact average", AverageAt, AverageBarAt));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -159,8 +191,8 @@ static void PrintRow(FwRecord record, int q, const FwMeasured *m, PetscInt i)
 
   snprintf(label, sizeof label, m->n == 1 ? "%s" : "%s %d", compared[q].label, (int)i);
   printf("  %-18s %s %s%s %s%s %s\n", label, Bar(m->value[i], m->error_bar[i], bar), FwPrintCell(saddle, a),
-         Score(ZScore(m, i, saddle), za), FwPrintCell(average, b), Score(ZScore(m, i, average), zb),
-         FwPrintCell(infinite, c));
+         Score(ZScore(m, i, saddle, 0.0), za), FwPrintCell(average, b),
+         Score(ZScore(m, i, average, AverageBarAt(record, q, m, i)), zb), FwPrintCell(infinite, c));
 }
 
 static PetscErrorCode PrintState(FwSampled sampled)
@@ -216,6 +248,7 @@ static PetscErrorCode PrintScanRow(FwScan scan, PetscInt point, FwRecord all)
   sampled   = FwRecordPointMean(all, "test_error", n_point, point);
   bar       = FwRecordPointMean(all, "test_error_error_bar", n_point, point);
   predicted = FwRecordPointMean(all, "/predict/test_error", n_point, point);
+  if (FwRecordAt(all, "/predict/converged", point) == 0.0) predicted = NAN;
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %s %s%s", Bar(sampled, bar, cell), FwPrintCell(predicted, predicted_cell),
                         Score((sampled - predicted) / bar, z)));
   snprintf(cell, sizeof cell, "%9.4f %7.0f", FwRecordAt(all, "rhat", point), FwRecordAt(all, "ess", point));

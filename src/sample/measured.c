@@ -407,7 +407,7 @@ static PetscErrorCode AddAll(FwSampled s, const Set set[])
   if (s->at.n_test) PetscCall(AddTest(s, set));
   PetscCall(Add(s, set, Order, n_order, "order_parameter", "1", "Gram matrix of the readout, sampled"));
   if (n_order > 1)
-    PetscCall(Add(s, set, MeanOrder, 1, "mean_order_parameter", "1", "mean of the diagonal order parameters, sampled"));
+    PetscCall(Add(s, set, MeanOrder, 1, "order_parameter_diagonal", "1", "mean of the diagonal order parameters, sampled"));
   PetscCall(Add(s, set, HiddenTrace, 1, "hidden_trace_after", "1", "mean squared activation, sampled"));
   PetscCall(Add(s, set, WeightTrace, 1, "weight_trace_after", "1", "tr E[w w^T] of the first layer, sampled"));
   if (s->at.n_hidden && s->at.n_output == 1)

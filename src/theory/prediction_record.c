@@ -3,6 +3,7 @@
  */
 
 #include "predictor_impl.h"
+#include "symmetric.h"
 
 #include <math.h>
 
@@ -79,6 +80,24 @@ static PetscErrorCode RecordMetastable(const FwPrediction *p, FwRecord record)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Of L layers each has the share Q^{1/L} of the matrix between outputs: the Gram matrix of the readout is it */
+static PetscErrorCode RecordReadout(const FwPrediction *p, FwRecord record)
+{
+  const PetscInt n     = p->n_output * p->n_output;
+  const FwShape  shape = OrderShape(p);
+  double        *share;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(n, &share));
+  PetscCall(FwSymmetricApply(p->n_output, p->order, log, share));
+  for (PetscInt i = 0; i < n; i++) share[i] /= (double)p->depth;
+  PetscCall(FwSymmetricApply(p->n_output, share, exp, share));
+  PetscCall(FwRecordReals(record, "readout_order_parameter", &shape, share, "1",
+                          "share of each layer in the order parameter: the readout's Gram matrix between outputs"));
+  PetscCall(PetscFree(share));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode RecordSaddle(const FwPrediction *p, FwRecord record)
 {
   const FwMinimum *lowest = &p->saddle.minimum[0];
@@ -92,6 +111,7 @@ static PetscErrorCode RecordSaddle(const FwPrediction *p, FwRecord record)
   PetscCall(FwRecordReal(record, "total_order_parameter", FwPredictionTotalOrder(p), "1",
                          p->n_output > 1 ? "trace of the order parameter over the number of outputs"
                                          : "product of the order parameters over layers"));
+  if (p->n_output > 1 && p->depth > 1) PetscCall(RecordReadout(p, record));
   if (p->shift)
     PetscCall(FwRecordReal(record, "mean_order_parameter", p->shift[0], "1",
                            "order parameter s of the activation's mean, which is divided by 1 + s"));

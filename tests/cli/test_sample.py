@@ -178,6 +178,43 @@ class Sample(unittest.TestCase):
             self.assertLess(np.abs(r[name + "_z_score"]).max(), 5.0, name)
         self.assertEqual(run("verify", self.place / "sample.h5").code, 0)
 
+    def sample_two_outputs(self, *words):
+        x = np.random.default_rng(2).normal(size=(40, 6))
+        data = harness.write_arrays(self.place / "o.h5", x=x, y=x[:, :2] + 0.3 * x[:, 2:4]**2)
+        done = run("sample", "-data_source", "hdf5", "-data_path", data, "-data_train", 20, "-data_test", 10,
+                   "-temperature", 0.1, "-sampler_chains", 4, "-overwrite", *words, cwd=self.place)
+        self.assertIn(done.code, (0, 4), done.err)
+        return done, read(self.place / "sample.h5", "sample")
+
+    def test_readout_of_a_deep_network_with_two_outputs(self):
+        """It has the square root of the order parameter of two layers; the diagonal has a correction of order 1/N."""
+        r = self.sample_two_outputs("-network_width", "40,40", "-network_activation", "linear",
+                                    "-sampler_samples", 150)[1]
+        p = read(self.place / "sample.h5")
+        np.testing.assert_allclose(p["readout_order_parameter"] @ p["readout_order_parameter"], p["order_parameter"])
+        self.assertLess(abs(r["order_parameter_z_score"][0, 1]), 4.0)
+        both = (r["order_parameter"] - p["order_parameter"]) / r["order_parameter_error_bar"]
+        self.assertGreater(abs(both[0, 1]), 8.0)
+
+    def test_error_bar_of_a_drawn_average_is_in_its_z_score(self):
+        r = self.sample_two_outputs("-network_width", 20, "-theory_average", "-theory_draws", 200, "-sampler_samples",
+                                    20)[1]
+        p = read(self.place / "sample.h5")
+        for name in ("test_error", "order_parameter"):
+            bar = np.hypot(r[name + "_error_bar"], p[f"average_{name}_error_bar"])
+            np.testing.assert_allclose(r[name + "_average_z_score"], (r[name] - p["average_" + name]) / bar)
+
+    def test_networks_that_the_theory_does_not_cover_are_sampled(self):
+        for words, reason in ((["-network_width", "5,6"], "widths"),
+                              (["-network_width", 6, "-theory_observables"], "theory_observables"),
+                              (["-network_width", "6,6", "-theory_composition", "nested"], "theory_composition")):
+            done, r = self.sample_two_outputs(*words, "-sampler_samples", 10)
+            self.assertRegex(done.err, "warning: no prediction: .*" + reason)
+            self.assertTrue((r["test_error"] > 0.0).all())
+            with h5py.File(self.place / "sample.h5") as file:
+                self.assertNotIn("predict/test_error", file)
+                self.assertNotIn("sample/test_error_z_score", file)
+
     def test_every_method_finds_the_same(self):
         exact = REFERENCE["mc"]["rows"][1]
         for words in (["-sampler_collapsed", "false"], ["-sampler_method", "mala", "-sampler_collapsed", "true"]):
@@ -189,7 +226,8 @@ class Sample(unittest.TestCase):
         for words, message in ((["-temperature", 0], "temperature"), (["-sampler_chains", 1], "sampler_chains"),
                                (["-sampler_burnin", 0], "sampler_step"), (["-sampler_step", -1], "sampler_step"),
                                (["-sampler_samples", 7], "sampler_samples"),
-                               (["-sampler_method", "gibbs"], "langevin")):
+                               (["-sampler_method", "gibbs"], "langevin"),
+                               (["-theory_decomposition", "k.h5", "-scan_temperature", "1,2"], "keeps one kernel")):
             done = self.sample(*words)
             self.assertEqual(done.code, 2, done.err)
             self.assertIn(message, done.errors[0])
