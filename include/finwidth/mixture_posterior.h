@@ -39,6 +39,10 @@ typedef struct {
   PetscInt          n_sample;   /**< draws of the importance sampling, >= 1000 */
   PetscInt          n_particle; /**< of the sequential Monte Carlo, >= 100 */
   uint64_t          seed;       /**< key `seed` */
+  const char       *checkpoint; /**< path of the sequential Monte Carlo's checkpoint, or NULL: then no stop is heard */
+  const char       *tag;        /**< what the checkpoint belongs to (checkpoint.h) */
+  PetscBool         resume;     /**< go on from the checkpoint if there is one, with the same bits on any ranks */
+  double            interval;   /**< seconds between checkpoints */
 } FwMixturePosteriorPlan;
 
 /** A posterior. The same bits on every rank; on any number of ranks, given the same bits of the spectrum. */
@@ -75,6 +79,8 @@ PetscErrorCode FwMixturePosteriorCheck(const FwMixtureLaw *law, double temperatu
  * @param[out] posterior    release with FwMixturePosteriorDestroy()
  * @error FW_ERR_INPUT      as FwMixturePosteriorCheck(); numbers of columns that differ; an infinite `a` and P = 1; a plan
  *                          out of its range
+ * @error FW_ERR_STOPPED    asked to stop: the checkpoint is written
+ * @error FW_ERR_FILE       the checkpoint is of other particles, or damaged
  * @error FW_ERR_NUMERICAL  T = 0 and K is singular; labels of zero at T = 0; a quadrature that does not converge
  * @cost D <= 2: 10^3 resolvents and 10^5 nodes at each test example; otherwise n_sample draws, or some 100 moves of
  *       n_particle particles, divided over the ranks; then D^2 operations per sample at each test example

@@ -360,15 +360,23 @@ static PetscErrorCode AddReport(MPI_Comm comm, const Mixture *mixture, PetscInt 
 }
 
 /* A numerical error is the end of a single run, and of this point in a scan */
-static PetscErrorCode AddPosterior(const Mixture *mixture, const FwPosteriorGroup *group, const Point *point,
-                                   FwRecord record, PetscBool *is_converged)
+static PetscErrorCode AddPosterior(const Mixture *mixture, const FwPosteriorGroup *group, PetscInt number,
+                                   const Point *point, FwRecord record, PetscBool *is_converged)
 {
   const PetscBool is_single = mixture->request->is_single;
   PetscErrorCode  code;
+  char            path[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBegin;
-  code          = FwPosteriorPoint(group, &point->model, &point->finite, &point->limit, point->n_sample,
-                          is_single ? PETSC_FALSE : PETSC_TRUE, record);
+  PetscCall(FwRequestPointCheckpoint(mixture->request, number, sizeof path, path));
+  const FwPosteriorRun run = {.n_sample   = point->n_sample,
+                              .is_quiet   = is_single ? PETSC_FALSE : PETSC_TRUE,
+                              .checkpoint = path,
+                              .tag        = mixture->request->tag,
+                              .resume     = mixture->request->resume,
+                              .interval   = FwRequestCheckpointSeconds()};
+
+  code          = FwPosteriorPoint(group, &point->model, &point->finite, &point->limit, &run, record);
   *is_converged = code ? PETSC_FALSE : PETSC_TRUE;
   if (code != FW_ERR_NUMERICAL || is_single) PetscFunctionReturn(code);
   PetscCall(FwWarn("%s", FwErrorMessage()));
@@ -389,7 +397,7 @@ static PetscErrorCode RunPoint(MPI_Comm comm, const Mixture *mixture, const FwPo
   if (mixture->request->is_single) PetscCall(FwPrintMixtureHeader(&point.finite, &point.limit, point.n_sample));
   PetscCall(isfinite(point.limit.a) ? AddReport(comm, mixture, number, &point, record)
                                     : FwPosteriorRecordDigest(group, record));
-  if (mixture->has_posterior) PetscCall(AddPosterior(mixture, group, &point, record, &is_converged));
+  if (mixture->has_posterior) PetscCall(AddPosterior(mixture, group, number, &point, record, &is_converged));
   PetscCall(FwRecordInteger(record, "converged", is_converged, "1", "1: every number can be trusted"));
   PetscCall(DestroyPoint(&point));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -489,6 +497,7 @@ PetscErrorCode FwCommandRun_Mixture(const char *input)
                                 .context               = &mixture,
                                 .failure               = "numbers that cannot be trusted",
                                 .has_point_checkpoints = PETSC_TRUE,
+                                .point_parts           = FwPosteriorCheckpointParts,
                                 .report                = Conclude,
                                 .describe              = Describe};
 

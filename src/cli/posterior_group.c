@@ -29,6 +29,8 @@ static const char *const law_prefix[LAWS] = {"/mixture/posterior/", "/mixture/po
                                              "/mixture/posterior/infinite_"};
 static const char *const law_name[LAWS]   = {"network", "limit", "infinite"};
 
+const char *const FwPosteriorCheckpointParts[] = {".network", ".limit", ".infinite", NULL};
+
 /* --- checks ------------------------------------------------------------------------------------------------- */
 
 PetscErrorCode FwPosteriorCheckPoint(const FwModel *model, const FwMixtureLaw *finite, const FwMixtureLaw *limit)
@@ -252,8 +254,8 @@ typedef struct {
   const double           *target; /* [P_t, D] */
   PetscInt                n_test;
   double                  scale; /* of the kernel: one over the product of the priors */
-  FwMixturePosteriorPlan  plan;
-  PetscBool               is_quiet;
+  const FwPosteriorRun   *run;
+  FwMixturePosteriorPlan  plan; /* of any law: without its checkpoint */
 } Point;
 
 static PetscErrorCode PrintRow(const Point *point, const char name[], const FwMixturePosterior *p, const Errors *e)
@@ -261,7 +263,7 @@ static PetscErrorCode PrintRow(const Point *point, const char name[], const FwMi
   char sampled[64] = "";
 
   PetscFunctionBegin;
-  if (point->is_quiet) PetscFunctionReturn(PETSC_SUCCESS);
+  if (point->run->is_quiet) PetscFunctionReturn(PETSC_SUCCESS);
   if (!isnan(p->effective_sample_size))
     snprintf(sampled, sizeof sampled, ", effective samples %.0f", p->effective_sample_size);
   PetscCall(PetscPrintf(point->group->comm, "  %-10s %14.8g %12.6g %12.6g %12.6g %12.6g   %s%s\n", name,
@@ -272,7 +274,7 @@ static PetscErrorCode PrintRow(const Point *point, const char name[], const FwMi
 static PetscErrorCode PrintHeader(const Point *point)
 {
   PetscFunctionBegin;
-  if (point->is_quiet) PetscFunctionReturn(PETSC_SUCCESS);
+  if (point->run->is_quiet) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscPrintf(point->group->comm, "\nposterior  T = %g\n  %-10s %14s %12s %12s %12s %12s\n",
                         point->model->temperature, "law", "log evidence", "E Q_11", "E log q_1", "test bias",
                         "variance"));
@@ -283,11 +285,15 @@ static PetscErrorCode PrintHeader(const Point *point)
 static PetscErrorCode AddLaw(const Point *point, int which, const FwMixtureLaw *law, double mean_q[], FwRecord record)
 {
   const FwPosteriorGroup *group = point->group;
+  FwMixturePosteriorPlan  plan  = point->plan;
   FwMixturePosterior      p;
   Errors                  errors;
+  char                    path[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBegin;
-  PetscCall(FwMixturePosteriorCreate(law, group->spectrum, point->scale, point->model->temperature, &point->plan, &p));
+  PetscCall(PetscSNPrintf(path, sizeof path, "%s%s", point->run->checkpoint, FwPosteriorCheckpointParts[which]));
+  plan.checkpoint = path;
+  PetscCall(FwMixturePosteriorCreate(law, group->spectrum, point->scale, point->model->temperature, &plan, &p));
   PetscCall(FwRecordSetPrefix(record, law_prefix[which]));
   PetscCall(FwMixturePosteriorRecord(&p, record));
   errors = FindErrors(point->n_test, group->n_output, p.mean, p.covariance, point->target);
@@ -332,7 +338,7 @@ static PetscErrorCode AddSaddle(const Point *point, const double mean_q[], FwRec
   PetscCall(FwRecordSetPrefix(record, "/mixture/posterior/"));
   PetscCall(RecordSaddle(point->group, order, mean_q, record));
   if (d == 1 && point->n_test) PetscCall(AddSaddleErrors(point, order[0], record));
-  if (!point->is_quiet)
+  if (!point->run->is_quiet)
     PetscCall(PetscPrintf(point->group->comm, "  saddle point of the action: Q_11 = %.8g, %+.2g %% of E Q_11\n",
                           order[0], 100.0 * (order[0] / mean_q[0] - 1.0)));
   PetscCall(PetscFree(order));
@@ -353,8 +359,8 @@ static PetscErrorCode AddTargets(const Point *point, FwRecord record)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode FillPoint(const FwPosteriorGroup *group, const FwModel *model, PetscInt n_sample,
-                                PetscBool is_quiet, Point *point)
+static PetscErrorCode FillPoint(const FwPosteriorGroup *group, const FwModel *model, const FwPosteriorRun *run,
+                                Point *point)
 {
   FwDataSizes sizes;
   PetscInt64  seed;
@@ -363,14 +369,17 @@ static PetscErrorCode FillPoint(const FwPosteriorGroup *group, const FwModel *mo
   PetscCall(FwOptionInteger("seed", &seed, NULL));
   PetscCall(FwDatasetGetSizes(group->data, &sizes));
   *point = (Point){
-    .group    = group,
-    .model    = model,
-    .n_test   = sizes.n_test,
-    .scale    = 1.0,
-    .plan     = {.n_sample   = PetscMax(n_sample, LEAST_SAMPLES),
-                 .n_particle = PetscMax(n_sample / DRAWS_PER_PARTICLE, LEAST_SAMPLES),
-                 .seed       = (uint64_t)seed},
-    .is_quiet = is_quiet
+    .group  = group,
+    .model  = model,
+    .n_test = sizes.n_test,
+    .scale  = 1.0,
+    .run    = run,
+    .plan   = {.n_sample   = PetscMax(run->n_sample, LEAST_SAMPLES),
+               .n_particle = PetscMax(run->n_sample / DRAWS_PER_PARTICLE, LEAST_SAMPLES),
+               .seed       = (uint64_t)seed,
+               .tag        = run->tag,
+               .resume     = run->resume,
+               .interval   = run->interval}
   };
   if (sizes.n_test) PetscCall(FwDatasetGetTargets(group->data, FW_TEST, &point->target));
   for (PetscInt l = 0; l <= model->depth; l++) point->scale /= model->prior[l];
@@ -378,7 +387,7 @@ static PetscErrorCode FillPoint(const FwPosteriorGroup *group, const FwModel *mo
 }
 
 PetscErrorCode FwPosteriorPoint(const FwPosteriorGroup *group, const FwModel *model, const FwMixtureLaw *finite,
-                                const FwMixtureLaw *limit, PetscInt n_sample, PetscBool is_quiet, FwRecord record)
+                                const FwMixtureLaw *limit, const FwPosteriorRun *run, FwRecord record)
 {
   const FwMixtureLaw infinite = {.n_output = finite->n_output};
   Point              point;
@@ -388,7 +397,7 @@ PetscErrorCode FwPosteriorPoint(const FwPosteriorGroup *group, const FwModel *mo
   PetscCheck(finite->n_output == group->n_output, group->comm, FW_ERR_INPUT,
              "the data have %" PetscInt_FMT " outputs, network_outputs is %" PetscInt_FMT, group->n_output,
              finite->n_output);
-  PetscCall(FillPoint(group, model, n_sample, is_quiet, &point));
+  PetscCall(FillPoint(group, model, run, &point));
   PetscCall(FwSpectrumScaleLabels(group->spectrum, 1.0, model->bias[model->depth]));
   PetscCall(PetscMalloc1(group->n_output * group->n_output, &mean_q));
   PetscCall(PrintHeader(&point));

@@ -22,6 +22,19 @@ typedef struct {
   PetscInt   n_output;
 } FwPosteriorGroup;
 
+/** How the posteriors of a point are computed. */
+typedef struct {
+  PetscInt    n_sample;   /**< draws of the importance sampling */
+  PetscBool   is_quiet;   /**< no table */
+  const char *checkpoint; /**< path to which each law appends its own part */
+  const char *tag;        /**< of the checkpoints */
+  PetscBool   resume;
+  double      interval; /**< seconds between checkpoints */
+} FwPosteriorRun;
+
+/** What the laws append to the path of a point's checkpoint, for FwRequestPlan. */
+extern const char *const FwPosteriorCheckpointParts[];
+
 /** Keys within which points share a kernel, for FwRequestPlan. */
 extern const char *const FwPosteriorSharedKeys[];
 
@@ -43,11 +56,10 @@ PetscErrorCode FwPosteriorGroupCreate(MPI_Comm comm, PetscInt n, double temperat
  *
  * @collective{group->comm}
  * @param[in]     finite, limit  laws of Q with the data's number of outputs
- * @param[in]     is_quiet       no table
- * @error FW_ERR_INPUT, FW_ERR_NUMERICAL  as FwMixturePosteriorCreate()
+ * @error FW_ERR_INPUT, FW_ERR_FILE, FW_ERR_NUMERICAL, FW_ERR_STOPPED  as FwMixturePosteriorCreate()
  */
 PetscErrorCode FwPosteriorPoint(const FwPosteriorGroup *group, const FwModel *model, const FwMixtureLaw *finite,
-                                const FwMixtureLaw *limit, PetscInt n_sample, PetscBool is_quiet, FwRecord record);
+                                const FwMixtureLaw *limit, const FwPosteriorRun *run, FwRecord record);
 
 PetscErrorCode FwPosteriorGroupDestroy(FwPosteriorGroup *group);
 

@@ -163,16 +163,26 @@ PetscErrorCode FwRequestSummarise(const FwRequest *request, FwRecord all, FwRequ
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RemoveCheckpoints(const FwRequest *request, const FwRequestPlan *plan, PetscInt n_point)
+static PetscErrorCode RemovePointCheckpoints(const FwRequest *request, const FwRequestPlan *plan, PetscInt point)
 {
-  char path[PETSC_MAX_PATH_LEN];
+  char path[PETSC_MAX_PATH_LEN], part[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBegin;
-  PetscCall(FwCheckpointRemove(PETSC_COMM_WORLD, request->checkpoint));
-  for (PetscInt p = 0; p < n_point && plan->has_point_checkpoints; p++) {
-    PetscCall(FwRequestPointCheckpoint(request, p, sizeof path, path));
-    PetscCall(FwCheckpointRemove(PETSC_COMM_WORLD, path));
+  PetscCall(FwRequestPointCheckpoint(request, point, sizeof path, path));
+  PetscCall(FwCheckpointRemove(PETSC_COMM_WORLD, path));
+  for (PetscInt i = 0; plan->point_parts && plan->point_parts[i]; i++) {
+    PetscCall(PetscSNPrintf(part, sizeof part, "%s%s", path, plan->point_parts[i]));
+    PetscCall(FwCheckpointRemove(PETSC_COMM_WORLD, part));
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RemoveCheckpoints(const FwRequest *request, const FwRequestPlan *plan, PetscInt n_point)
+{
+  PetscFunctionBegin;
+  PetscCall(FwCheckpointRemove(PETSC_COMM_WORLD, request->checkpoint));
+  for (PetscInt p = 0; p < n_point && plan->has_point_checkpoints; p++)
+    PetscCall(RemovePointCheckpoints(request, plan, p));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -4,9 +4,12 @@
  * ranks: 1 2 4
  */
 
+#include <finwidth/checkpoint.h>
 #include <finwidth/mixture_posterior.h>
+#include <finwidth/stop.h>
 
 #include <gsl/gsl_sf_bessel.h>
+#include <signal.h>
 #include "../support/mixture_reference.h"
 
 enum { INPUTS = 6, EXAMPLES = 4, OUTPUTS_MAX = 4 };
@@ -448,15 +451,14 @@ static void curves_are_densities(void **state)
 /* --- sampled posteriors on ranks ---------------------------------------------------------------------------- */
 
 /* By all ranks together and by each alone: with bandwidth 64 and few examples, the decomposition is the kernel itself */
-static FwMixturePosterior solve_on(FwGrid where, FwPosteriorMethod method)
+static PetscErrorCode try_on(FwGrid where, const FwMixturePosteriorPlan *with, FwMixturePosterior *p)
 {
-  FwMixtureLaw           law = make_deep_law(3, 10.0, 5);
-  double                 train[EXAMPLES * EXAMPLES], cross[EXAMPLES], y[3 * EXAMPLES];
-  const double           diagonal = kernel(0, 0);
-  FwMatrix               k, k_cross;
-  FwSpectrum             spectrum;
-  FwMixturePosterior     p;
-  FwMixturePosteriorPlan with = plan;
+  FwMixtureLaw   law = make_deep_law(3, 10.0, 5);
+  double         train[EXAMPLES * EXAMPLES], cross[EXAMPLES], y[3 * EXAMPLES];
+  const double   diagonal = kernel(0, 0);
+  FwMatrix       k, k_cross;
+  FwSpectrum     spectrum;
+  PetscErrorCode code;
 
   fill_labels(3, y);
   for (int mu = 0; mu < EXAMPLES; mu++) {
@@ -468,13 +470,31 @@ static FwMixturePosterior solve_on(FwGrid where, FwPosteriorMethod method)
   TestCall(FwSpectrumCreate(&k, 64, &spectrum));
   TestCall(FwSpectrumSetLabels(spectrum, 3, y, 0.0));
   TestCall(FwSpectrumSetTest(spectrum, &k_cross, &diagonal));
-  with.method     = method;
-  with.n_sample   = 3000;
-  with.n_particle = 1100;
-  TestCall(FwMixturePosteriorCreate(&law, spectrum, 1.0, 0.05, &with, &p));
+  code = FwMixturePosteriorCreate(&law, spectrum, 1.0, 0.05, with, p);
   TestCall(FwSpectrumDestroy(&spectrum));
   TestCall(FwMixtureLawDestroy(&law));
+  return code;
+}
+
+static FwMixturePosterior solve_on(FwGrid where, FwPosteriorMethod method)
+{
+  const FwMixturePosteriorPlan with = {.method = method, .n_sample = 3000, .n_particle = 1100, .seed = 7};
+  FwMixturePosterior           p;
+
+  TestCall(try_on(where, &with, &p));
   return p;
+}
+
+static void assert_same_bits(const FwMixturePosterior *p, const FwMixturePosterior *q)
+{
+  assert_close(p->log_evidence, q->log_evidence, 0.0);
+  assert_close(p->log_evidence_error, q->log_evidence_error, 0.0);
+  assert_close(p->effective_sample_size, q->effective_sample_size, 0.0);
+  for (int c = 0; c < 3; c++) assert_close(p->mean[c], q->mean[c], 0.0);
+  for (int c = 0; c < 9; c++) {
+    assert_close(p->covariance[c], q->covariance[c], 0.0);
+    assert_close(p->mean_q[c], q->mean_q[c], 0.0);
+  }
 }
 
 static void sampled_posteriors_have_the_same_bits_on_any_ranks(void **state)
@@ -487,13 +507,7 @@ static void sampled_posteriors_have_the_same_bits_on_any_ranks(void **state)
   for (int k = 0; k < 2; k++) {
     FwMixturePosterior p = solve_on(grid, method[k]), single = solve_on(alone, method[k]);
 
-    assert_close(p.log_evidence, single.log_evidence, 0.0);
-    assert_close(p.effective_sample_size, single.effective_sample_size, 0.0);
-    for (int c = 0; c < 3; c++) assert_close(p.mean[c], single.mean[c], 0.0);
-    for (int c = 0; c < 9; c++) {
-      assert_close(p.covariance[c], single.covariance[c], 0.0);
-      assert_close(p.mean_q[c], single.mean_q[c], 0.0);
-    }
+    assert_same_bits(&p, &single);
     TestCall(FwMixturePosteriorDestroy(&p));
     TestCall(FwMixturePosteriorDestroy(&single));
   }
@@ -511,6 +525,68 @@ static void few_effective_samples_lead_to_sequential_monte_carlo(void **state)
   assert_close(strcmp(few.method, "sequential Monte Carlo"), 0.0, 0.0);
   TestCall(FwMixturePosteriorDestroy(&many));
   TestCall(FwMixturePosteriorDestroy(&few));
+}
+
+/* --- stop and resume ---------------------------------------------------------------------------------------- */
+
+/* One run that goes on from the checkpoint: by all ranks, or by the first one alone */
+static PetscErrorCode go_on(PetscBool is_alone, const FwMixturePosteriorPlan *with, FwMixturePosterior *p)
+{
+  PetscErrorCode code = PETSC_SUCCESS;
+  PetscMPIInt    rank;
+  FwGrid         alone;
+
+  if (!is_alone) return try_on(grid, with, p);
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  if (rank == 0) {
+    TestCall(FwGridCreate(PETSC_COMM_SELF, &alone));
+    code = try_on(alone, with, p);
+    TestCall(FwGridDestroy(&alone));
+  }
+  MPI_Bcast(&code, 1, MPI_INT, 0, PETSC_COMM_WORLD);
+  return code;
+}
+
+/* A process that was asked to stop stops after every move: to the end, by turns on all ranks and on one. Nothing can
+   take the request back: the last test */
+static void stopped_after_every_move_it_comes_to_the_same_bits_on_other_ranks(void **state)
+{
+  FwMixturePosteriorPlan with  = {.method     = FW_POSTERIOR_SEQUENTIAL,
+                                  .n_sample   = 3000,
+                                  .n_particle = 1100,
+                                  .seed       = 7,
+                                  .checkpoint = "mixture_posterior.chk",
+                                  .tag        = "tag",
+                                  .resume     = PETSC_TRUE,
+                                  .interval   = 1e9};
+  FwMixturePosterior     whole = solve_on(grid, FW_POSTERIOR_SEQUENTIAL), p;
+  PetscErrorCode         code  = FW_ERR_STOPPED;
+  PetscMPIInt            rank;
+  int                    n_stop = 0;
+
+  (void)state;
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  TestCall(FwCheckpointRemove(PETSC_COMM_WORLD, with.checkpoint));
+  TestCall(FwStopSetUp());
+  raise(SIGUSR2);
+  for (; code == FW_ERR_STOPPED && n_stop < 1000; n_stop++) {
+    FwErrorClear();
+    code = go_on(n_stop % 2 ? PETSC_TRUE : PETSC_FALSE, &with, &p);
+  }
+  assert_close(code, PETSC_SUCCESS, 0.0);
+  assert_close(n_stop > 10, 1.0, 0.0);
+  if (rank == 0 || n_stop % 2) { /* the last run was on all ranks */
+    assert_same_bits(&p, &whole);
+    TestCall(FwMixturePosteriorDestroy(&p));
+  }
+  with.n_particle = 1000;
+  assert_close(go_on(PETSC_FALSE, &with, &p), FW_ERR_FILE, 0.0);
+  FwErrorClear();
+  with.tag = "other";
+  assert_close(go_on(PETSC_FALSE, &with, &p), FW_ERR_INPUT, 0.0);
+  FwErrorClear();
+  TestCall(FwMixturePosteriorDestroy(&whole));
+  TestCall(FwCheckpointRemove(PETSC_COMM_WORLD, with.checkpoint));
 }
 
 /* --- bad input ---------------------------------------------------------------------------------------------- */
@@ -571,6 +647,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(sampled_posteriors_have_the_same_bits_on_any_ranks),
     cmocka_unit_test(few_effective_samples_lead_to_sequential_monte_carlo),
     cmocka_unit_test(bad_input_is_refused),
+    cmocka_unit_test(stopped_after_every_move_it_comes_to_the_same_bits_on_other_ranks),
   };
   int n_failed;
 
