@@ -200,6 +200,19 @@ PetscErrorCode FwPrintMixture(const FwMixtureRequest *request, FwRecord record)
 
 /* --- a scan ---------------------------------------------------------------------------------------------------------- */
 
+PetscErrorCode FwPrintScanAxes(FwScan scan, PetscInt n_axis, PetscInt point)
+{
+  PetscFunctionBegin;
+  for (PetscInt d = 0; d < n_axis; d++) {
+    const FwScanAxis *axis;
+
+    PetscCall(FwScanGetAxis(scan, d, &axis));
+    PetscCall(
+      PetscPrintf(PETSC_COMM_SELF, "%16s", point < 0 ? axis->key->name : axis->text[FwScanPosition(scan, point, d)]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode PrintPoint(FwScan scan, FwRecord all, PetscInt point, PetscInt n_axis)
 {
   static const char *const name[] = {
@@ -207,12 +220,7 @@ static PetscErrorCode PrintPoint(FwScan scan, FwRecord all, PetscInt point, Pets
   char cell[16];
 
   PetscFunctionBegin;
-  for (PetscInt d = 0; d < n_axis; d++) {
-    const FwScanAxis *axis;
-
-    PetscCall(FwScanGetAxis(scan, d, &axis));
-    PetscCall(PetscPrintf(PETSC_COMM_SELF, "%16s", axis->text[FwScanPosition(scan, point, d)]));
-  }
+  PetscCall(FwPrintScanAxes(scan, n_axis, point));
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(name); i++)
     PetscCall(PetscPrintf(PETSC_COMM_SELF, "%s", Cell(FwRecordAt(all, name[i], point), cell)));
   PetscCall(
@@ -228,12 +236,7 @@ static PetscErrorCode PrintAll(FwScan scan, FwRecord all)
 
   PetscFunctionBegin;
   PetscCall(FwScanGetSize(scan, &n_axis, &n_point, NULL));
-  for (PetscInt d = 0; d < n_axis; d++) {
-    const FwScanAxis *axis;
-
-    PetscCall(FwScanGetAxis(scan, d, &axis));
-    PetscCall(PetscPrintf(PETSC_COMM_SELF, "%16s", axis->key->name));
-  }
+  PetscCall(FwPrintScanAxes(scan, n_axis, -1));
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "%13s%13s%13s%13s%13s%13s%12s\n", "a", "E log Q_11", "exact", "E log det",
                         "exact", "KS limit", "as expected"));
   for (PetscInt p = 0; p < n_point; p++)

@@ -4,6 +4,8 @@
 
 #include "posterior_group.h"
 
+#include "mixture_print.h"
+
 #include <finwidth/activation.h>
 #include <finwidth/estimate.h>
 #include <finwidth/kernel.h>
@@ -424,19 +426,6 @@ PetscErrorCode FwPosteriorRecordDigest(const FwPosteriorGroup *group, FwRecord r
 
 /* --- a scan ------------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode PrintAxes(FwScan scan, PetscInt n_axis, PetscInt point)
-{
-  PetscFunctionBegin;
-  for (PetscInt d = 0; d < n_axis; d++) {
-    const FwScanAxis *axis;
-
-    PetscCall(FwScanGetAxis(scan, d, &axis));
-    PetscCall(
-      PetscPrintf(PETSC_COMM_SELF, "%16s", point < 0 ? axis->key->name : axis->text[FwScanPosition(scan, point, d)]));
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode PrintScan(FwScan scan, FwRecord all)
 {
   static const char *const name[] = {"log_evidence", "limit_log_evidence", "infinite_log_evidence", "test_error",
@@ -447,12 +436,12 @@ static PetscErrorCode PrintScan(FwScan scan, FwRecord all)
 
   PetscFunctionBegin;
   PetscCall(FwScanGetSize(scan, &n_axis, &n_point, NULL));
-  PetscCall(PrintAxes(scan, n_axis, -1));
+  PetscCall(FwPrintScanAxes(scan, n_axis, -1));
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(head); i++) PetscCall(PetscPrintf(PETSC_COMM_SELF, "%14s", head[i]));
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
   for (PetscInt p = 0; p < n_point; p++) {
     if (!(FwRecordAt(all, "converged", p) >= 0.0)) continue;
-    PetscCall(PrintAxes(scan, n_axis, p));
+    PetscCall(FwPrintScanAxes(scan, n_axis, p));
     for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(name); i++) {
       PetscCall(PetscSNPrintf(path, sizeof path, "/mixture/posterior/%s", name[i]));
       PetscCall(PetscPrintf(PETSC_COMM_SELF, "%14.7g", FwRecordAt(all, path, p)));

@@ -3,6 +3,7 @@
  * those of the infinitely wide one, and over a scan evidence and scale.
  */
 
+#include "array.h"
 #include "slice.h"
 
 #include <math.h>
@@ -12,38 +13,21 @@
 
 enum { EXAMPLES_MAX = 40 }; /* bands of more are a blur */
 
-/* One array of the group; n = 0 where the file does not have it */
-typedef struct {
-  PetscInt64 n;
-  double    *value;
-} Array;
-
-static PetscErrorCode Get(FwStore store, const char name[], Array *array)
-{
-  char      path[128];
-  PetscBool has;
-
-  PetscFunctionBegin;
-  *array = (Array){0};
-  PetscCall(PetscSNPrintf(path, sizeof path, "/mixture/posterior/%s", name));
-  PetscCall(FwStoreHas(store, path, &has));
-  if (has) PetscCall(FwStoreGetReals(store, path, NULL, NULL, &array->n, &array->value));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
+static const char home[] = "/mixture/posterior/";
 
 /* --- the law of q ------------------------------------------------------------------------------------------- */
 
 static PetscErrorCode AddDensity(FwStore store, const char prefix[], const char curve[], FwMark mark, FwColour colour,
                                  const char title[], FwPanel *panel)
 {
-  char  name[64];
-  Array x, y;
+  char    name[64];
+  FwArray x, y;
 
   PetscFunctionBegin;
   PetscCall(PetscSNPrintf(name, sizeof name, "%scurve_log_q", prefix));
-  PetscCall(Get(store, name, &x));
+  PetscCall(FwArrayGet(store, home, name, &x));
   PetscCall(PetscSNPrintf(name, sizeof name, "%scurve_%s", prefix, curve));
-  PetscCall(Get(store, name, &y));
+  PetscCall(FwArrayGet(store, home, name, &y));
   if (x.n && x.n == y.n) PetscCall(FwPanelAdd(panel, mark, colour, title, x.n, x.value, y.value, NULL));
   PetscCall(PetscFree(x.value));
   PetscCall(PetscFree(y.value));
@@ -69,7 +53,7 @@ static PetscErrorCode Fill_Density(FwStore store, FwPanel *panel)
 
 /* Of the first output: mean and its standard deviation for one law */
 typedef struct {
-  Array mean, covariance;
+  FwArray mean, covariance;
 } Law;
 
 static PetscErrorCode GetLaw(FwStore store, const char prefix[], Law *law)
@@ -78,9 +62,9 @@ static PetscErrorCode GetLaw(FwStore store, const char prefix[], Law *law)
 
   PetscFunctionBegin;
   PetscCall(PetscSNPrintf(name, sizeof name, "%spredictive_mean", prefix));
-  PetscCall(Get(store, name, &law->mean));
+  PetscCall(FwArrayGet(store, home, name, &law->mean));
   PetscCall(PetscSNPrintf(name, sizeof name, "%spredictive_covariance", prefix));
-  PetscCall(Get(store, name, &law->covariance));
+  PetscCall(FwArrayGet(store, home, name, &law->covariance));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -132,7 +116,7 @@ static PetscErrorCode AddBand(const Law *law, PetscInt64 n_output, PetscInt64 n,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode AddTargets(const Array *target, PetscInt64 n_output, PetscInt64 n, const Place place[],
+static PetscErrorCode AddTargets(const FwArray *target, PetscInt64 n_output, PetscInt64 n, const Place place[],
                                  FwPanel *panel)
 {
   double x[EXAMPLES_MAX], y[EXAMPLES_MAX];
@@ -150,14 +134,14 @@ static PetscErrorCode AddTargets(const Array *target, PetscInt64 n_output, Petsc
 static PetscErrorCode Fill_Band(FwStore store, FwPanel *panel)
 {
   Law        network, infinite;
-  Array      target;
+  FwArray    target;
   PetscInt64 n_output, n;
   Place      place[EXAMPLES_MAX];
 
   PetscFunctionBegin;
   PetscCall(GetLaw(store, "", &network));
   PetscCall(GetLaw(store, "infinite_", &infinite));
-  PetscCall(Get(store, "test_target", &target));
+  PetscCall(FwArrayGet(store, home, "test_target", &target));
   PetscCheck(network.mean.n && network.mean.n == target.n && infinite.mean.n == target.n, PETSC_COMM_WORLD,
              FW_ERR_INPUT, "figure 'band': the file does not hold predictions and targets of test examples");
   n_output = network.covariance.n / network.mean.n;

@@ -2,39 +2,22 @@
  * Figures of the group /predict: where the minima of the action lie, what is predicted, and how wrong it is.
  */
 
+#include "array.h"
 #include "panel.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* One array of the group; n = 0 where the file does not have it */
-typedef struct {
-  PetscInt   n_dim;
-  PetscInt64 size[FW_STORE_MAX_DIM], n;
-  double    *value;
-} Array;
-
-static PetscErrorCode Get(FwStore store, const char name[], Array *array)
-{
-  char      path[128];
-  PetscBool has;
-
-  PetscFunctionBegin;
-  *array = (Array){0};
-  PetscCall(PetscSNPrintf(path, sizeof path, "%s%s", name[0] == '/' ? "" : "/predict/", name));
-  PetscCall(FwStoreHas(store, path, &has));
-  if (has) PetscCall(FwStoreGetReals(store, path, &array->n_dim, array->size, &array->n, &array->value));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
+static const char home[] = "/predict/";
 
 /* Mean over outputs; NaN where the file does not have it */
 static PetscErrorCode GetMean(FwStore store, const char name[], double *mean)
 {
-  Array array;
+  FwArray array;
 
   PetscFunctionBegin;
-  PetscCall(Get(store, name, &array));
+  PetscCall(FwArrayGet(store, home, name, &array));
   *mean = array.n ? 0.0 : NAN;
   for (PetscInt64 i = 0; i < array.n; i++) *mean += array.value[i] / (double)array.n;
   PetscCall(PetscFree(array.value));
@@ -44,17 +27,17 @@ static PetscErrorCode GetMean(FwStore store, const char name[], double *mean)
 /* --- action ------------------------------------------------------------------------------------------------- */
 
 typedef struct {
-  Array  log_q, curve, total, metastable;
-  double lowest; /* the action is shown from here */
+  FwArray log_q, curve, total, metastable;
+  double  lowest; /* the action is shown from here */
 } Action;
 
 static PetscErrorCode GetAction(FwStore store, Action *action)
 {
   PetscFunctionBegin;
-  PetscCall(Get(store, "log_q", &action->log_q));
-  PetscCall(Get(store, "action_curve", &action->curve));
-  PetscCall(Get(store, "total_order_parameter", &action->total));
-  PetscCall(Get(store, "metastable_order_parameter", &action->metastable));
+  PetscCall(FwArrayGet(store, home, "log_q", &action->log_q));
+  PetscCall(FwArrayGet(store, home, "action_curve", &action->curve));
+  PetscCall(FwArrayGet(store, home, "total_order_parameter", &action->total));
+  PetscCall(FwArrayGet(store, home, "metastable_order_parameter", &action->metastable));
   PetscCheck(action->log_q.n > 1 && action->log_q.n == action->curve.n && action->total.n == 1, PETSC_COMM_WORLD,
              FW_ERR_INPUT, "figure 'action': the file does not hold one curve of the action");
   action->lowest = INFINITY;
@@ -75,7 +58,7 @@ static double OnCurve(const Action *action, double x)
 }
 
 /* The product of the order parameters of all layers of row `row`, on the axis of the curve */
-static double RowLogQ(const Array *metastable, PetscInt64 row, PetscInt64 n_layer)
+static double RowLogQ(const FwArray *metastable, PetscInt64 row, PetscInt64 n_layer)
 {
   double log_q = 0.0;
 
@@ -85,8 +68,8 @@ static double RowLogQ(const Array *metastable, PetscInt64 row, PetscInt64 n_laye
 
 static PetscErrorCode AddMinima(FwPanel *panel, const Action *action, double inner[2])
 {
-  const Array *metastable = &action->metastable;
-  const double best = log(action->total.value[0]), best_height = OnCurve(action, best);
+  const FwArray *metastable = &action->metastable;
+  const double   best = log(action->total.value[0]), best_height = OnCurve(action, best);
   /* a scan of one point has axes of length one in front */
   const PetscInt64 n_layer = metastable->n_dim ? metastable->size[metastable->n_dim - 1] : 0;
   const PetscInt64 n_row   = n_layer ? metastable->n / n_layer : 0;
@@ -163,7 +146,7 @@ static PetscErrorCode Fill_Action(FwStore store, FwPanel *panel)
 
 /* --- prediction --------------------------------------------------------------------------------------------- */
 
-static void FindRange(const Array *array, double *low, double *high)
+static void FindRange(const FwArray *array, double *low, double *high)
 {
   for (PetscInt64 i = 0; i < array->n; i++) {
     *low  = fmin(*low, array->value[i]);
@@ -172,7 +155,7 @@ static void FindRange(const Array *array, double *low, double *high)
 }
 
 /* Class labels take two values, whatever the encoding */
-static PetscBool IsTwoValued(const Array *target, double *low, double *high)
+static PetscBool IsTwoValued(const FwArray *target, double *low, double *high)
 {
   *low  = INFINITY;
   *high = -INFINITY;
@@ -184,7 +167,7 @@ static PetscBool IsTwoValued(const Array *target, double *low, double *high)
 }
 
 /* Share of the examples with this label in each bin of the predicted mean */
-static PetscErrorCode AddHistogram(FwPanel *panel, const Array *mean, const Array *target, double label,
+static PetscErrorCode AddHistogram(FwPanel *panel, const FwArray *mean, const FwArray *target, double label,
                                    FwColour colour)
 {
   enum { N_BIN = 32 };
@@ -204,7 +187,7 @@ static PetscErrorCode AddHistogram(FwPanel *panel, const Array *mean, const Arra
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode AddClasses(FwPanel *panel, const Array *mean, const Array *target, double low, double high)
+static PetscErrorCode AddClasses(FwPanel *panel, const FwArray *mean, const FwArray *target, double low, double high)
 {
   const double boundary = 0.5 * (low + high);
 
@@ -216,7 +199,7 @@ static PetscErrorCode AddClasses(FwPanel *panel, const Array *mean, const Array 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode AddValues(FwPanel *panel, const Array *mean, const Array *deviation, const Array *target)
+static PetscErrorCode AddValues(FwPanel *panel, const FwArray *mean, const FwArray *deviation, const FwArray *target)
 {
   double ends[2] = {INFINITY, -INFINITY};
 
@@ -231,13 +214,13 @@ static PetscErrorCode AddValues(FwPanel *panel, const Array *mean, const Array *
 
 static PetscErrorCode Fill_Prediction(FwStore store, FwPanel *panel)
 {
-  Array  mean, deviation, target;
-  double low, high;
+  FwArray mean, deviation, target;
+  double  low, high;
 
   PetscFunctionBegin;
-  PetscCall(Get(store, "test_mean", &mean));
-  PetscCall(Get(store, "test_std", &deviation));
-  PetscCall(Get(store, "test_target", &target));
+  PetscCall(FwArrayGet(store, home, "test_mean", &mean));
+  PetscCall(FwArrayGet(store, home, "test_std", &deviation));
+  PetscCall(FwArrayGet(store, home, "test_target", &target));
   PetscCheck(mean.n > 0 && mean.n == target.n && mean.n == deviation.n, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "figure 'prediction': the file does not hold one mean, deviation and target for each test example");
   panel->is_legend_outside = PETSC_TRUE;
