@@ -403,18 +403,30 @@ static PetscErrorCode RunPoint(MPI_Comm comm, const Mixture *mixture, const FwPo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A record with anything in it would count as a finished point after a stop */
+static PetscErrorCode EmptyRecord(FwRecord *record)
+{
+  PetscFunctionBegin;
+  PetscCall(FwRecordDestroy(record));
+  PetscCall(FwRecordCreate(record));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const PetscInt point[], FwRecord record[],
                                void *context)
 {
   const Mixture   *mixture = context;
   FwPosteriorGroup group   = {0};
+  PetscErrorCode   code;
 
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n; i++) {
     PetscCall(FwScanApply(scan, point[i]));
     if (mixture->has_posterior && i == 0)
       PetscCall(FwPosteriorGroupCreate(comm, n, mixture->lowest_temperature, &group));
-    PetscCall(RunPoint(comm, mixture, &group, point[i], record[i]));
+    code = RunPoint(comm, mixture, &group, point[i], record[i]);
+    if (code) PetscCall(EmptyRecord(&record[i]));
+    PetscCall(code);
   }
   PetscCall(FwPosteriorGroupDestroy(&group));
   PetscFunctionReturn(PETSC_SUCCESS);

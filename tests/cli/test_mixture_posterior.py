@@ -1,4 +1,5 @@
 """finwidth mixture -mixture_posterior: the reference through the program, ranks, scans, pictures, bad input."""
+import signal
 import sys
 import unittest
 from math import cos, sin, sqrt
@@ -78,6 +79,26 @@ class Posterior(unittest.TestCase):
         self.assertLess(abs(r["log_evidence"] - row["log_evidence"]), 4 * error)
         self.assertLess(error, 0.2)
         np.testing.assert_allclose(r["predictive_mean"][0], row["pred_mean"], atol=0.06)
+
+    def test_a_stopped_point_resumes_to_the_same_bits_on_other_ranks(self):
+        data_of_reference(self.place / "data.csv", 3)
+        words = ["-data_source", "csv", "-data_path", "data.csv", "-data_train", 4, "-data_test", 1, "-data_normalise",
+                 "none", "-network_outputs", 3, "-network_width", 10, "-network_depth", 5, "-temperature", 1e-3,
+                 "-mixture_samples", 20000]
+        self.assertEqual(self.mixture(*words, "-output", "whole.h5").code, 0)
+        whole = self.result("whole.h5")
+        run_now = harness.start("mixture", *map(str, [*QUICK, *words]), ranks=2, cwd=self.place,
+                                env={"FINWIDTH_CHECKPOINT_SECONDS": "0.1"})
+        self.assertTrue(harness.wait_for(self.place / "mixture.h5.chk.0.network"), "no checkpoint")
+        harness.signal_ranks(self.place, signal.SIGTERM)
+        run_now.communicate(timeout=60)
+        self.assertEqual(run_now.returncode, 6)
+        done = run("mixture", *QUICK, *words, "-resume", cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertEqual(set(whole), set(self.result()))
+        for name, value in whole.items():
+            np.testing.assert_array_equal(value, self.result()[name], err_msg=name)
+        self.assertEqual(list(self.place.glob("mixture.h5.chk*")), [])
 
     def test_saddle_point_stands_beside_and_is_that_of_predict(self):
         words = ["-data_source", "teacher", "-teacher_inputs", 20, "-data_train", 15, "-data_test", 10, "-network_width", 12,
