@@ -13,8 +13,9 @@
  *
  * so that gradients and the NTK come from the same averages.
  *
- * erf, relu, leaky-relu, linear, quadratic and sign are in closed form; smooth activations go through the Mehler series
- * k = sum_n c_n(a) c_n(c) rho^n with rho = b / sqrt(a c) and c_n(a) = E[phi(sqrt(a) z) he_n(z)], he_n orthonormal.
+ * erf, relu, leaky-relu, linear, quadratic and sign are in closed form, hardtanh is one integral; smooth activations go
+ * through the Mehler series k = sum_n c_n(a) c_n(c) rho^n with rho = b / sqrt(a c) and c_n(a) = E[phi(sqrt(a) z) he_n(z)],
+ * he_n orthonormal.
  *
  * The maps are entry-wise and give the same bits however a matrix is cut into pieces: no entry depends on its
  * neighbours. All calls are not collective.
@@ -82,7 +83,6 @@ typedef struct FwPointsImpl *FwPoints;
  * @param[out] points  release with FwPointsDestroy(); memory O(n) in closed form, O(n * terms) for a series
  * @error FW_ERR_NUMERICAL  a variance is negative, not finite or above 1e150, or too large for the series (tanh beyond
  *                          about 200, or 90 with slopes, where 16384 terms would not do)
- * @error FW_ERR_INPUT      the activation has no kernel (hardtanh)
  */
 PetscErrorCode FwPointsCreate(FwActivation activation, PetscInt n, const double variance[], FwPoints *points);
 

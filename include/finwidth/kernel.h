@@ -26,7 +26,6 @@ typedef struct FwKernelImpl *FwKernel;
  *                    K_ij of patch_kernel.h
  * @param[in]  data   set up
  * @param[out] kernel release with FwKernelDestroy()
- * @error FW_ERR_INPUT  an activation without a kernel
  */
 PetscErrorCode FwKernelCreate(FwGrid grid, const FwModel *model, FwDataset data, FwKernel *kernel);
 

@@ -24,7 +24,7 @@ typedef struct FwKernelLayersImpl *FwKernelLayers;
  * @collective{grid}
  * @param[in]  grid, model, data  borrowed
  * @param[out] layers             release with FwKernelLayersDestroy()
- * @error FW_ERR_INPUT  an activation without a kernel; linearised with other than two hidden layers
+ * @error FW_ERR_INPUT  linearised with other than two hidden layers
  */
 PetscErrorCode FwKernelLayersCreate(FwGrid grid, const FwModel *model, FwDataset data, FwNestedForm form,
                                     FwKernelLayers *layers);

@@ -12,7 +12,7 @@
  * o the entry-wise product and k_b = <phi' phi'> (activation.h). The kernels below are Theta_L without s_L^2, as K_L in
  * kernel.h is: the variance of a readout bias enters as a matrix of rank one.
  *
- * @error FW_ERR_INPUT      `sign` has no such kernel: its slope is zero or infinite; hardtanh has none of any kind
+ * @error FW_ERR_INPUT      `sign` has no such kernel: its slope is zero or infinite
  * @error FW_ERR_NUMERICAL  a variance too large for the series of a smooth activation (see FwPointsCreate())
  * @source Jacot, Gabriel and Hongler 2018; Lee et al. 2019; docs/theory/ntk.md
  */

@@ -57,7 +57,7 @@ PetscErrorCode FwPatchNetworkCheck(MPI_Comm comm, const FwModel *model);
  * @param[in]  comm    the ranks of the dataset
  * @param[in]  model   one hidden layer without biases; borrowed
  * @param[out] images  release with FwPatchImagesDestroy(), after every family on it
- * @error FW_ERR_INPUT  the mask is larger than the image, a bias, more than one hidden layer, an activation without a kernel
+ * @error FW_ERR_INPUT  the mask is larger than the image, a bias, more than one hidden layer
  * @cost (P + P_t)(N_0 + 2n) doubles on every rank
  */
 PetscErrorCode FwPatchImagesCreate(MPI_Comm comm, const FwModel *model, FwDataset data, FwPatchImages *images);

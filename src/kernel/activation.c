@@ -156,9 +156,6 @@ PetscErrorCode FwPointsCreate(FwActivation activation, PetscInt n, const double 
 
   PetscFunctionBegin;
   *points = NULL;
-  PetscCheck(activation->bandwidth > 0.0 || activation->map[FW_MAP_VALUE], PETSC_COMM_SELF, FW_ERR_INPUT,
-             "network_activation %s has no infinite-width kernel: only the sampled network can use it",
-             activation->name);
   for (PetscInt i = 0; i < n; i++) PetscCall(CheckVariance(activation, variance[i]));
   PetscCall(PetscNew(&p));
   p->activation = activation;

@@ -5,8 +5,6 @@
  * The bandwidth is the frequency beyond which the Fourier transform of phi is below 1e-16 of its size: log(1e16) = 37
  * over the distance of the nearest singularity from the real axis, or from the spectrum itself. It only sets the first
  * guess of the quadrature's step, which checks itself.
- *
- * hardtanh has a kink and no kernel: networks can use it, and its averages at one point.
  */
 
 #include "activation_impl.h"
@@ -120,53 +118,4 @@ const struct FwActivationImpl FwActivation_Softplus = {
   .apply     = ApplySoftplus,
   .evaluate  = EvaluateSoftplus,
   .bandwidth = 37.0 / M_PI, /* branch points at +- i pi */
-};
-
-static void EvaluateHardtanh(double z, double jet[3])
-{
-  const double size = fabs(z);
-
-  jet[0] = z > 1.0 ? 1.0 : z < -1.0 ? -1.0 : z;
-  jet[1] = size < 1.0 ? 1.0 : size > 1.0 ? 0.0 : 0.5;
-  jet[2] = 0.0;
-}
-
-FW_VECTOR static void ApplyHardtanh(PetscInt n, const double *restrict z, double *restrict value,
-                                    double *restrict slope)
-{
-  for (PetscInt i = 0; i < n; i++) {
-    const double size = fabs(z[i]);
-
-    value[i] = z[i] > 1.0 ? 1.0 : z[i] < -1.0 ? -1.0 : z[i];
-    slope[i] = size < 1.0 ? 1.0 : size > 1.0 ? 0.0 : 0.5;
-  }
-}
-
-static double DensityHardtanh(double a)
-{
-  return a < FW_VARIANCE_TINY ? 0.0 : exp(-0.5 / a) / sqrt(2.0 * M_PI * a);
-}
-
-static double DiagonalCovarianceHardtanh(double a)
-{
-  return a < FW_VARIANCE_TINY ? 1.0 : erf(M_SQRT1_2 / sqrt(a));
-}
-
-static double DiagonalHardtanh(double a)
-{
-  if (a < FW_VARIANCE_TINY) return a;
-  return a * (DiagonalCovarianceHardtanh(a) - 2.0 * DensityHardtanh(a)) + erfc(M_SQRT1_2 / sqrt(a));
-}
-
-static double DiagonalRowVarianceHardtanh(double a)
-{
-  return -DensityHardtanh(a);
-}
-
-const struct FwActivationImpl FwActivation_Hardtanh = {
-  .name     = "hardtanh",
-  .is_odd   = PETSC_TRUE,
-  .apply    = ApplyHardtanh,
-  .evaluate = EvaluateHardtanh,
-  .diagonal = {DiagonalHardtanh, DiagonalCovarianceHardtanh, DiagonalRowVarianceHardtanh},
 };

@@ -7,6 +7,8 @@
 #include <finwidth/activation.h>
 #include "../support/collective_assert.h"
 
+#include <gsl/gsl_integration.h>
+
 static const double cases[][3] = {
   {1.0,  0.3,   1.0 },
   {1.0,  -0.9,  1.0 },
@@ -128,6 +130,148 @@ static void kinked_maps_equal_integral_over_angle(void **state)
   }
 }
 
+/* --- hardtanh: Gauss's rule on each piece of the plane that has no kink ---------------------------------------- */
+
+enum { N_NODE = 14, N_BREAK_MAX = 200 };
+
+/* Two normal variables: u = s z, v = t (rho z + rest z'), in long double since rho may be close to 1 */
+typedef struct {
+  long double s, t, rho, rest, z;
+  int         map;
+} NormalPair;
+
+typedef long double Integrand(const NormalPair *plane, long double z);
+
+static gsl_integration_glfixed_table *gauss;
+
+static int before(const void *first, const void *second)
+{
+  const long double difference = *(const long double *)first - *(const long double *)second;
+
+  return difference < 0.0L ? -1 : difference > 0.0L;
+}
+
+/* int f(z) times the normal density, from -9 to 9 and in pieces of at most 2 between the given points */
+static long double Pieces(Integrand *f, const NormalPair *plane, int n, const long double point[])
+{
+  long double end[N_BREAK_MAX + 10], sum = 0.0L;
+  int         m = 0;
+
+  for (int i = 0; i < 10; i++) end[m++] = 2.0L * (long double)i - 9.0L;
+  for (int i = 0; i < n; i++)
+    if (fabsl(point[i]) < 9.0L) end[m++] = point[i];
+  qsort(end, (size_t)m, sizeof *end, before);
+  for (int i = 0; i + 1 < m; i++)
+    for (size_t j = 0; j < N_NODE; j++) {
+      double x, w;
+
+      (void)gsl_integration_glfixed_point(-1.0, 1.0, j, &x, &w, gauss);
+      const long double half = 0.5L * (end[i + 1] - end[i]), z = end[i] + half * (1.0L + x);
+
+      sum += w * half * expl(-0.5L * z * z) * f(plane, z);
+    }
+  return sum / sqrtl(2.0L * (long double)M_PI);
+}
+
+static long double Clip(long double z)
+{
+  return fminl(fmaxl(z, -1.0L), 1.0L);
+}
+
+static long double SecondFactor(const NormalPair *plane, long double z)
+{
+  const long double v = plane->t * (plane->rho * plane->z + plane->rest * z);
+
+  return plane->map == FW_MAP_COVARIANCE ? fabsl(v) < 1.0L : Clip(v);
+}
+
+/* phi(u), phi'(u), or u phi'(u), by which a <phi'' phi> = <u phi' phi> - b <phi' phi'>, times the average over z' */
+static long double BothFactors(const NormalPair *plane, long double z)
+{
+  const long double u       = plane->s * z;
+  const long double first[] = {Clip(u), fabsl(u) < 1.0L, fabsl(u) < 1.0L ? u : 0.0L};
+  const long double far = 1.0L / (plane->t * plane->rest), shift = plane->rho * z / plane->rest;
+  const long double kink[] = {far - shift, -far - shift};
+  NormalPair        inner  = *plane;
+
+  inner.z = z;
+  return first[plane->map] == 0.0L ? 0.0L : first[plane->map] * Pieces(SecondFactor, &inner, 2, kink);
+}
+
+static double PlaneHardtanh(int map, double a, double b, double c)
+{
+  const long double rho = b / sqrtl((long double)a * c), rest = sqrtl((1.0L - rho) * (1.0L + rho));
+  const NormalPair  plane = {sqrtl(a), sqrtl(c), rho, rest, 0.0L, map};
+  long double       point[N_BREAK_MAX], kink[] = {1.0L / plane.s, -1.0L / plane.s, 0.0L, 0.0L};
+  int               n = 0;
+
+  if (rho != 0.0L) kink[2] = 1.0L / (plane.t * rho), kink[3] = -kink[2];
+  for (int i = 0; i < 4; i++) {
+    point[n++] = kink[i];
+    for (long double width = 0.5L * rest; width < 4.0L; width *= 2.0L) { /* the average over z' turns within `rest` */
+      point[n++] = kink[i] + width;
+      point[n++] = kink[i] - width;
+    }
+  }
+  return (double)Pieces(BothFactors, &plane, n, point);
+}
+
+/* Rounding of b turns asin rho by 1e-16 / sqrt(1 - rho^2), which the slopes, unlike the value, show in full */
+static void expect_plane_quadrature(double a, double rho, double c)
+{
+  const double b = rho * sqrt(a * c), rounding = 1e-12 + 5e-16 / sqrt((1.0 - rho) * (1.0 + rho));
+  const double slope   = PlaneHardtanh(FW_MAP_COVARIANCE, a, b, c);
+  const double u_slope = PlaneHardtanh(FW_MAP_ROW_VARIANCE, a, b, c);
+
+  assert_close(Map(FW_ACTIVATION_HARDTANH, FW_MAP_VALUE, a, b, c), PlaneHardtanh(FW_MAP_VALUE, a, b, c), 1e-12);
+  assert_close(Map(FW_ACTIVATION_HARDTANH, FW_MAP_COVARIANCE, a, b, c), slope, rounding);
+  assert_close(a * Map(FW_ACTIVATION_HARDTANH, FW_MAP_ROW_VARIANCE, a, b, c), 0.5 * (u_slope - b * slope),
+               rounding * fmax(1.0, fabs(b)));
+}
+
+static void hardtanh_equals_plane_quadrature(void **state)
+{
+  static const double variance[] = {1e-6, 0.3, 9.0, 1e4}, rho[] = {0.0, 0.4, -0.93, 1.0 - 1e-6, -1.0 + 1e-10};
+
+  (void)state;
+  gauss = gsl_integration_glfixed_table_alloc(N_NODE);
+  for (size_t i = 0; i < 4; i++)
+    for (size_t j = 0; j < 4; j++)
+      for (size_t k = 0; k < 5; k++) expect_plane_quadrature(variance[i], rho[k], variance[j]);
+  for (size_t k = 0; k < 5; k++) expect_plane_quadrature(2.0, rho[k], 2.0 * (1.0 + 1e-5)); /* a layer near rho = 1 */
+  gsl_integration_glfixed_table_free(gauss);
+}
+
+static long double Parallel(const NormalPair *plane, long double z)
+{
+  return Clip(plane->s * z) * Clip(plane->t * z);
+}
+
+/* At |rho| = 1 one variable is left; a variance of 1e100 makes a sign of hardtanh, one of 1e-100 the identity */
+static void hardtanh_of_parallel_points_equals_line_quadrature(void **state)
+{
+  static const double variance[] = {1e-6, 0.05, 1.0, 9.0, 1e4};
+
+  (void)state;
+  gauss = gsl_integration_glfixed_table_alloc(N_NODE);
+  for (size_t i = 0; i < 5; i++)
+    for (size_t j = 0; j < 5; j++) {
+      const double      a = variance[i], c = variance[j], b = sqrt(a * c);
+      const NormalPair  line    = {.s = sqrtl(a), .t = sqrtl(c)};
+      const long double point[] = {1.0L / line.s, -1.0L / line.s, 1.0L / line.t, -1.0L / line.t};
+      const double      k       = (double)Pieces(Parallel, &line, 4, point);
+
+      assert_close(Map(FW_ACTIVATION_HARDTANH, FW_MAP_VALUE, a, b, c), k, 1e-12);
+      assert_close(Map(FW_ACTIVATION_HARDTANH, FW_MAP_VALUE, a, -b, c), -k, 1e-12);
+      assert_close(Map(FW_ACTIVATION_HARDTANH, FW_MAP_COVARIANCE, a, b, c), erf(M_SQRT1_2 / sqrt(fmax(a, c))), 1e-15);
+    }
+  gsl_integration_glfixed_table_free(gauss);
+  for (double rho = -1.0; rho <= 1.0; rho += 0.125) {
+    assert_close(Map(FW_ACTIVATION_HARDTANH, FW_MAP_VALUE, 1e100, rho * 1e100, 1e100), M_2_PI * asin(rho), 1e-14);
+    assert_close(Map(FW_ACTIVATION_HARDTANH, FW_MAP_VALUE, 1e-100, rho * 1e-100, 1e-100) * 1e100, rho, 1e-14);
+  }
+}
+
 /* Richardson's extrapolation of central differences: error of fourth order in the step */
 static double Slope(FwActivationType type, int argument, const double at[3])
 {
@@ -150,7 +294,7 @@ static double Slope(FwActivationType type, int argument, const double at[3])
 static void slopes_are_derivatives_of_the_value(void **state)
 {
   (void)state;
-  for (int type = 0; type < FW_ACTIVATION_HARDTANH; type++) {
+  for (int type = 0; type < FW_ACTIVATION_COUNT; type++) {
     for (size_t i = 0; i + 1 < PETSC_STATIC_ARRAY_LENGTH(cases); i++) { /* the last is too near |rho| = 1 */
       const double          *at = cases[i];
       const FwActivationType t  = (FwActivationType)type;
@@ -209,7 +353,7 @@ static void diagonal_equals_map_at_equal_points(void **state)
   static const double variances[] = {1e-8, 0.1, 1.0, 7.0, 30.0};
 
   (void)state;
-  for (int type = 0; type < FW_ACTIVATION_HARDTANH; type++) {
+  for (int type = 0; type < FW_ACTIVATION_COUNT; type++) {
     for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(variances); i++) {
       const double a = variances[i];
 
@@ -224,7 +368,7 @@ static void diagonal_equals_map_at_equal_points(void **state)
   }
 }
 
-/* hardtanh has no map, but total d/da E[phi^2] = k_b + 2 k_a still ties its diagonal averages together */
+/* Total d/da E[phi^2] = k_b + 2 k_a */
 static void diagonal_slopes_are_derivative_of_the_diagonal(void **state)
 {
   (void)state;
@@ -360,6 +504,8 @@ int main(int argc, char **argv)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(smooth_maps_equal_plane_quadrature),
     cmocka_unit_test(kinked_maps_equal_integral_over_angle),
+    cmocka_unit_test(hardtanh_equals_plane_quadrature),
+    cmocka_unit_test(hardtanh_of_parallel_points_equals_line_quadrature),
     cmocka_unit_test(slopes_are_derivatives_of_the_value),
     cmocka_unit_test(series_of_sin_equals_its_closed_form),
     cmocka_unit_test(large_variances_keep_their_digits),
