@@ -86,9 +86,9 @@ PetscErrorCode FwLocalPredictorCreate(FwGrid grid, const FwModel *model, FwDatas
  * With one start each search begins at the order parameter of the point before, the first at Q = 1.
  *
  * @collective{predictor}
- * @param[out] prediction  [n], release each with FwLocalPredictionDestroy()
- * @error FW_ERR_NUMERICAL  A is not positive definite at infinite width; at a saddle point see `common.failure`
- * @error FW_ERR_STOPPED    asked to stop
+ * @param[out] prediction  [n], release each with FwLocalPredictionDestroy(); a point without a solution says so in
+ *                         `common.failure`
+ * @error FW_ERR_STOPPED  asked to stop
  */
 PetscErrorCode FwLocalPredictorRun(FwLocalPredictor predictor, PetscInt n, const FwModel model[],
                                    const FwTheory theory[], FwLocalPrediction prediction[]);

@@ -262,23 +262,31 @@ static PetscErrorCode Draw(Walk *w, FwLocalChain *chain)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode RunWalk(Walk *w, const double start[], FwLocalChain *chain)
+{
+  PetscFunctionBegin;
+  FromOrder(w, start, w->x);
+  PetscCall(Evaluate(w, w->x, &w->value, w->slope));
+  PetscCheck(isfinite(w->value), FwLocalActionComm(w->action), FW_ERR_NUMERICAL,
+             "the covariance of the labels is not positive definite at the start of a chain: set a larger temperature");
+  PetscCall(BurnIn(w, chain->n / 2 + 20));
+  PetscCall(Draw(w, chain));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwLocalChainCreate(FwLocalAction action, uint64_t seed, PetscInt number, const double start[],
                                   PetscInt n_draw, FwLocalChain *chain)
 {
-  Walk walk;
+  Walk           walk;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   *chain = (FwLocalChain){.n = n_draw};
   PetscCall(CreateWalk(action, seed, number, &walk));
   PetscCall(PetscMalloc1((size_t)n_draw * walk.n * walk.n, &chain->order));
-  FromOrder(&walk, start, walk.x);
-  PetscCall(Evaluate(&walk, walk.x, &walk.value, walk.slope));
-  PetscCheck(isfinite(walk.value), FwLocalActionComm(action), FW_ERR_NUMERICAL,
-             "the covariance of the labels is not positive definite at the start of a chain: set a larger temperature");
-  PetscCall(BurnIn(&walk, n_draw / 2 + 20));
-  PetscCall(Draw(&walk, chain));
+  code = RunWalk(&walk, start, chain);
   PetscCall(DestroyWalk(&walk));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 PetscErrorCode FwLocalChainDestroy(FwLocalChain *chain)

@@ -58,10 +58,17 @@ static void AddProcess(const Mixture *m, const FwLocalProcess *process, Sums *su
   for (PetscInt i = 0; i < m->n2; i++) sums->order[i] += process->order[i];
 }
 
+static PetscErrorCode Complain(const FwLocalProcess *process)
+{
+  PetscFunctionBegin;
+  SETERRQ(PETSC_COMM_SELF, process->failure, "%s", process->reason);
+}
+
 static PetscErrorCode AddChain(const Mixture *m, FwLocalPredictor alone, const FwModel *model,
                                const FwLocalChain *chain, Sums *sums)
 {
   FwLocalProcess *process;
+  PetscErrorCode  code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
   PetscCall(PetscCalloc1(chain->n, &process));
@@ -69,26 +76,28 @@ static PetscErrorCode AddChain(const Mixture *m, FwLocalPredictor alone, const F
     process[i] = (FwLocalProcess){.order = chain->order + (size_t)i * m->n2, .model = model};
   PetscCall(FwLocalProcessRun(alone, chain->n, process));
   for (PetscInt i = 0; i < chain->n; i++) {
-    AddProcess(m, &process[i], sums);
+    if (!code && process[i].failure) code = Complain(&process[i]);
+    if (!code) AddProcess(m, &process[i], sums);
     PetscCall(FwLocalProcessDestroy(&process[i]));
   }
   sums->number[ACCEPTANCE] = chain->acceptance;
   PetscCall(PetscFree(process));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 static PetscErrorCode RunChain(const Mixture *m, FwLocalPredictor alone, const FwModel *model, const double start[],
                                PetscInt number)
 {
-  FwLocalChain chain;
-  Sums         sums = SumsOf(m, number);
+  FwLocalChain   chain;
+  Sums           sums = SumsOf(m, number);
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwLocalActionSetModel(alone->action, model));
-  PetscCall(FwLocalChainCreate(alone->action, m->predictor->plan.seed, number, start, m->n_draw, &chain));
-  PetscCall(AddChain(m, alone, model, &chain, &sums));
+  code = FwLocalChainCreate(alone->action, m->predictor->plan.seed, number, start, m->n_draw, &chain);
+  if (!code) code = AddChain(m, alone, model, &chain, &sums);
   PetscCall(FwLocalChainDestroy(&chain));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 /* Chain c is run by rank c modulo their number */
@@ -110,8 +119,9 @@ static PetscErrorCode RunChains(Mixture *m, const FwModel *model, const double s
     PetscCall(FwProgressStep(progress, c + 1));
   }
   PetscCall(FwProgressEnd(&progress));
-  PetscCall(FwErrorAgreeAny(comm, code));
+  code = FwErrorAgreeAny(comm, code);
   PetscCall(FwLocalPredictorDestroy(&alone));
+  PetscCall(code);
   PetscCall(PetscMPIIntCast((PetscInt)m->n_sum, &count));
   for (int c = 0; c < FW_LOCAL_CHAINS; c++)
     PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, m->all + c * m->n_sum, count, MPI_DOUBLE, MPI_SUM, comm));
@@ -236,18 +246,19 @@ static PetscErrorCode SetAverage(const Mixture *m, FwLocalPrediction *q)
 
 PetscErrorCode FwLocalMixture(FwLocalPredictor p, const FwModel *model, FwLocalPrediction *q)
 {
-  Mixture m = {.predictor = p,
-               .n_test    = p->sizes.n_test,
-               .n_example = p->sizes.n_test + p->sizes.n_new,
-               .n2        = p->n_patch * p->n_patch,
-               .n_draw    = p->plan.n_draw};
+  Mixture        m = {.predictor = p,
+                      .n_test    = p->sizes.n_test,
+                      .n_example = p->sizes.n_test + p->sizes.n_new,
+                      .n2        = p->n_patch * p->n_patch,
+                      .n_draw    = p->plan.n_draw};
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetTargets(p->data, FW_TEST, &m.y));
   m.n_sum = (size_t)N_NUMBER + 3 * (size_t)m.n_example + (size_t)m.n2;
   PetscCall(PetscCalloc1(FW_LOCAL_CHAINS * m.n_sum, &m.all));
-  PetscCall(RunChains(&m, model, q->saddle.minimum[0].order));
-  PetscCall(SetAverage(&m, q));
+  code = RunChains(&m, model, q->saddle.minimum[0].order);
+  if (!code) code = SetAverage(&m, q);
   PetscCall(PetscFree(m.all));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }

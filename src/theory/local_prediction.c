@@ -147,6 +147,16 @@ static PetscInt FindInfinite(PetscInt n, const FwLocalProcess process[], const F
   return n;
 }
 
+/* A point without one of its processes has no prediction */
+static PetscErrorCode TakeFailure(const FwLocalProcess *process, FwPrediction *common)
+{
+  PetscFunctionBegin;
+  if (!process->failure || common->failure) PetscFunctionReturn(PETSC_SUCCESS);
+  common->failure = process->failure;
+  PetscCall(PetscStrncpy(common->reason, process->reason, sizeof common->reason));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SetPrediction(FwLocalPredictor p, const FwLocalProcess *finite, const FwLocalProcess *infinite,
                                     FwLocalPrediction *q)
 {
@@ -154,6 +164,9 @@ static PetscErrorCode SetPrediction(FwLocalPredictor p, const FwLocalProcess *fi
   const PetscBool with_means = c->request.with_means || c->n_new ? PETSC_TRUE : PETSC_FALSE;
 
   PetscFunctionBegin;
+  PetscCall(TakeFailure(infinite, c));
+  if (finite) PetscCall(TakeFailure(finite, c));
+  if (c->failure) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwLocalProcessErrors(p, infinite, with_means, &c->infinite));
   c->infinite_log_evidence = infinite->log_likelihood;
   c->log_evidence          = infinite->log_likelihood;
@@ -232,8 +245,9 @@ static PetscErrorCode Observe(FwLocalPredictor p, PetscInt n, const FwModel mode
   for (PetscInt i = 0; i < n; i++) {
     if (prediction[i].common.failure || !prediction[i].saddle.n_minimum) continue;
     PetscCall(FwLocalActionSetModel(p->action, &model[i]));
-    PetscCall(FwLocalObservablesCreate(p->action, y, prediction[i].saddle.minimum[0].order, p->plan.with_kernels,
-                                       &prediction[i].observables));
+    PetscCall(FwPredictionFail(&prediction[i].common,
+                               FwLocalObservablesCreate(p->action, y, prediction[i].saddle.minimum[0].order,
+                                                        p->plan.with_kernels, &prediction[i].observables)));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -261,6 +275,6 @@ PetscErrorCode FwLocalPredictorRun(FwLocalPredictor p, PetscInt n, const FwModel
   PetscCall(Observe(p, n, model, prediction));
   for (PetscInt i = 0; i < n; i++)
     if (theory[i].with_average && !prediction[i].common.failure && prediction[i].saddle.n_minimum)
-      PetscCall(FwLocalMixture(p, &model[i], &prediction[i]));
+      PetscCall(FwPredictionFail(&prediction[i].common, FwLocalMixture(p, &model[i], &prediction[i])));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -27,13 +27,15 @@ typedef struct {
   double         train_bias, train_variance; /**< T^2 |a|^2 / P, T - T^2 tr A^-1 / P */
   double         log_likelihood;             /**< log p(y | Q) */
   double        *mean, *variance;            /**< [P_t + n_new] latent */
+  PetscErrorCode failure;                    /**< A is not positive definite: nothing of the above is set */
+  char           reason[512];                /**< its message */
 } FwLocalProcess;
 
 /** Compute n posteriors; the kernels of test examples of plan.n_set of them are assembled in one go.
  *
  * @collective{predictor}
- * @param[in,out] process  order and model set; release with FwLocalProcessDestroy()
- * @error FW_ERR_NUMERICAL  an A is not positive definite
+ * @param[in,out] process  order and model set; release with FwLocalProcessDestroy(). What is wrong with one in numbers is
+ *                         in its `failure`, and the others are computed
  */
 PetscErrorCode FwLocalProcessRun(FwLocalPredictor predictor, PetscInt n, FwLocalProcess process[]);
 

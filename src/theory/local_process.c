@@ -78,16 +78,28 @@ static PetscErrorCode TrainErrors(FwLocalPredictor p, FwCholesky *factor, const 
 
 static PetscErrorCode RunSet(FwLocalPredictor p, PetscInt s, const Part part[2], FwLocalProcess *process)
 {
-  double    *solved;
-  FwCholesky factor = NULL;
+  double        *solved;
+  FwCholesky     factor = NULL;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(p->sizes.n_train, &solved));
   PetscCall(FwLocalActionSetModel(p->action, process->model));
-  PetscCall(FwLocalActionFactor(p->action, process->order, &factor, solved));
-  for (int k = 0; k < 2; k++) PetscCall(PredictPart(p, factor, solved, &part[k], s, process));
-  PetscCall(TrainErrors(p, &factor, solved, process));
+  code = FwLocalActionFactor(p->action, process->order, &factor, solved);
+  for (int k = 0; k < 2 && !code; k++) PetscCall(PredictPart(p, factor, solved, &part[k], s, process));
+  if (!code) PetscCall(TrainErrors(p, &factor, solved, process));
   PetscCall(PetscFree(solved));
+  PetscFunctionReturn(code);
+}
+
+/* One without a posterior does not take the others with it */
+static PetscErrorCode Fail(FwLocalProcess *process, PetscErrorCode code)
+{
+  PetscFunctionBegin;
+  if (FwExitOf(code) != FW_EXIT_NUMERICAL) PetscFunctionReturn(code);
+  process->failure = code;
+  PetscCall(PetscStrncpy(process->reason, FwErrorMessage(), sizeof process->reason));
+  FwErrorClear();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -110,7 +122,7 @@ static PetscErrorCode RunSets(FwLocalPredictor p, PetscInt n_set, FwLocalProcess
     PetscCall(FwLocalActionCoefficients(p->action, process[s].order, coefficient + (size_t)s * family.n_feature));
   }
   for (int k = 0; k < 2; k++) PetscCall(AssemblePart(p, n_set, coefficient, &part[k]));
-  for (PetscInt s = 0; s < n_set; s++) PetscCall(RunSet(p, s, part, &process[s]));
+  for (PetscInt s = 0; s < n_set; s++) PetscCall(Fail(&process[s], RunSet(p, s, part, &process[s])));
   for (int k = 0; k < 2; k++) PetscCall(DestroyPart(n_set, &part[k]));
   PetscCall(PetscFree(coefficient));
   PetscFunctionReturn(PETSC_SUCCESS);

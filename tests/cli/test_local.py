@@ -231,6 +231,16 @@ class BadInput(Folder):
             self.assertTrue(np.isfinite(r["test_error"]))
             self.assertAlmostEqual(r["order_parameter"][0, 0], 1.0, delta=1e-9)
 
+    def test_a_point_without_a_posterior_does_not_take_the_others_with_it(self):
+        words = ["-data_train", 100, "-data_test", 5, "-data_size", 8, "-network_type", "lcn", "-network_mask", 4,
+                 "-network_activation", "linear"]
+        for theory in ("infinite", "renormalised"):
+            done = self.run_program(*words, "-theory_model", theory, "-scan_temperature", "1e-18,0.1,1", code=4)
+            self.assertIn("not positive definite" if theory == "infinite" else "temperature", done.err)
+            r = harness.read(self.place / "out.h5")
+            self.assertEqual(np.isfinite(r["test_error"]).tolist(), [False, True, True])
+            self.assertEqual(r["converged"].tolist(), [0, 1, 1])
+
     def test_a_dry_run_says_what_is_kept(self):
         done = self.run_program(*SMALL, "-network_type", "cnn", "-dry_run")
         self.assertIn("100 % kept", done.out)
