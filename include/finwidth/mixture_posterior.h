@@ -77,7 +77,7 @@ PetscErrorCode FwMixturePosteriorCheck(const FwMixtureLaw *law, double temperatu
  * @param[in]  temperature  T >= 0
  * @param[in]  plan         how
  * @param[out] posterior    release with FwMixturePosteriorDestroy()
- * @error FW_ERR_INPUT      as FwMixturePosteriorCheck(); numbers of columns that differ; an infinite `a` and P = 1; a plan
+ * @error FW_ERR_INPUT      as FwMixturePosteriorCheck(); numbers of columns that differ; an infinite `a` and P = 1; two outputs, T = 0, P = 1, a width < 4; a plan
  *                          out of its range
  * @error FW_ERR_STOPPED    asked to stop: the checkpoint is written
  * @error FW_ERR_FILE       the checkpoint is of other particles, or damaged

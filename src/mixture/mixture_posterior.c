@@ -38,6 +38,12 @@ static PetscErrorCode CheckData(MPI_Comm comm, const FwMixtureLaw *law, double t
              law->n_output);
   PetscCheck(!isinf(law->a) || bounds->n > 1, comm, FW_ERR_INPUT,
              "mixture_a = infinity has a posterior for two training examples or more: the mean of q is infinite");
+  for (PetscInt l = 0; l < law->n_width && law->n_output == 2; l++)
+    PetscCheck(
+      temperature > 0.0 || bounds->n > 1 || law->width[l] >= 4.0, comm, FW_ERR_INPUT,
+      "network_width %g: two outputs with one training example at temperature 0 are for widths >= 4: Q is nearly "
+      "singular below; set a temperature > 0",
+      law->width[l]);
   PetscCheck(temperature > 0.0 || bounds->label2 > 0.0, comm, FW_ERR_NUMERICAL,
              "all labels are zero: at temperature 0 the posterior of Q has no density, set a temperature > 0");
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -602,6 +602,23 @@ static void expect_error(FwMixtureLaw law, int n_output, const double y[], doubl
   TestCall(FwMixtureLawDestroy(&law));
 }
 
+/* One example has |h|^2 = u, chi-square(N) / N for one layer, and y ~ N(0, u 1): p(y) = E exp(-|y|^2 / (2u)) / (2 pi u),
+   at |y|^2 = 1.25 by a quadrature of 25 digits */
+static void check_one_example_needs_width(void)
+{
+  const double       y[2] = {1.0, 0.5};
+  FwMixtureLaw       law  = make_deep_law(2, 3.5, 1);
+  FwSpectrum         one  = make_unit(1, 2, y);
+  FwMixturePosterior p    = solve_unit(make_deep_law(2, 4.0, 1), 1, y, 0.0, FW_POSTERIOR_AUTO);
+
+  assert_close(p.log_evidence, -2.61273260593722, 1e-9);
+  TestCall(FwMixturePosteriorDestroy(&p));
+  assert_close(FwMixturePosteriorCreate(&law, one, 1.0, 0.0, &plan, &p), FW_ERR_INPUT, 0.0);
+  FwErrorClear();
+  TestCall(FwSpectrumDestroy(&one));
+  TestCall(FwMixtureLawDestroy(&law));
+}
+
 static void bad_input_is_refused(void **state)
 {
   const double y[9] = {1.0, -0.5, 0.3, 0.2, 0.1, 0.7, 0.4, -0.2, 0.9}, zero[3] = {0.0},
@@ -615,6 +632,7 @@ static void bad_input_is_refused(void **state)
   expect_error(make_deep_law(2, 5.0, 2), 1, y, 0.1, FW_ERR_INPUT); /* outputs */
   expect_error(make_deep_law(3, 2.0, 2), 3, y, 0.0, FW_ERR_INPUT); /* narrow, and no noise */
   expect_error(make_law(1, 0, NULL, INFINITY), 1, y, 0.1, FW_ERR_INPUT);
+  check_one_example_needs_width();
   expect_error(make_law(2, 0, NULL, INFINITY), 2, y, 0.0, FW_ERR_INPUT);
   expect_error(make_deep_law(1, 5.0, 2), 1, y, -1.0, FW_ERR_INPUT);
   expect_error(make_deep_law(1, 5.0, 2), 1, zero, 0.0, FW_ERR_NUMERICAL);
