@@ -69,7 +69,8 @@ typedef struct {
  * Numbers are the same within `tolerance` times the largest of their array. An array may be longer in one of the records
  * by the padding of FwRecordStack(), or be there in one only where it is all padding.
  *
- * @param[in]  ignored     NULL-terminated: names of arrays that are not compared
+ * @param[in]  ignored     NULL-terminated: names of arrays that are not compared, whatever group they are in; "*end" for all
+ *                         that end so
  * @param[out] difference  the first one
  */
 PetscErrorCode FwRecordCompare(FwRecord a, FwRecord b, const char *const ignored[], double tolerance,

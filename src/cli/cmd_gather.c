@@ -10,8 +10,9 @@
 
 #include <string.h>
 
-/* How a point was computed depends on its neighbours in the run: on ranks, and on what else shared the kernel */
-static const char *const ignored[] = {"iterations", "residual", "evaluations", "bandwidth", NULL};
+/* How a point was computed depends on its neighbours in the run: on ranks, and on what else shared the kernel; a difference
+   over a small error bar shows the round-off of both */
+static const char *const ignored[] = {"iterations", "residual", "evaluations", "bandwidth", "*_z_score", NULL};
 
 static PetscErrorCode Describe(const FwRequest *request, FwStore store, void *context)
 {

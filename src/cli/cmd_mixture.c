@@ -508,8 +508,6 @@ PetscErrorCode FwCommandRun_Mixture(const char *input)
                                 .function              = RunGroup,
                                 .context               = &mixture,
                                 .failure               = "numbers that cannot be trusted",
-                                .has_point_checkpoints = PETSC_TRUE,
-                                .point_parts           = FwPosteriorCheckpointParts,
                                 .report                = Conclude,
                                 .describe              = Describe};
 

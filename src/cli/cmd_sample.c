@@ -260,8 +260,7 @@ static PetscErrorCode Run(const FwRequest *request)
                               .function = SampleGroup,
                               .context  = &sample,
                               .failure  = "the chains (R-hat, effective samples) or the prediction have not converged",
-                              .has_point_checkpoints = PETSC_TRUE,
-                              .report                = ReportScan};
+                              .report   = ReportScan};
 
   PetscFunctionBegin;
   PetscCall(FwPredictCheckFile(&sample.predict));

@@ -31,8 +31,6 @@ static const char *const law_prefix[LAWS] = {"/mixture/posterior/", "/mixture/po
                                              "/mixture/posterior/infinite_"};
 static const char *const law_name[LAWS]   = {"network", "limit", "infinite"};
 
-const char *const FwPosteriorCheckpointParts[] = {".network", ".limit", ".infinite", NULL};
-
 /* --- checks ------------------------------------------------------------------------------------------------- */
 
 PetscErrorCode FwPosteriorCheckPoint(const FwModel *model, const FwMixtureLaw *finite, const FwMixtureLaw *limit)
@@ -293,7 +291,7 @@ static PetscErrorCode AddLaw(const Point *point, int which, const FwMixtureLaw *
   char                    path[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBegin;
-  PetscCall(PetscSNPrintf(path, sizeof path, "%s%s", point->run->checkpoint, FwPosteriorCheckpointParts[which]));
+  PetscCall(PetscSNPrintf(path, sizeof path, "%s.%s", point->run->checkpoint, law_name[which]));
   plan.checkpoint = path;
   PetscCall(FwMixturePosteriorCreate(law, group->spectrum, point->scale, point->model->temperature, &plan, &p));
   PetscCall(FwRecordSetPrefix(record, law_prefix[which]));

@@ -32,9 +32,6 @@ typedef struct {
   double      interval; /**< seconds between checkpoints */
 } FwPosteriorRun;
 
-/** What the laws append to the path of a point's checkpoint, for FwRequestPlan. */
-extern const char *const FwPosteriorCheckpointParts[];
-
 /** Keys within which points share a kernel, for FwRequestPlan. */
 extern const char *const FwPosteriorSharedKeys[];
 

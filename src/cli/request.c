@@ -6,13 +6,14 @@
 
 #include "command.h"
 
-#include <finwidth/checkpoint.h>
 #include <finwidth/option.h>
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 double FwRequestCheckpointSeconds(void)
@@ -108,15 +109,16 @@ PetscErrorCode FwRequestPointCheckpoint(const FwRequest *request, PetscInt point
 
 /* --- running it --------------------------------------------------------------------------------------------- */
 
-/* -resume: a complete result of the same input is left as it is */
-static PetscErrorCode IsAlreadyDone(const FwRequest *request, PetscBool *is_done)
+/* -resume: a result of the same input that has not failed is left as it is. Its words are "complete" or "complete as a
+   part of the scan", or NULL where there is something to do. */
+static PetscErrorCode IsAlreadyDone(const FwRequest *request, const char **done)
 {
-  PetscBool exists, is_same, has_failed;
+  PetscBool exists, is_same, has_failed, is_part;
   FwStore   store;
   char     *status, *input, tag[64];
 
   PetscFunctionBegin;
-  *is_done = PETSC_FALSE;
+  *done = NULL;
   PetscCall(PetscTestFile(request->output, '\0', &exists));
   if (!request->resume || !exists) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwStoreOpen(PETSC_COMM_WORLD, request->output, &store));
@@ -126,7 +128,8 @@ static PetscErrorCode IsAlreadyDone(const FwRequest *request, PetscBool *is_done
   PetscCall(MakeTag(request->command, input, tag));
   PetscCall(PetscStrcmp(tag, request->tag, &is_same));
   PetscCall(PetscStrcmp(status, "failed", &has_failed));
-  *is_done = has_failed ? PETSC_FALSE : PETSC_TRUE; /* a part of a scan is done when it is written */
+  PetscCall(PetscStrcmp(status, "partial", &is_part));
+  if (!has_failed) *done = is_part ? "complete as a part of the scan" : "complete";
   PetscCall(PetscFree(status));
   PetscCall(PetscFree(input));
   PetscCheck(is_same, PETSC_COMM_WORLD, FW_ERR_INPUT,
@@ -163,26 +166,35 @@ PetscErrorCode FwRequestSummarise(const FwRequest *request, FwRecord all, FwRequ
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RemovePointCheckpoints(const FwRequest *request, const FwRequestPlan *plan, PetscInt point)
+/* The checkpoint, and what stands beside it with more behind its name: those before, of points and of kernels */
+static void RemoveFamily(const char checkpoint[])
 {
-  char path[PETSC_MAX_PATH_LEN], part[PETSC_MAX_PATH_LEN];
+  const char    *slash = strrchr(checkpoint, '/'), *base = slash ? slash + 1 : checkpoint;
+  const int      n_lead = (int)(base - checkpoint), n_base = (int)strlen(base);
+  char           path[PETSC_MAX_PATH_LEN];
+  DIR           *folder;
+  struct dirent *entry;
 
-  PetscFunctionBegin;
-  PetscCall(FwRequestPointCheckpoint(request, point, sizeof path, path));
-  PetscCall(FwCheckpointRemove(PETSC_COMM_WORLD, path));
-  for (PetscInt i = 0; plan->point_parts && plan->point_parts[i]; i++) {
-    PetscCall(PetscSNPrintf(part, sizeof part, "%s%s", path, plan->point_parts[i]));
-    PetscCall(FwCheckpointRemove(PETSC_COMM_WORLD, part));
+  snprintf(path, sizeof path, "%.*s.", n_lead, checkpoint);
+  folder = opendir(path);
+  while (folder && (entry = readdir(folder))) {
+    const char next = strncmp(entry->d_name, base, (size_t)n_base) ? 'x' : entry->d_name[n_base];
+
+    if (next && next != '.') continue;
+    snprintf(path, sizeof path, "%.*s%s", n_lead, checkpoint, entry->d_name);
+    (void)unlink(path);
   }
-  PetscFunctionReturn(PETSC_SUCCESS);
+  if (folder) closedir(folder);
 }
 
-static PetscErrorCode RemoveCheckpoints(const FwRequest *request, const FwRequestPlan *plan, PetscInt n_point)
+static PetscErrorCode RemoveCheckpoints(const FwRequest *request)
 {
+  PetscMPIInt rank;
+
   PetscFunctionBegin;
-  PetscCall(FwCheckpointRemove(PETSC_COMM_WORLD, request->checkpoint));
-  for (PetscInt p = 0; p < n_point && plan->has_point_checkpoints; p++)
-    PetscCall(RemovePointCheckpoints(request, plan, p));
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  if (rank == 0) RemoveFamily(request->checkpoint);
+  PetscCallMPI(MPI_Barrier(PETSC_COMM_WORLD));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -223,7 +235,7 @@ static PetscErrorCode Compute(const FwRequest *request, const FwRequestPlan *pla
   PetscCall(FwRequestSummarise(request, all, &summary));
   if (plan->report) PetscCall(plan->report(request, &summary, all, plan->context));
   PetscCall(FwRequestSave(request, plan, &summary, all, &store));
-  PetscCall(RemoveCheckpoints(request, plan, summary.n_point));
+  PetscCall(RemoveCheckpoints(request));
   PetscCall(FwRecordDestroy(&all));
   PetscCall(FwCommandFigure(request->output));
   PetscCheck(!summary.n_failed, PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
@@ -234,13 +246,15 @@ static PetscErrorCode Compute(const FwRequest *request, const FwRequestPlan *pla
 
 PetscErrorCode FwRequestRun(const FwRequest *request, const FwRequestPlan *plan)
 {
-  PetscBool is_done;
+  const char *done;
 
   PetscFunctionBegin;
-  PetscCall(IsAlreadyDone(request, &is_done));
-  if (is_done)
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "result  %s is complete: nothing to do\n", request->output));
-  else
+  PetscCall(IsAlreadyDone(request, &done));
+  if (!done) {
     PetscCall(Compute(request, plan));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(RemoveCheckpoints(request)); /* of a run that was killed after it had written its result */
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "result  %s is %s: nothing to do\n", request->output, done));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -40,8 +40,6 @@ typedef struct {
   FwScanFunction    *function;
   void              *context; /**< for the functions */
   const char        *failure; /**< message of exit 4, such as "the saddle-point solver did not converge" */
-  PetscBool          has_point_checkpoints; /**< the function keeps files of its own: FwRequestPointCheckpoint() */
-  const char *const *point_parts; /**< NULL-terminated: what it appends to their path, for more files; may be NULL */
 
   /** Print and warn about the finished scan; may be NULL. `all` is looked at on rank 0. Collective. */
   PetscErrorCode (*report)(const FwRequest *request, const FwRequestSummary *summary, FwRecord all, void *context);

@@ -420,6 +420,21 @@ static PetscBool FindDifference(const Entry *a, const Entry *b, double tolerance
   return PETSC_FALSE;
 }
 
+/* By the last part of the path, or by its end: "*_z_score" */
+static PetscBool IsIgnored(const char path[], const char *const ignored[])
+{
+  const char  *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+  const size_t n = strlen(name);
+
+  for (; *ignored; ignored++) {
+    const char  *word   = *ignored + (**ignored == '*');
+    const size_t n_word = strlen(word);
+
+    if (n_word <= n && !strcmp(word, **ignored == '*' ? name + n - n_word : name)) return PETSC_TRUE;
+  }
+  return PETSC_FALSE;
+}
+
 PetscErrorCode FwRecordCompare(FwRecord a, FwRecord b, const char *const ignored[], double tolerance,
                                FwRecordDifference *difference)
 {
@@ -429,12 +444,9 @@ PetscErrorCode FwRecordCompare(FwRecord a, FwRecord b, const char *const ignored
   *difference = (FwRecordDifference){0};
   for (int k = 0; k < 2; k++)
     for (const Entry *e = record[k]->first; e; e = e->next) {
-      PetscBool is_ignored = PETSC_FALSE;
-      double    value[2];
+      double value[2];
 
-      for (const char *const *name = ignored; *name; name++)
-        if (!strcmp(*name, e->text)) is_ignored = PETSC_TRUE;
-      if (is_ignored || !FindDifference(e, Find(record[1 - k], e->text), tolerance, value)) continue;
+      if (IsIgnored(e->text, ignored) || !FindDifference(e, Find(record[1 - k], e->text), tolerance, value)) continue;
       *difference = (FwRecordDifference){
         .name = e->text, .value = {value[k], value[1 - k]}
       };

@@ -111,6 +111,18 @@ class Gather(unittest.TestCase):
         for name in ("parts/2-5.h5", "parts/forged.h5"):
             self.assertIn(name, done.errors[0])
 
+    def test_how_a_sampled_point_was_computed_is_not_compared(self):
+        done = run("sample", "-data_train", 8, "-data_test", 4, "-network_width", 4, "-scan_temperature", "0.5,1",
+                   "-sampler_samples", 10, "-sampler_chains", 2, "-output", "parts/0.h5", cwd=self.place)
+        self.assertEqual(done.code, 4, done.err)
+        forge(self.place / "parts/0.h5", self.place / "parts/1.h5", "predict/iterations", 1, 77)
+        forge(self.place / "parts/0.h5", self.place / "parts/2.h5", "sample/test_error_z_score", 1, 77.0)
+        done = self.gather("out.h5", "parts")
+        self.assertEqual(done.code, 0, done.err)
+        forge(self.place / "parts/0.h5", self.place / "parts/3.h5", "sample/test_error", 1, 77.0)
+        done = self.gather("out.h5", "parts", "-overwrite")
+        self.assertEqual(done.code, 2, done.err)
+
     def test_damaged_and_foreign_files_are_listed_and_skipped(self):
         for index in range(4):
             self.point(index)

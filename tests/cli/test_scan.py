@@ -128,6 +128,19 @@ class Scan(unittest.TestCase):
             self.assertEqual(list(r["converged"]), [1, 0, 1])
             self.assertEqual(list(np.isnan(r["test_error"])), [False, True, False])
 
+    def test_result_that_is_there_is_left_and_checkpoints_beside_it_go(self):
+        for words, status in ((["-scan_temperature", "0.1,1"], "is complete:"),
+                              (["-scan_temperature", "0.1,1", "-scan_index", 1], "is complete as a part of the scan:")):
+            self.assertEqual(self.scan(*words, "-overwrite").code, 0)
+            before = sorted(os.listdir(self.place))
+            others = ["predict.h5.check", "x.h5.chk"]
+            for name in ("predict.h5.chk", "predict.h5.chk.previous", "predict.h5.chk.kernel-0", *others):
+                (self.place / name).write_text("")
+            done = self.scan(*words, "-resume", "-output", f"{self.place}/predict.h5")
+            self.assertEqual(done.code, 0, done.err)
+            self.assertIn(status, done.out)
+            self.assertEqual(sorted(os.listdir(self.place)), sorted({*before, *others}))
+
     def test_bad_scans_are_refused_before_anything_is_computed(self):
         for words, message in [(("-scan_temperature", "1:2"), "want first:last:count"),
                                (("-scan_temperature", "1:2:3:lin"), "want first:last:count"),
