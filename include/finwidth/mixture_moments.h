@@ -43,6 +43,9 @@ double FwMixtureMultiplier(const FwMixtureLaw *law, PetscInt n, const PetscInt p
  */
 void FwMixtureLogCumulants(const FwMixtureLaw *law, PetscInt row, double cumulant[3]);
 
+/** The same cumulants of what FwMixtureDraw() draws: other numbers only where FwMixturePairs() is positive. */
+void FwMixtureLogCumulantsDrawn(const FwMixtureLaw *law, PetscInt row, double cumulant[3]);
+
 /** c in E Q^-1 = c 1; infinity where a width is D + 1 or less. */
 double FwMixtureInverse(const FwMixtureLaw *law);
 

@@ -322,6 +322,21 @@ void FwMixtureLogCumulants(const FwMixtureLaw *law, PetscInt row, double cumulan
   }
 }
 
+/* Diagonal i = row + 1 of a pair: log Gamma(m - i/2) - log Gamma(m + i/2) */
+void FwMixtureLogCumulantsDrawn(const FwMixtureLaw *law, PetscInt row, double cumulant[3])
+{
+  const double       n = (double)FwMixturePairs(law), half = 0.5 * (double)(row + 1);
+  const FwMixtureLaw widths = {.n_output = law->n_output, .n_width = law->n_width, .width = law->width};
+  double             m;
+
+  FwMixtureLogCumulants(n > 0.0 ? &widths : law, row, cumulant);
+  if (!(n > 0.0)) return;
+  m = FwInverseTrigamma(law->a / n);
+  cumulant[0] += n * (gsl_sf_psi(m - half) - gsl_sf_psi(m + half));
+  cumulant[1] += n * (gsl_sf_psi_1(m - half) + gsl_sf_psi_1(m + half));
+  cumulant[2] += n * (gsl_sf_psi_n(2, m - half) - gsl_sf_psi_n(2, m + half));
+}
+
 double FwMixtureInverse(const FwMixtureLaw *law)
 {
   const double D       = (double)law->n_output;

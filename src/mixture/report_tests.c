@@ -12,6 +12,7 @@
 #include <finwidth/mixture_report.h>
 #include <finwidth/moments.h>
 
+#include <gsl/gsl_sf_psi.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -252,13 +253,50 @@ static PetscErrorCode Distance(const FwMixtureData *data, Quantity q, Law one, L
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* `seen`: root of n times the distance from which on the test cannot miss it */
-static FwExpectation Expect(double n, double distance, double seen)
+/* A distance known to within `error`. `seen`: root of n times the distance from which on the test cannot miss it */
+static FwExpectation Expect(double n, double distance, double error, double seen)
 {
   const double hidden = 0.3;
 
-  if (sqrt(n) * distance > seen) return FW_EXPECT_REJECTED;
-  return sqrt(n) * distance < hidden ? FW_EXPECT_AGREES : FW_EXPECT_OPEN;
+  if (sqrt(n) * fabs(distance - error) > seen) return FW_EXPECT_REJECTED;
+  return sqrt(n) * (distance + error) < hidden ? FW_EXPECT_AGREES : FW_EXPECT_OPEN;
+}
+
+/* Rows of the diagonal 0 .. n_row - 1 together */
+static void Cumulants(const FwMixtureLaw *law, PetscBool is_drawn, PetscInt n_row, double sum[3])
+{
+  sum[0] = sum[1] = sum[2] = 0.0;
+  for (PetscInt i = 0; i < n_row; i++) {
+    double cumulant[3];
+
+    (is_drawn ? FwMixtureLogCumulantsDrawn : FwMixtureLogCumulants)(law, i, cumulant);
+    for (int k = 0; k < 3; k++) sum[k] += cumulant[k];
+  }
+}
+
+/* Variance of what an output's logarithm has beside that of Q: a square of a normal number, or a determinant of P inputs */
+static double OutputVariance(const FwMixtureData *data, Quantity q)
+{
+  double sum = 0.0;
+
+  if (q == OUTPUT) return 0.5 * M_PI * M_PI;
+  for (PetscInt i = 0; i < data->finite.n_output && q == OUTPUT_DET; i++)
+    sum += gsl_sf_psi_1(0.5 * (double)(data->inputs->n_input - i));
+  return sum;
+}
+
+/* Of what is drawn for the limit from the limit: that of normal laws whose means and variances differ by little */
+static double DistanceOfScheme(const FwMixtureData *data, Quantity q)
+{
+  const PetscInt n_row = q == LOG_Q || q == OUTPUT ? 1 : data->limit.n_output;
+  double         exact[3], drawn[3], variance;
+
+  if (!FwMixturePairs(&data->limit)) return 0.0;
+  Cumulants(&data->limit, PETSC_FALSE, n_row, exact);
+  Cumulants(&data->limit, PETSC_TRUE, n_row, drawn);
+  variance = exact[1] + OutputVariance(data, q);
+  return erf(fabs(drawn[0] - exact[0]) / sqrt(8.0 * variance)) +
+         fabs(drawn[1] - exact[1]) / variance / sqrt(8.0 * M_PI * M_E);
 }
 
 /* --- numbers of the rows ------------------------------------------------------------------------------------------------ */
@@ -290,6 +328,22 @@ static void Keep(FwGoodness goodness, FwMixtureTest *test)
   test->p_value   = goodness.p_value;
 }
 
+/* What the numbers of the rows tell of a law, from their distance to it: test[0] and test[1] */
+static PetscErrorCode ExpectOfLaw(const FwMixtureData *data, const Id *id, FwMixtureTest test[2])
+{
+  const Law    of       = id->drawn == FW_DRAWN_LIMIT ? LIMIT : WIDTHS;
+  const double n        = (double)data->n_sample;
+  const double scheme   = of == LIMIT ? DistanceOfScheme(data, id->quantity) : 0.0;
+  double       distance = NAN;
+
+  PetscFunctionBegin;
+  PetscCall(Distance(data, id->quantity, of, id->law, &distance));
+  test[0].distance = test[1].distance = PetscMax(distance, scheme); /* NaN stays */
+  test[0].expected                    = Expect(n, distance, scheme, 4.0);
+  test[1].expected                    = Expect(n, distance, scheme, 8.0); /* a mean, not the largest, difference */
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Kolmogorov-Smirnov and Cramer-von Mises against one law: test[0] and test[1] */
 static PetscErrorCode AgainstLaw(const FwMixtureData *data, const Id *id, FwMixtureTest test[2])
 {
@@ -305,29 +359,15 @@ static PetscErrorCode AgainstLaw(const FwMixtureData *data, const Id *id, FwMixt
     PetscCall(Cumulate(&law, data->n_sample, value));
     Keep(FwKolmogorov(data->n_sample, value), &test[0]);
     Keep(FwCramer(data->n_sample, value), &test[1]);
-    PetscCall(Distance(data, id->quantity, id->drawn == FW_DRAWN_LIMIT ? LIMIT : WIDTHS, id->law, &test[0].distance));
-    test[0].expected = Expect((double)data->n_sample, test[0].distance, 4.0);
-    test[1].distance = test[0].distance;
-    test[1].expected = Expect((double)data->n_sample, test[1].distance, 8.0); /* a mean, not the largest, difference */
+    PetscCall(ExpectOfLaw(data, id, test));
     PetscCall(PetscFree(value));
   }
   PetscCall(Close(&law));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Rows of the diagonal 0 .. n_row - 1 together */
-static void Cumulants(const FwMixtureLaw *law, PetscInt n_row, double sum[3])
-{
-  sum[0] = sum[1] = sum[2] = 0.0;
-  for (PetscInt i = 0; i < n_row; i++) {
-    double cumulant[3];
-
-    FwMixtureLogCumulants(law, i, cumulant);
-    for (int k = 0; k < 3; k++) sum[k] += cumulant[k];
-  }
-}
-
-/* Mean and variance, whose error bars exist for logarithms at every a: z and its two-sided probability */
+/* Mean and variance, whose error bars exist for logarithms at every a, against those of what is drawn: z and its
+   two-sided probability */
 static PetscErrorCode AgainstCumulant(const FwMixtureData *data, const Id *id, FwMixtureTest *test)
 {
   const PetscInt D     = data->finite.n_output;
@@ -336,7 +376,7 @@ static PetscErrorCode AgainstCumulant(const FwMixtureData *data, const Id *id, F
   FwEstimated    estimate;
 
   PetscFunctionBegin;
-  Cumulants(id->law == LIMIT ? &data->limit : &data->finite, n_row, exact);
+  Cumulants(id->law == LIMIT ? &data->limit : &data->finite, PETSC_TRUE, n_row, exact);
   if (!isfinite(exact[0]) || !(exact[1] > 0.0) || (id->quantity == LOG_DET && D == 1))
     PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(Take(data, id->drawn, id->quantity, &value));
@@ -365,9 +405,9 @@ static PetscErrorCode Reflection(const FwMixtureData *data, const Id *id, FwMixt
   PetscCall(PetscSortReal(half, value));
   PetscCall(PetscSortReal(half, value + half));
   Keep(FwKolmogorovTwo(half, value, half, value + half), test);
-  Cumulants(law, D, sum);
+  Cumulants(law, PETSC_TRUE, D, sum);
   test->distance = erf(fabs(sum[0] + 0.5 * shift) / sqrt(2.0 * sum[1])); /* of two normal laws 2 d apart */
-  test->expected = Expect(0.5 * (double)half, test->distance, 4.0);
+  test->expected = Expect(0.5 * (double)half, test->distance, 0.0, 4.0);
   PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -51,6 +51,16 @@ class Mixture(unittest.TestCase):
             self.assertEqual(tests[name][0] > 1e-4, bool(expected), name)
         self.assertEqual(harness.attribute(self.place / "mixture.h5", "status"), "complete")
 
+    def test_bias_of_the_pair_scheme_is_known_to_the_tests(self):
+        done = self.mixture("-network_width", 20, "-network_depth", 20, "-network_outputs", 10, "-mixture_method", "limit",
+                            "-mixture_samples", 20000)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertRegex(done.out, r"verdict all \d+ tests as expected")
+        r = self.result()
+        at = [t.decode() for t in r["test_name"]].index("ks limit log_det limit")
+        self.assertAlmostEqual(r["test_distance"][at], 0.0135, 3)
+        self.assertEqual(r["test_expected"][at], -1)
+
     def test_reference_rows_through_the_program(self):
         for row in reference("mixture")["moments_limit"]:
             if (row["a"], row["D"]) not in [(0.1, 2), (1.0, 3)]:  # all of them: tests/unit/test_mixture_moments.c

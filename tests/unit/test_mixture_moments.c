@@ -233,6 +233,28 @@ static void moments_of_the_pair_scheme_show_its_bias(void **state)
   TestCall(FwMixtureLawDestroy(&law));
 }
 
+/* Ten outputs at a = 1 in 40 pairs: E log det is -55 of the limit and sum i n (psi(m - i/2) - psi(m + i/2)) of the scheme */
+static void log_determinant_of_the_pair_scheme_is_below_that_of_the_limit(void **state)
+{
+  FwMixtureLaw law = make_law(10, 0, NULL, 1.0), few = make_law(2, 0, NULL, 1.0);
+  double       exact = 0.0, drawn = 0.0, cumulant[3];
+
+  (void)state;
+  assert_close(FwMixturePairs(&law), 40, 0.0);
+  for (PetscInt i = 0; i < 10; i++) {
+    FwMixtureLogCumulants(&law, i, cumulant);
+    exact += cumulant[0];
+    FwMixtureLogCumulantsDrawn(&law, i, cumulant);
+    drawn += cumulant[0];
+  }
+  assert_close(exact, -55.0, 1e-12);
+  assert_close(drawn, -55.15861511327406, 1e-8);
+  FwMixtureLogCumulantsDrawn(&few, 1, cumulant); /* two outputs are drawn from the limit itself */
+  assert_close(cumulant[0], -2.0, 1e-12);
+  TestCall(FwMixtureLawDestroy(&law));
+  TestCall(FwMixtureLawDestroy(&few));
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
@@ -243,6 +265,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(predicted_distance_is_the_first_order_of_the_exact_one),
     cmocka_unit_test(predicted_distance_of_the_determinant),
     cmocka_unit_test(moments_of_the_pair_scheme_show_its_bias),
+    cmocka_unit_test(log_determinant_of_the_pair_scheme_is_below_that_of_the_limit),
   };
   int n_failed;
 
