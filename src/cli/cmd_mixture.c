@@ -45,7 +45,8 @@ static PetscErrorCode MakeLinear(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* With mixture_a and a single width the depth is the one that comes nearest to a: L = a N */
+/* With mixture_a and a single width the depth is the one that comes nearest to a: L = a N. That of another point is
+   forgotten */
 static PetscErrorCode ChooseDepth(const Mixture *mixture)
 {
   enum { WIDTH_MAX = 4096 };
@@ -56,9 +57,11 @@ static PetscErrorCode ChooseDepth(const Mixture *mixture)
   char       text[32];
 
   PetscFunctionBegin;
+  if (!mixture->is_depth_free) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscOptionsClearValue(NULL, "-network_depth"));
   PetscCall(FwOptionReal("mixture_a", &a, &has_a));
   PetscCall(FwOptionIntegers("network_width", &n, width));
-  if (!mixture->is_depth_free || !has_a || !isfinite(a) || n != 1) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!has_a || !isfinite(a) || n != 1) PetscFunctionReturn(PETSC_SUCCESS);
   snprintf(text, sizeof text, "%.0f", fmin(1e6, fmax(1.0, rint(a * (double)width[0]))));
   PetscCall(PetscOptionsSetValue(NULL, "-network_depth", text));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -216,7 +219,7 @@ static PetscErrorCode CheckPoint(Mixture *mixture)
 
 static PetscErrorCode SetUp(const FwRequest *request, Mixture *mixture)
 {
-  PetscBool has_depth;
+  PetscBool has_depth, is_scanned;
   PetscInt  n_point;
 
   PetscFunctionBegin;
@@ -224,7 +227,8 @@ static PetscErrorCode SetUp(const FwRequest *request, Mixture *mixture)
   PetscCall(FwOptionBoolean("mixture_posterior", &mixture->has_posterior, NULL));
   PetscCall(FwOptionIsSet("data_source", &mixture->has_data));
   PetscCall(FwOptionIsSet("network_depth", &has_depth));
-  mixture->is_depth_free = has_depth ? PETSC_FALSE : PETSC_TRUE;
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-scan_network_depth", &is_scanned));
+  mixture->is_depth_free = has_depth || is_scanned ? PETSC_FALSE : PETSC_TRUE;
   PetscCall(ReadReport(&mixture->report));
   PetscCall(FwScanGetSize(request->scan, NULL, &n_point, NULL));
   for (PetscInt p = 0; p < n_point; p++) {
@@ -359,26 +363,25 @@ static PetscErrorCode AddReport(MPI_Comm comm, const Mixture *mixture, PetscInt 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A numerical error is the end of a single run, and of this point in a scan */
+/* A numerical error is the end of this point: it is recorded as one that did not converge */
 static PetscErrorCode AddPosterior(const Mixture *mixture, const FwPosteriorGroup *group, PetscInt number,
                                    const Point *point, FwRecord record, PetscBool *is_converged)
 {
-  const PetscBool is_single = mixture->request->is_single;
-  PetscErrorCode  code;
-  char            path[PETSC_MAX_PATH_LEN];
+  PetscErrorCode code;
+  char           path[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBegin;
   PetscCall(FwRequestPointCheckpoint(mixture->request, number, sizeof path, path));
   const FwPosteriorRun run = {.n_sample   = point->n_sample,
-                              .is_quiet   = is_single ? PETSC_FALSE : PETSC_TRUE,
+                              .is_quiet   = mixture->request->is_single ? PETSC_FALSE : PETSC_TRUE,
                               .checkpoint = path,
                               .tag        = mixture->request->tag,
                               .resume     = mixture->request->resume,
                               .interval   = FwRequestCheckpointSeconds()};
 
-  code          = FwPosteriorPoint(group, &point->model, &point->finite, &point->limit, &run, record);
+  code = FwPosteriorPoint(group, &point->model, &point->finite, &point->limit, &run, record);
   *is_converged = code ? PETSC_FALSE : PETSC_TRUE;
-  if (code != FW_ERR_NUMERICAL || is_single) PetscFunctionReturn(code);
+  if (code != FW_ERR_NUMERICAL) PetscFunctionReturn(code);
   PetscCall(FwWarn("%s", FwErrorMessage()));
   PetscCall(FwRecordSetPrefix(record, ""));
   FwErrorClear();

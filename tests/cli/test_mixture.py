@@ -58,7 +58,7 @@ class Mixture(unittest.TestCase):
         self.assertRegex(done.out, r"verdict all \d+ tests as expected")
         r = self.result()
         at = [t.decode() for t in r["test_name"]].index("ks limit log_det limit")
-        self.assertAlmostEqual(r["test_distance"][at], 0.0135, 3)
+        self.assertAlmostEqual(r["test_distance"][at], 0.01416, 4)
         self.assertEqual(r["test_expected"][at], -1)
 
     def test_reference_rows_through_the_program(self):

@@ -131,12 +131,26 @@ class Posterior(unittest.TestCase):
             done = run("plot", "mixture.h5", "-figure", figure, "-output", f"{figure}.png", cwd=self.place)
             self.assertEqual(done.code, 0, done.err)
 
+    def test_singular_kernel_at_temperature_zero_keeps_the_samples(self):
+        done = self.mixture("-data_source", "glyphs", "-data_train", 300, "-data_test", 5, "-temperature", 0, "-mixture_samples", 1000)
+        self.assertEqual((done.code, len(done.errors)), (4, 1), done.err)
+        self.assertIn("singular", done.err)
+        self.assertEqual(harness.attribute(self.place / "mixture.h5", "status"), "failed")
+        self.assertEqual(read(self.place / "mixture.h5", "mixture")["converged"], 0)
+
+    def test_depth_chosen_for_one_point_is_not_that_of_another(self):
+        words = ["-data_source", "glyphs", "-data_train", 20, "-data_test", 5, "-network_width", 10, "-temperature", 0, "-mixture_samples", 1000]
+        self.assertEqual(self.mixture(*words, "-mixture_a", "infinity").code, 0)
+        alone = self.result()["log_evidence"]
+        done = self.mixture(*words, "-scan_mixture_a", "1,infinity")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertEqual(self.result()["log_evidence"][1], alone)
+
     def test_bad_input_is_one_line(self):
         data = ["-data_source", "glyphs", "-data_train", 300, "-data_test", 5]
         for words, code, text in [
             ([], 2, "data_source"),
             (data + ["-network_bias", 0.1], 2, "network_bias"),
-            (data + ["-temperature", 0], 4, "singular"),
             (data + ["-mixture_a", "infinity"], 2, "mixture_a"),
             (data + ["-data_encoding", "onehot", "-network_outputs", 2, "-network_width", 1, "-temperature", 0, "-data_train", 20],
              2, "network_width"),
