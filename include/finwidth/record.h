@@ -76,10 +76,15 @@ typedef struct {
 PetscErrorCode FwRecordCompare(FwRecord a, FwRecord b, const char *const ignored[], double tolerance,
                                FwRecordDifference *difference);
 
+/** Say where the arrays come from that are added from now on: a number, 0 at first, which stays with them. */
+PetscErrorCode FwRecordSetSource(FwRecord record, PetscInt64 source);
+
 /** Add the arrays of another record. Of an array that both have the longer is kept, for one axis: the shorter must be
  *  its beginning.
- * @error FW_ERR_INPUT  they differ: names the array */
-PetscErrorCode FwRecordJoin(FwRecord record, FwRecord other);
+ *
+ * @param[in] source  names of the sources, such as files
+ * @error FW_ERR_INPUT  they differ: names the array and both sources */
+PetscErrorCode FwRecordJoin(FwRecord record, FwRecord other, const char *const source[]);
 
 /** A record as bytes, and back: to send it, or for a checkpoint. Release `bytes` with PetscFree().
  * @error FW_ERR_FILE  the bytes are not a record */

@@ -159,9 +159,10 @@ static PetscErrorCode SamplePoint(MPI_Comm comm, const Sample *sample, PetscInt 
 /* Networks that the theory does not cover, or not at this point, are sampled all the same */
 static PetscErrorCode AddPrediction(MPI_Comm comm, FwScan scan, Sample *sample, PetscInt point, FwRecord record)
 {
-  FwRecord       prediction;
-  PetscErrorCode code;
-  FwExit         outcome;
+  static const char *const source[] = {"the sampled point"};
+  FwRecord                 prediction;
+  PetscErrorCode           code;
+  FwExit                   outcome;
 
   PetscFunctionBegin;
   PetscCall(FwRecordCreate(&prediction));
@@ -175,7 +176,7 @@ static PetscErrorCode AddPrediction(MPI_Comm comm, FwScan scan, Sample *sample, 
       PetscCall(FwRecordInteger(record, "/predict/converged", 0, "1", "1 if the solver converged"));
   } else {
     PetscCall(code);
-    PetscCall(FwRecordJoin(record, prediction));
+    PetscCall(FwRecordJoin(record, prediction, source));
   }
   PetscCall(FwRecordDestroy(&prediction));
   PetscFunctionReturn(PETSC_SUCCESS);

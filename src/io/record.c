@@ -11,6 +11,7 @@
 typedef struct {
   PetscInt64 type; /* FwStoreType */
   PetscInt64 n_dim, n, n_text;
+  PetscInt64 source;
 } Head;
 
 enum { NAME, UNITS, LONG_NAME, AXES, PREFIX_SIZE = 128 };
@@ -31,8 +32,9 @@ struct Entry {
 };
 
 struct FwRecordImpl {
-  char   prefix[PREFIX_SIZE];
-  Entry *first, **last;
+  char       prefix[PREFIX_SIZE];
+  PetscInt64 source;
+  Entry     *first, **last;
 };
 
 /* PETSc gives NULL for no bytes, which memcpy() must not be given */
@@ -67,6 +69,13 @@ PetscErrorCode FwRecordSetPrefix(FwRecord record, const char path[])
 {
   PetscFunctionBegin;
   PetscCall(PetscStrncpy(record->prefix, path, sizeof record->prefix));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwRecordSetSource(FwRecord record, PetscInt64 source)
+{
+  PetscFunctionBegin;
+  record->source = source;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -114,7 +123,7 @@ static PetscErrorCode Add(FwRecord record, const char name[], const FwShape *sha
                           const char units[], const char long_name[])
 {
   const size_t n_prefix = strlen(record->prefix);
-  Head         head     = {.type = type, .n_dim = shape->n_dim, .n = 1};
+  Head         head     = {.type = type, .n_dim = shape->n_dim, .n = 1, .source = record->source};
   Entry       *e;
   char        *end;
 
@@ -465,7 +474,7 @@ static PetscBool IsBeginning(const Entry *shorter, const Entry *longer)
            : PETSC_FALSE;
 }
 
-static PetscErrorCode JoinEntry(FwRecord record, const Entry *other)
+static PetscErrorCode JoinEntry(FwRecord record, const Entry *other, const char *const source[])
 {
   Entry *mine = Find(record, other->text);
 
@@ -477,21 +486,23 @@ static PetscErrorCode JoinEntry(FwRecord record, const Entry *other)
     const PetscBool is_longer = other->head.n > mine->head.n ? PETSC_TRUE : PETSC_FALSE;
 
     PetscCheck(is_longer ? IsBeginning(mine, other) : IsBeginning(other, mine), PETSC_COMM_SELF, FW_ERR_INPUT,
-               "array '%s' is not the same in all files", other->text);
+               "'%s' and '%s' differ in array '%s', which does not depend on the point", source[mine->head.source],
+               source[other->head.source], other->text);
     if (!is_longer) PetscFunctionReturn(PETSC_SUCCESS);
     PetscCall(PetscFree(mine->value));
     PetscCall(PetscMalloc1(other->head.n, &mine->value));
-    mine->head.n = other->head.n;
+    mine->head.n      = other->head.n;
+    mine->head.source = other->head.source;
   }
   Copy(mine->size, other->size, (size_t)other->head.n_dim * sizeof *mine->size);
   Copy(mine->value, other->value, (size_t)other->head.n * sizeof *mine->value);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwRecordJoin(FwRecord record, FwRecord other)
+PetscErrorCode FwRecordJoin(FwRecord record, FwRecord other, const char *const source[])
 {
   PetscFunctionBegin;
-  for (const Entry *e = other->first; e; e = e->next) PetscCall(JoinEntry(record, e));
+  for (const Entry *e = other->first; e; e = e->next) PetscCall(JoinEntry(record, e, source));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -102,7 +102,7 @@ static PetscErrorCode ReceiveCommon(FwGather g, PetscMPIInt from)
   PetscCall(ReceiveBytes(from, &n, &bytes));
   PetscCall(FwRecordUnpack(n, bytes, &common));
   PetscCall(PetscFree(bytes));
-  PetscCall(FwRecordJoin(g->common, common));
+  PetscCall(FwRecordJoin(g->common, common, (const char *const *)g->file));
   PetscCall(FwRecordDestroy(&common));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -281,9 +281,10 @@ static PetscErrorCode ReadPoints(FwGather g, PetscInt file, FwStore store)
   PetscCall(PetscCalloc1(part.n_point, &record));
   for (PetscInt i = 0; i < part.n_point; i++) PetscCall(FwRecordCreate(&record[i]));
   PetscCall(FwRecordCreate(&common));
+  PetscCall(FwRecordSetSource(common, file));
   code = TakeArrays(g, store, &part, record, common);
   if (!code) code = KeepPieces(g, file, &part, record);
-  if (!code) code = FwRecordJoin(g->common, common);
+  if (!code) code = FwRecordJoin(g->common, common, (const char *const *)g->file);
   for (PetscInt i = 0; i < part.n_point; i++) PetscCall(FwRecordDestroy(&record[i]));
   PetscCall(FwRecordDestroy(&common));
   PetscCall(PetscFree(record));

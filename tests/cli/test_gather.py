@@ -123,6 +123,17 @@ class Gather(unittest.TestCase):
         done = self.gather("out.h5", "parts", "-overwrite")
         self.assertEqual(done.code, 2, done.err)
 
+    def test_files_that_differ_in_what_no_point_changes_are_named(self):
+        for index in range(4):
+            self.point(index)
+        forge(self.place / "parts/2.h5", self.place / "forged.h5", "predict/layer", 0, 7)
+        os.replace(self.place / "forged.h5", self.place / "parts/2.h5")
+        for ranks in (1, 2):
+            done = self.gather("out.h5", "parts", ranks=ranks)
+            self.assertEqual(done.code, 2, done.err)
+            self.assertIn("parts/2.h5'", done.errors[0])
+            self.assertRegex(done.errors[0], r"'parts/[013]\.h5'")
+
     def test_damaged_and_foreign_files_are_listed_and_skipped(self):
         for index in range(4):
             self.point(index)
