@@ -9,6 +9,7 @@
 #include <finwidth/activation.h>
 #include <finwidth/local_prediction.h>
 #include <finwidth/option.h>
+#include <finwidth/progress.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -165,33 +166,69 @@ PetscErrorCode FwPredictLocalEstimate(FwGrid grid, FwDataset data, PetscInt n, c
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RunPoints(FwGrid grid, FwDataset data, const FwLocalPlan *plan, PetscInt n,
-                                const FwPredictPoint point[], FwLocalPrediction prediction[])
+static PetscErrorCode RecordPoint(FwDataset data, const FwPredictPoint *point, const FwLocalPrediction *prediction,
+                                  FwRecord record)
 {
-  FwLocalPredictor predictor;
-  FwModel         *model;
-  FwTheory        *theory;
+  const double *targets;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc2(n, &model, n, &theory));
+  PetscCall(FwDatasetGetTargets(data, FW_TEST, &targets));
+  if (point->theory.with_curve && !prediction->common.failure) PetscCall(PrintPoint(prediction));
+  PetscCall(FwPredictWarnAboutFailure(&prediction->common));
+  PetscCall(FwLocalPredictionRecord(prediction, targets, record));
+  PetscCall(FwPredictRecordDigest(data, record));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PredictSome(FwLocalPredictor predictor, FwDataset data, PetscInt n, const FwPredictPoint point[],
+                                  FwRecord record[])
+{
+  FwLocalPrediction *prediction;
+  FwModel           *model;
+  FwTheory          *theory;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc3(n, &prediction, n, &model, n, &theory));
   for (PetscInt i = 0; i < n; i++) {
     model[i]  = point[i].model;
     theory[i] = point[i].theory;
   }
-  PetscCall(FwLocalPredictorCreate(grid, &model[0], data, plan, &predictor));
   PetscCall(FwLocalPredictorRun(predictor, n, model, theory, prediction));
+  for (PetscInt i = 0; i < n; i++) {
+    PetscCall(RecordPoint(data, &point[i], &prediction[i], record[i]));
+    PetscCall(FwLocalPredictionDestroy(&prediction[i]));
+  }
+  PetscCall(PetscFree3(prediction, model, theory));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* As many points at a time as there are kernels of test examples for, of finite and of infinite width; of averages, which
+   are dear, one. What is finished outlives a stop. Each turn begins at Q = 1, not at the point before, so that a run
+   which is resumed at a turn has the same bits */
+static PetscErrorCode PredictInTurns(FwGrid grid, FwDataset data, const FwLocalPlan *plan, PetscInt n,
+                                     const FwPredictPoint point[], FwRecord record[])
+{
+  const PetscInt   at_once = plan->n_draw ? 1 : PetscMax(1, plan->n_set / 2);
+  FwLocalPredictor predictor;
+  FwProgress       progress;
+
+  PetscFunctionBegin;
+  PetscCall(FwLocalPredictorCreate(grid, &point[0].model, data, plan, &predictor));
+  PetscCall(FwProgressBegin("points", n, &progress));
+  for (PetscInt first = 0; first < n; first += at_once) {
+    PetscCall(PredictSome(predictor, data, PetscMin(at_once, n - first), point + first, record + first));
+    PetscCall(FwProgressStep(progress, PetscMin(n, first + at_once)));
+  }
+  PetscCall(FwProgressEnd(&progress));
   PetscCall(FwLocalPredictorDestroy(&predictor));
-  PetscCall(PetscFree2(model, theory));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_quiet, PetscInt n,
                                     const FwPredictPoint point[], FwRecord record[])
 {
-  FwLocalPlan        plan;
-  FwLocalEstimate    estimate;
-  FwLocalPrediction *prediction;
-  const double      *targets;
+  FwLocalPlan     plan;
+  FwLocalEstimate estimate;
 
   PetscFunctionBegin;
   PetscCall(ReadPlan(n, point, &plan));
@@ -200,16 +237,6 @@ PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_qu
   plan.n_set       = estimate.n_set;
   if (!is_quiet) PetscCall(PrintPlan(&plan, &estimate));
   PetscCall(WarnAboutNetwork(data, n, point));
-  PetscCall(PetscMalloc1(n, &prediction));
-  PetscCall(RunPoints(grid, data, &plan, n, point, prediction));
-  PetscCall(FwDatasetGetTargets(data, FW_TEST, &targets));
-  for (PetscInt i = 0; i < n; i++) {
-    if (point[i].theory.with_curve && !prediction[i].common.failure) PetscCall(PrintPoint(&prediction[i]));
-    PetscCall(FwPredictWarnAboutFailure(&prediction[i].common));
-    PetscCall(FwLocalPredictionRecord(&prediction[i], targets, record[i]));
-    PetscCall(FwPredictRecordDigest(data, record[i]));
-    PetscCall(FwLocalPredictionDestroy(&prediction[i]));
-  }
-  PetscCall(PetscFree(prediction));
+  PetscCall(PredictInTurns(grid, data, &plan, n, point, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

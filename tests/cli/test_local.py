@@ -247,6 +247,22 @@ class BadInput(Folder):
 
 
 @once
+class Stop(Folder):
+    def test_a_stopped_scan_keeps_its_finished_points_and_ends_with_the_same_bits(self):
+        words = ["predict", *SMALL, "-network_type", "cnn", "-network_mask", 4, "-theory_average", "true",
+                 "-theory_draws", 40, "-scan_temperature", "0.1:1:40", "-output"]
+        done = harness.run(*words, "out.h5", "-walltime", "00:00:01", cwd=self.place)
+        self.assertEqual(done.code, 6, done.err)
+        self.assertTrue((self.place / "out.h5.chk").exists())  # there is none where no point is finished
+        for name, more in (("out.h5", ["-resume"]), ("whole.h5", [])):
+            done = harness.run(*words, name, *more, cwd=self.place)
+            self.assertEqual(done.code, 0, done.err)
+        resumed, whole = harness.read(self.place / "out.h5"), harness.read(self.place / "whole.h5")
+        for name in whole:
+            np.testing.assert_array_equal(resumed[name], whole[name], err_msg=name)
+
+
+@once
 class SeveralMinima(Folder):
     """Labels in weak directions of a linear network, strong ones without labels: two minima, which one order parameter can be
     proved to have."""
