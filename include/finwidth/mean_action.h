@@ -85,7 +85,7 @@ typedef struct {
   double   *order, *weight; /**< [n] Q at the nodes; posterior weights, sum 1 */
   double   *first, *spread; /**< [n] E[a | Q, y], Var[a | Q, y] */
   double    log_evidence, mean_order;
-  PetscBool is_available; /**< false where the weight is spread over too many nodes: the rest is not set then */
+  PetscBool is_available; /**< false where the weight is spread over too many nodes: the rest is of no use then */
 } FwMeanAverage;
 
 PetscErrorCode FwMeanAverageCreate(FwMeanAction action, const FwSaddle *saddle, FwMeanAverage *average);

@@ -99,11 +99,12 @@ static PetscErrorCode FindCore(FwMeanAction action, const FwSaddle *saddle, doub
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Nodes from `start` on in steps, until the weight has dropped and `end` is passed */
+/* Nodes from `start` on in steps, until the weight has dropped and `end` is passed; not complete where nodes ran out before */
 static PetscErrorCode Walk(FwMeanAction action, double start, double step, double end, double *largest,
-                           FwMeanAverage *average)
+                           FwMeanAverage *average, PetscBool *is_complete)
 {
-  double u = start, log_weight = 0.0;
+  double    u = start, log_weight = 0.0;
+  PetscBool is_core = PETSC_TRUE;
 
   PetscFunctionBegin;
   do {
@@ -116,7 +117,9 @@ static PetscErrorCode Walk(FwMeanAction action, double start, double step, doubl
     average->spread[average->n++] = inner.variance;
     *largest                      = PetscMax(*largest, log_weight);
     u += step;
-  } while (average->n < NODE_MAX && (log_weight > *largest - drop || (step > 0.0 ? u < end : u > end)));
+    is_core = (step > 0.0 ? u < end : u > end) ? PETSC_TRUE : PETSC_FALSE;
+  } while (average->n < NODE_MAX && (log_weight > *largest - drop || is_core));
+  *is_complete = !is_core && log_weight <= *largest - drop ? PETSC_TRUE : PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -144,6 +147,7 @@ PetscErrorCode FwMeanAverageCreate(FwMeanAction action, const FwSaddle *saddle, 
 {
   FwSpectrumBounds bounds;
   double           low, high, step, largest = -INFINITY;
+  PetscBool        is_up_complete = PETSC_FALSE, is_down_complete = PETSC_FALSE;
 
   PetscFunctionBegin;
   *average = (FwMeanAverage){0};
@@ -151,8 +155,9 @@ PetscErrorCode FwMeanAverageCreate(FwMeanAction action, const FwSaddle *saddle, 
   if ((high - low) / step > NODE_MAX / 2) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc4(NODE_MAX + 1, &average->order, NODE_MAX + 1, &average->weight, NODE_MAX + 1, &average->first,
                          NODE_MAX + 1, &average->spread));
-  PetscCall(Walk(action, low, step, high, &largest, average));
-  PetscCall(Walk(action, low - step, -step, low, &largest, average));
+  PetscCall(Walk(action, low, step, high, &largest, average, &is_up_complete));
+  PetscCall(Walk(action, low - step, -step, low, &largest, average, &is_down_complete));
+  if (!is_up_complete || !is_down_complete) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwMeanActionBounds(action, &bounds));
   Normalise((double)bounds.n, step, largest, average);
   average->is_available = PETSC_TRUE;

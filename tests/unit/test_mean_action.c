@@ -253,6 +253,22 @@ static void average_is_the_double_integral(void **state)
   free_problem(&p);
 }
 
+/* A start so far up that the nodes, as dense as they are there, do not reach the weight */
+static void average_that_runs_out_of_nodes_is_not_given(void **state)
+{
+  FwMinimum      far = {.log_order = 13.0};
+  const FwSaddle saddle = {.n_minimum = 1, .minimum = &far};
+  Problem        p;
+  FwMeanAverage  average;
+
+  (void)state;
+  make_problem(&p, 1, 7.0, 0.3, 0.0, 1.0, 0.8);
+  TestCall(FwMeanAverageCreate(p.action, &saddle, &average));
+  assert_close(average.is_available, 0, 0.0);
+  TestCall(FwMeanAverageDestroy(&average));
+  free_problem(&p);
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
@@ -263,6 +279,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(infinite_width_leaves_the_kernel_unchanged),
     cmocka_unit_test(balanced_labels_agree_with_the_plain_form),
     cmocka_unit_test(average_is_the_double_integral),
+    cmocka_unit_test(average_that_runs_out_of_nodes_is_not_given),
   };
   int n_failed;
 
