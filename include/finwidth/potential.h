@@ -52,6 +52,21 @@ typedef enum {
 } FwMeasure;
 enum { FW_MEASURE_COUNT = FW_MEASURE_WEIGHT_COVARIANCE + 1 };
 
+/** What a potential will need. Operations are those of one gradient, of all ranks together. */
+typedef struct {
+  double n_parameter, n_order, n_feature; /**< n; r of FW_MEASURE_READOUT_GRAM; F */
+  double rank_bytes;                      /**< of each of the ranks: P^2 numbers, under `collapsed` where P < F */
+  double gradient_flops;
+} FwPotentialCost;
+
+/** Estimate, before anything is allocated, a potential on n_rank ranks.
+ *
+ * Not collective.
+ * @error FW_ERR_INPUT  as FwPotentialCreate()
+ */
+PetscErrorCode FwPotentialEstimate(const FwModel *model, const FwDataSizes *sizes, FwPotentialKind kind,
+                                   PetscInt n_rank, FwPotentialCost *cost);
+
 /** Make the potential of a network on examples.
  *
  * @collective{comm}

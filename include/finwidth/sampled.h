@@ -53,6 +53,23 @@ typedef struct {
 
 typedef struct FwSampledImpl *FwSampled;
 
+/** What sampling will need. */
+typedef struct {
+  PetscInt n_rank_chain; /**< ranks that share a chain */
+  double   flops;        /**< of all chains */
+  double   seconds;      /**< wall time; with a step still to be tuned an order of magnitude (FwSamplerGradients()) */
+  double   peak_bytes;   /**< of the rank that needs most, the first: it takes all chains in at a checkpoint */
+} FwSampledCost;
+
+/** Estimate the sampling of a network, before anything is allocated.
+ *
+ * @collective{comm}
+ * @error FW_ERR_MEMORY  it would not fit: names what is needed, what there is, and the largest P that would fit
+ * @error FW_ERR_INPUT   as FwPotentialCreate()
+ */
+PetscErrorCode FwSampledEstimate(MPI_Comm comm, const FwModel *model, const FwDataSizes *sizes,
+                                 const FwSampledPlan *plan, FwSampledCost *cost);
+
 /** Sample the posterior of a network on a dataset.
  *
  * @collective{comm}

@@ -86,6 +86,10 @@ PetscErrorCode FwChainAdvance(FwChain chain);
  *  follows forgets where mala would go. */
 PetscInt FwSamplerTuning(const FwSamplerPlan *plan);
 
+/** Gradients that a sample is expected to take. Where the step is to be tuned it is not known yet: 0.05 is assumed, 32
+ *  leapfrog steps or 400 moves. */
+double FwSamplerGradients(const FwSamplerPlan *plan);
+
 /** The logarithm of the tuned step (before the scale), and setting it: all chains get the mean of theirs when tuning is
  *  over, since chains of one step are one sampler. */
 double         FwChainLogStep(FwChain chain);

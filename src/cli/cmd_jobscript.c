@@ -4,6 +4,7 @@
 
 #include "command.h"
 #include "predict.h"
+#include "sample.h"
 
 #include <finwidth/jobscript.h>
 #include <finwidth/option.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PREDICT, SAMPLE };                    /* choices of job_command */
 enum { TEXT_SIZE = 512, INDEX_SIZE = 8000 }; /* an option has at most 8191 characters */
 
 static const double kernel_bytes_at_least = 256e6, time_factor = 2.0, time_least = 900.0, memory_factor = 1.2;
@@ -23,6 +25,7 @@ typedef struct {
   FwRequest request;
   PetscInt  n_point, n_group, *group;  /* [n_point] */
   double    group_seconds, rank_bytes; /* of one rank; negative where there is no estimate */
+  double    first_bytes;               /* of a group's first rank, however many share it */
 } Scan;
 
 /* --- estimate ------------------------------------------------------------------------------------------------ */
@@ -68,8 +71,20 @@ static PetscErrorCode EstimateGroup(Scan *scan, const FwPredictPoint *point)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A point is a group: its prediction, then its chains */
+static PetscErrorCode AddSampling(Scan *scan)
+{
+  FwSampledCost cost;
+
+  PetscFunctionBegin;
+  PetscCall(FwSampleEstimate(PETSC_COMM_WORLD, &cost));
+  scan->group_seconds += cost.seconds;
+  scan->first_bytes = cost.peak_bytes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* The machine that prints the script need not be the one that computes: its memory is no limit here */
-static PetscErrorCode EstimatePredict(Scan *scan)
+static PetscErrorCode EstimateLargest(Scan *scan, PetscInt command)
 {
   FwPredictPoint point;
 
@@ -83,6 +98,7 @@ static PetscErrorCode EstimatePredict(Scan *scan)
     PetscCall(PetscOptionsGetString(NULL, NULL, "-memory", given, sizeof given, &is_given));
     PetscCall(PetscOptionsSetValue(NULL, "-memory", "1000000G"));
     PetscCall(EstimateGroup(scan, &point));
+    if (command == SAMPLE) PetscCall(AddSampling(scan));
     PetscCall(is_given ? PetscOptionsSetValue(NULL, "-memory", given) : PetscOptionsClearValue(NULL, "-memory"));
   }
   PetscCall(FwPredictPointDestroy(&point));
@@ -102,7 +118,7 @@ static PetscErrorCode ReadScan(const char *input, PetscInt command, const char n
   PetscFunctionBegin;
   *scan = (Scan){.group_seconds = -1.0, .rank_bytes = -1.0};
   PetscCall(FwRequestCreate(input, name, 1u << command, &scan->request));
-  if (command == 0) {
+  if (command == PREDICT) {
     PetscCall(FwPredictSetUp(&scan->request, &predict));
     shared = predict.shared;
   }
@@ -111,7 +127,7 @@ static PetscErrorCode ReadScan(const char *input, PetscInt command, const char n
   PetscCall(FwScanGetGroups(scan->request.scan, shared, NULL, &scan->n_group, scan->group));
   PetscCall(FwOptionIsSet("job_time", &has_time));
   PetscCall(FwOptionIsSet("job_memory", &has_memory));
-  if (command == 0 && !(has_time && has_memory)) PetscCall(EstimatePredict(scan));
+  if (command <= SAMPLE && !(has_time && has_memory)) PetscCall(EstimateLargest(scan, command));
   PetscCheck(scan->group_seconds >= 0.0 || (has_time && has_memory), PETSC_COMM_WORLD, FW_ERR_INPUT,
              "there is no estimate for '%s' of this network: give job_time and job_memory", name);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -210,7 +226,7 @@ static PetscErrorCode ReadSizes(const Scan *scan, FwJob *job, char estimate[TEXT
   job->n_rank_node = (PetscInt)n_rank;
   in_a_row         = GroupsInARow(scan, job, (double)(n_node * n_rank), (double)n_rank_group);
   seconds          = scan->group_seconds * in_a_row / (double)n_rank_group;
-  bytes            = kernel_bytes_at_least + scan->rank_bytes / (double)n_rank_group;
+  bytes            = kernel_bytes_at_least + PetscMax(scan->rank_bytes / (double)n_rank_group, scan->first_bytes);
   job->seconds     = ceil((time_least + time_factor * seconds) / 300.0) * 300.0;
   job->rank_bytes  = ceil(memory_factor * bytes / 104857600.0) * 104857600.0;
   PetscCall(FwOptionReal("job_time", &job->seconds, NULL));
@@ -218,7 +234,7 @@ static PetscErrorCode ReadSizes(const Scan *scan, FwJob *job, char estimate[TEXT
   if (scan->group_seconds >= 0.0)
     snprintf(estimate, TEXT_SIZE,
              "about %.2g s here on one rank and %.2f GiB for each of %" PetscInt_FMT " kernels, with a margin",
-             scan->group_seconds, scan->rank_bytes / 1073741824.0, scan->n_group);
+             scan->group_seconds, PetscMax(scan->rank_bytes, scan->first_bytes) / 1073741824.0, scan->n_group);
   else
     snprintf(estimate, TEXT_SIZE, "as given (job_time, job_memory)");
   PetscFunctionReturn(PETSC_SUCCESS);

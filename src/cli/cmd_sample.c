@@ -5,6 +5,7 @@
 #include "command.h"
 #include "predict.h"
 #include "predict_print.h"
+#include "sample.h"
 #include "sample_print.h"
 
 #include <finwidth/option.h>
@@ -76,6 +77,49 @@ static PetscErrorCode CheckNetwork(void)
   PetscCall(FwModelFromOptions(&model));
   if (model.type != FW_NETWORK_FC) PetscCall(FwPatchNetworkCheck(PETSC_COMM_WORLD, &model));
   PetscCall(FwModelDestroy(&model));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- what it will need -------------------------------------------------------------------------------------- */
+
+static PetscErrorCode EstimateOn(MPI_Comm comm, FwDataset data, const FwModel *model, FwSampledCost *cost)
+{
+  FwSampledPlan plan;
+  FwDataSizes   sizes;
+
+  PetscFunctionBegin;
+  PetscCall(ReadPlan(&plan));
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(FwSampledEstimate(comm, model, &sizes, &plan, cost));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSampleEstimate(MPI_Comm comm, FwSampledCost *cost)
+{
+  FwModel   model;
+  FwDataset data;
+
+  PetscFunctionBegin;
+  PetscCall(FwModelFromOptions(&model));
+  PetscCall(FwPredictLoadData(comm, &data));
+  PetscCall(EstimateOn(comm, data, &model, cost));
+  PetscCall(FwDatasetDestroy(&data));
+  PetscCall(FwModelDestroy(&model));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The prediction's, then the sampler's of the first point */
+static PetscErrorCode DryRun(const FwRequest *request)
+{
+  FwSampledCost cost;
+
+  PetscFunctionBegin;
+  PetscCall(FwPredictDryRun(request));
+  PetscCall(FwScanApply(request->scan, 0));
+  PetscCall(FwSampleEstimate(PETSC_COMM_WORLD, &cost));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\nsampler %" PetscInt_FMT " ranks a chain, %.2g GiB on the first rank\n\n",
+                        cost.n_rank_chain, cost.peak_bytes / 1073741824.0));
+  PetscCall(FwPrintStage("sampling", cost.flops, cost.seconds));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -185,14 +229,16 @@ static PetscErrorCode AddPrediction(MPI_Comm comm, FwScan scan, Sample *sample, 
 /* The prediction first: it takes a moment, and whoever reads along has something to wait with */
 static PetscErrorCode ComputePoint(MPI_Comm comm, FwScan scan, Sample *sample, PetscInt point, FwRecord record)
 {
-  FwModel   model;
-  FwDataset data;
+  FwModel       model;
+  FwSampledCost cost;
+  FwDataset     data;
 
   PetscFunctionBegin;
   PetscCall(FwScanApply(scan, point));
   PetscCall(FwModelFromOptions(&model));
   PetscCall(FwPredictLoadData(comm, &data));
   if (point == 0) PetscCall(FwPrintHeader(&model, data));
+  PetscCall(EstimateOn(comm, data, &model, &cost)); /* what does not fit is refused before anything is computed */
   PetscCall(AddPrediction(comm, scan, sample, point, record));
   PetscCall(SamplePoint(comm, sample, point, data, &model, record));
   PetscCall(FwDatasetDestroy(&data));
@@ -276,7 +322,7 @@ PetscErrorCode FwCommandRun_Sample(const char *input)
   PetscFunctionBegin;
   PetscCall(FwRequestCreate(input, "sample", FW_FOR_SAMPLE, &request));
   PetscCall(CheckPoints(&request));
-  PetscCall(request.is_dry ? FwPredictDryRun(&request) : Run(&request));
+  PetscCall(request.is_dry ? DryRun(&request) : Run(&request));
   PetscCall(FwRequestDestroy(&request));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -113,12 +113,11 @@ static PetscErrorCode LayOut(FwPotential potential, const FwDataSizes *sizes, Pe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* As many blocks as are worth having, or as 64 MiB of a chain hold */
-static PetscInt ChooseBlocks(PetscInt n_sample, PetscInt n_field)
+PetscInt FwSampledBlocks(PetscInt n_sample, double n_field)
 {
   const double bytes = 67108864.0, most = 32.0;
 
-  return (PetscInt)PetscMax(8.0, PetscMin(PetscMin(most, (double)n_sample), bytes / (8.0 * (double)n_field)));
+  return (PetscInt)PetscMax(8.0, PetscMin(PetscMin(most, (double)n_sample), bytes / (8.0 * n_field)));
 }
 
 /* --- life --------------------------------------------------------------------------------------------------- */
@@ -209,8 +208,8 @@ PetscErrorCode FwSampledDestroy(FwSampled *sampled)
 
 /* --- the run ------------------------------------------------------------------------------------------------ */
 
-/* What a gradient costs, by the size of the first layers: enough to divide the ranks */
-static FwChainCost CostOf(const FwModel *model, const FwDataSizes *sizes)
+/* By the size of the first layers: enough to divide the ranks */
+FwChainCost FwSampledChainCost(const FwModel *model, const FwDataSizes *sizes)
 {
   double n = (double)PetscMin(sizes->n_input, sizes->n_train) * model->width[0]; /* as rotated: potential.h */
 
@@ -238,7 +237,7 @@ static PetscErrorCode RunChains(MPI_Comm comm, const FwChainRanks *ranks, FwData
   target = (FwTarget){
     .context = &net, .evaluate = Evaluate, .n_series = net.at.n_series, .n_field = net.at.n_field, .measure = Measure};
   PetscCall(FwPotentialGetSize(net.potential, &target.n));
-  chains.sampler.n_block = ChooseBlocks(chains.sampler.n_sample, target.n_field);
+  chains.sampler.n_block = FwSampledBlocks(chains.sampler.n_sample, target.n_field);
   PetscCall(FwChainsRun(comm, ranks, &target, &chains, &result));
   code = rank == 0 ? CreateSampled(&net, data, plan, target.n, &result, sampled) : PETSC_SUCCESS;
   PetscCall(FwErrorAgree(comm, 0, code));
@@ -261,7 +260,7 @@ PetscErrorCode FwSampledRun(MPI_Comm comm, FwDataset data, const FwModel *model,
              "%" PetscInt_FMT " chains of %" PetscInt_FMT " samples have no error bar, want at least 2 of 8",
              s->n_chain, s->n_sample);
   PetscCall(FwDatasetGetSizes(data, &sizes));
-  cost = CostOf(model, &sizes);
+  cost = FwSampledChainCost(model, &sizes);
   PetscCall(FwChainRanksCreate(comm, FwChainsSets(s->method) * s->n_chain, &cost, &ranks));
   PetscCall(RunChains(comm, &ranks, data, model, plan, sampled));
   PetscCall(FwChainRanksDestroy(&ranks));

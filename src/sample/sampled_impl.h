@@ -32,5 +32,11 @@ static inline PetscInt64 FwPackedPlace(PetscInt i, PetscInt j)
   return (PetscInt64)i * (i + 1) / 2 + j;
 }
 
+/** What a gradient costs, as the division of the ranks wants to know it. */
+FwChainCost FwSampledChainCost(const FwModel *model, const FwDataSizes *sizes);
+
+/** Blocks of samples: as many as are worth having, or as 64 MiB of a chain hold. */
+PetscInt FwSampledBlocks(PetscInt n_sample, double n_field);
+
 /** Reduce the chains to measured quantities. */
 PetscErrorCode FwSampledMeasure(FwSampled sampled);

@@ -45,6 +45,15 @@ PetscInt FwSamplerTuning(const FwSamplerPlan *plan)
   return plan->method == FW_SAMPLER_LANGEVIN ? plan->n_burnin - plan->n_burnin / 3 : plan->n_burnin;
 }
 
+double FwSamplerGradients(const FwSamplerPlan *plan)
+{
+  const double step = plan->step > 0.0 ? plan->step : 0.05;
+
+  if (plan->leapfrog > 0) return (double)plan->leapfrog;
+  if (plan->method == FW_SAMPLER_HMC) return PetscMin(ceil(trajectory_time / step), LEAPFROG_MOST);
+  return PetscMin(ceil(1.0 / (step * step)), MOVES_MOST);
+}
+
 /* --- life --------------------------------------------------------------------------------------------------- */
 
 PetscErrorCode FwChainCreate(const FwTarget *target, const FwSamplerPlan *plan, PetscInt number, double step_scale,

@@ -137,7 +137,7 @@ class Jobscript(unittest.TestCase):
                                (("point.yaml", "-scheduler", "pbs", "-mode", "array"), "is for a scan"),
                                (("in.yaml", "-scheduler", "pbs", "-mode", "array", "-scan_index", 1), "scan_index"),
                                (("in.yaml", "-scheduler", "pbs", "-job_name", "a\nb"), "job_name"),
-                               (("in.yaml", "-scheduler", "pbs", "-job_command", "sample"), "job_time"),
+                               (("in.yaml", "-scheduler", "pbs", "-job_command", "mixture"), "job_time"),
                                (("nowhere.yaml", "-scheduler", "pbs"), "nowhere.yaml")]:
             done = run("jobscript", *words, cwd=self.place)
             self.assertEqual((done.code, done.out), (3 if "nowhere.yaml" in words else 2, ""), (words, done.err))

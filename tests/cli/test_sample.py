@@ -233,6 +233,14 @@ class Sample(unittest.TestCase):
             self.assertIn(message, done.errors[0])
             self.assertFalse((self.place / "sample.h5").exists())
 
+    def test_what_does_not_fit_is_refused_with_what_would(self):
+        for words in (["-memory", "58M"], ["-memory", "100M", "-network_width", 200000]):
+            done = self.sample(*words)
+            self.assertEqual(done.code, 5, done.err)
+            self.assertRegex(done.errors[0], "data_train|sampler_chains")
+            self.assertFalse((self.place / "sample.h5").exists())
+        self.assertIn("sampling", self.sample("-dry_run").out)
+
 
 if __name__ == "__main__":
     harness.main()

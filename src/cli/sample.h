@@ -1,0 +1,14 @@
+#pragma once
+
+/** @file
+ * What other commands ask of `finwidth sample`.
+ */
+
+#include <finwidth/sampled.h>
+
+/** What sampling the point that stands in the options database will need; the data are read for their sizes.
+ *
+ * @collective{comm}
+ * @error FW_ERR_MEMORY  it would not fit: names what would
+ */
+PetscErrorCode FwSampleEstimate(MPI_Comm comm, FwSampledCost *cost);
