@@ -117,7 +117,8 @@ static PetscErrorCode DryRun(const FwRequest *request)
   PetscCall(FwPredictDryRun(request));
   PetscCall(FwScanApply(request->scan, 0));
   PetscCall(FwSampleEstimate(PETSC_COMM_WORLD, &cost));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\nsampler %" PetscInt_FMT " ranks a chain, %.2g GiB on the first rank\n\n",
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                        "\nsampler ranks of a chain: %" PetscInt_FMT ", %.2g GiB on the first rank\n\n",
                         cost.n_rank_chain, cost.peak_bytes / 1073741824.0));
   PetscCall(FwPrintStage("sampling", cost.flops, cost.seconds));
   PetscFunctionReturn(PETSC_SUCCESS);
