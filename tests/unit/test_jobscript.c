@@ -38,9 +38,11 @@ static void random_text(unsigned *state, char text[TEXT_MAX])
   static const char special[] = "'\"\\$`!*?[]{}()<>|&;~#\n\r\t =%-\xc3\xa9\xff";
   const unsigned    n         = rand_r(state) % (TEXT_MAX - 1);
 
-  for (unsigned i = 0; i < n; i++)
-    text[i] =
-      rand_r(state) % 2 ? special[(unsigned)rand_r(state) % (sizeof special - 1)] : (char)(1 + rand_r(state) % 255);
+  for (unsigned i = 0; i < n; i++) {
+    const char byte = (char)(1 + rand_r(state) % 255);
+
+    text[i] = rand_r(state) % 2 ? special[(unsigned)rand_r(state) % (sizeof special - 1)] : byte;
+  }
   text[n] = '\0';
 }
 
