@@ -8,6 +8,8 @@
 
 #include <finwidth/option.h>
 
+#include <math.h>
+
 static PetscErrorCode WarnAboutMinima(const FwRequestSummary *summary, FwRecord all)
 {
   PetscInt    n_several = 0;
@@ -24,10 +26,35 @@ static PetscErrorCode WarnAboutMinima(const FwRequestSummary *summary, FwRecord 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Chains that never moved have no R-hat at all */
+static PetscErrorCode WarnAboutChains(const FwRequestSummary *summary, FwRecord all)
+{
+  PetscInt    n_unmixed = 0;
+  double      worst     = NAN;
+  PetscMPIInt rank;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  for (PetscInt p = 0; p < summary->n_point && rank == 0; p++) {
+    const double rhat = FwRecordAt(all, "average_rhat", p);
+
+    if (FwRecordIntegerAt(all, "average_draws", p) <= 0 || rhat <= 1.1) continue;
+    n_unmixed++;
+    worst = fmax(worst, rhat);
+  }
+  if (n_unmixed)
+    PetscCall(
+      FwWarn("the chains of the average have not mixed at %" PetscInt_FMT " of %" PetscInt_FMT
+             " points (R-hat up to %.2f): do not trust the average and its error bars there, raise theory_draws",
+             n_unmixed, summary->n_point, worst));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Report(const FwRequest *request, const FwRequestSummary *summary, FwRecord all, void *context)
 {
   (void)context;
   PetscFunctionBegin;
+  PetscCall(WarnAboutChains(summary, all));
   if (request->is_single) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwPrintScan(request->scan, all));
   PetscCall(WarnAboutMinima(summary, all));

@@ -221,6 +221,14 @@ class BadInput(Folder):
         done = self.run_program(*SMALL, "-network_type", "cnn", "-network_activation", "relu")
         self.assertIn("relu is not odd", done.err)
 
+    def test_chains_that_have_not_mixed_are_said_so_of_each_point_of_a_scan(self):
+        words = ["-network_type", "cnn", "-network_mask", 4, "-network_width", 5, "-theory_average", "true"]
+        done = self.run_program(*SMALL, *words, "-scan_temperature", "0.01,1", "-theory_draws", 2)
+        rhat = harness.read(self.place / "out.h5")["average_rhat"]
+        self.assertTrue((rhat > 1.1).any(), rhat)
+        self.assertIn(f"have not mixed at {(rhat > 1.1).sum()} of 2 points (R-hat up to {rhat.max():.2f})", done.err)
+        self.assertNotIn("have not mixed", self.run_program(*SMALL, *words, "-theory_draws", 300).err)
+
     def test_patches_without_any_signal_do_no_harm(self):
         x = np.random.default_rng(1).normal(size=(25, 1, 8, 8))
         x[:, :, :4, :4] = 0.0
