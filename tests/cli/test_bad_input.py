@@ -40,6 +40,13 @@ class BadInput(unittest.TestCase):
             self.assertNotIn("PETSC ERROR", done.err)
             self.assertEqual(sorted(os.listdir(self.place)), sorted([*before, *leaves]))
 
+    def unsolved(self, reason, *command):
+        """Exit 4 with a file that says why."""
+        self.refused(4, "status 'failed'", *command, "-overwrite", leaves=["predict.h5"])
+        self.assertEqual(harness.attribute(self.place / "predict.h5", "status"), "failed")
+        self.assertIn(reason, harness.attribute(self.place / "predict.h5", "warnings"))
+        os.remove(self.place / "predict.h5")
+
     def test_commands_and_words(self):
         self.refused(2, "no command")
         self.refused(2, ["unknown command 'predcit'", "finwidth help"], "predcit")
@@ -85,7 +92,7 @@ class BadInput(unittest.TestCase):
         self.refused(2, "missing.txt", "predict", "-options_file", "missing.txt")
 
     def test_numbers_out_of_reach(self):
-        self.refused(4, "not finite", "predict", "-temperature", "1e308")
+        self.unsolved("not finite", "predict", "-temperature", "1e308")
         self.refused(5, "GiB", "predict", "-data_train", 2000000000)
         self.refused(5, "less than any run needs", "predict", "-memory", "1K")
 
@@ -102,8 +109,8 @@ class BadInput(unittest.TestCase):
         self.refused(2, "theory_composition", *three, "-network_width", "50,50", "-theory_composition", "nested")
         self.refused(2, "network_width", *three, "-network_width", "50,60")
         self.refused(2, "theory_observables", *three, "-theory_observables", "true")
-        self.refused(4, "there is no solution at T = 0", *three, "-temperature", 0, "-network_activation", "linear",
-                     "-data_train", 300)
+        self.unsolved("there is no solution at T = 0", *three, "-temperature", 0, "-network_activation", "linear",
+                      "-data_train", 300)
 
     def test_output(self):
         self.refused(3, "/nonexistent/out.h5", "predict", "-output", "/nonexistent/out.h5")
@@ -165,11 +172,8 @@ class BadInput(unittest.TestCase):
     def test_singular_kernel_at_zero_temperature_is_exit_4(self):
         x = np.random.default_rng(1).normal(size=(8, 3))
         harness.write_arrays(self.place / "d.h5", x=x, y=x[:, 0])
-        self.refused(4, "status 'failed'", "predict", "-data_source", "hdf5", "-data_path", "d.h5", "-data_train", 6,
-                     "-data_test", 2, "-network_activation", "linear", "-temperature", 0, "-overwrite",
-                     leaves=["predict.h5"])
-        self.assertEqual(harness.attribute(self.place / "predict.h5", "status"), "failed")
-        self.assertIn("rank 3 of 6", harness.attribute(self.place / "predict.h5", "warnings"))
+        self.unsolved("rank 3 of 6", "predict", "-data_source", "hdf5", "-data_path", "d.h5", "-data_train", 6,
+                      "-data_test", 2, "-network_activation", "linear", "-temperature", 0)
 
 
 if __name__ == "__main__":

@@ -152,6 +152,13 @@ class Sample(unittest.TestCase):
         self.assertEqual(attribute(self.place / "sample.h5", "status"), "failed")
         self.assertEqual(read(self.place / "sample.h5", "sample")["converged"], 0)
 
+    def test_prediction_that_did_not_converge_fails_the_run_and_is_not_compared(self):
+        done = self.sample("-sampler_samples", 10, "-snes_max_it", 0)
+        self.assertEqual(done.code, 4, done.err)
+        self.assertIn("the solver of the prediction did not converge", done.err)
+        self.assertEqual(read(self.place / "sample.h5")["converged"], 0)
+        self.assertFalse([name for name in read(self.place / "sample.h5", "sample") if name.endswith("z_score")])
+
     def test_scan_has_axes_in_both_groups(self):
         done = self.sample("-scan_network_width", "10,20", "-scan_temperature", "0.1,1", "-sampler_samples", 20,
                            ranks=2)
