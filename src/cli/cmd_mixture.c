@@ -181,7 +181,7 @@ static Need NeedOf(const Mixture *mixture, const Point *p)
 }
 
 /* The number of samples is refused where their rows would not fit, before anything is drawn */
-static PetscErrorCode CheckMemory(const Mixture *mixture, const Point *point)
+static PetscErrorCode CheckMemory(MPI_Comm comm, const Mixture *mixture, const Point *point)
 {
   const Need   need = NeedOf(mixture, point);
   const double most =
@@ -189,13 +189,22 @@ static PetscErrorCode CheckMemory(const Mixture *mixture, const Point *point)
   double bytes;
 
   PetscFunctionBegin;
-  PetscCheck((double)point->n_sample < most, PETSC_COMM_WORLD, FW_ERR_MEMORY,
+  PetscCheck((double)point->n_sample < most, comm, FW_ERR_MEMORY,
              "mixture_samples: more than %.0f are not kept", most);
-  PetscCall(FwEstimateMemory(PETSC_COMM_WORLD, &bytes));
-  PetscCheck(need.bytes <= bytes, PETSC_COMM_WORLD, FW_ERR_MEMORY,
+  PetscCall(FwEstimateMemory(comm, &bytes));
+  PetscCheck(need.bytes <= bytes, comm, FW_ERR_MEMORY,
              "mixture_samples %" PetscInt_FMT
              ": their rows need %.3g GiB on rank 0, of %.3g GiB: fewer samples, or more (memory)",
              point->n_sample, need.bytes / 1073741824.0, bytes / 1073741824.0);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What depends on the number of outputs, which may be known from the data alone */
+static PetscErrorCode CheckOutputs(MPI_Comm comm, const Mixture *mixture, const Point *point)
+{
+  PetscFunctionBegin;
+  if (mixture->has_posterior) PetscCall(FwPosteriorCheckPoint(&point->model, &point->finite, &point->limit));
+  PetscCall(CheckMemory(comm, mixture, point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -207,12 +216,11 @@ static PetscErrorCode CheckPoint(Mixture *mixture)
   PetscCall(ReadPoint(mixture, &point));
   PetscCheck(isfinite(point.limit.a) || mixture->has_posterior, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "mixture_a infinity has no prior to draw from, and is for a posterior alone: set mixture_posterior");
-  if (mixture->has_posterior) PetscCall(FwPosteriorCheckPoint(&point.model, &point.finite, &point.limit));
+  PetscCall(CheckOutputs(PETSC_COMM_WORLD, mixture, &point));
   mixture->lowest_temperature = fmin(mixture->lowest_temperature, point.model.temperature);
   for (PetscInt l = 0; l <= point.model.depth && mixture->report.is_drawn[FW_DRAWN_LIMIT]; l++)
     PetscCheck(point.model.bias[l] == 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
                "network_bias: the limit law has no biases in this version: leave 'limit' out of mixture_method");
-  PetscCall(CheckMemory(mixture, &point));
   PetscCall(DestroyPoint(&point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -263,7 +271,8 @@ static PetscErrorCode FirstInputs(MPI_Comm comm, FwDataset data, PetscInt n, Pet
 }
 
 /* D is that of the data's targets; where network_outputs is given, the data have refused another number */
-static PetscErrorCode InputsOfData(MPI_Comm comm, Point *point, FwMixtureInputs *inputs, FwRecord record)
+static PetscErrorCode InputsOfData(MPI_Comm comm, const Mixture *mixture, Point *point, FwMixtureInputs *inputs,
+                                   FwRecord record)
 {
   FwDataset   data;
   FwDataSizes sizes;
@@ -279,6 +288,7 @@ static PetscErrorCode InputsOfData(MPI_Comm comm, Point *point, FwMixtureInputs 
              "mixture_inputs %" PetscInt_FMT " exceeds the number of training examples %" PetscInt_FMT, point->n_input,
              sizes.n_train);
   point->finite.n_output = point->limit.n_output = point->n_output = sizes.n_output;
+  PetscCall(CheckOutputs(comm, mixture, point));
   PetscCall(PetscCalloc1(point->n_input * sizes.n_input, &x));
   PetscCall(FirstInputs(comm, data, point->n_input, sizes.n_input, x));
   PetscCall(FwMixtureInputsCreate(point->n_input, sizes.n_input, x, PriorProduct(&point->model), point->model.depth,
@@ -353,7 +363,7 @@ static PetscErrorCode AddReport(MPI_Comm comm, const Mixture *mixture, PetscInt 
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  PetscCall(mixture->has_data ? InputsOfData(comm, point, &inputs, record) : InputsOfNone(point, &inputs));
+  PetscCall(mixture->has_data ? InputsOfData(comm, mixture, point, &inputs, record) : InputsOfNone(point, &inputs));
   PetscCall(Sample(comm, mixture, number, point, &inputs, row));
   if (rank == 0) code = Report(mixture, point, &inputs, row, record);
   PetscCall(FwErrorAgree(comm, 0, code));
@@ -379,7 +389,7 @@ static PetscErrorCode AddPosterior(const Mixture *mixture, const FwPosteriorGrou
                               .resume     = mixture->request->resume,
                               .interval   = FwRequestCheckpointSeconds()};
 
-  code = FwPosteriorPoint(group, &point->model, &point->finite, &point->limit, &run, record);
+  code          = FwPosteriorPoint(group, &point->model, &point->finite, &point->limit, &run, record);
   *is_converged = code ? PETSC_FALSE : PETSC_TRUE;
   if (code != FW_ERR_NUMERICAL) PetscFunctionReturn(code);
   PetscCall(FwWarn("%s", FwErrorMessage()));

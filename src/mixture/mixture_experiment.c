@@ -249,16 +249,17 @@ static PetscErrorCode ReadCheckpoint(Work *w)
 static PetscErrorCode AfterRound(Work *w)
 {
   PetscLogDouble now;
-  PetscBool      stop;
+  PetscBool      stop, is_asked;
   int            is_due;
 
   PetscFunctionBegin;
   if (!w->run->checkpoint || w->n_done == w->n_experiment * w->n_sample) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwStopRequested(w->comm, &stop));
+  PetscCall(FwCheckpointRequested(w->comm, &is_asked));
   PetscCall(PetscTime(&now));
   is_due = now - w->last_checkpoint > w->run->interval;
   PetscCallMPI(MPI_Bcast(&is_due, 1, MPI_INT, 0, w->comm));
-  if (is_due || stop) PetscCall(WriteCheckpoint(w));
+  if (is_due || is_asked || stop) PetscCall(WriteCheckpoint(w));
   PetscCheck(!stop, w->comm, FW_ERR_STOPPED,
              "stopped early, checkpoint '%s' is written: run the same command with -resume", w->run->checkpoint);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -107,6 +107,17 @@ class Mixture(unittest.TestCase):
             (self.place / "mixture.h5").unlink()
             self.assertEqual(list(self.place.glob("mixture.h5.chk*")), [])
 
+    def test_a_signal_asks_for_a_checkpoint_and_the_run_goes_on(self):
+        words = ["-network_width", 30, "-network_depth", 30, "-mixture_samples", 100000, "-mixture_method", "brute"]
+        run_now = harness.start("mixture", *map(str, words), ranks=1, cwd=self.place)
+        self.assertTrue(harness.wait_for(self.place / "mixture.h5.lock"))
+        time.sleep(0.5)
+        harness.signal_ranks(self.place, signal.SIGUSR1)
+        self.assertTrue(harness.wait_for(self.place / "mixture.h5.chk.0"), "no checkpoint")
+        self.assertIsNone(run_now.poll())
+        harness.signal_ranks(self.place, signal.SIGKILL)
+        run_now.communicate(timeout=60)
+
     def test_checkpoint_of_other_samples_is_refused(self):
         words = ["-network_width", 30, "-network_depth", 30, "-mixture_samples", 100000, "-mixture_method", "brute"]
         run_now = harness.start("mixture", *map(str, words), ranks=1, cwd=self.place, env={"FINWIDTH_CHECKPOINT_SECONDS": "0.1"})
@@ -180,6 +191,13 @@ class Mixture(unittest.TestCase):
         done = self.mixture("-mixture_samples", 2000000, "-memory", "100M")
         self.assertEqual((done.code, len(done.errors)), (5, 1), done.err)
         self.assertEqual(self.mixture("-mixture_samples", 2000000000).code, 5)
+
+    def test_outputs_of_the_data_count_before_samples_are_drawn(self):
+        words = ["-data_source", "glyphs", "-mixture_samples", 1000000, "-mixture_method", "bartlett", "-memory", 214000000]
+        done = self.mixture(*words, "-data_encoding", "onehot")
+        self.assertEqual((done.code, len(done.errors)), (5, 1), done.err)
+        self.assertIn("mixture_samples", done.errors[0])
+        self.assertEqual(self.mixture(*words, "-dry_run").code, 0)
 
     def test_dry_run_computes_nothing(self):
         done = self.mixture(*SMALL, "-dry_run")
