@@ -79,7 +79,7 @@ PetscErrorCode FwMixturePosteriorCheck(const FwMixtureLaw *law, double temperatu
  * @param[out] posterior    release with FwMixturePosteriorDestroy()
  * @error FW_ERR_INPUT      as FwMixturePosteriorCheck(); numbers of columns that differ; an infinite `a` and P = 1; two outputs, T = 0, P = 1, a width < 4; a plan
  *                          out of its range
- * @error FW_ERR_STOPPED    asked to stop: the checkpoint is written
+ * @error FW_ERR_STOPPED    asked to stop: the checkpoint is written; importance sampling starts again
  * @error FW_ERR_FILE       the checkpoint is of other particles, or damaged
  * @error FW_ERR_NUMERICAL  T = 0 and K is singular; labels of zero at T = 0; a quadrature that does not converge
  * @cost D <= 2: 10^3 resolvents and 10^5 nodes at each test example; otherwise n_sample draws, or some 100 moves of

@@ -416,6 +416,22 @@ static PetscErrorCode RunPoint(MPI_Comm comm, const Mixture *mixture, const FwPo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode CreateGroup(MPI_Comm comm, const Mixture *mixture, PetscInt n, PetscInt first,
+                                  FwPosteriorGroup *group)
+{
+  char                       path[PETSC_MAX_PATH_LEN];
+  const FwPosteriorGroupPlan plan = {.n_point     = n,
+                                     .temperature = mixture->lowest_temperature,
+                                     .checkpoint  = path,
+                                     .resume      = mixture->request->resume,
+                                     .interval    = FwRequestCheckpointSeconds()};
+
+  PetscFunctionBegin;
+  PetscCall(FwRequestPointCheckpoint(mixture->request, first, sizeof path, path));
+  PetscCall(FwPosteriorGroupCreate(comm, &plan, group));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* A record with anything in it would count as a finished point after a stop */
 static PetscErrorCode EmptyRecord(FwRecord *record)
 {
@@ -435,8 +451,7 @@ static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pet
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n; i++) {
     PetscCall(FwScanApply(scan, point[i]));
-    if (mixture->has_posterior && i == 0)
-      PetscCall(FwPosteriorGroupCreate(comm, n, mixture->lowest_temperature, &group));
+    if (mixture->has_posterior && i == 0) PetscCall(CreateGroup(comm, mixture, n, point[i], &group));
     code = RunPoint(comm, mixture, &group, point[i], record[i]);
     if (code) PetscCall(EmptyRecord(&record[i]));
     PetscCall(code);

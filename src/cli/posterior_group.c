@@ -7,6 +7,7 @@
 #include "mixture_print.h"
 
 #include <finwidth/activation.h>
+#include <finwidth/checkpoint.h>
 #include <finwidth/estimate.h>
 #include <finwidth/kernel.h>
 #include <finwidth/matrix_saddle.h>
@@ -99,21 +100,43 @@ static PetscErrorCode SetLabels(FwPosteriorGroup *group, PetscInt n_train)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Decompose(FwPosteriorGroup *group, PetscInt bandwidth)
+/* From where the last run left it, or from the beginning */
+static PetscErrorCode DecomposeTrain(FwPosteriorGroup *group, const FwPosteriorGroupPlan *plan, FwKernel kernel,
+                                     PetscInt bandwidth)
+{
+  char                 text[128];
+  const FwSpectrumKeep keep = {.path = group->kept, .digest = text, .interval = plan->interval};
+  const char          *digest;
+  FwMatrix             matrix;
+  FwProgress           progress;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetDigest(group->data, &digest));
+  PetscCall(PetscSNPrintf(text, sizeof text, "linear kernel-1 data %s", digest));
+  PetscCall(FwProgressBegin("decomposition", 0, &progress));
+  if (plan->resume)
+    PetscCall(FwSpectrumResume(group->grid, &keep, &group->spectrum));
+  else
+    PetscCall(FwCheckpointRemove(group->comm, group->kept));
+  if (!group->spectrum) {
+    PetscCall(FwKernelTrain(kernel, &matrix));
+    PetscCall(FwSpectrumCreateKept(&matrix, bandwidth, &keep, &group->spectrum));
+  }
+  PetscCall(FwProgressEnd(&progress));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Decompose(FwPosteriorGroup *group, const FwPosteriorGroupPlan *plan, PetscInt bandwidth)
 {
   FwDataSizes   sizes;
   FwKernel      kernel;
   FwMatrix      matrix;
-  FwProgress    progress;
   const double *diagonal;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(group->data, &sizes));
   PetscCall(FwKernelCreate(group->grid, &unit_model, group->data, &kernel));
-  PetscCall(FwKernelTrain(kernel, &matrix));
-  PetscCall(FwProgressBegin("decomposition", 0, &progress));
-  PetscCall(FwSpectrumCreate(&matrix, bandwidth, &group->spectrum));
-  PetscCall(FwProgressEnd(&progress));
+  PetscCall(DecomposeTrain(group, plan, kernel, bandwidth));
   PetscCall(SetLabels(group, sizes.n_train));
   if (sizes.n_test) {
     PetscCall(FwKernelCross(kernel, FW_TEST, &matrix));
@@ -125,27 +148,29 @@ static PetscErrorCode Decompose(FwPosteriorGroup *group, PetscInt bandwidth)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPosteriorGroupCreate(MPI_Comm comm, PetscInt n, double temperature, FwPosteriorGroup *group)
+PetscErrorCode FwPosteriorGroupCreate(MPI_Comm comm, const FwPosteriorGroupPlan *plan, FwPosteriorGroup *group)
 {
   FwDataSizes sizes;
   PetscInt    bandwidth = 0;
 
   PetscFunctionBegin;
   *group = (FwPosteriorGroup){.comm = comm};
+  PetscCall(PetscSNPrintf(group->kept, sizeof group->kept, "%s.kernel", plan->checkpoint));
   PetscCall(FwGridCreate(comm, &group->grid));
   PetscCall(FwDatasetCreate(comm, &group->data));
   PetscCall(FwDatasetSetFromOptions(group->data));
   PetscCall(FwDatasetSetUp(group->data));
   PetscCall(FwDatasetGetSizes(group->data, &sizes));
   group->n_output = sizes.n_output;
-  PetscCall(ChooseBandwidth(group, n, temperature, &bandwidth));
-  PetscCall(Decompose(group, bandwidth));
+  PetscCall(ChooseBandwidth(group, plan->n_point, plan->temperature, &bandwidth));
+  PetscCall(Decompose(group, plan, bandwidth));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwPosteriorGroupDestroy(FwPosteriorGroup *group)
 {
   PetscFunctionBegin;
+  if (group->spectrum) PetscCall(FwCheckpointRemove(group->comm, group->kept));
   PetscCall(FwSpectrumDestroy(&group->spectrum));
   if (group->data) PetscCall(FwDatasetDestroy(&group->data));
   if (group->grid) PetscCall(FwGridDestroy(&group->grid));

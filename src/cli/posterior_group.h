@@ -20,6 +20,7 @@ typedef struct {
   FwDataset  data;
   FwSpectrum spectrum; /**< of X^T X / N_0, with labels and test examples */
   PetscInt   n_output;
+  char       kept[PETSC_MAX_PATH_LEN]; /**< file of the decomposition, removed with the group */
 } FwPosteriorGroup;
 
 /** How the posteriors of a point are computed. */
@@ -39,14 +40,24 @@ extern const char *const FwPosteriorSharedKeys[];
  * @error FW_ERR_INPUT  no data; biases of hidden layers; laws without a posterior at this temperature */
 PetscErrorCode FwPosteriorCheckPoint(const FwModel *model, const FwMixtureLaw *finite, const FwMixtureLaw *limit);
 
-/** Read the data and decompose the kernel, for n points.
+/** What a group is made for. */
+typedef struct {
+  PetscInt    n_point;
+  double      temperature; /**< the lowest of the points */
+  const char *checkpoint;  /**< of the first point: a long decomposition is kept beside it */
+  PetscBool   resume;
+  double      interval; /**< seconds between checkpoints */
+} FwPosteriorGroupPlan;
+
+/** Read the data and decompose the kernel.
  *
  * @collective{comm}
- * @param[in]  temperature  the lowest of the points
- * @param[out] group        release with FwPosteriorGroupDestroy()
- * @error FW_ERR_MEMORY  it would not fit
+ * @param[out] group  release with FwPosteriorGroupDestroy()
+ * @error FW_ERR_MEMORY   it would not fit
+ * @error FW_ERR_STOPPED  asked to stop during the decomposition: what is done is kept
+ * @error FW_ERR_FILE     what is kept is of another kernel, or damaged
  */
-PetscErrorCode FwPosteriorGroupCreate(MPI_Comm comm, PetscInt n, double temperature, FwPosteriorGroup *group);
+PetscErrorCode FwPosteriorGroupCreate(MPI_Comm comm, const FwPosteriorGroupPlan *plan, FwPosteriorGroup *group);
 
 /** The posteriors at one point: of the network (names as in the issue of the file), of its limit (`limit_`), of the
  *  infinitely wide network (`infinite_`), and the saddle point beside them, into /mixture/posterior of the record.

@@ -5,6 +5,8 @@
 #include "posterior_sample.h"
 
 #include <finwidth/progress.h>
+#include <finwidth/stop.h>
+
 #include <math.h>
 
 static const double no_weight = 1e-18;
@@ -127,22 +129,37 @@ PetscErrorCode FwParticlesToNodes(const FwParticles *p, const double weight[], F
 
 /* --- importance sampling ------------------------------------------------------------------------------------ */
 
-static PetscErrorCode DrawAll(const FwMixtureLaw *law, FwLikelihood *likelihood, uint64_t seed, FwProgress progress,
-                              FwParticles *p)
+static PetscErrorCode DrawBlock(const FwMixtureLaw *law, FwLikelihood *likelihood, uint64_t seed, PetscInt at,
+                                FwParticles *p)
 {
-  const PetscInt d = p->n_output;
+  const PetscInt d = p->n_output, count = PetscClipInterval(p->n_local - at, 0, FW_PARTICLE_BLOCK);
   double        *x, *m;
 
   PetscFunctionBegin;
+  if (!count) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc2(FW_PARTICLE_BLOCK * d, &x, FW_PARTICLE_BLOCK * d * d, &m));
-  for (PetscInt at = 0; at < p->n_local; at += FW_PARTICLE_BLOCK) {
-    const PetscInt count = PetscMin(FW_PARTICLE_BLOCK, p->n_local - at);
-
-    PetscCall(FwMixtureDraw(law, FW_MIXTURE_BARTLETT, seed, (uint64_t)(p->first + at), count, x, m));
-    PetscCall(FwParticlesWeigh(p, likelihood, at, count, x, m));
-    PetscCall(FwProgressStep(progress, at + count));
-  }
+  PetscCall(FwMixtureDraw(law, FW_MIXTURE_BARTLETT, seed, (uint64_t)(p->first + at), count, x, m));
+  PetscCall(FwParticlesWeigh(p, likelihood, at, count, x, m));
   PetscCall(PetscFree2(x, m));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Block by block on all ranks together: a stop is heard in between, and the draws are made again by -resume */
+static PetscErrorCode DrawAll(const FwMixtureLaw *law, FwLikelihood *likelihood, const FwMixturePosteriorPlan *plan,
+                              FwProgress progress, FwParticles *p)
+{
+  PetscInt  most = p->n_local;
+  PetscBool stop = PETSC_FALSE;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &most, 1, MPIU_INT, MPI_MAX, p->comm));
+  for (PetscInt at = 0; at < most; at += FW_PARTICLE_BLOCK) {
+    PetscCall(FwErrorAgreeAny(p->comm, DrawBlock(law, likelihood, plan->seed, at, p)));
+    PetscCall(FwProgressStep(progress, PetscMin(at + FW_PARTICLE_BLOCK, p->n_local)));
+    if (plan->checkpoint) PetscCall(FwStopRequested(p->comm, &stop));
+    PetscCheck(!stop, p->comm, FW_ERR_STOPPED,
+               "stopped early, in the importance sampling of a posterior: run the same command with -resume");
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -158,7 +175,7 @@ PetscErrorCode FwPosteriorImportance(MPI_Comm comm, const FwMixtureLaw *law, FwL
   PetscFunctionBegin;
   PetscCall(FwParticlesCreate(comm, law->n_output, n, &p));
   PetscCall(FwProgressBegin("importance sampling", p.n_local, &progress));
-  PetscCall(FwErrorAgreeAny(comm, DrawAll(law, likelihood, plan->seed, progress, &p)));
+  PetscCall(DrawAll(law, likelihood, plan, progress, &p));
   PetscCall(FwProgressEnd(&progress));
   PetscCall(PetscMalloc1(n, &weight));
   PetscCall(FwParticlesGather(&p, p.log_likelihood, weight));
