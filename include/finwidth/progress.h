@@ -21,6 +21,9 @@ PetscErrorCode FwProgressBegin(const char name[], PetscInt64 n_step, FwProgress 
 /** Report that `n_done` steps are done, on this rank. Not collective; cheap enough for a loop over tiles. */
 PetscErrorCode FwProgressStep(FwProgress progress, PetscInt64 n_done);
 
+/** Steps that were done before, such as those of a checkpoint: the time left is not reckoned from them. Not collective. */
+PetscErrorCode FwProgressSkip(FwProgress progress, PetscInt64 n_skipped);
+
 /** A few words to show behind the time left, such as how far a result has converged; copied. Not collective. */
 PetscErrorCode FwProgressNote(FwProgress progress, const char note[]);
 

@@ -16,6 +16,8 @@ PetscErrorCode FwStopSetUp(void);
 /** Whether any rank of `comm` was asked to stop, or the wall time is nearly over. Collective on `comm`. */
 PetscErrorCode FwStopRequested(MPI_Comm comm, PetscBool *stop);
 
+/** The same, or the wall time will be over within `seconds`, which the next step may take on this rank. Collective. */
+PetscErrorCode FwStopRequestedWithin(MPI_Comm comm, double seconds, PetscBool *stop);
 
 /** Whether any rank of `comm` was asked for a checkpoint since the last call. Collective on `comm`. */
 PetscErrorCode FwCheckpointRequested(MPI_Comm comm, PetscBool *wanted);

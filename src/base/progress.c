@@ -12,7 +12,7 @@ static const double quiet_seconds = 2.0, interval_seconds = 1.0;
 
 struct FwProgressImpl {
   char           name[64], note[64];
-  PetscInt64     n_step;
+  PetscInt64     n_step, n_skipped;
   PetscLogDouble begin, last; /* s */
   PetscBool      is_shown;    /* on this rank: only where rank 0 has a reader */
 };
@@ -63,10 +63,10 @@ static void PrintLine(FwProgress p, PetscInt64 n_done, double elapsed)
 {
   const char *end = isatty(STDERR_FILENO) ? "\r" : "\n";
 
-  if (n_done > 0 && p->n_step > 0)
+  if (n_done > p->n_skipped && p->n_step > 0)
     fprintf(stderr, "finwidth: %-20s %3.0f %%  %.0f s, about %.0f s left   %s%s", p->name,
             100.0 * (double)n_done / (double)p->n_step, elapsed,
-            elapsed * (double)(p->n_step - n_done) / (double)n_done, p->note, end);
+            elapsed * (double)(p->n_step - n_done) / (double)(n_done - p->n_skipped), p->note, end);
   else
     fprintf(stderr, "finwidth: %-20s %.0f s   %s", p->name, elapsed, end);
   fflush(stderr);
@@ -82,6 +82,13 @@ PetscErrorCode FwProgressStep(FwProgress p, PetscInt64 n_done)
   if (now - p->begin < quiet_seconds || now - p->last < interval_seconds) PetscFunctionReturn(PETSC_SUCCESS);
   p->last = now;
   PrintLine(p, n_done, now - p->begin);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwProgressSkip(FwProgress p, PetscInt64 n_skipped)
+{
+  PetscFunctionBegin;
+  p->n_skipped = n_skipped;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

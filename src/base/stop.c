@@ -79,12 +79,19 @@ PetscErrorCode FwStopSetUp(void)
 
 PetscErrorCode FwStopRequested(MPI_Comm comm, PetscBool *stop)
 {
+  PetscFunctionBegin;
+  PetscCall(FwStopRequestedWithin(comm, 0.0, stop));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStopRequestedWithin(MPI_Comm comm, double seconds, PetscBool *stop)
+{
   PetscLogDouble now;
   int            mine, any;
 
   PetscFunctionBegin;
   PetscCall(PetscTime(&now));
-  mine = n_stop_signal > 0 || is_stop_asked || (deadline > 0.0 && now > deadline);
+  mine = n_stop_signal > 0 || is_stop_asked || (deadline > 0.0 && now + seconds > deadline);
   PetscCallMPI(MPI_Allreduce(&mine, &any, 1, MPI_INT, MPI_MAX, comm));
   *stop = any ? PETSC_TRUE : PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);

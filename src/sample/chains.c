@@ -71,8 +71,9 @@ typedef struct {
   FwChain            *chain;       /* [n_all]; NULL where another part works on it */
   size_t              packed_size; /* doubles of a packed chain */
   FwProgress          progress;
-  PetscLogDouble      last_checkpoint, last_note;
-  PetscInt            batch; /* samples until the next look at the clock */
+  PetscLogDouble      last_checkpoint, last_note, note_cost;
+  double              slowest; /* seconds of a sample of all chains of this rank, so far */
+  PetscInt            batch;   /* samples until the next look at the clock */
 } Run;
 
 PetscInt FwChainsSets(FwSamplerMethod method)
@@ -234,46 +235,48 @@ static PetscErrorCode Freeze(Run *r)
 
 /* --- between batches ---------------------------------------------------------------------------------------- */
 
-/* The series so far, of the first set, [n_series, n_chain, n] on rank 0 */
-static PetscErrorCode GatherSeries(Run *r, PetscInt n, double value[])
+/* n of the n_kept samples so far of one series, evenly, of the first set: [n_chain, n] on rank 0 */
+static PetscErrorCode GatherSeries(Run *r, PetscInt series, PetscInt n_kept, PetscInt n, double value[])
 {
-  const PetscInt n_chain = r->plan->sampler.n_chain, n_series = r->target->n_series;
+  const PetscInt n_chain = r->plan->sampler.n_chain;
 
   PetscFunctionBegin;
-  PetscCall(PetscArrayzero(value, (size_t)n_series * n_chain * n));
+  PetscCall(PetscArrayzero(value, (size_t)n_chain * n));
   for (PetscInt c = 0; c < n_chain; c++) {
-    FwChainState state;
+    FwChainState  state;
+    const double *of_chain;
 
     if (!r->chain[c] || r->part_rank > 0) continue;
     PetscCall(FwChainGetState(r->chain[c], &state));
-    for (PetscInt i = 0; i < n_series; i++)
-      PetscCall(
-        PetscArraycpy(value + (size_t)(i * n_chain + c) * n, state.series + (size_t)i * r->plan->sampler.n_sample, n));
+    of_chain = state.series + (size_t)series * r->plan->sampler.n_sample;
+    for (PetscInt i = 0; i < n; i++) value[(size_t)c * n + i] = of_chain[(PetscInt64)i * n_kept / n];
   }
-  PetscCallMPI(
-    MPI_Reduce(r->rank ? value : MPI_IN_PLACE, value, (int)(n_series * n_chain * n), MPI_DOUBLE, MPI_SUM, 0, r->comm));
+  PetscCallMPI(MPI_Reduce(r->rank ? value : MPI_IN_PLACE, value, (int)(n_chain * n), MPI_DOUBLE, MPI_SUM, 0, r->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The progress line says how far the chains agree by now */
-static PetscErrorCode NoteRhat(Run *r, PetscInt n)
+/* The progress line says how far the chains agree by now; it sorts, so of long chains not every sample is looked at */
+static PetscErrorCode NoteRhat(Run *r, PetscInt n_kept)
 {
-  const PetscInt n_chain = r->plan->sampler.n_chain, n_series = r->target->n_series;
-  double        *value, worst                                 = 0.0;
+  enum { MOST = 2000 };
+  const PetscInt n_chain = r->plan->sampler.n_chain, n = PetscMin(n_kept, MOST);
+  double        *value, worst                          = 0.0;
   char           note[64];
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc1((size_t)n_series * n_chain * n, &value));
-  PetscCall(GatherSeries(r, n, value));
-  for (PetscInt i = 0; i < n_series && r->rank == 0; i++) {
-    double rhat;
+  PetscCall(PetscMalloc1((size_t)n_chain * n, &value));
+  for (PetscInt i = 0; i < r->target->n_series; i++) {
+    double rhat = 0.0;
 
-    PetscCall(FwChainRhat(n_chain, n, value + (size_t)i * n_chain * n, &rhat));
+    PetscCall(GatherSeries(r, i, n_kept, n, value));
+    if (r->rank == 0) PetscCall(FwChainRhat(n_chain, n, value, &rhat));
     worst = PetscMax(worst, rhat);
   }
   snprintf(note, sizeof note, "R-hat %.3f", worst);
   PetscCall(FwProgressNote(r->progress, note));
   PetscCall(PetscFree(value));
+  PetscCall(PetscTime(&r->note_cost));
+  r->note_cost -= r->last_note;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -290,7 +293,7 @@ static PetscErrorCode ReadClock(Run *r, double batch_seconds, Clock *clock)
   PetscFunctionBegin;
   PetscCall(PetscTime(&now));
   clock->is_checkpoint = now - r->last_checkpoint > r->plan->interval;
-  clock->is_note       = now - r->last_note > note_seconds;
+  clock->is_note       = now - r->last_note > PetscMax(note_seconds, 20.0 * r->note_cost);
   clock->batch = (int)PetscMax(1.0, PetscMin(2.0, look_seconds / PetscMax(batch_seconds, 1e-9)) * (double)r->batch);
   PetscCallMPI(MPI_Bcast(clock, (int)sizeof *clock, MPI_BYTE, 0, r->comm));
   r->batch = clock->batch;
@@ -300,7 +303,8 @@ static PetscErrorCode ReadClock(Run *r, double batch_seconds, Clock *clock)
 
 static PetscErrorCode LookAround(Run *r, PetscInt n_done, double batch_seconds)
 {
-  const PetscInt n_kept = n_done - r->plan->sampler.n_burnin;
+  const double   next_at_most = 1.5; /* of the slowest: trajectories differ in length */
+  const PetscInt n_kept       = n_done - r->plan->sampler.n_burnin;
   Clock          clock;
   PetscBool      stop, is_asked;
 
@@ -308,7 +312,7 @@ static PetscErrorCode LookAround(Run *r, PetscInt n_done, double batch_seconds)
   PetscCall(ReadClock(r, batch_seconds, &clock));
   if (clock.is_note && n_kept > 0) PetscCall(NoteRhat(r, n_kept));
   PetscCall(FwProgressStep(r->progress, n_done));
-  PetscCall(FwStopRequested(r->comm, &stop));
+  PetscCall(FwStopRequestedWithin(r->comm, next_at_most * r->slowest * (double)r->batch, &stop));
   PetscCall(FwCheckpointRequested(r->comm, &is_asked));
   if (clock.is_checkpoint || is_asked || stop) PetscCall(WriteCheckpoint(r));
   PetscCheck(!stop, r->comm, FW_ERR_STOPPED, "stopped early: run the same command with -resume");
@@ -416,7 +420,8 @@ static PetscErrorCode RunBatches(Run *r)
     PetscCall(FwErrorAgreeAny(r->comm, AdvanceAll(r, n)));
     PetscCall(PetscTime(&now));
     n_done += n;
-    r->batch = n;
+    r->batch   = n;
+    r->slowest = PetscMax(r->slowest, (now - begin) / (double)n);
     PetscCall(LookAround(r, n_done, now - begin));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -425,7 +430,8 @@ static PetscErrorCode RunBatches(Run *r)
 PetscErrorCode FwChainsRun(MPI_Comm comm, const FwChainRanks *ranks, const FwTarget *target, const FwChainsPlan *plan,
                            FwChainsResult *result)
 {
-  Run r = {.comm = comm, .ranks = ranks, .target = target, .plan = plan, .batch = 1};
+  Run      r      = {.comm = comm, .ranks = ranks, .target = target, .plan = plan, .batch = 1};
+  PetscInt n_done = 0;
 
   PetscFunctionBegin;
   *result       = (FwChainsResult){0};
@@ -438,6 +444,8 @@ PetscErrorCode FwChainsRun(MPI_Comm comm, const FwChainRanks *ranks, const FwTar
   PetscCall(CreateChains(&r));
   PetscCall(ReadCheckpoint(&r));
   PetscCall(FwProgressBegin("sampling", plan->sampler.n_burnin + plan->sampler.n_sample, &r.progress));
+  PetscCall(Done(&r, &n_done));
+  PetscCall(FwProgressSkip(r.progress, n_done));
   PetscCall(RunBatches(&r));
   PetscCall(FwProgressEnd(&r.progress));
   PetscCall(Collect(&r, result));
