@@ -185,14 +185,17 @@ static PetscErrorCode SamplePoint(MPI_Comm comm, const Sample *sample, PetscInt 
   FwSampledPlan plan;
   FwSampled     sampled;
   PetscMPIInt   rank;
-  char          path[PETSC_MAX_PATH_LEN];
+  const char   *digest;
+  char          path[PETSC_MAX_PATH_LEN], tag[96];
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCall(ReadPlan(&plan));
   PetscCall(FwRequestPointCheckpoint(sample->request, point, sizeof path, path));
+  PetscCall(FwDatasetGetDigest(data, &digest));
+  snprintf(tag, sizeof tag, "%s-%s", sample->request->tag, digest); /* the file of the data may have changed */
   plan.chains.checkpoint = path;
-  plan.chains.tag        = sample->request->tag;
+  plan.chains.tag        = tag;
   plan.chains.resume     = sample->request->resume;
   plan.chains.interval   = FwRequestCheckpointSeconds();
   PetscCall(FwSampledRun(comm, data, model, &plan, &sampled));

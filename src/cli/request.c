@@ -7,6 +7,7 @@
 #include "command.h"
 
 #include <finwidth/option.h>
+#include <finwidth/provenance.h>
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -60,14 +61,16 @@ static PetscErrorCode KeepDepth(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Digest of what is to be computed */
+/* Digest of what is to be computed, and by which program: another one need not go on with the same bits */
 static PetscErrorCode MakeTag(const char command[], const char resolved[], char tag[64])
 {
-  char *what;
+  char *what, program[128];
 
   PetscFunctionBegin;
   PetscCall(FwOptionsWhat(resolved, PETSC_FALSE, &what));
-  snprintf(tag, 64, "%s-1-%016" PRIx64, command, (uint64_t)XXH3_64bits(what, strlen(what)));
+  snprintf(program, sizeof program, "%s %s", FwVersion(), FwCommit());
+  snprintf(tag, 64, "%s-1-%016" PRIx64, command,
+           (uint64_t)XXH3_64bits_withSeed(what, strlen(what), XXH3_64bits(program, strlen(program))));
   PetscCall(PetscFree(what));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

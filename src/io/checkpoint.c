@@ -116,7 +116,9 @@ static PetscErrorCode ReadOnRoot(const char path[], const char tag[], size_t *n,
     if (outcome_before) PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCheck(!strcmp(header.tag, tag), PETSC_COMM_SELF, FW_ERR_INPUT,
-             "checkpoint '%s' belongs to a run with another input: give that input, or remove the file", path);
+             "checkpoint '%s' belongs to a run with another input, other data or another build of the program: go on "
+             "with those, or remove the file",
+             path);
   *n = (size_t)header.n;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

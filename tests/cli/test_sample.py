@@ -143,6 +143,16 @@ class Sample(unittest.TestCase):
             for name in ("a.h5", "b.h5"):
                 (self.place / name).unlink()
 
+    def test_stopped_run_does_not_go_on_with_other_data(self):
+        words = ["-sampler_samples", 100000, "-sampler_burnin", 200]
+        self.assertEqual(self.sample(*words, "-walltime", "00:00:01").code, 6)
+        with h5py.File(self.place / "mc.h5", "r+") as file:
+            name = [key for key in file if file[key].ndim and file[key].shape[0]][0]
+            file[name][0] = -1.5 * file[name][0]
+        done = self.sample(*words, "-resume")
+        self.assertEqual(done.code, 2, done.err)
+        self.assertIn("other data", done.errors[0])
+
     def test_chains_that_have_not_converged_exit_4_and_keep_what_they_have(self):
         done = self.sample("-sampler_samples", 30, "-sampler_burnin", 5)
         self.assertEqual(done.code, 4, done.err)
