@@ -4,6 +4,8 @@
 
 #include "panel.h"
 
+#include <math.h>
+
 PetscErrorCode FwPanelAdd(FwPanel *panel, FwMark mark, FwColour colour, const char title[], PetscInt64 n,
                           const double x[], const double y[], const double error[])
 {
@@ -64,6 +66,51 @@ static PetscErrorCode ClearPanel(FwPanel *panel)
   PetscCall(PetscFree(panel->map.x_edge));
   PetscCall(PetscFree(panel->map.y_edge));
   PetscCall(PetscFree(panel->map.value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwTicksAddNumbers(FwTicks *ticks, PetscInt64 n)
+{
+  const PetscInt64 step = 1 + (n - 1) / 10;
+
+  PetscFunctionBegin;
+  for (PetscInt64 i = 0; i < n; i += step) {
+    char text[32];
+
+    PetscCall(PetscSNPrintf(text, sizeof text, "%" PetscInt64_FMT, i));
+    PetscCall(FwTicksAdd(ticks, (double)i, text));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Cells around 0, 1, .. n - 1 */
+static PetscErrorCode MakeEdges(PetscInt64 n, double **edge)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1((size_t)n + 1, edge));
+  for (PetscInt64 i = 0; i <= n; i++) (*edge)[i] = (double)i - 0.5;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPanelSetGrid(FwPanel *panel, PetscInt64 n_x, PetscInt64 n_y, double *value)
+{
+  FwMap *map     = &panel->map;
+  double largest = 1e-12;
+
+  PetscFunctionBegin;
+  for (PetscInt64 i = 0; i < n_x * n_y; i++) largest = fmax(largest, fabs(value[i]));
+  *map = (FwMap){
+    .n_x = n_x, .n_y = n_y, .value = value, .is_centred = PETSC_TRUE, .range = {-largest, largest}
+  };
+  PetscCall(MakeEdges(n_x, &map->x_edge));
+  PetscCall(MakeEdges(n_y, &map->y_edge));
+  PetscCall(FwTicksAddNumbers(&panel->x_tick, n_x));
+  PetscCall(FwTicksAddNumbers(&panel->y_tick, n_y));
+  panel->has_x_range = panel->has_y_range = panel->is_square = PETSC_TRUE;
+  panel->x_range[0]                                          = -0.5;
+  panel->x_range[1]                                          = (double)n_x - 0.5;
+  panel->y_range[0]                                          = (double)n_y - 0.5;
+  panel->y_range[1]                                          = -0.5;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -5,7 +5,6 @@
 #include "panel.h"
 
 #include <math.h>
-#include <stdio.h>
 
 enum { N_KIND = 3 };
 
@@ -25,62 +24,20 @@ static PetscErrorCode GetArray(FwStore store, const char name[], PetscInt64 *n, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Names of the outputs, thinned out where they would not fit */
-static PetscErrorCode AddTicks(FwTicks *ticks, PetscInt64 n, PetscBool is_downward)
-{
-  const PetscInt64 step = (n + FW_TICK_MAX - 1) / FW_TICK_MAX;
-
-  PetscFunctionBegin;
-  for (PetscInt64 d = 0; d < n; d += step) {
-    char text[32];
-
-    snprintf(text, sizeof text, "%lld", (long long)d);
-    PetscCall(FwTicksAdd(ticks, (double)(is_downward ? n - 1 - d : d), text));
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode AddEdges(PetscInt64 n, double **edge)
-{
-  PetscFunctionBegin;
-  PetscCall(PetscMalloc1((size_t)n + 1, edge));
-  for (PetscInt64 i = 0; i <= n; i++) (*edge)[i] = (double)i - 0.5;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Q - 1 as an image, its first row on top: white is the infinite network */
+/* Q - 1 as an image: white is the infinite network */
 PetscErrorCode FwFigureFill_Order(FwStore store, FwPanel *panel)
 {
-  FwMap     *map = &panel->map;
   PetscInt64 n, size;
-  double    *order, largest = 0.0;
+  double    *order;
 
   PetscFunctionBegin;
   PetscCall(GetArray(store, "order_parameter", &size, &order));
   n = (PetscInt64)lround(sqrt((double)size));
   PetscCheck(n > 1 && n * n == size, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "figure 'order': the file does not hold one matrix of order parameters");
+  for (PetscInt64 d = 0; d < n; d++) order[d * n + d] -= 1.0;
   PetscCall(FwPanelDescribe(panel, "Order parameter Q − 1", "output", "output"));
-  PetscCall(PetscMalloc1((size_t)size, &map->value));
-  map->n_x = map->n_y = n;
-  for (PetscInt64 i = 0; i < n; i++)
-    for (PetscInt64 j = 0; j < n; j++) {
-      const double entry = order[i * n + j] - (i == j ? 1.0 : 0.0);
-
-      map->value[(n - 1 - i) * n + j] = entry;
-      largest                         = fmax(largest, fabs(entry));
-    }
-  map->is_centred = PETSC_TRUE;
-  map->range[1]   = fmax(largest, 1e-12);
-  map->range[0]   = -map->range[1];
-  PetscCall(AddEdges(n, &map->x_edge));
-  PetscCall(AddEdges(n, &map->y_edge));
-  panel->has_x_range = panel->has_y_range = PETSC_TRUE;
-  panel->x_range[0] = panel->y_range[0] = -0.5;
-  panel->x_range[1] = panel->y_range[1] = (double)n - 0.5;
-  PetscCall(AddTicks(&panel->x_tick, n, PETSC_FALSE));
-  PetscCall(AddTicks(&panel->y_tick, n, PETSC_TRUE));
-  PetscCall(PetscFree(order));
+  PetscCall(FwPanelSetGrid(panel, n, n, order));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -122,6 +79,6 @@ PetscErrorCode FwFigureFill_Outputs(FwStore store, FwPanel *panel)
   panel->x_range[1]                                                  = (double)n - 0.4;
   panel->y_range[0]                                                  = 0.0;
   panel->y_range[1]                                                  = 1.1 * top;
-  PetscCall(AddTicks(&panel->x_tick, n, PETSC_FALSE));
+  PetscCall(FwTicksAddNumbers(&panel->x_tick, n));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

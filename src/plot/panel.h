@@ -81,6 +81,13 @@ PetscErrorCode FwFigureAddPanel(FwFigure *figure, FwPanel **panel);
 /** Give an axis a name at a place; beyond FW_TICK_MAX it is left out. */
 PetscErrorCode FwTicksAdd(FwTicks *ticks, double at, const char text[]);
 
+/** Name the places 0, 1, .. n - 1 of an axis, thinned out where they would not fit. */
+PetscErrorCode FwTicksAddNumbers(FwTicks *ticks, PetscInt64 n);
+
+/** Make a panel an image of square cells, its first row on top, with colours around 0.
+ * @param[in] value  [n_y][n_x] becomes the panel's */
+PetscErrorCode FwPanelSetGrid(FwPanel *panel, PetscInt64 n_x, PetscInt64 n_y, double *value);
+
 /** Release what the panels hold. */
 PetscErrorCode FwFigureClear(FwFigure *figure);
 
