@@ -91,6 +91,18 @@ static void Scale(PetscInt n, double value[], double scale)
   for (PetscInt i = 0; i < n; i++) value[i] *= scale;
 }
 
+/* A layer narrower than the outputs has a factor of as many columns as it has units: the others vanish, below the
+   diagonal too */
+static void EmptyColumns(const Plan *plan, const Shape *shape, FwFactors *out)
+{
+  for (PetscInt j = 0; j < plan->n_output; j++) {
+    if (shape->shape + shape->slope * (double)j > 0.0) continue;
+    for (PetscInt b = 0; b < BATCH; b++) out->square[j * BATCH + b] = 0.0;
+    for (PetscInt i = j + 1; i < plan->n_output; i++)
+      for (PetscInt b = 0; b < BATCH; b++) out->below[FwBelow(i, j) * BATCH + b] = 0.0;
+  }
+}
+
 static void DrawFactor(const Plan *plan, const Shape *shape, uint64_t seed, PetscInt factor, uint64_t first,
                        FwFactors *out)
 {
@@ -99,15 +111,14 @@ static void DrawFactor(const Plan *plan, const Shape *shape, uint64_t seed, Pets
   for (PetscInt i = 0; i < plan->n_output; i++) {
     const FwStream stream = FwStreamCreate(seed, FW_RANDOM_MIXTURE_GAMMA, f, (uint64_t)i, 0);
     const double   k      = shape->shape + shape->slope * (double)i;
-    double        *square = out->square + i * BATCH;
 
-    if (k > 0.0) FwStreamGammaBulk(stream, k, 1.0 / shape->scale, first, BATCH, square);
-    for (PetscInt b = 0; b < BATCH && k <= 0.0; b++) square[b] = 0.0;
+    if (k > 0.0) FwStreamGammaBulk(stream, k, 1.0 / shape->scale, first, BATCH, out->square + i * BATCH);
   }
   for (PetscInt p = 0; p < plan->n_below; p++)
     FwStreamNormalBulk(FwStreamCreate(seed, FW_RANDOM_MIXTURE_NORMAL, f, (uint64_t)p, 0), first, BATCH,
                        out->below + p * BATCH);
   Scale(plan->n_below * BATCH, out->below, 1.0 / sqrt(shape->divisor));
+  EmptyColumns(plan, shape, out);
 }
 
 void FwFactorDraw(const FwMixtureLaw *law, uint64_t seed, PetscInt factor, uint64_t first, FwFactors *factors)
@@ -134,6 +145,7 @@ static void TakeFactor(const Plan *plan, const Shape *shape, PetscInt factor, Pe
     for (PetscInt b = 0; b < BATCH; b++)
       out->below[p * BATCH + b] =
         b < n ? normal[b * n_normal + factor * plan->n_below + p] / sqrt(shape->divisor) : 0.0;
+  EmptyColumns(plan, shape, out);
 }
 
 /* --- a batch ------------------------------------------------------------------------------------------------------ */

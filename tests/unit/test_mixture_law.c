@@ -127,6 +127,33 @@ static void every_weight_and_triangular_factors_agree(void **state)
   TestCall(FwMixtureLawDestroy(&law));
 }
 
+/* E tr Q = D in whatever order the widths come, also where a narrow layer is not the first */
+static void mean_trace_of_narrow_layers_is_the_number_of_outputs(void **state)
+{
+  enum { N = 4000, D = 8 };
+  const double width[2][3] = {
+    {30.0, 30.0, 4.0 },
+    {4.0,  30.0, 30.0}
+  };
+  static double trace[N], x[N * D], m[N * D * D];
+
+  (void)state;
+  for (int order = 0; order < 2; order++) {
+    FwMixtureLaw law = make_law(D, 3, width[order], 0.0);
+    FwEstimated  mean;
+
+    TestCall(FwMixtureDraw(&law, FW_MIXTURE_BARTLETT, 1, 0, N, x, m));
+    for (int s = 0; s < N; s++) {
+      trace[s] = 0.0;
+      for (int i = 0; i < D; i++)
+        for (int j = 0; j <= i; j++) trace[s] += pow(m[(s * D + i) * D + j] * exp(x[s * D + j]), 2.0);
+    }
+    mean = FwMean(N, 1, trace);
+    assert_close((mean.value - D) / mean.error_bar, 0.0, 4.0);
+    TestCall(FwMixtureLawDestroy(&law));
+  }
+}
+
 /* Widths below D: the rank is the smallest width */
 static void narrow_layers_make_the_matrix_singular(void **state)
 {
@@ -428,6 +455,7 @@ int main(int argc, char **argv)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(pieces_equal_the_whole),
     cmocka_unit_test(every_weight_and_triangular_factors_agree),
+    cmocka_unit_test(mean_trace_of_narrow_layers_is_the_number_of_outputs),
     cmocka_unit_test(narrow_layers_make_the_matrix_singular),
     cmocka_unit_test(limit_draws_follow_the_limit_law),
     cmocka_unit_test(two_outputs_follow_the_exact_radial_law),
