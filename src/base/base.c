@@ -6,6 +6,7 @@
 #include <finwidth/blas.h>
 #include <finwidth/input.h>
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,6 +113,7 @@ PetscErrorCode FwStart(int argc, char **argv, const char *input)
     state.is_shared = PETSC_TRUE;
     return FW_ERR_INPUT;
   }
+  (void)signal(SIGPIPE, SIG_IGN); /* a reader that left (`| head`) is no reason to lose the result; PETSc would abort */
   return PETSC_SUCCESS;
 }
 

@@ -16,9 +16,9 @@
 
 enum { MAX_DEPTH = 8 };
 
-/* One open mapping: the keys seen so far, joined by newlines */
+/* One open mapping or list */
 typedef struct {
-  char *keys;
+  char *key;    /* whose value comes next, with those around it: "network_width" */
   char *anchor; /* name under which an alias would stand for it */
   int   is_list;
   int   want_key;
@@ -28,6 +28,7 @@ typedef struct {
   const char *path;
   Level       level[MAX_DEPTH];
   int         depth; /* open mappings and lists */
+  char       *keys;  /* all that were seen, a line each */
   int         n_document;
   char       *message;
   size_t      size;
@@ -44,21 +45,34 @@ static int Fail(Check *check, size_t line, const char format[], ...)
   return FW_EXIT_INPUT;
 }
 
-static int AddKey(Check *check, size_t line, const char name[])
+/* `network: {width: 5}` is the key network_width */
+static int SetKey(Check *check, size_t line, const char name[])
 {
-  Level       *level = &check->level[check->depth - 1];
-  const size_t old   = level->keys ? strlen(level->keys) : 0;
+  Level      *level  = &check->level[check->depth - 1];
+  const char *around = check->depth > 1 ? level[-1].key : NULL;
+
+  free(level->key);
+  level->key = NULL;
+  if (asprintf(&level->key, "%s%s%s", around ? around : "", around ? "_" : "", name) >= 0) return 0;
+  level->key = NULL;
+  return Fail(check, line, "out of memory");
+}
+
+static int AddKey(Check *check, size_t line)
+{
+  const char  *name = check->level[check->depth - 1].key;
+  const size_t old  = check->keys ? strlen(check->keys) : 0;
   char        *line_of_key, *all;
 
   if (asprintf(&line_of_key, "\n%s\n", name) < 0) return Fail(check, line, "out of memory");
-  if (level->keys && strstr(level->keys, line_of_key)) {
+  if (check->keys && strstr(check->keys, line_of_key)) {
     free(line_of_key);
     return Fail(check, line, "key '%s' stands here a second time", name);
   }
-  all = realloc(level->keys, old + strlen(line_of_key) + 1);
+  all = realloc(check->keys, old + strlen(line_of_key) + 1);
   if (all) {
     strcpy(all + old, line_of_key);
-    level->keys = all;
+    check->keys = all;
   }
   free(line_of_key);
   return all ? 0 : Fail(check, line, "out of memory");
@@ -70,13 +84,15 @@ static int OnScalar(Check *check, const yaml_event_t *event)
   const size_t line  = event->start_mark.line;
   const int    plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
   Level       *level;
+  int          code;
 
   if (!check->depth) return Fail(check, line, "want 'key: value' lines, found '%s'", text);
   level = &check->level[check->depth - 1];
   if (!level->is_list && level->want_key) {
     level->want_key = 0;
     if (!*text) return Fail(check, line, "a key is empty");
-    return strcmp(text, "<<") ? AddKey(check, line, text) : 0;
+    if ((code = SetKey(check, line, text))) return code;
+    return strcmp(text, "<<") ? AddKey(check, line) : 0;
   }
   level->want_key = 1;
   if (strchr(text, '\n')) return Fail(check, line, "a value of several lines is not possible");
@@ -101,7 +117,7 @@ static int OnOpen(Check *check, const yaml_event_t *event, int is_list)
 static int OnClose(Check *check)
 {
   check->depth--;
-  free(check->level[check->depth].keys);
+  free(check->level[check->depth].key);
   free(check->level[check->depth].anchor);
   if (check->depth) check->level[check->depth - 1].want_key = 1;
   return 0;
@@ -181,6 +197,7 @@ int FwInputCheck(const char path[], char message[], size_t size)
   yaml_parser_set_input_file(&parser, file);
   code = Walk(&check, &parser);
   while (check.depth) OnClose(&check);
+  free(check.keys);
   yaml_parser_delete(&parser);
   fclose(file);
   return code;

@@ -73,12 +73,13 @@ static const char *TypeName(const FwKey *key)
   }
 }
 
-static void DescribeRange(const FwKey *key, size_t size, char text[])
+/* The limit that all integers share is said only to those who passed it */
+static void DescribeRange(const FwKey *key, PetscBool is_too_large, size_t size, char text[])
 {
   text[0] = '\0';
   if (key->type == FW_KEY_CHOICE)
     snprintf(text, size, "one of %s", key->choices);
-  else if (key->type == FW_KEY_INTEGER && key->maximum < INT_MAX)
+  else if (key->type == FW_KEY_INTEGER && (is_too_large || key->maximum < INT_MAX))
     snprintf(text, size, "an integer from %.0f to %.0f", key->minimum, key->maximum);
   else if (key->type == FW_KEY_INTEGER || key->type == FW_KEY_REAL)
     snprintf(text, size, "%s %s %g", TypeName(key), key->is_open ? ">" : ">=", key->minimum);
@@ -88,10 +89,11 @@ static void DescribeRange(const FwKey *key, size_t size, char text[])
 
 static PetscErrorCode Complain(const FwKey *key, const char text[])
 {
-  char want[512];
+  const PetscBool is_too_large = strtod(text, NULL) > key->maximum ? PETSC_TRUE : PETSC_FALSE;
+  char            want[512];
 
   PetscFunctionBegin;
-  DescribeRange(key, sizeof want, want);
+  DescribeRange(key, is_too_large, sizeof want, want);
   SETERRQ(PETSC_COMM_WORLD, FW_ERR_INPUT, "key '%s' is '%s', want %s%s", key->name, text, want,
           key->is_list ? ", or a list of these" : "");
 }
@@ -137,7 +139,8 @@ static PetscBool ParseDuration(const char text[], double *value)
   unsigned hours, minutes, seconds;
   int      n = 0;
 
-  if (sscanf(text, "%u:%2u:%2u%n", &hours, &minutes, &seconds, &n) != 3 || text[n]) return PETSC_FALSE;
+  if (text[strspn(text, "0123456789:")]) return PETSC_FALSE; /* %u takes signs and spaces, too */
+  if (sscanf(text, "%5u:%2u:%2u%n", &hours, &minutes, &seconds, &n) != 3 || text[n]) return PETSC_FALSE;
   *value = 3600.0 * hours + 60.0 * minutes + seconds;
   return (minutes < 60 && seconds < 60) ? PETSC_TRUE : PETSC_FALSE;
 }
@@ -522,7 +525,7 @@ PetscErrorCode FwOptionsPrintMarkdown(void)
   for (PetscInt i = 0; i < n; i++) {
     char range[512];
 
-    DescribeRange(&keys[i], sizeof range, range);
+    DescribeRange(&keys[i], PETSC_FALSE, sizeof range, range);
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "| `%s` | %s%s%s%s | %s%s%s | %s |\n", keys[i].name, range,
                           keys[i].is_list ? ", or a list" : "", keys[i].unit ? ", " : "",
                           keys[i].unit ? keys[i].unit : "", keys[i].default_value ? "`" : "",

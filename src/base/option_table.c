@@ -162,7 +162,7 @@ static const FwKey table[] = {
   CHOICE("scheduler", NULL, "slurm,pbs,lsf", FW_FOR_JOBSCRIPT, "batch system of the script"),
   CHOICE("mode", "single", "single,array,farm", FW_FOR_JOBSCRIPT,
          "one job, an array of tasks with a file each, or one job that hands out points"),
-  CHOICE("job_command", "predict", "predict,sample,mixture,optimal,ansatz", FW_FOR_JOBSCRIPT, "what the job runs"),
+  CHOICE("job_command", "predict", "predict,sample,mixture", FW_FOR_JOBSCRIPT, "what the job runs"),
   TEXT("job_name", NULL, FW_FOR_JOBSCRIPT, "name of the job (the result's)"),
   TEXT("job_account", NULL, FW_FOR_JOBSCRIPT, "account or project (none)"),
   TEXT("job_queue", NULL, FW_FOR_JOBSCRIPT, "partition or queue (the default one)"),

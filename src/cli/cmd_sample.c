@@ -162,7 +162,7 @@ static PetscErrorCode WarnAboutChains(FwSampled sampled)
              state.rhat, FW_SAMPLED_RHAT_MOST, state.ess, state.ess_least));
   if (state.n_divergent > divergent_most * state.n_move)
     PetscCall(
-      FwWarn("%.2g %% of the moves diverged: there are places that the step is too large for; try half of "
+      FwWarn("%.3g %% of the moves diverged: there are places that the step is too large for; try half of "
              "sampler_step %g",
              100.0 * state.n_divergent / state.n_move, state.step));
   PetscFunctionReturn(PETSC_SUCCESS);

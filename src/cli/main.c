@@ -119,11 +119,15 @@ static void SortOptions(int argc, char **argv, int begin, Call *call)
 /* help COMMAND, help keys, help man [COMMAND], help completion */
 static void ReadHelpTopic(int argc, char **argv, Call *call)
 {
+  int n_word = 3;
+
   call->is_markdown   = !strcmp(argv[2], "keys") ? PETSC_TRUE : PETSC_FALSE;
   call->is_manual     = !strcmp(argv[2], "man") ? PETSC_TRUE : PETSC_FALSE;
   call->is_completion = !strcmp(argv[2], "completion") ? PETSC_TRUE : PETSC_FALSE;
+  if (call->is_manual && argc > 3) n_word++;
+  if (argc > n_word) call->stray = argv[n_word];
   if (call->is_markdown || call->is_completion || (call->is_manual && argc == 3)) return;
-  call->word    = argv[call->is_manual ? 3 : 2];
+  call->word    = argv[n_word - 1];
   call->command = FindCommand(call->word);
 }
 
@@ -182,6 +186,17 @@ static PetscErrorCode PrintVersion(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What follows a command that takes nothing at all, or NULL */
+static const char *Surplus(const Call *call)
+{
+  const PetscBool takes_nothing =
+    (call->is_version || (call->command && !call->command->keys && !call->command->wants_result)) ? PETSC_TRUE
+                                                                                                  : PETSC_FALSE;
+
+  if (!takes_nothing) return NULL;
+  return call->n_file ? call->file : call->words[1];
+}
+
 static PetscErrorCode CheckCall(const Call *call)
 {
   const PetscBool is_known =
@@ -191,6 +206,8 @@ static PetscErrorCode CheckCall(const Call *call)
   PetscFunctionBegin;
   PetscCheck(call->word, PETSC_COMM_WORLD, FW_ERR_INPUT, "no command: try 'finwidth help'");
   PetscCheck(is_known, PETSC_COMM_WORLD, FW_ERR_INPUT, "unknown command '%s': try 'finwidth help'", call->word);
+  PetscCheck(!Surplus(call), PETSC_COMM_WORLD, FW_ERR_INPUT, "'%s' takes no further words: what is '%s' for?",
+             call->word, Surplus(call));
   PetscCheck(!call->stray, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "stray word '%s' on the command line: options are '-key value'", call->stray);
   PetscCheck(!call->command || !call->command->wants_result || call->file || call->is_help, PETSC_COMM_WORLD,
@@ -237,7 +254,7 @@ int main(int argc, char **argv)
   FwBlasTune(argv);
   if (!words || FwCommandLineSet(argc, argv)) return FW_EXIT_MEMORY;
   ReadWords(argc, argv, words, &call);
-  input = call.command && !call.command->wants_result && !call.is_help ? call.file : NULL;
+  input = call.command && call.command->keys && !call.command->wants_result && !call.is_help ? call.file : NULL;
   code  = FwStart(call.n_word, call.words, input);
   if (!code) code = Run(&call);
   free(words);

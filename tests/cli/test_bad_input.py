@@ -52,6 +52,11 @@ class BadInput(unittest.TestCase):
         self.refused(2, ["unknown command 'predcit'", "finwidth help"], "predcit")
         self.refused(2, "stray word '7'", "predict", "-network_width", "5", "7")
         self.refused(2, "usage: finwidth plot", "plot")
+        self.refused(2, "'extra'", "version", "extra")
+        self.refused(2, "'-foo'", "version", "-foo")
+        self.refused(2, "stray word 'extra'", "help", "predict", "extra")
+        self.refused(2, "'extra'", "selftest", "extra")
+        self.refused(2, "'-network_depth'", "selftest", "-network_depth", 3)
 
     def test_misspelt_keys(self):
         self.refused(2, ["'network_widht'", "'network_width'"], "predict", "-network_widht", 5)
@@ -77,6 +82,7 @@ class BadInput(unittest.TestCase):
         self.refused(2, "in.yaml:3", file="network:\n  width: [3\n")
         self.refused(2, ["in.yaml:1", "not YAML"], file="\tnetwork: 3\n")
         self.refused(2, ["in.yaml:3", "second time"], file="temperature: 1\nseed: 2\ntemperature: 2\n")
+        self.refused(2, ["in.yaml:2", "'network_width'", "second time"], file="network_width: 10\nnetwork: {width: 20}\n")
         self.refused(2, "no value", file="temperature:\n")
         self.refused(2, "a list", file="- 3\n- 4\n")
         self.refused(2, "plain values", file="network: {width: [[1, 2]]}\n")

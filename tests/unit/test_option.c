@@ -96,7 +96,7 @@ static void bad_values_are_refused_with_what_would_be_right(void **state)
     {"-network_width",      "40,0",                 {"'0'", "or a list"}                                       },
     {"-network_width",      "40.5",                 {"'40.5'", "an integer"}                                   },
     {"-network_width",      "40,",                  {"network_width", "an integer"}                            },
-    {"-network_width",      "99999999999999999999", {"network_width"}                                          },
+    {"-network_width",      "99999999999999999999", {"'network_width'", "an integer from 1 to 2147483647"}     },
     {"-temperature",        "-1",                   {"'temperature' is '-1'", ">= 0"}                          },
     {"-temperature",        "nan",                  {"'nan'", "a number"}                                      },
     {"-temperature",        "inf",                  {"'inf'"}                                                  },
@@ -108,6 +108,8 @@ static void bad_values_are_refused_with_what_would_be_right(void **state)
     {"-data_gray",          "perhaps",              {"true or false"}                                          },
     {"-memory",             "8X",                   {"a size such as 8G"}                                      },
     {"-walltime",           "1:99:00",              {"HH:MM:SS"}                                               },
+    {"-walltime",           "-1:00:00",             {"HH:MM:SS"}                                               },
+    {"-walltime",           "999999:00:00",         {"HH:MM:SS"}                                               },
   };
 
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(bad); i++) {
