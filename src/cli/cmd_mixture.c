@@ -30,6 +30,7 @@ typedef struct {
   FwModel      model;
   FwMixtureLaw finite, limit;
   PetscInt     n_output, n_sample, n_input;
+  char         tag[64]; /* of checkpoints: the input, and the data once they are read */
 } Point;
 
 /* --- keys ------------------------------------------------------------------------------------------------------------ */
@@ -116,6 +117,7 @@ static PetscErrorCode ReadPoint(const Mixture *mixture, Point *point)
   point->n_output = has_output ? (PetscInt)n_output : 1;
   point->n_sample = (PetscInt)n_sample;
   point->n_input  = (PetscInt)n_input;
+  snprintf(point->tag, sizeof point->tag, "%s", mixture->request->tag);
   PetscCall(FwMixtureLawFinite(&point->model, point->n_output, &point->finite));
   PetscCall(ReadLimit(&point->model, point->n_output, &point->limit));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -159,7 +161,7 @@ static PetscInt CountSamplers(const FwMixtureRequest *report)
   return n;
 }
 
-/* Rows on rank 0, a sorted column and a checkpoint beside them; numbers to draw */
+/* Rows on rank 0, a sorted column and a checkpoint beside them, draws of a posterior; numbers to draw */
 typedef struct {
   double bytes, numbers;
 } Need;
@@ -169,12 +171,13 @@ static Need NeedOf(const Mixture *mixture, const Point *p)
   const double D = (double)p->n_output, n = (double)p->n_sample, L = (double)p->model.depth,
                per_factor = 0.5 * D * (D + 1.0);
   const double row        = (D + FW_COLUMN_COUNT) * sizeof(double);
+  const double draw       = mixture->has_posterior && D >= 3.0 ? (2.0 * D * D + 2.0 * D + 4.0) * sizeof(double) : 0.0;
   double       brute      = (double)p->n_input * p->model.width[0];
 
   for (PetscInt l = 0; l < p->model.depth; l++)
     brute += p->model.width[l] * (l + 1 < p->model.depth ? p->model.width[l + 1] : D);
   return (Need){
-    .bytes   = n * (2.0 * CountSamplers(&mixture->report) * row + 4.0 * sizeof(double)) + 3e7,
+    .bytes   = n * (2.0 * CountSamplers(&mixture->report) * row + 4.0 * sizeof(double) + draw) + 3e7,
     .numbers = n * (mixture->report.is_drawn[FW_DRAWN_BRUTE] * brute +
                     mixture->report.is_drawn[FW_DRAWN_BARTLETT] * L * per_factor +
                     mixture->report.is_drawn[FW_DRAWN_LIMIT] * (D < 3.0 ? 6.0 : 64.0 * p->limit.a * per_factor))};
@@ -194,7 +197,7 @@ static PetscErrorCode CheckMemory(MPI_Comm comm, const Mixture *mixture, const P
   PetscCall(FwEstimateMemory(comm, &bytes));
   PetscCheck(need.bytes <= bytes, comm, FW_ERR_MEMORY,
              "mixture_samples %" PetscInt_FMT
-             ": their rows need %.3g GiB on rank 0, of %.3g GiB: fewer samples, or more (memory)",
+             ": they need %.3g GiB on rank 0, of %.3g GiB: fewer samples, or more (memory)",
              point->n_sample, need.bytes / 1073741824.0, bytes / 1073741824.0);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -294,6 +297,7 @@ static PetscErrorCode InputsOfData(MPI_Comm comm, const Mixture *mixture, Point 
   PetscCall(FwMixtureInputsCreate(point->n_input, sizes.n_input, x, PriorProduct(&point->model), point->model.depth,
                                   point->model.bias, inputs));
   PetscCall(FwDatasetGetDigest(data, &digest));
+  snprintf(point->tag, sizeof point->tag, "%.46s %.16s", mixture->request->tag, digest);
   PetscCall(FwRecordInteger(record, "data_digest", (PetscInt64)strtoull(digest, NULL, 16), "1",
                             "digest of the data used, as a signed integer"));
   PetscCall(PetscFree(x));
@@ -322,7 +326,7 @@ static PetscErrorCode Sample(MPI_Comm comm, const Mixture *mixture, PetscInt num
   PetscCall(FwOptionInteger("seed", &seed, NULL));
   PetscCall(FwRequestPointCheckpoint(mixture->request, number, sizeof path, path));
   const FwMixtureRun run = {.checkpoint   = path,
-                            .tag          = mixture->request->tag,
+                            .tag          = point->tag,
                             .resume       = mixture->request->resume,
                             .interval     = FwRequestCheckpointSeconds(),
                             .has_progress = mixture->request->is_single};
@@ -385,7 +389,7 @@ static PetscErrorCode AddPosterior(const Mixture *mixture, const FwPosteriorGrou
   const FwPosteriorRun run = {.n_sample   = point->n_sample,
                               .is_quiet   = mixture->request->is_single ? PETSC_FALSE : PETSC_TRUE,
                               .checkpoint = path,
-                              .tag        = mixture->request->tag,
+                              .tag        = point->tag,
                               .resume     = mixture->request->resume,
                               .interval   = FwRequestCheckpointSeconds()};
 

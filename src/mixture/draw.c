@@ -14,8 +14,9 @@
 static PetscInt PairsOf(const FwMixtureLaw *law)
 {
   const double per_unit = PetscMax(32.0, 4.0 * (double)law->n_output);
+  const double most     = 1 << 29; /* refused by FwMixtureLawCheck() long before */
 
-  return law->a > 0.0 ? (PetscInt)ceil(law->a * per_unit) : 0;
+  return law->a > 0.0 ? (PetscInt)PetscMin(most, ceil(law->a * per_unit)) : 0;
 }
 
 PetscInt FwMixturePairs(const FwMixtureLaw *law)
@@ -205,6 +206,10 @@ PetscErrorCode FwMixtureLawCheck(const FwMixtureLaw *law, FwMixtureSampler sampl
   PetscCheck(isfinite(law->a), PETSC_COMM_WORLD, FW_ERR_INPUT, "mixture_a infinity has no law of Q to draw from");
   PetscCheck(sampler != FW_MIXTURE_BRUTE || law->a == 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "mixture_method brute draws a network's weights, and the limit law has none");
+  PetscCheck((double)FwMixturePairs(law) * (double)(law->n_output * (law->n_output + 1)) < 2147483647.0,
+             PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "mixture_a %g is too large for %" PetscInt_FMT " outputs, which are drawn in %" PetscInt_FMT " steps",
+             law->a, law->n_output, FwMixturePairs(law));
   for (PetscInt l = 0; l < law->n_width; l++) {
     const PetscBool is_whole = law->width[l] == floor(law->width[l]) ? PETSC_TRUE : PETSC_FALSE;
 

@@ -26,7 +26,7 @@ static PetscErrorCode Propagate(FwStream weights, PetscInt n_in, PetscInt n_out,
     const PetscBLASInt inner = (PetscBLASInt)PetscMin(width, n_out - j);
     const double       one = 1.0, old = j > 0 ? 1.0 : 0.0;
 
-    FwStreamNormalBulk(weights, (uint64_t)(j * n_in), (size_t)(inner * rows), panel);
+    FwStreamNormalBulk(weights, (uint64_t)j * (uint64_t)n_in, (size_t)(inner * rows), panel);
     PetscCallBLAS("BLASgemm",
                   BLASgemm_("N", "N", &rows, &columns, &inner, &one, panel, &rows, v + j, &leading, &old, y, &rows));
   }

@@ -104,8 +104,12 @@ PetscErrorCode FwParticlesToNodes(const FwParticles *p, const double weight[], F
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(p->n, &place));
   kept = NumberNodes(p->n, weight, place);
-  PetscCall(PetscMPIIntCast(kept * d, &n_value));
-  PetscCall(PetscMPIIntCast(kept * d * d, &n_rotation));
+  PetscCheck((double)kept * (double)(d * d) < 2147483647.0, p->comm, FW_ERR_MEMORY,
+             "the posterior rests on %" PetscInt_FMT " draws of %" PetscInt_FMT
+             " outputs, more than one message holds: set fewer mixture_samples",
+             kept, d);
+  n_value    = (PetscMPIInt)(kept * d);
+  n_rotation = (PetscMPIInt)(kept * d * d);
   PetscCall(FwNodeSetCreate(d, kept, kept, nodes));
   PetscCall(PetscArrayzero(nodes->log_q, n_value));
   PetscCall(PetscArrayzero(nodes->rotation, n_rotation));

@@ -127,6 +127,18 @@ class Mixture(unittest.TestCase):
         done = self.mixture(*words, "-seed", 5, "-resume")
         self.assertEqual((done.code, len(done.errors)), (2, 1), done.err)
 
+    def test_checkpoint_of_other_data_is_refused(self):
+        words = ["-network_width", 30, "-network_depth", 30, "-mixture_samples", 100000, "-mixture_method", "brute",
+                 "-data_source", "csv", "-data_path", "data.csv", "-data_train", 2, "-data_test", 0]
+        (self.place / "data.csv").write_text("1,2,1\n3,1,-1\n")
+        run_now = harness.start("mixture", *map(str, words), ranks=1, cwd=self.place, env={"FINWIDTH_CHECKPOINT_SECONDS": "0.1"})
+        self.assertTrue(harness.wait_for(self.place / "mixture.h5.chk.0"))
+        harness.signal_ranks(self.place, signal.SIGKILL)
+        run_now.communicate(timeout=60)
+        (self.place / "data.csv").write_text("1,2,1\n3,2,-1\n")
+        done = self.mixture(*words, "-resume")
+        self.assertEqual((done.code, len(done.errors)), (2, 1), done.err)
+
     def test_scan_of_widths_at_fixed_a(self):
         done = self.mixture("-mixture_a", 0.5, "-scan_network_width", "8,16,32", "-mixture_samples", 1000, ranks=2)
         self.assertEqual(done.code, 0, done.err)
@@ -181,6 +193,7 @@ class Mixture(unittest.TestCase):
                             (["-mixture_moments", 13], "mixture_moments"), (["-network_bias", 1], "network_bias"),
                             (["-data_source", "glyphs", "-mixture_inputs", 1000], "mixture_inputs"),
                             (["-mixture_bottleneck", 2], "mixture_bottleneck"), (["-network_width", 0], "network_width"),
+                            (["-mixture_a", 1e8, "-network_outputs", 3, "-mixture_method", "limit"], "mixture_a"),
                             (["-mixture_sample", 10], "mixture_samples")]:
             done = self.mixture(*words)
             self.assertEqual((done.code, len(done.errors)), (2, 1), (words, done.err))
