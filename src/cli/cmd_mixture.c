@@ -5,6 +5,7 @@
 #include "command.h"
 #include "mixture_print.h"
 #include "posterior_group.h"
+#include "predict.h"
 #include "request.h"
 
 #include <finwidth/activation.h>
@@ -29,7 +30,7 @@ typedef struct {
 typedef struct {
   FwModel      model;
   FwMixtureLaw finite, limit;
-  PetscInt     n_output, n_sample, n_input;
+  PetscInt     n_output, n_sample, n_input, n_test;
   char         tag[64]; /* of checkpoints: the input, and the data once they are read */
 } Point;
 
@@ -104,7 +105,7 @@ static PetscErrorCode ReadLimit(const FwModel *model, PetscInt n_output, FwMixtu
 
 static PetscErrorCode ReadPoint(const Mixture *mixture, Point *point)
 {
-  PetscInt64 n_output = 1, n_sample, n_input;
+  PetscInt64 n_output = 1, n_sample, n_input, n_test;
   PetscBool  has_output;
 
   PetscFunctionBegin;
@@ -114,9 +115,11 @@ static PetscErrorCode ReadPoint(const Mixture *mixture, Point *point)
   PetscCall(FwOptionInteger("network_outputs", &n_output, &has_output));
   PetscCall(FwOptionInteger("mixture_samples", &n_sample, NULL));
   PetscCall(FwOptionInteger("mixture_inputs", &n_input, NULL));
+  PetscCall(FwOptionInteger("data_test", &n_test, NULL));
   point->n_output = has_output ? (PetscInt)n_output : 1;
   point->n_sample = (PetscInt)n_sample;
   point->n_input  = (PetscInt)n_input;
+  point->n_test   = (PetscInt)n_test;
   snprintf(point->tag, sizeof point->tag, "%s", mixture->request->tag);
   PetscCall(FwMixtureLawFinite(&point->model, point->n_output, &point->finite));
   PetscCall(ReadLimit(&point->model, point->n_output, &point->limit));
@@ -161,7 +164,16 @@ static PetscInt CountSamplers(const FwMixtureRequest *report)
   return n;
 }
 
-/* Rows on rank 0, a sorted column and a checkpoint beside them, draws of a posterior; numbers to draw */
+/* Of a posterior, on every rank: draws with their eigenvectors, and predictions at the points of log q */
+static double PosteriorBytes(const Point *p)
+{
+  const double points = 500.0; /* panels of one law */
+  const double D = (double)p->n_output, draw = D < 3.0 ? 0.0 : 2.0 * D * D + 2.0 * D + 4.0;
+
+  return sizeof(double) * ((double)p->n_sample * draw + points * (D + 1.0) * (double)p->n_test);
+}
+
+/* Rows on rank 0, a sorted column and a checkpoint beside them; numbers to draw */
 typedef struct {
   double bytes, numbers;
 } Need;
@@ -171,13 +183,13 @@ static Need NeedOf(const Mixture *mixture, const Point *p)
   const double D = (double)p->n_output, n = (double)p->n_sample, L = (double)p->model.depth,
                per_factor = 0.5 * D * (D + 1.0);
   const double row        = (D + FW_COLUMN_COUNT) * sizeof(double);
-  const double draw       = mixture->has_posterior && D >= 3.0 ? (2.0 * D * D + 2.0 * D + 4.0) * sizeof(double) : 0.0;
   double       brute      = (double)p->n_input * p->model.width[0];
 
   for (PetscInt l = 0; l < p->model.depth; l++)
     brute += p->model.width[l] * (l + 1 < p->model.depth ? p->model.width[l + 1] : D);
   return (Need){
-    .bytes   = n * (2.0 * CountSamplers(&mixture->report) * row + 4.0 * sizeof(double) + draw) + 3e7,
+    .bytes = n * (2.0 * CountSamplers(&mixture->report) * row + 4.0 * sizeof(double)) + 3e7 +
+             (mixture->has_posterior ? PosteriorBytes(p) : 0.0),
     .numbers = n * (mixture->report.is_drawn[FW_DRAWN_BRUTE] * brute +
                     mixture->report.is_drawn[FW_DRAWN_BARTLETT] * L * per_factor +
                     mixture->report.is_drawn[FW_DRAWN_LIMIT] * (D < 3.0 ? 6.0 : 64.0 * p->limit.a * per_factor))};
@@ -195,10 +207,10 @@ static PetscErrorCode CheckMemory(MPI_Comm comm, const Mixture *mixture, const P
   PetscCheck((double)point->n_sample < most, comm, FW_ERR_MEMORY,
              "mixture_samples: more than %.0f are not kept", most);
   PetscCall(FwEstimateMemory(comm, &bytes));
-  PetscCheck(need.bytes <= bytes, comm, FW_ERR_MEMORY,
-             "mixture_samples %" PetscInt_FMT
-             ": they need %.3g GiB on rank 0, of %.3g GiB: fewer samples, or more (memory)",
-             point->n_sample, need.bytes / 1073741824.0, bytes / 1073741824.0);
+  PetscCheck(
+    need.bytes <= bytes, comm, FW_ERR_MEMORY,
+    "mixture_samples %" PetscInt_FMT ": they need %.3g GiB on rank 0, of %.3g GiB: fewer samples%s, or more (memory)",
+    point->n_sample, need.bytes / 1073741824.0, bytes / 1073741824.0, mixture->has_posterior ? " or data_test" : "");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -505,6 +517,18 @@ static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The kernel of a posterior, whose data are not read in a dry run */
+static PetscErrorCode CheckKernel(void)
+{
+  FwGrid grid;
+
+  PetscFunctionBegin;
+  PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
+  PetscCall(FwPredictEstimateExamples(grid));
+  PetscCall(FwGridDestroy(&grid));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode DryRun(const Mixture *mixture)
 {
   const double seconds_per_number = 4e-9;
@@ -513,6 +537,7 @@ static PetscErrorCode DryRun(const Mixture *mixture)
   char         line[128];
 
   PetscFunctionBegin;
+  if (mixture->has_posterior) PetscCall(CheckKernel());
   PetscCall(ReadPoint(mixture, &point));
   need = NeedOf(mixture, &point);
   snprintf(line, sizeof line, "samples %.3g random numbers, about %.2g s on one rank, %.2g GiB on rank 0", need.numbers,
