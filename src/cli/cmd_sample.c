@@ -140,7 +140,7 @@ static PetscErrorCode CheckPoints(const FwRequest *request)
     PetscCall(CheckNetwork());
     PetscCall(FwOptionReal("temperature", &temperature, NULL));
     PetscCheck(temperature > 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
-               "temperature: a posterior is sampled at T > 0, not at %g", temperature);
+               "temperature: a posterior is sampled at T > 0, not at %.6g", temperature);
   }
   PetscCall(FwScanApply(request->scan, -1));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -16,11 +16,11 @@ static PetscErrorCode PrintWidths(const FwMixtureLaw *law)
   for (PetscInt l = 1; l < law->n_width; l++)
     if (law->width[l] != law->width[0]) is_equal = PETSC_FALSE;
   if (is_equal && law->n_width) {
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "L = %" PetscInt_FMT ", N = %g", law->n_width, law->width[0]));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "L = %" PetscInt_FMT ", N = %.6g", law->n_width, law->width[0]));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   for (PetscInt l = 0; l < PetscMin(law->n_width, 8); l++)
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%g", l ? " - " : "widths ", law->width[l]));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%.6g", l ? " - " : "widths ", law->width[l]));
   if (law->n_width > 8) PetscCall(PetscPrintf(PETSC_COMM_WORLD, " - ..."));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

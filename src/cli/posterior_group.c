@@ -45,7 +45,7 @@ PetscErrorCode FwPosteriorCheckPoint(const FwModel *model, const FwMixtureLaw *f
     PetscCheck(
       model->bias[l] == 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
       "network_bias: the posterior of a linear network is for a bias of the readout alone, that of layer %" PetscInt_FMT
-      " is %g",
+      " is %.6g",
       l, model->bias[l]);
   PetscCall(FwMixturePosteriorCheck(finite, model->temperature));
   PetscCall(FwMixturePosteriorCheck(limit, model->temperature));
@@ -301,7 +301,7 @@ static PetscErrorCode PrintHeader(const Point *point)
 {
   PetscFunctionBegin;
   if (point->run->is_quiet) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscPrintf(point->group->comm, "\nposterior  T = %g\n  %-10s %14s %12s %12s %12s %12s\n",
+  PetscCall(PetscPrintf(point->group->comm, "\nposterior  T = %.6g\n  %-10s %14s %12s %12s %12s %12s\n",
                         point->model->temperature, "law", "log evidence", "E Q_11", "E log q_1", "test bias",
                         "variance"));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -41,7 +41,7 @@ PetscErrorCode FwPrintHeader(const FwModel *model, FwDataset data)
   for (PetscInt l = 0; l < PetscMin(model->depth, 8); l++)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%s %.0f", l ? " - " : "", FwActivationNames[model->activation[l]],
                           model->width[l]));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s, T = %g\n", model->depth > 8 ? " - ..." : "", model->temperature));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s, T = %.6g\n", model->depth > 8 ? " - ..." : "", model->temperature));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

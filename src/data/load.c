@@ -50,8 +50,8 @@ static PetscErrorCode CheckFinite(FwDataset data, PetscInt64 example, PetscInt64
   PetscFunctionBegin;
   for (PetscInt64 i = 0; i < n; i++)
     PetscCheck(isfinite(value[i]), PETSC_COMM_SELF, FW_ERR_INPUT,
-               "'%s': %s %" PetscInt64_FMT " of example %" PetscInt64_FMT " is %g, not a finite number", path, what, i,
-               example, value[i]);
+               "'%s': %s %" PetscInt64_FMT " of example %" PetscInt64_FMT " is %.6g, not a finite number", path, what,
+               i, example, value[i]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

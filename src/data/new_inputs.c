@@ -39,7 +39,7 @@ static PetscErrorCode ReadBlock(FwSource *source, PetscInt first, PetscInt n, Pe
   PetscCall(PetscFree(example));
   for (PetscInt64 i = 0; i < (PetscInt64)n * n_input; i++)
     PetscCheck(isfinite(x[i]), PETSC_COMM_SELF, FW_ERR_INPUT,
-               "'%s': input %" PetscInt64_FMT " of example %" PetscInt64_FMT " is %g, not a finite number",
+               "'%s': input %" PetscInt64_FMT " of example %" PetscInt64_FMT " is %.6g, not a finite number",
                source->path, i % n_input, first + i / n_input, x[i]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

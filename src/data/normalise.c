@@ -73,7 +73,7 @@ static PetscErrorCode CheckNotConstant(FwDataset data)
   }
   PetscCallMPI(MPI_Allreduce(mine, extreme, 2, MPI_DOUBLE, MPI_MAX, data->comm));
   PetscCheck(extreme[0] > -extreme[1], data->comm, FW_ERR_INPUT,
-             "all inputs of the training examples (data_source '%s') are %g: data_normalise 'standard' cannot scale "
+             "all inputs of the training examples (data_source '%s') are %.6g: data_normalise 'standard' cannot scale "
              "them",
              data->source.ops->name, extreme[0]);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -88,7 +88,7 @@ static PetscErrorCode Standardise(FwDataset data)
   PetscCall(TrainingMoment(data, 0.0, 1, &mean));
   PetscCall(TrainingMoment(data, mean, 2, &variance));
   PetscCheck(isfinite(variance) && variance > 0.0, data->comm, FW_ERR_INPUT,
-             "the training inputs have mean %g and variance %g: data_normalise 'standard' cannot scale them", mean,
+             "the training inputs have mean %.6g and variance %.6g: data_normalise 'standard' cannot scale them", mean,
              variance);
   data->shift = mean;
   data->scale = sqrt(variance);

@@ -29,7 +29,7 @@ static PetscErrorCode CheckLabelsAreClasses(const FwSource *source)
     const double label = source->label[i];
 
     PetscCheck(label >= 0.0 && label < (double)limit && label == floor(label), PETSC_COMM_SELF, FW_ERR_INPUT,
-               "'%s': the target of example %" PetscInt64_FMT " is %g, not a class (an integer from 0)", source->path,
+               "'%s': the target of example %" PetscInt64_FMT " is %.6g, not a class (an integer from 0)", source->path,
                i, label);
   }
   PetscFunctionReturn(PETSC_SUCCESS);

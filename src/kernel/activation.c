@@ -62,8 +62,8 @@ static PetscErrorCode CheckVariance(FwActivation activation, double a)
 {
   PetscFunctionBegin;
   PetscCheck(a >= 0.0 && a <= FW_VARIANCE_HUGE, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
-             "the kernel of %s met a pre-activation variance of %g, which is not between 0 and %g", activation->name, a,
-             FW_VARIANCE_HUGE);
+             "the kernel of %s met a pre-activation variance of %.6g, which is not between 0 and %.6g",
+             activation->name, a, FW_VARIANCE_HUGE);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -209,7 +209,7 @@ PetscErrorCode FwMehlerAverage(FwActivation activation, double a, int first, int
     *average = 0.5 * (rule.coarse + rule.middle);
     if (fabs(rule.coarse - rule.middle) <= AGREEMENT * scale) PetscFunctionReturn(PETSC_SUCCESS);
   }
-  SETERRQ(PETSC_COMM_SELF, FW_ERR_NUMERICAL, "the Gaussian average of %s at variance %g does not settle",
+  SETERRQ(PETSC_COMM_SELF, FW_ERR_NUMERICAL, "the Gaussian average of %s at variance %.6g does not settle",
           activation->name, a);
 }
 
@@ -327,7 +327,7 @@ static PetscErrorCode ComputeSeries(FwActivation activation, double a, FwMap map
       refine *= 2.0;
   }
   SETERRQ(PETSC_COMM_SELF, FW_ERR_NUMERICAL,
-          "the kernel of %s at a pre-activation variance of %g needs more than %d terms: make the prior precisions "
+          "the kernel of %s at a pre-activation variance of %.6g needs more than %d terms: make the prior precisions "
           "larger or the inputs smaller",
           activation->name, a, (int)MAX_TERMS);
 }

@@ -83,7 +83,7 @@ PetscErrorCode FwSpectrumCheckInvariants(FwSpectrum s, const double after[2])
 
   PetscFunctionBegin;
   PetscCheck(s->square <= 0.0 || lost <= 1e-10, FwGridComm(s->grid), PETSC_ERR_LIB,
-             "the decomposition of the kernel lost %g of its trace or norm", lost);
+             "the decomposition of the kernel lost %.6g of its trace or norm", lost);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -177,7 +177,7 @@ static PetscErrorCode CheckRotation(FwSpectrum s, const double y[])
   }
   for (PetscInt i = 0; i < s->n; i++) ones += s->h[i] * s->h[i];
   PetscCheck(fabs(after - before) <= 1e-10 * before && fabs(ones - s->n) <= 1e-10 * s->n, FwGridComm(s->grid),
-             PETSC_ERR_LIB, "ScaLAPACK returned a rotation that is not orthogonal (%g)", fabs(ones - s->n) / s->n);
+             PETSC_ERR_LIB, "ScaLAPACK returned a rotation that is not orthogonal (%.6g)", fabs(ones - s->n) / s->n);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

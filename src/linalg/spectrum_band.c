@@ -80,7 +80,7 @@ static PetscErrorCode FactorOrFail(FwSpectrum s, double temperature, double orde
   PetscCall(Factor(s->data, temperature, order, &lowest, &is_positive));
   PetscCheck(
     is_positive, FwGridComm(s->grid), FW_ERR_NUMERICAL,
-    "T + Q K is not positive definite at T = %g, Q = %g: set a larger temperature, or decompose with bandwidth 0",
+    "T + Q K is not positive definite at T = %.6g, Q = %.6g: set a larger temperature, or decompose with bandwidth 0",
     temperature, order);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -290,7 +290,7 @@ static PetscErrorCode CheckModes(FwSpectrum s, double largest)
   PetscFunctionBegin;
   PetscCall(Factor(s->data, 100.0 * floor_value + DBL_MIN, 1.0, &lowest, &is_positive));
   PetscCheck(is_positive, FwGridComm(s->grid), FW_ERR_NUMERICAL,
-             "the kernel has an eigenvalue below %g, and its largest is below %g", -100.0 * floor_value, largest);
+             "the kernel has an eigenvalue below %.6g, and its largest is below %.6g", -100.0 * floor_value, largest);
   PetscCall(Factor(s->data, 0.0, 1.0, &lowest, &is_positive));
   s->is_singular = is_positive && lowest * lowest > floor_value ? PETSC_FALSE : PETSC_TRUE;
   s->rank        = s->n;

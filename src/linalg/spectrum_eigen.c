@@ -25,7 +25,7 @@ static PetscErrorCode CleanModes(FwSpectrum s, double k[])
   PetscFunctionBegin;
   /* round-off of the decomposition itself is of the order of the floor: only what is far below it is an error */
   PetscCheck(k[0] >= -100.0 * floor_value - DBL_MIN, FwGridComm(s->grid), FW_ERR_NUMERICAL,
-             "the kernel has the negative eigenvalue %g beside the largest, %g", k[0], largest);
+             "the kernel has the negative eigenvalue %.6g beside the largest, %.6g", k[0], largest);
   for (PetscInt i = 0; i < s->n; i++) {
     if (k[i] < floor_value || k[i] <= 0.0)
       k[i] = 0.0;

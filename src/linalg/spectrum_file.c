@@ -450,7 +450,7 @@ static PetscErrorCode ReadHeader(Image *image, const char digest[])
   PetscCall(Transfer(image, "header", PETSC_FALSE, H5T_NATIVE_DOUBLE, 0, N_HEADER, 0, image->header));
   PetscCall(CloseFile(image));
   PetscCheck(image->header[0] == VERSION, PETSC_COMM_SELF, FW_ERR_FILE,
-             "'%s' has version %g of the format, this program reads %d", image->path, image->header[0], VERSION);
+             "'%s' has version %.6g of the format, this program reads %d", image->path, image->header[0], VERSION);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -462,7 +462,7 @@ static PetscErrorCode MakeSpectrum(Image *image)
   FwSpectrum            s;
 
   PetscFunctionBegin;
-  PetscCheck(form, image->grid->comm, FW_ERR_FILE, "'%s' has the unknown bandwidth %g", image->path, header[2]);
+  PetscCheck(form, image->grid->comm, FW_ERR_FILE, "'%s' has the unknown bandwidth %.6g", image->path, header[2]);
   PetscCall(FwSpectrumMake(image->grid, (PetscInt)header[1], form, &s));
   image->s = s;
   PetscCall(form->create(s));

@@ -148,7 +148,7 @@ static PetscErrorCode FactorOrFail(FwSpectrum s, double temperature, double orde
   PetscFunctionBegin;
   PetscCheck(
     Factor(s->n, s->data, temperature, order, &lowest), FwGridComm(s->grid), FW_ERR_NUMERICAL,
-    "T + Q K is not positive definite at T = %g, Q = %g: set a larger temperature, or decompose with bandwidth 0",
+    "T + Q K is not positive definite at T = %.6g, Q = %.6g: set a larger temperature, or decompose with bandwidth 0",
     temperature, order);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -167,7 +167,7 @@ static PetscErrorCode CheckModes(FwSpectrum s)
   }
   floor_value = 8.0 * s->n * DBL_EPSILON * largest;
   PetscCheck(Factor(s->n, form, 100.0 * floor_value + DBL_MIN, 1.0, &lowest), FwGridComm(s->grid), FW_ERR_NUMERICAL,
-             "the kernel has an eigenvalue below %g, and its largest is below %g", -100.0 * floor_value, largest);
+             "the kernel has an eigenvalue below %.6g, and its largest is below %.6g", -100.0 * floor_value, largest);
   s->is_singular = Factor(s->n, form, 0.0, 1.0, &lowest) && lowest > floor_value ? PETSC_FALSE : PETSC_TRUE;
   s->rank        = s->n;
   PetscFunctionReturn(PETSC_SUCCESS);

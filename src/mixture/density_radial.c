@@ -173,7 +173,8 @@ static PetscErrorCode Integrate(Integral *integral, double *log_value)
       PetscFunctionReturn(PETSC_SUCCESS);
     }
   }
-  SETERRQ(PETSC_COMM_SELF, FW_ERR_NUMERICAL, "an integral over the mixing law did not converge at r = %g", integral->r);
+  SETERRQ(PETSC_COMM_SELF, FW_ERR_NUMERICAL, "an integral over the mixing law did not converge at r = %.6g",
+          integral->r);
 }
 
 /* [f'(g-s) f(g+s) - f(g-s) f'(g+s)] / s */

@@ -214,9 +214,9 @@ PetscErrorCode FwMixtureLawCheck(const FwMixtureLaw *law, FwMixtureSampler sampl
     const PetscBool is_whole = law->width[l] == floor(law->width[l]) ? PETSC_TRUE : PETSC_FALSE;
 
     PetscCheck(is_whole || sampler != FW_MIXTURE_BRUTE, PETSC_COMM_WORLD, FW_ERR_INPUT,
-               "width %g: mixture_method brute wants whole numbers", law->width[l]);
+               "width %.6g: mixture_method brute wants whole numbers", law->width[l]);
     PetscCheck(is_whole || law->width[l] > (double)law->n_output - 1.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
-               "width %g: a fractional width must exceed the number of outputs less 1", law->width[l]);
+               "width %.6g: a fractional width must exceed the number of outputs less 1", law->width[l]);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -276,7 +276,7 @@ PetscErrorCode FwMixtureCoordinateCounts(const FwMixtureLaw *law, PetscInt *n_ga
   PetscCall(FwMixtureLawCheck(law, FW_MIXTURE_BARTLETT));
   for (PetscInt l = 0; l < law->n_width; l++)
     PetscCheck(law->width[l] > (double)law->n_output - 1.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
-               "width %g is below the number of outputs %" PetscInt_FMT ": the mixing matrix has no density",
+               "width %.6g is below the number of outputs %" PetscInt_FMT ": the mixing matrix has no density",
                law->width[l], law->n_output);
   *n_gamma  = n_factor * law->n_output;
   *n_normal = n_factor * FwBelow(law->n_output, 0);

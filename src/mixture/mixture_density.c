@@ -25,7 +25,7 @@ PetscErrorCode FwMixtureCheckDensity(const FwMixtureLaw *law, PetscInt lowest_wi
              "the mixing law has no density at mixture_a = 0: Q is the unit matrix");
   for (PetscInt l = 0; l < law->n_width; l++)
     PetscCheck(law->width[l] >= lowest_width, PETSC_COMM_WORLD, FW_ERR_INPUT,
-               "network_width %g is below the %" PetscInt_FMT
+               "network_width %.6g is below the %" PetscInt_FMT
                " outputs: Q is singular and has no density, set a width of at least %" PetscInt_FMT,
                law->width[l], lowest_width, lowest_width);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -10,7 +10,7 @@ static PetscErrorCode Create(double a, PetscInt n_output, PetscInt n_width, cons
   PetscCheck(n_output >= 1, PETSC_COMM_WORLD, FW_ERR_INPUT, "network_outputs %" PetscInt_FMT " is not positive",
              n_output);
   for (PetscInt l = 0; l < n_width; l++)
-    PetscCheck(width[l] >= 1.0, PETSC_COMM_WORLD, FW_ERR_INPUT, "network_width %g is below 1", width[l]);
+    PetscCheck(width[l] >= 1.0, PETSC_COMM_WORLD, FW_ERR_INPUT, "network_width %.6g is below 1", width[l]);
   *law = (FwMixtureLaw){.n_output = n_output, .n_width = n_width, .a = a};
   PetscCall(PetscMalloc1(n_width, &law->width));
   PetscCall(PetscArraycpy(law->width, width, n_width));
@@ -27,7 +27,7 @@ PetscErrorCode FwMixtureLawFinite(const FwModel *model, PetscInt n_output, FwMix
 PetscErrorCode FwMixtureLawLimit(double a, PetscInt n_output, PetscInt n_width, const double width[], FwMixtureLaw *law)
 {
   PetscFunctionBegin;
-  PetscCheck(a >= 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT, "mixture_a %g is negative: it is the limit of sum 1/N_l", a);
+  PetscCheck(a >= 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT, "mixture_a %.6g is negative: it is the limit of sum 1/N_l", a);
   PetscCall(Create(a, n_output, n_width, width, law));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

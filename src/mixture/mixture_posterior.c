@@ -13,7 +13,7 @@ static const double enough_samples = 1000.0; /* of importance sampling, effectiv
 PetscErrorCode FwMixturePosteriorCheck(const FwMixtureLaw *law, double temperature)
 {
   PetscFunctionBegin;
-  PetscCheck(temperature >= 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT, "temperature %g is negative", temperature);
+  PetscCheck(temperature >= 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT, "temperature %.6g is negative", temperature);
   PetscCheck(law->n_output <= FW_POSTERIOR_OUTPUTS, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "the posterior is for up to %d outputs, network_outputs is %" PetscInt_FMT, FW_POSTERIOR_OUTPUTS,
              law->n_output);
@@ -23,7 +23,7 @@ PetscErrorCode FwMixturePosteriorCheck(const FwMixtureLaw *law, double temperatu
     "finite mixture_a");
   for (PetscInt l = 0; l < law->n_width; l++)
     PetscCheck(temperature > 0.0 || law->width[l] >= law->n_output, PETSC_COMM_WORLD, FW_ERR_INPUT,
-               "network_width %g is below the %" PetscInt_FMT
+               "network_width %.6g is below the %" PetscInt_FMT
                " outputs: such a network fits no data exactly, set a temperature > 0",
                law->width[l], law->n_output);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -41,7 +41,7 @@ static PetscErrorCode CheckData(MPI_Comm comm, const FwMixtureLaw *law, double t
   for (PetscInt l = 0; l < law->n_width && law->n_output == 2; l++)
     PetscCheck(
       temperature > 0.0 || bounds->n > 1 || law->width[l] >= 4.0, comm, FW_ERR_INPUT,
-      "network_width %g: two outputs with one training example at temperature 0 are for widths >= 4: Q is nearly "
+      "network_width %.6g: two outputs with one training example at temperature 0 are for widths >= 4: Q is nearly "
       "singular below; set a temperature > 0",
       law->width[l]);
   PetscCheck(temperature > 0.0 || bounds->label2 > 0.0, comm, FW_ERR_NUMERICAL,
@@ -101,7 +101,7 @@ static PetscErrorCode Sample(MPI_Comm comm, const FwMixtureLaw *law, FwLikelihoo
       PetscFunctionReturn(PETSC_SUCCESS);
     PetscCall(FwNodeSetDestroy(nodes));
     PetscCheck(HasDensity(law), comm, FW_ERR_NUMERICAL,
-               "the effective sample size of the posterior is %.0f, below %g, and a width is below the %" PetscInt_FMT
+               "the effective sample size of the posterior is %.0f, below %.6g, and a width is below the %" PetscInt_FMT
                " outputs, where there is no other method: set more samples or a higher temperature",
                posterior->effective_sample_size, enough_samples, law->n_output);
   }

@@ -68,7 +68,7 @@ static PetscErrorCode March(const Target *target, double                        
   for (PetscInt i = 1;; i++) {
     before = p;
     PetscCheck(i < STEPS_MAX, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
-               "the posterior of log q has no end in sight at log q = %g", p.x);
+               "the posterior of log q has no end in sight at log q = %.6g", p.x);
     PetscCall(Evaluate(target, target->start + direction * i * target->step, &p));
     if (p.value > best->value) *best = p;
     if ((p.prior < before.prior || !target->density) && p.value <= before.value &&
@@ -124,7 +124,8 @@ static PetscErrorCode Converge(const Target *target, double low, double high, Ru
     if (fabs(rule->total - before.total) < 1e-8 && fabs(rule->mean_q / before.mean_q - 1.0) < 1e-8)
       PetscFunctionReturn(PETSC_SUCCESS);
   }
-  SETERRQ(PETSC_COMM_SELF, FW_ERR_NUMERICAL, "the quadrature over log q did not converge between %g and %g", low, high);
+  SETERRQ(PETSC_COMM_SELF, FW_ERR_NUMERICAL, "the quadrature over log q did not converge between %.6g and %.6g", low,
+          high);
 }
 
 static PetscErrorCode FillNodes(const Rule *rule, FwNodeSet *nodes)

@@ -363,7 +363,7 @@ static PetscErrorCode NextStage(Temper *t)
 {
   PetscFunctionBegin;
   PetscCheck(t->now.n_stage++ < STAGES_MAX, t->comm, FW_ERR_NUMERICAL,
-             "sequential Monte Carlo is not there after %d temperatures: beta = %g", STAGES_MAX, t->now.beta);
+             "sequential Monte Carlo is not there after %d temperatures: beta = %.6g", STAGES_MAX, t->now.beta);
   PetscCall(FwParticlesGather(&t->particles, t->particles.log_likelihood, t->all));
   t->now.beta += ChooseStep(t, 1.0 - t->now.beta);
   t->now.n_stage_move = 0;

@@ -155,7 +155,7 @@ static PetscErrorCode FindBox(Target *target, Box *box)
     is_changed = Adjust(first, last, box);
   }
   PetscCheck(!is_changed, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
-             "the posterior of the eigenvalues of Q has no end in sight: log q = %g", box->high[0] + box->high[1]);
+             "the posterior of the eigenvalues of Q has no end in sight: log q = %.6g", box->high[0] + box->high[1]);
   PetscCall(PetscFree(point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -99,7 +99,7 @@ PetscErrorCode FwPotentialCreate(MPI_Comm comm, const FwModel *model, const FwEx
   PetscFunctionBegin;
   *potential = NULL;
   PetscCheck(model->temperature > 0.0, PETSC_COMM_SELF, FW_ERR_INPUT,
-             "temperature: a posterior is sampled at T > 0, not at %g", model->temperature);
+             "temperature: a posterior is sampled at T > 0, not at %.6g", model->temperature);
   PetscCall(PetscNew(&p));
   p->kind     = kind;
   p->examples = *examples;

@@ -228,7 +228,7 @@ PetscErrorCode FwActionBracket(FwAction a, double *low, double *high)
   PetscCall(FwActionBounds(a, &b));
   highest = HighestShift(a, &b);
   PetscCheck(isfinite(highest), PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
-             "there is no finite solution at T = %g: set a larger temperature", a->model->temperature);
+             "there is no finite solution at T = %.6g: set a larger temperature", a->model->temperature);
   *high = ProductLog(a, highest) + 1e-6;
   if (a->model->temperature > 0.0 || (double)b.rank < a->smallest) {
     *low = LowestByTrace(a, &b);

@@ -32,7 +32,7 @@ PetscErrorCode FwMatrixActionCreate(FwSpectrum spectrum, double scale, const FwM
   PetscFunctionBegin;
   for (PetscInt l = 1; l < model->depth; l++)
     PetscCheck(model->width[l] == model->width[0], PETSC_COMM_WORLD, FW_ERR_INPUT,
-               "network_width: with several outputs all widths have to be equal, not %g and %g", model->width[0],
+               "network_width: with several outputs all widths have to be equal, not %.6g and %.6g", model->width[0],
                model->width[l]);
   PetscCall(PetscNew(&a));
   *a = (struct FwMatrixActionImpl){

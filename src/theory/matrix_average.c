@@ -61,7 +61,7 @@ static PetscErrorCode FillSpread(FwMatrixAction action, Proposal *p)
   PetscCall(FillPrecision(action, &point, precision));
   PetscCall(FwSymmetricEigen(m, precision, value, p->spread));
   PetscCheck(value[0] > 0.0, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
-             "the average over order parameters starts from a point that is no minimum (curvature %g)", value[0]);
+             "the average over order parameters starts from a point that is no minimum (curvature %.6g)", value[0]);
   p->log_det = 0.0;
   for (PetscInt k = 0; k < m; k++) {
     p->log_det += log(value[k]);

@@ -28,7 +28,7 @@ PetscErrorCode FwMeanActionCreate(FwSpectrum spectrum, double scale, const FwMod
   PetscCheck(model->depth == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_mean: mean terms are for one hidden layer, the network has %" PetscInt_FMT, model->depth);
   PetscCheck(model->width[0] >= 2.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_mean: mean terms need a network_width of 2 at least, not %g", model->width[0]);
+             "theory_mean: mean terms need a network_width of 2 at least, not %.6g", model->width[0]);
   PetscCall(PetscNew(&a));
   *a = (struct FwMeanActionImpl){
     .spectrum = spectrum, .model = model, .scale = scale, .width = model->width[0], .prior = model->prior[1]};

@@ -32,7 +32,7 @@ static PetscErrorCode Bracket(FwMeanAction action, double *low, double *high)
   by_noise = T > 0.0 ? b.label2 / (4.0 * T) : INFINITY;
   if (model->bias[1] == 0.0 || b.rank == b.n) by_noise = PetscMin(by_noise, b.inverse);
   PetscCheck(isfinite(by_noise), PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
-             "there is no finite solution at T = %g: set a larger temperature", T);
+             "there is no finite solution at T = %.6g: set a larger temperature", T);
   *high = log1p(by_noise / N) + 1e-6;
   *low  = -1e-6;
   while (*low > -600.0) {

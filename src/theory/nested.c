@@ -165,7 +165,7 @@ PetscErrorCode FwNestedCreate(FwGrid grid, const FwModel *model, FwDataset data,
   PetscCall(DescendFromAll(action, n_start, start, end));
   PetscCall(ListMinima(model->depth, n_start + 1, end, result));
   PetscCheck(isfinite(end[0].value), FwGridComm(grid), FW_ERR_NUMERICAL,
-             "the covariance of the labels is not positive definite at T = %g: set a larger temperature",
+             "the covariance of the labels is not positive definite at T = %.6g: set a larger temperature",
              model->temperature);
   result->n_evaluation = action->n_evaluation;
   PetscCall(Predict(action, end[0].log_order, &sizes, result));

@@ -117,7 +117,7 @@ PetscErrorCode FwErrorsCheck(const FwErrors *e, PetscInt n_test, const char kind
              "the errors of the %s network are not finite numbers: inputs, variances or temperature are too large",
              kind);
   PetscCheck(e->train_error >= 0.0 && (!n_test || e->test_variance >= -1e-6 * e->test_bias - 1e-12), PETSC_COMM_WORLD,
-             FW_ERR_NUMERICAL, "round-off left a negative variance (%g) in the %s network: the kernel is too large",
+             FW_ERR_NUMERICAL, "round-off left a negative variance (%.6g) in the %s network: the kernel is too large",
              PetscMin(e->train_error, e->test_variance), kind);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
