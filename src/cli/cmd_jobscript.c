@@ -49,11 +49,71 @@ static PetscErrorCode ApplyLargestPoint(const Scan *scan)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode EstimateGroup(Scan *scan, const FwPredictPoint *point)
+/* An option for a while */
+typedef struct {
+  const char *name;
+  char        given[64];
+  PetscBool   is_given;
+} Option;
+
+static PetscErrorCode SetForNow(const char name[], const char value[], Option *option)
+{
+  PetscFunctionBegin;
+  *option = (Option){.name = name};
+  PetscCall(PetscOptionsGetString(NULL, NULL, name, option->given, sizeof option->given, &option->is_given));
+  PetscCall(PetscOptionsSetValue(NULL, name, value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PutBack(const Option *option)
+{
+  PetscFunctionBegin;
+  PetscCall(option->is_given ? PetscOptionsSetValue(NULL, option->name, option->given)
+                             : PetscOptionsClearValue(NULL, option->name));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode LoadSizes(FwDataSizes *sizes)
+{
+  FwDataset data;
+
+  PetscFunctionBegin;
+  PetscCall(FwPredictLoadData(PETSC_COMM_WORLD, &data));
+  PetscCall(FwDatasetGetSizes(data, sizes));
+  PetscCall(FwDatasetDestroy(&data));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Of examples that would be drawn a few show the other sizes; a file must be seen to hold as many as are asked for */
+static PetscErrorCode GetSizes(FwDataSizes *sizes)
+{
+  enum { GLYPHS, TEACHER };
+  PetscInt64 n_train, n_test;
+  PetscInt   source;
+  Option     train, test;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionChoice("data_source", &source, NULL));
+  PetscCall(FwOptionInteger("data_train", &n_train, NULL));
+  PetscCall(FwOptionInteger("data_test", &n_test, NULL));
+  if (source > TEACHER) {
+    PetscCall(LoadSizes(sizes));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(SetForNow("-data_train", "100", &train));
+  PetscCall(SetForNow("-data_test", n_test ? "100" : "0", &test));
+  PetscCall(LoadSizes(sizes));
+  sizes->n_train = (PetscInt)n_train;
+  sizes->n_test  = (PetscInt)n_test;
+  PetscCall(PutBack(&train));
+  PetscCall(PutBack(&test));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode EstimateGroup(Scan *scan, const FwDataSizes *sizes, const FwPredictPoint *point)
 {
   const PetscInt  n_each = PetscMax(1, scan->n_point / PetscMax(1, scan->n_group));
   FwPredictPoint *same;
-  FwDataset       data;
   FwGrid          grid;
   FwEstimate      e;
 
@@ -61,23 +121,21 @@ static PetscErrorCode EstimateGroup(Scan *scan, const FwPredictPoint *point)
   PetscCall(PetscMalloc1(n_each, &same));
   for (PetscInt i = 0; i < n_each; i++) same[i] = *point;
   PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
-  PetscCall(FwPredictLoadData(PETSC_COMM_WORLD, &data));
-  PetscCall(FwPredictEstimate(grid, data, n_each, same, &e));
+  PetscCall(FwPredictEstimate(grid, sizes, n_each, same, &e));
   scan->group_seconds = e.assembly_seconds + e.decomposition_seconds + e.use_seconds;
   scan->rank_bytes    = e.peak_bytes;
-  PetscCall(FwDatasetDestroy(&data));
   PetscCall(FwGridDestroy(&grid));
   PetscCall(PetscFree(same));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* A point is a group: its prediction, then its chains */
-static PetscErrorCode AddSampling(Scan *scan)
+static PetscErrorCode AddSampling(Scan *scan, const FwDataSizes *sizes)
 {
   FwSampledCost cost;
 
   PetscFunctionBegin;
-  PetscCall(FwSampleEstimate(PETSC_COMM_WORLD, &cost));
+  PetscCall(FwSampleEstimate(PETSC_COMM_WORLD, sizes, &cost));
   scan->group_seconds += cost.seconds;
   scan->first_bytes = cost.peak_bytes;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -92,14 +150,14 @@ static PetscErrorCode EstimateLargest(Scan *scan, PetscInt command)
   PetscCall(ApplyLargestPoint(scan));
   PetscCall(FwPredictPointRead(&point));
   if (!FwPredictIsLocal(&point.model)) {
-    char      given[64];
-    PetscBool is_given;
+    Option      memory;
+    FwDataSizes sizes;
 
-    PetscCall(PetscOptionsGetString(NULL, NULL, "-memory", given, sizeof given, &is_given));
-    PetscCall(PetscOptionsSetValue(NULL, "-memory", "1000000G"));
-    PetscCall(EstimateGroup(scan, &point));
-    if (command == SAMPLE) PetscCall(AddSampling(scan));
-    PetscCall(is_given ? PetscOptionsSetValue(NULL, "-memory", given) : PetscOptionsClearValue(NULL, "-memory"));
+    PetscCall(SetForNow("-memory", "1000000G", &memory));
+    PetscCall(GetSizes(&sizes));
+    PetscCall(EstimateGroup(scan, &sizes, &point));
+    if (command == SAMPLE) PetscCall(AddSampling(scan, &sizes));
+    PetscCall(PutBack(&memory));
   }
   PetscCall(FwPredictPointDestroy(&point));
   PetscCall(FwScanApply(scan->request.scan, -1));

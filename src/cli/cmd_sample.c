@@ -82,28 +82,23 @@ static PetscErrorCode CheckNetwork(void)
 
 /* --- what it will need -------------------------------------------------------------------------------------- */
 
-static PetscErrorCode EstimateOn(MPI_Comm comm, FwDataset data, const FwModel *model, FwSampledCost *cost)
+static PetscErrorCode EstimateOn(MPI_Comm comm, const FwDataSizes *sizes, const FwModel *model, FwSampledCost *cost)
 {
   FwSampledPlan plan;
-  FwDataSizes   sizes;
 
   PetscFunctionBegin;
   PetscCall(ReadPlan(&plan));
-  PetscCall(FwDatasetGetSizes(data, &sizes));
-  PetscCall(FwSampledEstimate(comm, model, &sizes, &plan, cost));
+  PetscCall(FwSampledEstimate(comm, model, sizes, &plan, cost));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwSampleEstimate(MPI_Comm comm, FwSampledCost *cost)
+PetscErrorCode FwSampleEstimate(MPI_Comm comm, const FwDataSizes *sizes, FwSampledCost *cost)
 {
-  FwModel   model;
-  FwDataset data;
+  FwModel model;
 
   PetscFunctionBegin;
   PetscCall(FwModelFromOptions(&model));
-  PetscCall(FwPredictLoadData(comm, &data));
-  PetscCall(EstimateOn(comm, data, &model, cost));
-  PetscCall(FwDatasetDestroy(&data));
+  PetscCall(EstimateOn(comm, sizes, &model, cost));
   PetscCall(FwModelDestroy(&model));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -112,11 +107,16 @@ PetscErrorCode FwSampleEstimate(MPI_Comm comm, FwSampledCost *cost)
 static PetscErrorCode DryRun(const FwRequest *request)
 {
   FwSampledCost cost;
+  FwDataset     data;
+  FwDataSizes   sizes;
 
   PetscFunctionBegin;
   PetscCall(FwPredictDryRun(request));
   PetscCall(FwScanApply(request->scan, 0));
-  PetscCall(FwSampleEstimate(PETSC_COMM_WORLD, &cost));
+  PetscCall(FwPredictLoadData(PETSC_COMM_WORLD, &data));
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(FwDatasetDestroy(&data));
+  PetscCall(FwSampleEstimate(PETSC_COMM_WORLD, &sizes, &cost));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD,
                         "\nsampler ranks of a chain: %" PetscInt_FMT ", %.2g GiB on the first rank\n\n",
                         cost.n_rank_chain, cost.peak_bytes / 1073741824.0));
@@ -236,13 +236,15 @@ static PetscErrorCode ComputePoint(MPI_Comm comm, FwScan scan, Sample *sample, P
   FwModel       model;
   FwSampledCost cost;
   FwDataset     data;
+  FwDataSizes   sizes;
 
   PetscFunctionBegin;
   PetscCall(FwScanApply(scan, point));
   PetscCall(FwModelFromOptions(&model));
   PetscCall(FwPredictLoadData(comm, &data));
   if (point == 0) PetscCall(FwPrintHeader(&model, data));
-  PetscCall(EstimateOn(comm, data, &model, &cost)); /* what does not fit is refused before anything is computed */
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(EstimateOn(comm, &sizes, &model, &cost)); /* what does not fit is refused before anything is computed */
   PetscCall(AddPrediction(comm, scan, sample, point, record));
   PetscCall(SamplePoint(comm, sample, point, data, &model, record));
   PetscCall(FwDatasetDestroy(&data));

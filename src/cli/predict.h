@@ -62,7 +62,7 @@ PetscErrorCode FwPredictEstimateExamples(FwGrid grid);
 
 /** What n points on one kernel will need. Collective on `grid`.
  * @error FW_ERR_MEMORY  it would not fit */
-PetscErrorCode FwPredictEstimate(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[],
+PetscErrorCode FwPredictEstimate(FwGrid grid, const FwDataSizes *sizes, PetscInt n, const FwPredictPoint point[],
                                  FwEstimate *estimate);
 
 /** Print which form was chosen, and what is expected of it. Collective on PETSC_COMM_WORLD. */

@@ -26,26 +26,24 @@ PetscErrorCode FwPredictEstimateExamples(FwGrid grid)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPredictEstimate(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[],
+PetscErrorCode FwPredictEstimate(FwGrid grid, const FwDataSizes *sizes, PetscInt n, const FwPredictPoint point[],
                                  FwEstimate *estimate)
 {
   static const PetscInt bandwidths[]     = {-1, 64, 1, 0}; /* in the order of the key's choices */
   const double          nodes_of_average = 36.0, points_of_curve = 121.0;
-  FwDataSizes           sizes;
   FwWork                work;
   PetscInt              choice;
 
   PetscFunctionBegin;
-  PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwOptionChoice("theory_bandwidth", &choice, NULL));
-  work = (FwWork){.n_train            = sizes.n_train,
-                  .n_test             = sizes.n_test + sizes.n_new,
-                  .n_input            = sizes.n_input,
+  work = (FwWork){.n_train            = sizes->n_train,
+                  .n_test             = sizes->n_test + sizes->n_new,
+                  .n_input            = sizes->n_input,
                   .depth              = (double)point[0].model.depth,
                   .n_point            = (double)n,
-                  .n_output           = sizes.n_output,
+                  .n_output           = sizes->n_output,
                   .n_node             = !point[0].theory.with_average ? 0.0
-                                        : sizes.n_output > 1          ? FW_MATRIX_AVERAGE_DRAWS
+                                        : sizes->n_output > 1         ? FW_MATRIX_AVERAGE_DRAWS
                                                                       : nodes_of_average,
                   .n_curve            = point[0].theory.with_curve ? points_of_curve : 0.0,
                   .temperature_lowest = 1.0,
@@ -70,10 +68,12 @@ PetscErrorCode FwPredictPrintPlan(const FwEstimate *e)
 
 static PetscErrorCode EstimateKernel(FwGrid grid, FwDataset data, const FwPredictPoint *point)
 {
-  FwEstimate e;
+  FwDataSizes sizes;
+  FwEstimate  e;
 
   PetscFunctionBegin;
-  PetscCall(FwPredictEstimate(grid, data, 1, point, &e));
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(FwPredictEstimate(grid, &sizes, 1, point, &e));
   PetscCall(FwPredictPrintPlan(&e));
   PetscCall(FwPrintStage("assembly", e.assembly_flops, e.assembly_seconds));
   PetscCall(FwPrintStage("decomposition", e.decomposition_flops, e.decomposition_seconds));

@@ -272,11 +272,13 @@ static PetscErrorCode PredictPoints(Group *group, PetscInt n, const FwPredictPoi
 static PetscErrorCode PredictOnKernel(const FwPredict *predict, FwScan scan, PetscInt first, PetscBool is_quiet,
                                       PetscInt n, FwPredictPoint point[], Group *group, FwRecord record[])
 {
-  FwEstimate estimate;
+  FwEstimate  estimate;
+  FwDataSizes sizes;
 
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n; i++) PetscCall(FwPredictPointAdapt(group->data, &point[i]));
-  PetscCall(FwPredictEstimate(group->grid, group->data, n, point, &estimate));
+  PetscCall(FwDatasetGetSizes(group->data, &sizes));
+  PetscCall(FwPredictEstimate(group->grid, &sizes, n, point, &estimate));
   if (!is_quiet && point[0].mean_words[0])
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "mean    terms %s\n", point[0].mean_words));
   if (!is_quiet) PetscCall(FwPredictPrintPlan(&estimate));

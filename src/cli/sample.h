@@ -6,9 +6,9 @@
 
 #include <finwidth/sampled.h>
 
-/** What sampling the point that stands in the options database will need; the data are read for their sizes.
+/** What sampling the point that stands in the options database will need.
  *
  * @collective{comm}
  * @error FW_ERR_MEMORY  it would not fit: names what would
  */
-PetscErrorCode FwSampleEstimate(MPI_Comm comm, FwSampledCost *cost);
+PetscErrorCode FwSampleEstimate(MPI_Comm comm, const FwDataSizes *sizes, FwSampledCost *cost);

@@ -125,6 +125,11 @@ class Jobscript(unittest.TestCase):
         self.assertGreater(int(hours), 1)
         self.assertGreater(int(memory), 20000)
 
+    def test_examples_are_counted_before_they_are_drawn(self):
+        (self.place / "point.yaml").write_text("data: {train: 1000000}\n")
+        memory = re.search(r"--mem-per-cpu=(\d+)M", script("point.yaml", "-scheduler", "slurm", cwd=self.place)).group(1)
+        self.assertGreater(int(memory), 1e6 * 1e6 * 8 / 2**20)
+
     def test_points_of_one_kernel_are_in_one_task(self):
         text = script("in.yaml", "-scheduler", "slurm", "-mode", "array", *GIVEN, cwd=self.place)
         self.assertEqual(re.findall(r"^  '(.*)'$", text, re.M), ["0,3", "1,4", "2,5"])
