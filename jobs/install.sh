@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Install what is missing (Debian packages), build finwidth in build/, and install it in build/install.
 # usage: sh jobs/install.sh [-t] [cmake options]     -t: also the tests, and what they need
 set -eu

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Settings for Open MPI on one machine: source it. Not for clusters, where the defaults are right.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"        # one BLAS thread a rank
 export OMPI_MCA_rmaps_base_oversubscribe=1            # more ranks than cores are allowed

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Install what is missing, build, and predict the error of a small network on the built-in images.
 set -eu
 cd "$(dirname "$0")/.."

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Install what is missing, build, and run the tests. usage: sh tests/run.sh [cmake options]
 # The long physics checks: ctest --test-dir build -L long. Tests on real images need FINWIDTH_DATA.
 set -eu

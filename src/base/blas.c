@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Kernels of OpenBLAS for processors that it does not know.
  */

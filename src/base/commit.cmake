@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Writes OUTPUT with the commit of SOURCE, only when it has changed, so that an unchanged tree is not rebuilt.
 set(commit "unknown")
 find_package(Git QUIET)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Checks of the input file that PETSc's YAML reader does not make, on the event stream of libyaml.
  */

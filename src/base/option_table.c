@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Every key of finwidth: one row each. Parsing, help, docs/keys.md and the resolved input are made from it.
  */

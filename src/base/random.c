@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Counter-based random numbers: one Philox block of four 64-bit words per counter.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Random numbers in bulk: Threefry 4x64 of 20 rounds on all lanes of the vector unit.
  *

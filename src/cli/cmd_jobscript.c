@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * `finwidth jobscript`: a job script for an input, with nodes, memory and time from the estimate.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * `finwidth mixture`: deep linear networks of finite width against their limit: a report, a result file and a picture.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * `finwidth plot`: draw a figure of a result file.
  */

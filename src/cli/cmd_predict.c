@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * `finwidth predict`: the predicted errors of a finite network, as a table, a result file and a picture.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * `finwidth sample`: the posterior of the finite network, sampled, beside its prediction.
  */

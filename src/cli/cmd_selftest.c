@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * `finwidth selftest`: whether this installation computes, writes, and notices damage. It needs no network, no source tree
  * and no files; what it writes goes into a folder of its own below $TMPDIR, which it removes.

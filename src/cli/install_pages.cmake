@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 # At installation: manual pages and bash completion, printed by the program from its tables.
 file(MAKE_DIRECTORY ${data}/man/man1 ${data}/bash-completion/completions)
 function(print_page file)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The program `finwidth`: take the command line apart, start MPI and PETSc, run the subcommand.
  */

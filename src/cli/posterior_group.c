@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Posteriors of deep linear networks on a data set, beside the saddle point of the effective action.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * What the data decide about a predicted point: which theory fits its outputs and labels.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Points of convolutional and locally-connected networks, which share a family of kernels between patches.
  */

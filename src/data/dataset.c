@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Life cycle of a dataset: keys, the steps of the set-up, getters.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Digest of the data as used: one xxh3 per example by its owner, one over these in order.
  */

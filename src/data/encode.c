@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Targets from labels. Every rank does the same on its copy of the labels.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Bringing the examples of a dataset to the ranks that work on one network: every owner sends its slab to all, in turn,
  * and each rank keeps the rows of its blocks.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The data_* and teacher_* keys, and those of them that contradict each other.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Examples to their owners. Files pass through rank 0 in blocks of about a million numbers, so that no rank ever holds
  * more than its own examples and one block; drawn examples do not travel.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Further inputs without labels: read by rank 0 from an HDF5 file, sent to their owners, scaled as the training inputs
  * were.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Scale of the inputs. Sums over all examples are added in their order on every rank, so that they have the same bits
  * for any number of ranks.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Which examples are used: classes kept, order, what is passed over, training and test.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * CIFAR-10 in its binary format: records of one label byte and 1,024 bytes each of red, green and blue.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Comma-separated numbers, one example per line: inputs first, then targets.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Built-in pictures: a stroke, a ring, a cross or a corner on a noisy ground, drawn from a signed distance.
  *

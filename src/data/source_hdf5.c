@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Examples from two data sets of an HDF5 file, read in blocks of rows with the serial driver.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Digits in the IDX format (MNIST and its relatives), plain or compressed by gzip.
  *

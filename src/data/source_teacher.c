@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Synthetic teachers: x ~ N(0, 1), y a function of w . x / sqrt(N_0), with w ~ N(0, 1), plus noise.
  *

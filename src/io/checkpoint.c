@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Checkpoints on disk: a header of fixed size, the bytes, and a digest of both.
  */

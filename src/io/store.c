@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The public face of a store: rank 0 works, its errors become everyone's, and what was read is handed to all.
  */

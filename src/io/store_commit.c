@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * From memory to the disk: temporary file, sync, read back, rename, sync of the folder.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Who writes a result: the lock file beside it, and what must be removed when a run is given up.
  */

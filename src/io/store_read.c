@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Reading a result: nothing is believed before its checksum, and nothing is followed out of the file.
  */

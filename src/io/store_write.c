@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Arrays and attributes into a file in memory, laid out so that the same values give the same bytes.
  */

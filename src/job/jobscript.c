@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The text of job scripts: directives of each scheduler, and a body that is nearly the same for all.
  */

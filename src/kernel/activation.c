@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The registry of activations, the checks, and the hand-over to a closed form or to the Mehler series.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * phi = erf: Williams 1997. With A = 1 + 2a, C = 1 + 2c and D^2 = A C - 4 b^2,
  *

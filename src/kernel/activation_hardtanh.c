@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * phi = min(max(z, -1), 1), by Plackett's formula. With h = 1/sqrt(a), g = 1/sqrt(c), S(x) = erf(x / sqrt 2) the weight
  * between -x and x of a standard normal variable, and p the joint density of u and v,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * phi = z, with k = b, and phi = z^2, with k = a c + 2 b^2.
  */

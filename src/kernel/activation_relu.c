@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * phi = max(z, 0) and its leaky form max(z, s z): Cho & Saul 2009. With cos(theta) = rho and r = sqrt(a c),
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Smooth activations without a closed form, and sin, which has one but not an elementary loop: phi and its first two
  * derivatives; the averages come from the Mehler series.

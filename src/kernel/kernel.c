@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Recursion of a kernel over layers and its assembly strip by strip.
  *

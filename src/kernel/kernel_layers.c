@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Kernels with one order parameter per layer: life, diagonals, and the points of every step.
  *

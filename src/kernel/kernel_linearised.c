@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The linearised composition of two layers: two fixed matrices x_2 and d = dx_2/dQ_1 at Q_1 = 1, with
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The nested composition: forward through the steps, and the pull-back by reverse mode.
  *

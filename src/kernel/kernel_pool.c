@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The kernel of a network that averages its activations over patches before the readout:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Neural tangent kernel: the recursion of kernel.c with one more number per entry.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Coefficients f_n(a) = E[f(sqrt(a) z) he_n(z)] by the trapezoid rule, and the sum of the Mehler series.
  *

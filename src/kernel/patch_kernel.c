@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The family of kernels between patches: its store, assembly and pull-back.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * All features of a piece of a column: one product per patch of the rows, one map per pair of patches, and sums.
  */

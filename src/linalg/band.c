@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Band matrices, panels of reflectors, and the rotation that they make up.
  */

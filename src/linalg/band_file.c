@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * A reduction under way in a file, so that it can go on later, on any number of ranks.
  *

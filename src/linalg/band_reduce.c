@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Block Householder reduction of a symmetric block-cyclic matrix to bandwidth 64.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Eigenvalues and eigenvectors of a symmetric block-cyclic matrix, by divide and conquer: LAPACK's on one rank, ELPA's or
  * ScaLAPACK's on several.

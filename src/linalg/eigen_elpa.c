@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Eigenvectors by ELPA, where it was found: its one-stage solver.
  */

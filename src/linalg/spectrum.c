@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * A spectrum: its life, and the readout bias on top of what a bandwidth's form computes.
  *

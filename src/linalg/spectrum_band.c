@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Bandwidth 64: each (T, Q) is a Cholesky factorisation of a block tridiagonal matrix, on every rank.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Which bandwidth: time estimated from constants, measured once and written down in docs/scaling.md.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Bandwidth 0: eigenvalues k_i and eigenvectors U.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * A spectrum in an HDF5 file, written and read in parallel.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Means and variances at the test examples, averaged over mixtures of values of Q.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Means and variances at the test examples, for each value of Q by itself; what averages over Q share with them.
  *

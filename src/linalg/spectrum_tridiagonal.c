@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Bandwidth 1: each (T, Q) is a handful of recurrences along a tridiagonal matrix, on every rank.
  *

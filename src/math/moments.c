@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Sums by halves: the error grows with log n, the order depends on n alone.
  */

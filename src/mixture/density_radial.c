@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Two outputs: the joint density of g = log det Q / 2 and r = log(q_1 / q_2) / 2, and the law of r.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Draws of Q in batches: coordinate c of factor f is one stream, and the sample its position there.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The honest experiment: every weight of every layer, multiplied from the output side.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Inversion of the characteristic function along the line of steepest descent through the saddle.
  *

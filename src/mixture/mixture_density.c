@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Laws of one variable of the mixing matrix, as interpolated inversions of their transforms.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Eigenvalues of Q = A A^T, A = M diag(exp(x)), over any range of sizes: one-sided Jacobi rotations of the columns of A,
  * each kept as a unit vector u_j and the logarithm s_j of its length (Demmel and Veselic 1992: small singular values of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Draws in rounds: each round is divided over the ranks, in order of the samples, and gathered on rank 0.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The law of Q: a list of widths and the parameter of the limit factor.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Moments by zonal polynomials: power sums p = R m in monomial symmetric functions, zonal polynomials Z = U m, so that
  * E p = R U^-1 diag(multiplier) U m(1).

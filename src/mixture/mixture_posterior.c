@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The posterior of a deep linear network: checks, choice of the method, what all methods have in common.
  */

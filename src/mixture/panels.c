@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Piecewise Chebyshev interpolation in barycentric form, points of the first kind, panels made when visited.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The likelihood given Q: resolvents on panels in log q, where they are analytic within pi of the real line.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * One output: the posterior of x = log q by the trapezoid rule, on a window outside of which nothing is left.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The posterior by sequential Monte Carlo: particles from the prior, whose likelihood is raised to powers beta from 0
  * to 1, each chosen so that half of the effective sample size is left; then they are resampled and moved.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Two outputs: the posterior of Q = e^g O diag(e^r, e^-r) O^T by trapezoid rules over g, r and the angle of O.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Curves for figures: density of log Q_11 and survival of one output, from exact laws and from the samples.
  */

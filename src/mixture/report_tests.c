@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The tests: every sampler against the exact laws of the widths, of the limit and of infinite width, samplers against
  * each other, and laws that must be told apart.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Products of triangular matrices in the form A = M diag(exp(x)), M unit lower triangular.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Sums in the order of blocks: every rank gets one slice of all blocks, adds it up, and all gather the slices.
  */

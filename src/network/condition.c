@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The posterior of the readout given the hidden layers: Gaussian, so exact.
  */

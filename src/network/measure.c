@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * What one sample of the hidden layers (or of all weights) says: its predictions, and what it has learnt.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The potential of a network's posterior: its making, its value and its gradient.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * What a potential will need: its arrays and products, counted in doubles before anything is allocated.
  */

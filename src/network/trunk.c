@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Forward and backward through the hidden layers by matrix products over a block of examples.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Heat maps over two axes of a scan: the test error, what finite width changes of it, and the order parameter.
  */

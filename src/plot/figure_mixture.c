@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Figures of the group /mixture: the mixing law at finite widths, its limit, and what was sampled.
  *

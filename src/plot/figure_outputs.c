@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Figures of several outputs: the matrix of order parameters as an image, the test error of each output.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Order parameters between patches: the matrix, and its diagonal where the patches lie on the image.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Figures of the group /mixture/posterior: the law of q before and after the data, predictions of the network beside
  * those of the infinitely wide one, and over a scan evidence and scale.

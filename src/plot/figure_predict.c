@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Figures of the group /predict: where the minima of the action lie, what is predicted, and how wrong it is.
  */

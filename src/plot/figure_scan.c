@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Figures of a scan: errors, order parameters and accuracy over its axes.
  *

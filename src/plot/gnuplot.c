@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Figures through gnuplot, without a shell: the script goes in on stdin, the numbers as data blocks in it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * From chains to measured quantities: averages, squares of averages by pairs of chains, error bars.
  */

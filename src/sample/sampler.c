@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * One Markov chain: moves, tuning, what is kept of its samples.
  */

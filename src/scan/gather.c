@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Gathering the files of a scan: which files, what they have in common, and what comes out.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Gathering, all ranks together: what they have read to rank 0, and one record a point.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The grid of a scan: axes from lists and ranges, points as settings of keys.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * A farm: rank 0 keeps the counter of groups and the finished records, the other ranks, in sub-communicators, ask it for
  * the next group whenever they are idle.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Records of finished points: from one rank to another, and into the checkpoint and back.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Running a scan: groups over sub-communicators, in rounds; after each round every rank agrees on errors, rank 0 has the
  * records, and a checkpoint is written when it is time. The farm is in scan_farm.c.

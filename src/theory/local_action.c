@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The action of convolutional and locally-connected networks: S from a Cholesky factor, its gradient from the inverse
  * and one pass over the features.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Memory, operations and time of a prediction of convolutional and locally-connected networks.
  */

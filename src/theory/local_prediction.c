@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Predicted errors of convolutional and locally-connected networks: all points on one family of kernels.
  */

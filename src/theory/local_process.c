@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Posteriors of Gaussian processes whose kernels belong to one family, several at a time.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * A prediction of a convolutional or locally-connected network as data sets of /predict.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Descent of the action by Anderson mixing of the majorise-minimise step, and the list of minima.
  *

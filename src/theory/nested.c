@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Minima of the nested or linearised action from several starts, and the predictions at the lowest.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The action of the nested and the linearised composition: S from a Cholesky factor, its gradient from the inverse.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Observables of a trained network with one hidden layer: the hidden Gram matrix, and the record.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Covariance of the first layer's weights after learning: its trace and its spectrum.
  *

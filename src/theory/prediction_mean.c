@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Predictions with the mean of the activation: one hidden layer, one output.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * From a matrix of order parameters to the errors of several outputs.
  *

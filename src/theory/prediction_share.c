@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * A solution from the rank that found it to all: order parameters, actions, nodes of the average.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Speed of the linear algebra, as fractions of what dgemm reaches on the same ranks in the same run.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Speed of the theory of patches, as fractions of what memory and dgemm allow on the same ranks in the same run.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Samples per second of each sampler at N = 100, L = 50, on one rank: draws of the mixing matrix alone, as
  * tests/bench/peer_mixture.py does them with NumPy. Times are processor times.

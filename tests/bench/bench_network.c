@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Speed of the sampled network: gradients per second, and as a fraction of what dgemm reaches in the same run.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Writes the result files that a job array of a scan would leave, one a point, without computing anything: as many as a
  * test or a measurement of `finwidth gather` wants. usage: make_points -output FOLDER -scan_temperature 1:100:100

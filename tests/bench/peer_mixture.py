@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The same draws as bench_mixture.c with NumPy, in batches: samples per second of processor time."""
 import time
 

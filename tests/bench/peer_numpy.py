@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The work of bench_linalg done with NumPy, and SciPy where it is there, on one machine: what a scan costs there.
 
     peer_numpy.py [P ...]        (OMP_NUM_THREADS sets the cores that the BLAS uses)

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The same full-batch gradients by PyTorch: one thread, double.
 
     peer_torch.py [P,N0,N ...]          default 500,784,500 1000,784,1000

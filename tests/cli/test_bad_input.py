@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Bad input: one clear line from rank 0, the documented exit code on any number of ranks, no file, no hang."""
 import gzip
 import os

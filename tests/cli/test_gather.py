@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The files of a scan into one: nothing lost, nothing accepted that should not be, whatever the order or the ranks."""
 import hashlib
 import os

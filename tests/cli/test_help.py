@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Help, manual pages, completion and the self-test: made from the tables, and fit for the programs that read them."""
 import shutil
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """MNIST and CIFAR-10: the same numbers on 1, 2, 3 and 4 ranks. FINWIDTH_IMAGE_SIZES chooses P."""
 import os
 import sys

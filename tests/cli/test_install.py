@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The installed library serves another C program, by CMake and by pkg-config, as docs/library.md says."""
 import os
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Job scripts: shellcheck has nothing to say, and under stand-ins for the commands of PBS and LSF they compute the scan.
 
 The stand-ins behave as the manuals of the schedulers say: they read the directives, run each task with its index in the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Convolutional, locally-connected and pooling networks through the installed program: the reference rows of independent
 programs, the order of the architectures on tasks whose answer is known, and bad input."""
 import os

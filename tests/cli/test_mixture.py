@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """finwidth mixture: the report, the same bits on any number of ranks and after any end, bad input."""
 import signal
 import sys

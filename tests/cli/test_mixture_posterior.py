@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """finwidth mixture -mixture_posterior: the reference through the program, ranks, scans, pictures, bad input."""
 import signal
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Several outputs, and activations with a mean, through the installed program."""
 import os
 import sys

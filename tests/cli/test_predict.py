@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """`finwidth predict`, `plot`, `verify` and `help` as a user meets them."""
 import os
 import re

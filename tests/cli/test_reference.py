@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Rows of the reference file, computed by independent programs, through the installed program and an HDF5 file."""
 import os
 import unittest

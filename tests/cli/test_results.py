@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The examples of docs/results.md read the result that the page makes."""
 import re
 import shutil

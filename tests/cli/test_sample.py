@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """`finwidth sample`: sampled values of the reference file, ranks, resumed runs, runs that must not be trusted."""
 import os
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """KILL of a random rank at random times, then -resume: the same numbers as an uninterrupted run, every time.
 
 FINWIDTH_KILLS is the number of rounds (3). Each round kills one rank, or mpirun itself, a few times, and goes on each time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Scans: the same numbers as single points, on any number of ranks, resumed after any end."""
 import os
 import signal

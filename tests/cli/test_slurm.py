@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Slurm itself: a job array really submitted, one of its tasks killed and requeued, and all points there in the end.
 
 A slurmctld and a slurmd of one node are started here and ended by their process ids; without them (Debian: slurm-wlm)

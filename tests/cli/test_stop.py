@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """One kernel, left in the middle of its reduction or between its points, and taken up again."""
 import os
 import signal

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
 """One small good file of each kind, to start from. usage: corpus.py FOLDER"""
 import struct
 import sys

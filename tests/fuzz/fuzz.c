@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Coverage-guided fuzzing of everything that reads bytes from outside (libFuzzer; see CMakeLists.txt here).
  *

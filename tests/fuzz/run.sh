@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Fuzz every parser for some seconds each. usage: sh tests/fuzz/run.sh BUILD_FOLDER SECONDS [TARGET ...]
 # Inputs that crash a parser are left in BUILD_FOLDER/fuzz/TARGET-*; the corpus beside them is used again.
 set -eu

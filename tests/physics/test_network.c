@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * A finite network against the theory of it: kernels of infinite width by sampling, the readout's integral by quadrature,
  * and the law of targets that a network draws.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Sampled networks against quadrature of their posterior, and the joint distribution test of Geweke (2004).
  * ranks: 1 3

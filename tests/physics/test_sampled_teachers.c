@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Sampled test errors of networks of patches, against those that another program found by Hamiltonian Monte Carlo in all
  * weights: 30 training and 400 test examples of teachers whose patches share a sign, differ in it, or of which one counts.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Run the installed program as a user would, and read what it writes."""
 import atexit
 import json

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Injects faults into finwidth and counts what survives. usage: survival.py [CLASS=COUNT ...]   (all classes, few each)
 
     kills     KILL to a random rank, or mpirun, at a random time; then -resume, until the run is through

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Action, its minima and the exact average, on kernels that are diagonal: limits solved by hand, identities, and an
  * independent quadrature.

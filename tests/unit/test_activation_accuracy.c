@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * ranks: 1
  * Every map against a quadrature that shares nothing with it, slopes against differences of the value, and the Mehler

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * ranks: 1
  * Values by hand, inputs that sit on an edge (repeated, opposite, zero), bits that do not depend on how a column is cut,

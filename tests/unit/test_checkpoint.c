@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Checkpoints: the last one, or the one before where it is damaged, and never anything else.
  *

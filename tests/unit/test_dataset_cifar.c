@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * CIFAR-10 records: luminance in double, the order of colours, whole records only, the real pictures.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * CSV files: inputs and targets, header, classes from targets, what is refused and where, and the three normalisations.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Built-in data: the same for any number of ranks, by example and not by place, and of the statistics they claim.
  */

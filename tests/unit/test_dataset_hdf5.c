@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * HDF5 files: shapes, types, and everything in a file that must not be trusted.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * MNIST files: what is found and refused, class selection, order, resizing by hand, the real digits.
  */

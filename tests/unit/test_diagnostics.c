@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Diagnostics of chains: series whose autocorrelation is known, chains that disagree.
  * ranks: 1

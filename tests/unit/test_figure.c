@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Figures are drawn from a result file, or refused in words; no text in one can make gnuplot run a command.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Goodness of fit and means: published quantiles, hand-made sets, coverage over many sets.
  * ranks: 1

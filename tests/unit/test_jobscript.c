@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Job scripts: what a user types arrives as it was typed and does nothing else, whatever it is.
  *

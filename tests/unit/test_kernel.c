@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Assembly of a kernel over several layers against a plain recursion, and its behaviour at awkward inputs.
  */

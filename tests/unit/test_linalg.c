@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Block-cyclic matrices against plain loops, at a size that no block or grid divides.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Kernels between patches, the action of convolutional and locally-connected networks, and its minima: against plain
  * loops, against differences of S, against the reference file, and under the exact invariances.

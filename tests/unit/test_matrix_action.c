@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Action of several outputs and its minima: dense algebra, derivatives, limits solved by hand, symmetries.
  */

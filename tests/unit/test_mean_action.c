@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Action with the mean of the activation, its saddle points and average: derivatives, dense algebra, limits, an
  * independent quadrature.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Densities and distribution functions of the mixing law: closed forms, identities, and the reference table.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Samples divided over the ranks, interrupted and taken up again.
  */

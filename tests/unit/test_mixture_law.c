@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Draws of the mixing matrix against exact laws, and the two samplers against each other; fixed seed, 4 standard errors,
  * p > 1e-4, and laws that must be rejected.

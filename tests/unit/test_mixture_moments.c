@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Exact moments: every row of the reference file, orders beyond it by hand, predicted distances against exact ones.
  * ranks: 1

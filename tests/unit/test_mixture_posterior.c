@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The posterior of a deep linear network: the reference table, identities, the same bits on any number of ranks.
  *

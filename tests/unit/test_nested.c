@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Nested and linearised compositions: gradients against differences of S, limits in which they are the product
  * composition, and rows of the reference file (whose data are a closed formula, written to an HDF5 file here).

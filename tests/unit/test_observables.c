@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Observables of one hidden layer: one example by hand, plain loops over dense matrices, the derivative of the evidence
  * in the prior of the first weights, and values of the reference file.

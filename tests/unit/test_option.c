@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Keys: values of every type, and one clear line for each way of getting one wrong.
  */

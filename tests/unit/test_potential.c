@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * The potential of a network's posterior against a network written out in loops, and against differences.
  */

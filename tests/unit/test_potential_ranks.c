@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * One network on several ranks has the same bits as on one.
  * ranks: 1 2 3 4

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Streams: known answers of the generator, no dependence on how they are read, moments.
  * ranks: 1

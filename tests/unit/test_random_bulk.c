@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Numbers in bulk: known answers of the generator, pieces and the whole, laws by goodness of fit.
  * ranks: 1

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Records travel as bytes and come back the same; points of different sizes become one array; damaged bytes are refused.
  *

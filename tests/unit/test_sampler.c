@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Samplers on densities that can be integrated by hand: a Gaussian of several widths and a banana.
  */

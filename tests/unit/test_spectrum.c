@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Every number of a spectrum, of every bandwidth, against dense algebra on A = T + s^2 1 1^T + Q K, with and without
  * the readout bias.

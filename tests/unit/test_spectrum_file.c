@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * A spectrum through a file: the same numbers on any number of ranks, and nothing but an error from a damaged one.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * A decomposition that is left and taken up again: the same bits on the same ranks, the same numbers on others.
  *

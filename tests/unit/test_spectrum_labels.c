@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Several columns of labels on one spectrum: by linearity, everything follows from spectra with one column each, that
  * of a sum of two columns included.

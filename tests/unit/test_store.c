@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Results survive: what is written is read back, what is damaged is refused, and what cannot be written leaves nothing.
  */

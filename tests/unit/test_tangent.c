@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
  * Neural tangent kernels: limits solved by hand, a plain recursion, and gradients of one wide random network.
  */
