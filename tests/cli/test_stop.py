@@ -14,6 +14,7 @@ from harness import read, run
 
 KERNEL = ["-data_source", "teacher", "-teacher_inputs", 50, "-data_train", 450, "-data_test", 20, "-theory_bandwidth", 64,
           "-theory_average", "false"]
+MANY_COLUMNS = ("-data_train", 1500)  # a signal needs time to arrive between two of them
 OFTEN = {"FINWIDTH_CHECKPOINT_SECONDS": "0"}
 
 
@@ -49,24 +50,24 @@ class Stop(unittest.TestCase):
                 np.testing.assert_allclose(resumed[name], whole[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
     def test_term_between_block_columns_is_exit_6_and_resumes_to_the_same_bits(self):
-        code, err = self.interrupt(signal.SIGTERM, "out.h5.chk.kernel-0.part")
+        code, err = self.interrupt(signal.SIGTERM, "out.h5.chk.kernel-0.part", *MANY_COLUMNS)
         self.assertEqual(code, 6, err)
         self.assertIn("block columns", err)
-        self.check()
+        self.check(*MANY_COLUMNS)
 
     def test_kill_between_block_columns_resumes_on_another_number_of_ranks(self):
-        self.interrupt(signal.SIGKILL, "out.h5.chk.kernel-0.part")
-        self.check(ranks=3)
+        self.interrupt(signal.SIGKILL, "out.h5.chk.kernel-0.part", *MANY_COLUMNS)
+        self.check(*MANY_COLUMNS, ranks=3)
 
     def test_walltime_stops_within_a_kernel(self):
-        words = ("-scan_temperature", "0.01:1:80")
+        words = ("-scan_temperature", "0.01:1:80", *MANY_COLUMNS)
         done = self.predict(*words, "-walltime", "00:00:01")
         self.assertEqual(done.code, 6, done.err)
         self.assertTrue([name for name in os.listdir(self.place) if name.startswith("out.h5.chk.kernel-0")], done.err)
         self.check(*words)
 
     def test_decomposition_file_goes_on_with_the_same_command(self):
-        words = ("-theory_decomposition", "kernel.h5")
+        words = ("-theory_decomposition", "kernel.h5", *MANY_COLUMNS)
         code, err = self.interrupt(signal.SIGTERM, "kernel.h5.part", *words)
         self.assertEqual(code, 6, err)
         other = self.predict(*words, "-seed", 5)
@@ -89,13 +90,13 @@ class Stop(unittest.TestCase):
         self.check(*words)
 
     def test_without_resume_a_run_starts_anew(self):
-        self.interrupt(signal.SIGKILL, "out.h5.chk.kernel-0.part")
+        self.interrupt(signal.SIGKILL, "out.h5.chk.kernel-0.part", *MANY_COLUMNS)
         data = (self.place / "out.h5.chk.kernel-0.part").read_bytes()
         (self.place / "out.h5.chk.kernel-0.part").write_bytes(data[:5000] + b"x" + data[5001:])
-        done = self.predict("-resume")
+        done = self.predict(*MANY_COLUMNS, "-resume")
         self.assertEqual(done.code, 3, done.err)
         self.assertIn("remove it to start anew", done.errors[0])
-        self.check(resume=())
+        self.check(*MANY_COLUMNS, resume=())
 
 
 if __name__ == "__main__":
