@@ -9,24 +9,17 @@
  */
 
 #include <finwidth/random.h>
+#include <finwidth/vector.h>
 
 #include <Random123/threefry.h>
 #include <math.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && \
-  !defined(__SANITIZE_ADDRESS__) /* the sanitizer is not up yet when the loader chooses */
-  #define VECTOR __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
-#else
-  #define VECTOR
-#endif
-#define HELPER static inline __attribute__((always_inline)) /* melts into the loop, compiled for the same processor */
-
 enum { BLOCKS = 64, GROUP = 4 * BLOCKS };
 
 /* --- words ---------------------------------------------------------------------------------------------------- */
 
-HELPER uint64_t Rotate(uint64_t x, int n)
+FW_VECTOR_HELPER uint64_t Rotate(uint64_t x, int n)
 {
   return (x << n) | (x >> (64 - n));
 }
@@ -42,7 +35,7 @@ HELPER uint64_t Rotate(uint64_t x, int n)
    MIX(2, 1, 32))
 
 /* Salmon et al. 2011, with the rotations of Random123; counter (block, i, j, k), key (seed, purpose, kind, 0) */
-VECTOR static void DrawWords(FwStream stream, uint64_t kind, uint64_t group, uint64_t *restrict word)
+FW_VECTOR static void DrawWords(FwStream stream, uint64_t kind, uint64_t group, uint64_t *restrict word)
 {
   const uint64_t key[4] = {stream.key[0], stream.key[1], kind, 0}, parity = UINT64_C(0x1BD11BDAA9FC1A22);
   const uint64_t k[5] = {key[0], key[1], key[2], key[3], parity ^ key[0] ^ key[1] ^ key[2] ^ key[3]};
@@ -71,7 +64,7 @@ VECTOR static void DrawWords(FwStream stream, uint64_t kind, uint64_t group, uin
 
 /* --- uniform numbers ------------------------------------------------------------------------------------------ */
 
-HELPER double AsDouble(uint64_t bits)
+FW_VECTOR_HELPER double AsDouble(uint64_t bits)
 {
   double value;
 
@@ -80,12 +73,12 @@ HELPER double AsDouble(uint64_t bits)
 }
 
 /* The upper 52 bits, centred in their interval of (0, 1) */
-HELPER double ToUniform(uint64_t word)
+FW_VECTOR_HELPER double ToUniform(uint64_t word)
 {
   return AsDouble((word >> 12) | UINT64_C(0x3FF0000000000000)) - (1.0 - 0x1p-53);
 }
 
-VECTOR static void UniformGroup(const uint64_t *restrict word, double *restrict value)
+FW_VECTOR static void UniformGroup(const uint64_t *restrict word, double *restrict value)
 {
   for (int b = 0; b < GROUP; b++) value[b] = ToUniform(word[b]);
 }
@@ -131,12 +124,12 @@ static void MakeLayers(void)
 
 /* A word as a point of a layer: its lowest ten bits choose the layer, the upper 52 the place. Inside the layer above
    as well, it lies below the density for certain */
-HELPER double Candidate(uint64_t word, double right)
+FW_VECTOR_HELPER double Candidate(uint64_t word, double right)
 {
   return (2.0 * ToUniform(word) - 1.0) * right;
 }
 
-VECTOR static void NormalGroup(const uint64_t *restrict word, double *restrict value, uint64_t *restrict is_open)
+FW_VECTOR static void NormalGroup(const uint64_t *restrict word, double *restrict value, uint64_t *restrict is_open)
 {
   for (int b = 0; b < GROUP; b++) {
     const uint64_t layer = word[b] & (LAYERS - 1);
@@ -173,7 +166,7 @@ static double NormalSlow(FwStream stream, uint64_t number, uint64_t candidate)
   }
 }
 
-HELPER int AnyOpen(const uint64_t is_open[8])
+FW_VECTOR_HELPER int AnyOpen(const uint64_t is_open[8])
 {
   uint64_t any = 0;
 
@@ -202,14 +195,14 @@ enum { COARSE_BITS = 12 };
 
 static const uint64_t gamma_attempts = UINT64_C(1) << 32, boost_words = UINT64_C(1) << 33; /* kinds of words */
 
-HELPER double Coarse(uint64_t word)
+FW_VECTOR_HELPER double Coarse(uint64_t word)
 {
   return AsDouble(((word >> LAYER_BITS) & ((1 << COARSE_BITS) - 1)) | UINT64_C(0x4330000000000000)) - 0x1p52;
 }
 
 /* With t = z / (3 sqrt d) the acceptance is exp(d (9/2 t^2 + 1 - (1+t)^3 + 3 log(1+t))) >= 1 - 3/4 d t^4 / (1 - |t|) */
-VECTOR static void GammaGroup(double d, double scale, const uint64_t *restrict word, const double *restrict normal,
-                              double *restrict value, uint64_t *restrict is_open)
+FW_VECTOR static void GammaGroup(double d, double scale, const uint64_t *restrict word, const double *restrict normal,
+                                 double *restrict value, uint64_t *restrict is_open)
 {
   const double unit = 1.0 / (3.0 * sqrt(d)), size_of_one = d * scale;
 

@@ -8,14 +8,9 @@
 
 #include "mixture_impl.h"
 
-#include <math.h>
+#include <finwidth/vector.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && \
-  !defined(__SANITIZE_ADDRESS__) /* the sanitizer is not up yet when the loader chooses */
-  #define VECTOR __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
-#else
-  #define VECTOR
-#endif
+#include <math.h>
 
 PetscErrorCode FwRootsCreate(PetscInt n_output, FwRoots *roots)
 {
@@ -67,13 +62,14 @@ void FwRootsFold(FwRoots *roots)
   }
 }
 
-VECTOR static void Multiply(PetscInt n, double *restrict y, const double *restrict x)
+FW_VECTOR static void Multiply(PetscInt n, double *restrict y, const double *restrict x)
 {
   for (PetscInt i = 0; i < n; i++) y[i] *= x[i];
 }
 
 /* A column without a diagonal, of a width below D, contributes nothing */
-VECTOR static void Diagonals(PetscInt n, const double *restrict square, double *restrict root, double *restrict inverse)
+FW_VECTOR static void Diagonals(PetscInt n, const double *restrict square, double *restrict root,
+                                double *restrict inverse)
 {
   for (PetscInt i = 0; i < n; i++) {
     const double r = sqrt(square[i]), one_over = 1.0 / r; /* divided first: the loop has no branch */
@@ -83,17 +79,17 @@ VECTOR static void Diagonals(PetscInt n, const double *restrict square, double *
   }
 }
 
-VECTOR static void AddProduct(double *restrict sum, const double *restrict x, const double *restrict y)
+FW_VECTOR static void AddProduct(double *restrict sum, const double *restrict x, const double *restrict y)
 {
   for (int b = 0; b < BATCH; b++) sum[b] += x[b] * y[b];
 }
 
-VECTOR static void SubtractProduct(double *restrict sum, const double *restrict x, const double *restrict y)
+FW_VECTOR static void SubtractProduct(double *restrict sum, const double *restrict x, const double *restrict y)
 {
   for (int b = 0; b < BATCH; b++) sum[b] -= x[b] * y[b];
 }
 
-VECTOR static void MultiplyAndAdd(double *restrict y, const double *restrict x, const double *restrict term)
+FW_VECTOR static void MultiplyAndAdd(double *restrict y, const double *restrict x, const double *restrict term)
 {
   for (int b = 0; b < BATCH; b++) y[b] = y[b] * x[b] + term[b];
 }
