@@ -27,6 +27,9 @@ typedef struct {
   const double *y_train; /**< [n_train, n_output] row-major, all rows on every rank; borrowed from the dataset */
 } FwExamples;
 
+/** Cut n rows into blocks and divide them over the ranks of `comm`; without inputs, x is NULL. Not collective. */
+PetscErrorCode FwRowsDivide(MPI_Comm comm, PetscInt n, FwRows *rows);
+
 /** First row of block b of rows; b may be n_block. */
 PetscInt FwRowsBlock(const FwRows *rows, PetscInt b);
 

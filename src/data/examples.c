@@ -16,7 +16,7 @@ PetscInt FwRowsBlock(const FwRows *rows, PetscInt b)
   return (PetscInt)((PetscInt64)rows->n * b / PetscMax(rows->n_block, 1));
 }
 
-static PetscErrorCode Divide(MPI_Comm comm, PetscInt n, PetscInt n_input, FwRows *rows)
+PetscErrorCode FwRowsDivide(MPI_Comm comm, PetscInt n, FwRows *rows)
 {
   PetscMPIInt rank, n_rank;
   PetscInt    end;
@@ -30,6 +30,13 @@ static PetscErrorCode Divide(MPI_Comm comm, PetscInt n, PetscInt n_input, FwRows
   rows->n_local_block = end - rows->first_block;
   rows->first         = FwRowsBlock(rows, rows->first_block);
   rows->n_local       = FwRowsBlock(rows, end) - rows->first;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CreateRows(MPI_Comm comm, PetscInt n, PetscInt n_input, FwRows *rows)
+{
+  PetscFunctionBegin;
+  PetscCall(FwRowsDivide(comm, n, rows));
   PetscCall(PetscMalloc1((size_t)rows->n_local * (size_t)n_input, &rows->x));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -76,8 +83,8 @@ PetscErrorCode FwExamplesCreate(FwDataset data, MPI_Comm comm, FwExamples *examp
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
   *examples = (FwExamples){.sizes = sizes};
-  PetscCall(Divide(comm, sizes.n_train, sizes.n_input, &examples->train));
-  PetscCall(Divide(comm, sizes.n_test + sizes.n_new, sizes.n_input, &examples->test));
+  PetscCall(CreateRows(comm, sizes.n_train, sizes.n_input, &examples->train));
+  PetscCall(CreateRows(comm, sizes.n_test + sizes.n_new, sizes.n_input, &examples->test));
   PetscCall(Collect(data, FW_TRAIN, 0, &examples->train));
   PetscCall(Collect(data, FW_TEST, 0, &examples->test));
   if (sizes.n_new) PetscCall(Collect(data, FW_NEW, sizes.n_test, &examples->test));

@@ -4,7 +4,7 @@
  */
 
 #include "potential_impl.h"
-#include "dense.h"
+#include <finwidth/dense.h>
 #include <math.h>
 
 FwBlock FwPotentialBlock(FwPotential p, PetscInt b)

@@ -14,7 +14,7 @@
  */
 
 #include <finwidth/potential.h>
-#include "block_sum.h"
+#include <finwidth/block_sum.h>
 #include "rotation.h"
 #include "trunk.h"
 

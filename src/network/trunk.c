@@ -7,7 +7,7 @@
  */
 
 #include "trunk.h"
-#include "dense.h"
+#include <finwidth/dense.h>
 #include <math.h>
 
 /* --- layers --------------------------------------------------------------------------------------------------- */

@@ -2,7 +2,7 @@
 #pragma once
 
 /** @file
- * Private: BLAS by value, for matrices of doubles stored by columns.
+ * BLAS by value, for matrices of doubles stored by columns.
  */
 
 #include <petscblaslapack.h>

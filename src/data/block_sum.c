@@ -3,8 +3,8 @@
  * Sums in the order of blocks: every rank gets one slice of all blocks, adds it up, and all gather the slices.
  */
 
-#include "block_sum.h"
-#include "dense.h"
+#include <finwidth/block_sum.h>
+#include <finwidth/dense.h>
 
 /* First number of the slice that a rank adds up; `rank` may be n_rank */
 static PetscInt SliceFirst(const FwBlockSum *sum, PetscMPIInt rank)

@@ -2,7 +2,7 @@
 #pragma once
 
 /** @file
- * Private: sums over blocks of examples that are spread over ranks, added in the order of the blocks, so that the bits of
+ * Sums over blocks of examples that are spread over ranks, added in the order of the blocks, so that the bits of
  * the sum do not depend on the number of ranks.
  */
 
