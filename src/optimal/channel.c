@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * The registry of channels, their checks and labels.
+ */
+
+#include "channel_impl.h"
+
+#include <math.h>
+
+enum { BLOCK = 256 };
+
+const char *const FwChannelNames[FW_CHANNEL_COUNT] = {"gaussian", "probit", "logistic", "abs", "tanh", "erf"};
+
+static const struct FwChannelImpl *const registry[FW_CHANNEL_COUNT] = {
+  [FW_CHANNEL_GAUSSIAN] = &FwChannel_Gaussian, [FW_CHANNEL_PROBIT] = &FwChannel_Probit,
+  [FW_CHANNEL_LOGISTIC] = &FwChannel_Logistic, [FW_CHANNEL_ABS] = &FwChannel_Abs,
+  [FW_CHANNEL_TANH] = &FwChannel_Readout,      [FW_CHANNEL_ERF] = &FwChannel_Readout,
+};
+
+PetscErrorCode FwChannelCheck(const FwChannel *channel)
+{
+  const FwChannelKind kind = channel->kind;
+
+  PetscFunctionBegin;
+  PetscCheck(kind >= 0 && kind < FW_CHANNEL_COUNT, PETSC_COMM_SELF, FW_ERR_INPUT, "there is no channel number %d",
+             (int)kind);
+  PetscCheck(kind == FW_CHANNEL_LOGISTIC || (channel->noise >= 0.0 && isfinite(channel->noise)), PETSC_COMM_SELF,
+             FW_ERR_INPUT, "a noise of variance %g: it is to be 0 or more", channel->noise);
+  PetscCheck(kind != FW_CHANNEL_LOGISTIC || (channel->beta > 0.0 && isfinite(channel->beta)), PETSC_COMM_SELF,
+             FW_ERR_INPUT, "a logistic channel of beta %g: it is to be more than 0", channel->beta);
+  PetscCheck((kind != FW_CHANNEL_TANH && kind != FW_CHANNEL_ERF) || (channel->gain > 0.0 && isfinite(channel->gain)),
+             PETSC_COMM_SELF, FW_ERR_INPUT, "a channel of gain %g: it is to be more than 0", channel->gain);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscBool FwChannelIsDiscrete(const FwChannel *channel)
+{
+  return registry[channel->kind]->is_discrete;
+}
+
+PetscBool FwChannelIsEven(const FwChannel *channel)
+{
+  return registry[channel->kind]->is_even;
+}
+
+PetscErrorCode FwChannelOutput(const FwChannel *channel, PetscInt n, const double y[], const double w[],
+                               double variance, double log_z[], double g[], double slope[])
+{
+  FwSeen seen[BLOCK];
+
+  PetscFunctionBegin;
+  PetscCheck(variance > 0.0 && isfinite(variance), PETSC_COMM_SELF, FW_ERR_NUMERICAL,
+             "a channel seen with a variance of %g", variance);
+  for (PetscInt begin = 0; begin < n; begin += BLOCK) {
+    const PetscInt n_here = PetscMin(BLOCK, n - begin);
+
+    PetscCall(registry[channel->kind]->output(channel, n_here, y + begin, w + begin, variance, seen));
+    for (PetscInt i = 0; i < n_here; i++) {
+      PetscCheck(isfinite(seen[i].log_z + seen[i].g + seen[i].slope), PETSC_COMM_SELF, FW_ERR_NUMERICAL,
+                 "the channel %s cannot give the label %g, or not within a double's range where z is %g +- %g",
+                 FwChannelNames[channel->kind], y[begin + i], w[begin + i], sqrt(variance));
+      if (log_z) log_z[begin + i] = seen[i].log_z;
+      if (g) g[begin + i] = seen[i].g;
+      if (slope) slope[begin + i] = seen[i].slope;
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwChannelSample(const FwChannel *channel, FwStream stream, uint64_t first, PetscInt n, const double z[],
+                               double y[])
+{
+  const struct FwChannelImpl *impl = registry[channel->kind];
+  double                      random[BLOCK];
+
+  PetscFunctionBegin;
+  for (PetscInt begin = 0; begin < n; begin += BLOCK) {
+    const PetscInt n_here = PetscMin(BLOCK, n - begin);
+
+    if (impl->has_uniform)
+      FwStreamUniform(stream, first + (uint64_t)begin, (size_t)n_here, random);
+    else
+      FwStreamNormal(stream, first + (uint64_t)begin, (size_t)n_here, random);
+    for (PetscInt i = 0; i < n_here; i++) y[begin + i] = impl->draw(channel, z[begin + i], random[i]);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwChannelGuess(const FwChannel *channel, PetscInt n, const double w[], double variance, double y[])
+{
+  PetscFunctionBegin;
+  PetscCheck(variance >= 0.0 && isfinite(variance), PETSC_COMM_SELF, FW_ERR_NUMERICAL,
+             "a channel seen with a variance of %g", variance);
+  PetscCall(registry[channel->kind]->guess(channel, n, w, variance, y));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

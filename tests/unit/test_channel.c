@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * Output channels: normalisation, derivatives, limits, labels drawn.
+ * ranks: 1
+ */
+
+#include <finwidth/channel.h>
+#include "../support/collective_assert.h"
+
+static const FwChannel channels[] = {
+  {FW_CHANNEL_GAUSSIAN, 0.3,  1.0,  1.0},
+  {FW_CHANNEL_PROBIT,   0.0,  1.0,  1.0},
+  {FW_CHANNEL_PROBIT,   0.2,  1.0,  1.0},
+  {FW_CHANNEL_LOGISTIC, 0.0,  1.5,  1.0},
+  {FW_CHANNEL_LOGISTIC, 0.0,  60.0, 1.0},
+  {FW_CHANNEL_ABS,      0.0,  1.0,  1.0},
+  {FW_CHANNEL_ABS,      0.1,  1.0,  1.0},
+  {FW_CHANNEL_TANH,     0.1,  1.0,  1.5},
+  {FW_CHANNEL_ERF,      0.02, 1.0,  2.0},
+  {FW_CHANNEL_ERF,      1e-4, 1.0,  2.0},
+  {FW_CHANNEL_TANH,     0.0,  1.0,  1.5},
+  {FW_CHANNEL_ERF,      0.0,  1.0,  0.7},
+};
+
+enum { CHANNELS = PETSC_STATIC_ARRAY_LENGTH(channels) };
+
+static double log_z(const FwChannel *channel, double y, double w, double variance)
+{
+  double value;
+
+  TestCall(FwChannelOutput(channel, 1, &y, &w, variance, &value, NULL, NULL));
+  return value;
+}
+
+/* Labels that a channel can give: equal steps with their length, both signs with 1, or the inner points of (-1, 1) */
+static int labels(const FwChannel *channel, int n, double y[], double weight[])
+{
+  const PetscBool is_inverted =
+    (PetscBool)(channel->noise == 0.0 && (channel->kind == FW_CHANNEL_TANH || channel->kind == FW_CHANNEL_ERF));
+
+  if (FwChannelIsDiscrete(channel)) {
+    y[0] = -1.0, y[1] = 1.0;
+    weight[0] = weight[1] = 1.0;
+    return 2;
+  }
+  for (int i = 0; i < n; i++) {
+    const double from = channel->kind == FW_CHANNEL_ABS ? 0.0 : -6.0, t = from + (6.0 - from) * (i + 0.5) / n;
+
+    y[i]      = is_inverted ? tanh(t) : t;
+    weight[i] = (6.0 - from) / n * (is_inverted ? 1.0 - y[i] * y[i] : 1.0);
+  }
+  return n;
+}
+
+static void labels_have_probability_one(void **state)
+{
+  enum { N = 6000 };
+  static double y[N], weight[N];
+
+  (void)state;
+  for (int c = 0; c < CHANNELS; c++)
+    for (double w = -0.9; w < 1.0; w += 0.6) {
+      const int n   = labels(&channels[c], N, y, weight);
+      double    sum = 0.0;
+
+      for (int i = 0; i < n; i++) sum += weight[i] * exp(log_z(&channels[c], y[i], w, 0.4));
+      assert_close(sum, 1.0, n == 2 ? 1e-14 : 1e-6);
+    }
+}
+
+static void derivatives_are_those_of_log_z(void **state)
+{
+  const double h = 1e-3;
+
+  (void)state;
+  for (int c = 0; c < CHANNELS; c++)
+    for (double w = -1.1; w < 1.2; w += 0.4)
+      for (double y = -0.95; y < 1.0; y += 1.9) {
+        const double label = channels[c].kind == FW_CHANNEL_ABS  ? y + 1.0
+                             : FwChannelIsDiscrete(&channels[c]) ? (y > 0 ? 1 : -1)
+                                                                 : y;
+        double       value[7], g, slope;
+
+        for (int k = 0; k < 7; k++) value[k] = log_z(&channels[c], label, w + (k - 3) * h, 0.5);
+        TestCall(FwChannelOutput(&channels[c], 1, &label, &w, 0.5, NULL, &g, &slope));
+        assert_close(g, (45.0 * (value[4] - value[2]) - 9.0 * (value[5] - value[1]) + value[6] - value[0]) / (60.0 * h),
+                     1e-8);
+        assert_close(slope,
+                     (270.0 * (value[4] + value[2]) - 27.0 * (value[5] + value[1]) + 2.0 * (value[6] + value[0]) -
+                      490.0 * value[3]) /
+                       (180.0 * h * h),
+                     1e-6);
+      }
+}
+
+/* Steep: a logistic channel becomes the sign, a readout erf(gain z) does, and little noise is none */
+static void limits_agree(void **state)
+{
+  const FwChannel sign = {FW_CHANNEL_PROBIT, 0.0, 1.0, 1.0}, steep = {FW_CHANNEL_LOGISTIC, 0.0, 1e5, 1.0},
+                  clean = {FW_CHANNEL_TANH, 0.0, 1.0, 1.2}, quiet = {FW_CHANNEL_TANH, 1e-7, 1.0, 1.2},
+                  probit = {FW_CHANNEL_PROBIT, 0.3, 1.0, 1.0};
+
+  (void)state;
+  assert_close(log_z(&steep, 1.0, -0.7, 0.4), log_z(&sign, 1.0, -0.7, 0.4), 1e-8);
+  assert_close(log_z(&quiet, 0.4, 0.1, 0.4), log_z(&clean, 0.4, 0.1, 0.4), 1e-5);
+  assert_close(log_z(&probit, 1.0, 0.2, 0.7), log_z(&sign, 1.0, 0.2, 1.0), 1e-15);
+  /* far out: log Phi(-40) */
+  assert_close(log_z(&sign, 1.0, -40.0, 1.0), -804.608442013754, 1e-12);
+}
+
+/* The guess is the mean of what is drawn with z ~ N(w, V): 5 standard errors, and a stream in pieces */
+static void labels_drawn_have_the_guessed_mean(void **state)
+{
+  enum { N = 20000 };
+  static double z[N], y[N], again[N];
+  const double  w = 0.35, variance = 0.5;
+
+  (void)state;
+  for (int c = 0; c < CHANNELS; c++) {
+    const FwStream stream = FwStreamCreate(7, FW_RANDOM_TEACHER_NOISE, (uint64_t)c, 0, 0);
+    double         mean = 0.0, square = 0.0, guess;
+
+    FwStreamNormal(FwStreamCreate(7, FW_RANDOM_TEACHER_INPUT, (uint64_t)c, 0, 0), 0, N, z);
+    for (int i = 0; i < N; i++) z[i] = w + sqrt(variance) * z[i];
+    TestCall(FwChannelSample(&channels[c], stream, 0, N, z, y));
+    TestCall(FwChannelSample(&channels[c], stream, 0, 1001, z, again));
+    TestCall(FwChannelSample(&channels[c], stream, 1001, N - 1001, z + 1001, again + 1001));
+    assert_memory_equal(y, again, sizeof y);
+    TestCall(FwChannelGuess(&channels[c], 1, &w, variance, &guess));
+    for (int i = 0; i < N; i++) {
+      const double label = FwChannelIsDiscrete(&channels[c]) ? exp(log_z(&channels[c], y[i], w, variance)) : y[i];
+
+      mean += label / N;
+      square += label * label / N;
+    }
+    if (FwChannelIsDiscrete(&channels[c])) { /* the mean of p is p^2 + (1-p)^2 */
+      const double p = exp(log_z(&channels[c], 1.0, w, variance));
+
+      assert_close(guess, 1.0, 0.0);
+      guess = p * p + (1.0 - p) * (1.0 - p);
+    }
+    assert_close((mean - guess) / sqrt((square - mean * mean) / N), 0.0, 5.0);
+  }
+}
+
+static void bad_channels_and_labels_are_refused(void **state)
+{
+  const FwChannel abs = {FW_CHANNEL_ABS, 0.0, 1.0, 1.0}, clean = {FW_CHANNEL_TANH, 0.0, 1.0, 1.0};
+  const double    minus = -1.0, two = 2.0, w = 0.0;
+  double          g;
+
+  (void)state;
+  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_GAUSSIAN, -0.1, 1.0, 1.0}), FW_ERR_INPUT);
+  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_LOGISTIC, -0.1, 0.0, 1.0}), FW_ERR_INPUT);
+  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_ERF, 0.1, 0.0, 0.0}), FW_ERR_INPUT);
+  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_COUNT, 0.1, 0.0, 0.0}), FW_ERR_INPUT);
+  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_LOGISTIC, -0.1, 1.0, 0.0}), 0);
+  assert_int_equal(FwChannelOutput(&abs, 1, &minus, &w, 1.0, NULL, &g, NULL), FW_ERR_NUMERICAL);
+  assert_int_equal(FwChannelOutput(&clean, 1, &two, &w, 1.0, NULL, &g, NULL), FW_ERR_NUMERICAL);
+  assert_int_equal(FwChannelOutput(&abs, 1, &two, &w, 0.0, NULL, &g, NULL), FW_ERR_NUMERICAL);
+  FwErrorClear();
+}
+
+int main(int argc, char **argv)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(labels_have_probability_one),
+    cmocka_unit_test(derivatives_are_those_of_log_z),
+    cmocka_unit_test(limits_agree),
+    cmocka_unit_test(labels_drawn_have_the_guessed_mean),
+    cmocka_unit_test(bad_channels_and_labels_are_refused),
+  };
+  int n_failed;
+
+  if (FwStart(argc, argv, NULL)) return 1;
+  n_failed = cmocka_run_group_tests_name("channel", tests, NULL, NULL);
+  return FwFinish(0) || n_failed;
+}
