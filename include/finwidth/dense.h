@@ -5,6 +5,7 @@
  * BLAS by value, for matrices of doubles stored by columns.
  */
 
+#include <finwidth/base.h>
 #include <petscblaslapack.h>
 
 /** C = alpha op(A) op(B) + beta C, C m x n, k the inner size. */

@@ -32,7 +32,7 @@ typedef struct {
   const PetscInt *activation;                       /**< [L] FwActivationType */
   const double   *gain;                             /**< [L] g_l > 0 */
   double          input_variance, readout_variance; /**< r_0 > 0, v_a > 0 */
-} FwTarget;
+} FwDeepTarget;
 
 typedef struct {
   PetscInt depth;
@@ -52,7 +52,7 @@ typedef struct {
  * @error FW_ERR_INPUT      a gain or a variance is not positive and finite, an activation is none
  * @error FW_ERR_NUMERICAL  a moment is not finite
  */
-PetscErrorCode FwReductionCreate(const FwTarget *target, FwReduction *reduction);
+PetscErrorCode FwReductionCreate(const FwDeepTarget *target, FwReduction *reduction);
 
 /** Release the arrays. */
 PetscErrorCode FwReductionDestroy(FwReduction *reduction);

@@ -197,7 +197,7 @@ static void SetPanels(Layer *layer)
   layer->width = fmin(widest, 4.0 / fmin(spread, most));
 }
 
-static PetscErrorCode CheckTarget(const FwTarget *target)
+static PetscErrorCode CheckTarget(const FwDeepTarget *target)
 {
   PetscFunctionBegin;
   PetscCheck(target->depth >= 0, PETSC_COMM_SELF, FW_ERR_INPUT, "a network of depth %" PetscInt_FMT, target->depth);
@@ -215,7 +215,7 @@ static PetscErrorCode CheckTarget(const FwTarget *target)
 }
 
 /* Layer l from the one below it */
-static PetscErrorCode Step(const FwTarget *target, PetscInt l, Moment *moment, FwReduction *r)
+static PetscErrorCode Step(const FwDeepTarget *target, PetscInt l, Moment *moment, FwReduction *r)
 {
   Layer        layer   = {.type  = (FwActivationType)target->activation[l],
                           .gain  = target->gain[l],
@@ -245,7 +245,7 @@ static PetscErrorCode Step(const FwTarget *target, PetscInt l, Moment *moment, F
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwReductionCreate(const FwTarget *target, FwReduction *r)
+PetscErrorCode FwReductionCreate(const FwDeepTarget *target, FwReduction *r)
 {
   const PetscInt L      = target->depth;
   Moment         moment = {.rest = target->input_variance};

@@ -21,7 +21,7 @@ static FwReduction reduce(PetscInt depth, FwActivationType type, double gain, do
     activation[l] = type;
     gains[l]      = gain;
   }
-  const FwTarget target = {depth, activation, gains, input_variance, 1.0};
+  const FwDeepTarget target = {depth, activation, gains, input_variance, 1.0};
 
   TestCall(FwReductionCreate(&target, &r));
   return r;
@@ -105,8 +105,8 @@ static void what_is_odd_above_a_layer_that_is_not_has_a_bias(void **state)
   FwReduction    a, b;
 
   (void)state;
-  TestCall(FwReductionCreate(&(FwTarget){2, first, gain, 1.0, 1.0}, &a));
-  TestCall(FwReductionCreate(&(FwTarget){2, last, gain, 1.0, 3.0}, &b));
+  TestCall(FwReductionCreate(&(FwDeepTarget){2, first, gain, 1.0, 1.0}, &a));
+  TestCall(FwReductionCreate(&(FwDeepTarget){2, last, gain, 1.0, 3.0}, &b));
   assert_close(a.is_odd || b.is_odd, 0, 0.0);
   assert_close(a.mean[2] > 0.05, 1, 0.0);
   assert_close(b.mean[1], 0.0, 0.0);
@@ -141,7 +141,7 @@ static void reference_networks(void **state)
     FwReduction r;
 
     for (int l = 0; l < L; l++) activation[l] = type_of(reference_size(phi) ? reference_at(phi, l) : phi, &gain[l]);
-    TestCall(FwReductionCreate(&(FwTarget){L, activation, gain, 1.0, 1.0}, &r));
+    TestCall(FwReductionCreate(&(FwDeepTarget){L, activation, gain, 1.0, 1.0}, &r));
     for (int l = 0; l < L; l++) {
       assert_close(r.sigma[l + 1], reference_number(reference_at(reference_get(layers, "sigma"), l + 1)), 1e-14);
       assert_close(r.mean[l + 1], reference_number(reference_at(reference_get(layers, "mean_kernel"), l + 1)), 1e-14);
@@ -164,10 +164,10 @@ static void bad_targets_are_refused(void **state)
   FwReduction    r;
 
   (void)state;
-  assert_int_equal(FwReductionCreate(&(FwTarget){1, activation, wrong, 1.0, 1.0}, &r), FW_ERR_INPUT);
-  assert_int_equal(FwReductionCreate(&(FwTarget){1, none, gain, 1.0, 1.0}, &r), FW_ERR_INPUT);
-  assert_int_equal(FwReductionCreate(&(FwTarget){1, activation, gain, 0.0, 1.0}, &r), FW_ERR_INPUT);
-  assert_int_equal(FwReductionCreate(&(FwTarget){1, activation, gain, 1.0, INFINITY}, &r), FW_ERR_INPUT);
+  assert_int_equal(FwReductionCreate(&(FwDeepTarget){1, activation, wrong, 1.0, 1.0}, &r), FW_ERR_INPUT);
+  assert_int_equal(FwReductionCreate(&(FwDeepTarget){1, none, gain, 1.0, 1.0}, &r), FW_ERR_INPUT);
+  assert_int_equal(FwReductionCreate(&(FwDeepTarget){1, activation, gain, 0.0, 1.0}, &r), FW_ERR_INPUT);
+  assert_int_equal(FwReductionCreate(&(FwDeepTarget){1, activation, gain, 1.0, INFINITY}, &r), FW_ERR_INPUT);
   FwErrorClear();
 }
 
