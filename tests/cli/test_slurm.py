@@ -97,7 +97,8 @@ class Cluster:
         end = time.time() + seconds
         while not condition():
             if time.time() > end:
-                raise AssertionError(message + ": " + self.call("squeue", check=False))
+                raise AssertionError(f"{message}: {self.call('squeue', '-t', 'all', check=False)}\n"
+                                     + (self.place / "slurmctld.log").read_text()[-4000:])
             time.sleep(0.2)
 
     def states(self, job):
@@ -134,10 +135,16 @@ class Slurm(unittest.TestCase):
         return "".join(path.read_text() for path in sorted(self.place.glob("job.*.log")))
 
     def wait_for_all(self, job, n):
+        asked = float("-inf")
+
         def done():
+            nonlocal asked
             states = list(self.cluster.states(job).values())
-            if "PENDING" in states:  # Slurm lets a requeued job wait for two minutes
-                self.cluster.call("scontrol", "update", f"jobid={job}", "StartTime=now", check=False)
+            if "PENDING" in states and time.monotonic() > asked + 10:
+                # Slurm lets a requeued job wait for two minutes. In the second of its end it can't start again: its
+                # credential, which counts in seconds, is still the revoked one.
+                self.cluster.call("scontrol", "update", f"jobid={job}", "StartTime=now+3", check=False)
+                asked = time.monotonic()
             return states == ["COMPLETED"] * n
         self.cluster.wait(done, 240, f"not all tasks completed: {self.logs()}")
 
