@@ -34,7 +34,8 @@ typedef enum {
   FW_RANDOM_TRAJECTORY     = 43, /* one, of a sample: length of the trajectories of all chains */
   FW_RANDOM_THEORY_ORDER   = 50, /* order parameters of several outputs (draw) */
   FW_RANDOM_LOCAL_START    = 55, /* order parameters (start, 0: entries, 1: scale) */
-  FW_RANDOM_LOCAL_CHAIN    = 56  /* average over Gram matrices (chain, step, 0: momenta, 1: acceptance) */
+  FW_RANDOM_LOCAL_CHAIN    = 56, /* average over Gram matrices (chain, step, 0: momenta, 1: acceptance) */
+  FW_RANDOM_ANSATZ_ORDER   = 75  /* order of the examples of (epoch) */
 } FwPurpose;
 
 /** Name of a stream; copy it freely. */

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * A plain network on examples: its making, forward and backward through matrix products over pieces of the examples.
+ */
+
+#include "learner_impl.h"
+
+#include <math.h>
+
+enum { PIECE = 256 }; /* examples that go through the network together */
+
+const char *const FwLossNames[FW_LOSS_COUNT] = {"mse", "cross-entropy"};
+
+/* --- shape ------------------------------------------------------------------------------------------------------ */
+
+FwLearnerLayer FwLearnerGetLayer(const FwLearnerShape *shape, PetscInt l)
+{
+  FwLearnerLayer layer = {.weight = 0};
+
+  for (PetscInt k = 1; k <= l; k++) {
+    if (k > 1) layer.weight = layer.bias + (shape->has_bias ? layer.n_out : 0);
+    layer.n_in  = shape->width[k - 1];
+    layer.n_out = shape->width[k];
+    layer.bias  = layer.weight + layer.n_in * layer.n_out;
+  }
+  return layer;
+}
+
+PetscInt FwLearnerShapeWeight(const FwLearnerShape *shape, PetscInt l)
+{
+  return FwLearnerGetLayer(shape, l).weight;
+}
+
+PetscInt FwLearnerShapeBias(const FwLearnerShape *shape, PetscInt l)
+{
+  return FwLearnerGetLayer(shape, l).bias;
+}
+
+PetscInt FwLearnerShapeSize(const FwLearnerShape *shape)
+{
+  const FwLearnerLayer last = FwLearnerGetLayer(shape, shape->n_layer);
+
+  return last.bias + (shape->has_bias ? last.n_out : 0);
+}
+
+static PetscInt WidestLayer(const FwLearnerShape *shape)
+{
+  PetscInt widest = 0;
+
+  for (PetscInt l = 0; l <= shape->n_layer; l++) widest = PetscMax(widest, shape->width[l]);
+  return widest;
+}
+
+/* Sizes are 32-bit: a network beyond that is refused before its size is computed */
+static PetscErrorCode CheckShape(const FwLearnerShape *shape)
+{
+  double n_theta = 0.0;
+
+  PetscFunctionBegin;
+  PetscCheck(shape->n_layer >= 1 && shape->n_layer <= FW_LEARNER_LAYERS, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "a network of %" PetscInt_FMT " weight matrices: 1 to %d are possible", shape->n_layer, FW_LEARNER_LAYERS);
+  for (PetscInt l = 0; l <= shape->n_layer; l++) {
+    PetscCheck(shape->width[l] > 0, PETSC_COMM_SELF, FW_ERR_INPUT,
+               "width %" PetscInt_FMT " of layer %" PetscInt_FMT " is not positive", shape->width[l], l);
+    if (l) n_theta += (double)shape->width[l] * (double)(shape->width[l - 1] + 1);
+  }
+  PetscCheck(n_theta < (double)PETSC_MAX_INT, PETSC_COMM_SELF, FW_ERR_MEMORY,
+             "a network of %.3g parameters is more than %" PetscInt_FMT ": smaller widths", n_theta, PETSC_MAX_INT);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode PassCreate(const FwLearnerShape *shape, PetscInt n_most, FwLearnerPass *pass)
+{
+  const PetscInt c = shape->width[shape->n_layer];
+  const size_t   n = (size_t)n_most, widest = (size_t)PetscMax(n_most, c) * (size_t)WidestLayer(shape);
+
+  PetscFunctionBegin;
+  pass->n_most = n_most;
+  PetscCall(PetscCalloc2(shape->n_layer, &pass->h, shape->n_layer, &pass->slope));
+  for (PetscInt l = 1; l < shape->n_layer; l++)
+    PetscCall(
+      PetscMalloc2(n * (size_t)shape->width[l], &pass->h[l - 1], n * (size_t)shape->width[l], &pass->slope[l - 1]));
+  PetscCall(PetscMalloc4(n * (size_t)c, &pass->f, widest, &pass->delta, widest, &pass->below, n, &pass->ones));
+  for (PetscInt i = 0; i < n_most; i++) pass->ones[i] = 1.0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PassDestroy(const FwLearnerShape *shape, FwLearnerPass *pass)
+{
+  PetscFunctionBegin;
+  for (PetscInt l = 1; l < shape->n_layer; l++) PetscCall(PetscFree2(pass->h[l - 1], pass->slope[l - 1]));
+  PetscCall(PetscFree2(pass->h, pass->slope));
+  PetscCall(PetscFree4(pass->f, pass->delta, pass->below, pass->ones));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckTargets(FwLoss loss, PetscInt n, const double y[])
+{
+  PetscFunctionBegin;
+  for (PetscInt i = 0; loss == FW_LOSS_CROSS_ENTROPY && i < n; i++)
+    PetscCheck(y[i] >= 0.0, PETSC_COMM_SELF, FW_ERR_INPUT,
+               "the cross-entropy needs probabilities for targets, and %g is negative", y[i]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLearnerCreate(MPI_Comm comm, const FwLearnerShape *shape, FwLoss loss, PetscInt n_example,
+                               const double x[], const double y[], FwLearner *learner)
+{
+  FwLearner      made;
+  const PetscInt c = shape->width[PetscMax(shape->n_layer, 0)];
+
+  PetscFunctionBegin;
+  PetscCall(CheckShape(shape));
+  PetscCheck(n_example > 0, PETSC_COMM_SELF, FW_ERR_INPUT, "%" PetscInt_FMT " examples: at least one is needed",
+             n_example);
+  PetscCall(CheckTargets(loss, n_example * c, y));
+  PetscCall(PetscNew(&made));
+  made->shape     = *shape;
+  made->loss      = loss;
+  made->n_theta   = FwLearnerShapeSize(shape);
+  made->n_example = n_example;
+  made->x         = x;
+  made->y         = y;
+  PetscCallMPI(MPI_Comm_dup(comm, &made->comm));
+  PetscCall(FwActivationGet(shape->activation, &made->activation));
+  PetscCall(PassCreate(shape, PetscMin(PIECE, n_example), &made->pass));
+  PetscCall(PetscMalloc3(made->pass.n_most * shape->width[0], &made->batch_x, made->pass.n_most * c, &made->batch_y,
+                         made->n_theta, &made->piece));
+  PetscCall(FwLearnerMomentsCreate(made));
+  *learner = made;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLearnerDestroy(FwLearner *learner)
+{
+  FwLearner l = *learner;
+
+  PetscFunctionBegin;
+  if (!l) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PassDestroy(&l->shape, &l->pass));
+  PetscCall(FwLearnerMomentsDestroy(l));
+  PetscCall(PetscFree3(l->batch_x, l->batch_y, l->piece));
+  PetscCallMPI(MPI_Comm_free(&l->comm));
+  PetscCall(PetscFree(*learner));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLearnerGetShape(FwLearner learner, const FwLearnerShape **shape)
+{
+  PetscFunctionBegin;
+  *shape = &learner->shape;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLearnerGetExamples(FwLearner learner, PetscInt *n_example, const double **x, const double **y)
+{
+  PetscFunctionBegin;
+  *n_example = learner->n_example;
+  *x         = learner->x;
+  *y         = learner->y;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscBool FwLearnerIsLinear(FwLearner learner)
+{
+  return (PetscBool)(learner->shape.activation == FW_ACTIVATION_LINEAR || learner->shape.n_layer == 1);
+}
+
+/* --- forward -------------------------------------------------------------------------------------------------- */
+
+void FwLearnerAffine(FwLearner learner, const double theta[], PetscInt l, PetscInt n, const double h[], double z[])
+{
+  const FwLearnerLayer layer = FwLearnerGetLayer(&learner->shape, l);
+  const double         beta  = learner->shape.has_bias ? 1.0 : 0.0;
+
+  for (PetscInt i = 0; learner->shape.has_bias && i < n; i++)
+    (void)PetscArraycpy(z + (size_t)i * layer.n_out, theta + layer.bias, layer.n_out);
+  FwGemm("N", "N", layer.n_out, n, layer.n_in, 1.0, theta + layer.weight, layer.n_out, h, layer.n_in, beta, z,
+         layer.n_out);
+}
+
+PetscErrorCode FwLearnerPassForward(FwLearner learner, const double theta[], PetscInt n, const double x[])
+{
+  FwLearnerPass *pass = &learner->pass;
+  const double  *h    = x;
+
+  PetscFunctionBegin;
+  for (PetscInt l = 1; l < learner->shape.n_layer; l++) {
+    double *slope = pass->slope[l - 1];
+
+    FwLearnerAffine(learner, theta, l, n, h, slope);
+    PetscCall(
+      FwActivationEvaluate(learner->activation, n * learner->shape.width[l], slope, pass->h[l - 1], slope, NULL));
+    h = pass->h[l - 1];
+  }
+  FwLearnerAffine(learner, theta, learner->shape.n_layer, n, h, pass->f);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLearnerForward(FwLearner learner, const double theta[], PetscInt n, const double x[], double f[])
+{
+  const PetscInt d = learner->shape.width[0], c = learner->shape.width[learner->shape.n_layer];
+  const PetscInt n_most = learner->pass.n_most;
+
+  PetscFunctionBegin;
+  for (PetscInt first = 0; first < n; first += n_most) {
+    const PetscInt n_here = PetscMin(n_most, n - first);
+
+    PetscCall(FwLearnerPassForward(learner, theta, n_here, x + (size_t)first * d));
+    PetscCall(PetscArraycpy(f + (size_t)first * c, learner->pass.f, n_here * c));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- loss ------------------------------------------------------------------------------------------------------- */
+
+static double SquaredError(PetscInt n, const double f[], const double y[], double weight, double delta[])
+{
+  double sum = 0.0;
+
+  for (PetscInt i = 0; i < n; i++) {
+    const double r = f[i] - y[i];
+
+    sum += r * r;
+    if (delta) delta[i] = weight * r;
+  }
+  return 0.5 * sum;
+}
+
+/* -sum_k y_k log p_k of one example, p = softmax(f); its derivative is (sum y) p - y */
+static double CrossEntropy(PetscInt c, const double f[], const double y[], double weight, double delta[])
+{
+  double largest = f[0], partition = 0.0, mass = 0.0, loss = 0.0;
+
+  for (PetscInt k = 1; k < c; k++) largest = PetscMax(largest, f[k]);
+  for (PetscInt k = 0; k < c; k++) partition += exp(f[k] - largest);
+  for (PetscInt k = 0; k < c; k++) mass += y[k];
+  for (PetscInt k = 0; k < c; k++) {
+    loss += y[k] * (log(partition) - (f[k] - largest));
+    if (delta) delta[k] = weight * (mass * exp(f[k] - largest) / partition - y[k]);
+  }
+  return loss;
+}
+
+double FwLearnerSumLoss(FwLearner learner, PetscInt n, const double f[], const double y[], double weight,
+                        double delta[])
+{
+  const PetscInt c   = learner->shape.width[learner->shape.n_layer];
+  double         sum = 0.0;
+
+  if (learner->loss == FW_LOSS_MSE) return SquaredError(n * c, f, y, weight, delta);
+  for (PetscInt i = 0; i < n; i++) sum += CrossEntropy(c, f + i * c, y + i * c, weight, delta ? delta + i * c : NULL);
+  return sum;
+}
+
+PetscErrorCode FwLearnerLoss(FwLearner learner, const double theta[], double *loss)
+{
+  const PetscInt d = learner->shape.width[0], c = learner->shape.width[learner->shape.n_layer];
+  double         sum = 0.0;
+
+  PetscFunctionBegin;
+  for (PetscInt first = 0; first < learner->n_example; first += learner->pass.n_most) {
+    const PetscInt n = PetscMin(learner->pass.n_most, learner->n_example - first);
+
+    PetscCall(FwLearnerPassForward(learner, theta, n, learner->x + (size_t)first * d));
+    sum += FwLearnerSumLoss(learner, n, learner->pass.f, learner->y + (size_t)first * c, 1.0, NULL);
+  }
+  *loss = sum / learner->n_example;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- decay ------------------------------------------------------------------------------------------------------ */
+
+double FwLearnerPenalty(FwLearner learner, FwDecay decay, const double theta[])
+{
+  double sum = 0.0;
+
+  for (PetscInt l = 1; l <= learner->shape.n_layer; l++) {
+    const FwLearnerLayer layer  = FwLearnerGetLayer(&learner->shape, l);
+    const PetscInt       n_bias = learner->shape.has_bias ? layer.n_out : 0;
+
+    sum += 0.5 * decay.weight * FwDot(layer.n_in * layer.n_out, theta + layer.weight, theta + layer.weight);
+    sum += 0.5 * decay.bias * FwDot(n_bias, theta + layer.bias, theta + layer.bias);
+  }
+  return sum;
+}
+
+void FwLearnerAddDecay(FwLearner learner, FwDecay decay, const double theta[], double gradient[])
+{
+  for (PetscInt l = 1; l <= learner->shape.n_layer; l++) {
+    const FwLearnerLayer layer  = FwLearnerGetLayer(&learner->shape, l);
+    const PetscInt       n_bias = learner->shape.has_bias ? layer.n_out : 0;
+
+    if (decay.weight != 0.0)
+      FwAxpy(layer.n_in * layer.n_out, decay.weight, theta + layer.weight, gradient + layer.weight);
+    if (decay.bias != 0.0) FwAxpy(n_bias, decay.bias, theta + layer.bias, gradient + layer.bias);
+  }
+}
+
+/* --- backward --------------------------------------------------------------------------------------------------- */
+
+/* Gradient in the weights and biases of layer l is added, from the derivative in its pre-activations */
+static void AddLayerGradient(FwLearner learner, PetscInt l, PetscInt n, const double h[], const double delta[],
+                             double gradient[])
+{
+  const FwLearnerLayer layer = FwLearnerGetLayer(&learner->shape, l);
+
+  FwGemm("N", "T", layer.n_out, layer.n_in, n, 1.0, delta, layer.n_out, h, layer.n_in, 1.0, gradient + layer.weight,
+         layer.n_out);
+  if (learner->shape.has_bias)
+    FwGemm("N", "N", layer.n_out, 1, n, 1.0, delta, layer.n_out, learner->pass.ones, n, 1.0, gradient + layer.bias,
+           layer.n_out);
+}
+
+void FwLearnerBack(FwLearner learner, const double theta[], PetscInt l, PetscInt n, const double delta[],
+                   double below[])
+{
+  const FwLearnerLayer layer = FwLearnerGetLayer(&learner->shape, l);
+  const double        *slope = learner->pass.slope[l - 2];
+
+  FwGemm("T", "N", layer.n_in, n, layer.n_out, 1.0, theta + layer.weight, layer.n_out, delta, layer.n_out, 0.0, below,
+         layer.n_in);
+  for (PetscInt i = 0; i < n * layer.n_in; i++) below[i] *= slope[i];
+}
+
+/* Loss of n <= n_most examples, and its gradient added, each example with a weight */
+static PetscErrorCode AddPiece(FwLearner learner, const double theta[], PetscInt n, const double x[], const double y[],
+                               double weight, double *loss, double gradient[])
+{
+  FwLearnerPass *pass  = &learner->pass;
+  double        *delta = pass->delta, *below = pass->below;
+
+  PetscFunctionBegin;
+  PetscCall(FwLearnerPassForward(learner, theta, n, x));
+  *loss += weight * FwLearnerSumLoss(learner, n, pass->f, y, weight, delta);
+  for (PetscInt l = learner->shape.n_layer; l >= 1; l--) {
+    double *swap = delta;
+
+    AddLayerGradient(learner, l, n, l > 1 ? pass->h[l - 2] : x, delta, gradient);
+    if (l == 1) break;
+    FwLearnerBack(learner, theta, l, n, delta, below);
+    delta = below;
+    below = swap;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode GradientThroughExamples(FwLearner learner, const double theta[], double *loss, double gradient[])
+{
+  const PetscInt d = learner->shape.width[0], c = learner->shape.width[learner->shape.n_layer];
+
+  PetscFunctionBegin;
+  *loss = 0.0;
+  PetscCall(PetscArrayzero(gradient, learner->n_theta));
+  for (PetscInt first = 0; first < learner->n_example; first += learner->pass.n_most)
+    PetscCall(AddPiece(learner, theta, PetscMin(learner->pass.n_most, learner->n_example - first),
+                       learner->x + (size_t)first * d, learner->y + (size_t)first * c, 1.0 / learner->n_example, loss,
+                       gradient));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLearnerGradient(FwLearner learner, FwDecay decay, const double theta[], double *objective,
+                                 double gradient[])
+{
+  double loss = 0.0;
+
+  PetscFunctionBegin;
+  if (learner->moments.xx) {
+    FwLearnerMomentsGradient(learner, theta, gradient);
+    if (objective) PetscCall(FwLearnerLoss(learner, theta, &loss));
+  } else {
+    PetscCall(GradientThroughExamples(learner, theta, &loss, gradient));
+  }
+  FwLearnerAddDecay(learner, decay, theta, gradient);
+  if (objective) *objective = loss + FwLearnerPenalty(learner, decay, theta);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode GatherPiece(FwLearner learner, PetscInt n, const PetscInt example[])
+{
+  const PetscInt d = learner->shape.width[0], c = learner->shape.width[learner->shape.n_layer];
+
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < n; i++) {
+    PetscCall(PetscArraycpy(learner->batch_x + i * d, learner->x + (size_t)example[i] * d, d));
+    PetscCall(PetscArraycpy(learner->batch_y + i * c, learner->y + (size_t)example[i] * c, c));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLearnerBatchGradient(FwLearner learner, FwDecay decay, PetscInt n, const PetscInt example[],
+                                      const double theta[], double *objective, double gradient[])
+{
+  double loss = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(PetscArrayzero(gradient, learner->n_theta));
+  for (PetscInt first = 0; first < n; first += learner->pass.n_most) {
+    const PetscInt n_here = PetscMin(learner->pass.n_most, n - first);
+
+    PetscCall(GatherPiece(learner, n_here, example + first));
+    PetscCall(AddPiece(learner, theta, n_here, learner->batch_x, learner->batch_y, 1.0 / n, &loss, gradient));
+  }
+  FwLearnerAddDecay(learner, decay, theta, gradient);
+  if (objective) *objective = loss + FwLearnerPenalty(learner, decay, theta);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/** @file
+ * Private: what a learner keeps, and its two ways to a gradient: through examples, and for linear networks with squared
+ * error through their second moments.
+ *
+ * Matrices are stored by columns, an example is a column.
+ */
+
+#include <finwidth/dense.h>
+#include <finwidth/learner.h>
+
+/** Examples of one piece on their way through the network, and back. */
+typedef struct {
+  PetscInt n_most;        /**< examples in a piece */
+  double **h;             /**< [L - 1] values of the hidden layers, n_l x n_most */
+  double **slope;         /**< [L - 1] phi'(z) */
+  double  *f;             /**< c x n_most */
+  double  *delta, *below; /**< widest x max(n_most, c): derivatives in z of a layer, and of the one below */
+  double  *ones;          /**< [n_most] for sums over examples */
+} FwLearnerPass;
+
+/** Second moments of the examples, with the constant 1 as a last input where there are biases: m = n_0 or n_0 + 1. */
+typedef struct {
+  PetscInt m;
+  double  *xx;              /**< m x m: 1/N sum x x^T, both triangles; NULL where gradients go through the examples */
+  double  *yx;              /**< c x m: 1/N sum y x^T */
+  double  *g;               /**< c x m: derivative in the product of all weights, and the bias of it */
+  double **above;           /**< [L] A_l = W_L .. W_{l+1}, c x n_l; A_L, the unit matrix, is not kept */
+  double  *product, *chain; /**< c x widest each */
+} FwLearnerMoments;
+
+struct FwLearnerImpl {
+  MPI_Comm         comm;
+  FwLearnerShape   shape;
+  FwLoss           loss;
+  PetscInt         n_theta, n_example;
+  const double    *x, *y; /**< borrowed */
+  FwActivation     activation;
+  FwLearnerPass    pass;
+  FwLearnerMoments moments;
+  double          *batch_x, *batch_y; /**< one piece of a batch, gathered */
+  double          *piece;             /**< [n] gradient of one piece */
+};
+
+/** Layers of a shape: n_l x n_{l-1} weights and n_l biases of layer l in theta. */
+typedef struct {
+  PetscInt n_in, n_out;
+  PetscInt weight, bias; /**< where they begin */
+} FwLearnerLayer;
+
+FwLearnerLayer FwLearnerGetLayer(const FwLearnerShape *shape, PetscInt l);
+
+/** Whether phi(z) = z, or there is no hidden layer. */
+PetscBool FwLearnerIsLinear(FwLearner learner);
+
+/** z = W h + b for n examples. */
+void FwLearnerAffine(FwLearner learner, const double theta[], PetscInt l, PetscInt n, const double h[], double z[]);
+
+/** Values and slopes of all layers for n <= n_most examples; f is in the pass. */
+PetscErrorCode FwLearnerPassForward(FwLearner learner, const double theta[], PetscInt n, const double x[]);
+
+/** Sum of the losses of n examples from f, and, where wanted, its derivative in f times `weight`. */
+double FwLearnerSumLoss(FwLearner learner, PetscInt n, const double f[], const double y[], double weight,
+                        double delta[]);
+
+/** Derivative in z of layer l - 1, from that in z of layer l >= 2, for n examples that went forward. */
+void FwLearnerBack(FwLearner learner, const double theta[], PetscInt l, PetscInt n, const double delta[],
+                   double below[]);
+
+/** Make the moments, where gradients through them are cheaper. Collective. */
+PetscErrorCode FwLearnerMomentsCreate(FwLearner learner);
+PetscErrorCode FwLearnerMomentsDestroy(FwLearner learner);
+/** Gradient of the loss through the moments. */
+void FwLearnerMomentsGradient(FwLearner learner, const double theta[], double gradient[]);

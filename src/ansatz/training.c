@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * Training: the runs, their state, and the choice of the method.
+ */
+
+#include "training_impl.h"
+
+#include <finwidth/dense.h>
+#include <math.h>
+
+const char *const FwTrainMethodNames[FW_TRAIN_COUNT] = {
+  "flow", "flow-midpoint", "flow-strang", "gd", "momentum", "nesterov", "sgd", "adam", "adamw", "lmvm", "newton"};
+
+static const struct {
+  FwTrainAdvance *advance;
+  PetscInt        n_moment;
+  PetscBool       has_step, has_tolerance, has_batch;
+} methods[FW_TRAIN_COUNT] = {
+  [FW_TRAIN_FLOW]          = {FwTrainAdvance_Flow,     0, PETSC_FALSE, PETSC_TRUE,  PETSC_FALSE},
+  [FW_TRAIN_FLOW_MIDPOINT] = {FwTrainAdvance_Midpoint, 0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
+  [FW_TRAIN_FLOW_STRANG]   = {FwTrainAdvance_Midpoint, 0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
+  [FW_TRAIN_GD]            = {FwTrainAdvance_Descent,  0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
+  [FW_TRAIN_MOMENTUM]      = {FwTrainAdvance_Descent,  1, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
+  [FW_TRAIN_NESTEROV]      = {FwTrainAdvance_Descent,  1, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
+  [FW_TRAIN_SGD]           = {FwTrainAdvance_Descent,  1, PETSC_TRUE,  PETSC_FALSE, PETSC_TRUE },
+  [FW_TRAIN_ADAM]          = {FwTrainAdvance_Descent,  2, PETSC_TRUE,  PETSC_FALSE, PETSC_TRUE },
+  [FW_TRAIN_ADAMW]         = {FwTrainAdvance_Descent,  2, PETSC_TRUE,  PETSC_FALSE, PETSC_TRUE },
+  [FW_TRAIN_LMVM]          = {FwTrainAdvance_Tao,      0, PETSC_FALSE, PETSC_TRUE,  PETSC_FALSE},
+  [FW_TRAIN_NEWTON]        = {FwTrainAdvance_Tao,      0, PETSC_FALSE, PETSC_TRUE,  PETSC_FALSE},
+};
+
+PetscBool FwTrainMethodIsFlow(FwTrainMethod method)
+{
+  return (PetscBool)(method == FW_TRAIN_FLOW || method == FW_TRAIN_FLOW_MIDPOINT || method == FW_TRAIN_FLOW_STRANG);
+}
+
+PetscBool FwTrainIsFinite(PetscInt n, const double theta[])
+{
+  return (PetscBool)isfinite(FwDot(n, theta, theta));
+}
+
+PetscErrorCode FwTrainGradient(FwTrainOne *one, FwDecay decay, const double theta[], double *objective,
+                               double gradient[])
+{
+  PetscFunctionBegin;
+  one->at.n_gradient += 1.0;
+  PetscCall(FwLearnerGradient(one->run.learner, decay, theta, objective, gradient));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode CheckPlan(const FwTrainPlan *plan, PetscInt n_example)
+{
+  const char *name = FwTrainMethodNames[plan->method];
+
+  PetscFunctionBegin;
+  PetscCheck(!methods[plan->method].has_tolerance || plan->tolerance > 0.0, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "%s needs a tolerance above 0, not %g", name, plan->tolerance);
+  PetscCheck(plan->momentum >= 0.0 && plan->momentum < 1.0, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "a momentum of %g is not in [0, 1)", plan->momentum);
+  PetscCheck(plan->batch >= 0 && plan->batch <= n_example, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "batches of %" PetscInt_FMT " examples: there are %" PetscInt_FMT, plan->batch, n_example);
+  PetscCheck(plan->batch == 0 || methods[plan->method].has_batch, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "%s goes over all examples: batches are for sgd, adam and adamw", name);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckRun(const FwTrainPlan *plan, const FwTrainRun *first, const FwTrainRun *run)
+{
+  const FwLearnerShape *shape, *shape_first;
+
+  PetscFunctionBegin;
+  PetscCheck(!methods[plan->method].has_step || run->step > 0.0, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "%s needs a step above 0, not %g", FwTrainMethodNames[plan->method], run->step);
+  PetscCheck(run->decay.weight >= 0.0 && run->decay.bias >= 0.0, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "a decay of %g is negative", PetscMin(run->decay.weight, run->decay.bias));
+  PetscCall(FwLearnerGetShape(first->learner, &shape_first));
+  PetscCall(FwLearnerGetShape(run->learner, &shape));
+  PetscCheck(FwLearnerShapeSize(shape) == FwLearnerShapeSize(shape_first), PETSC_COMM_SELF, PETSC_ERR_ARG_INCOMP,
+             "the runs of a training have one shape");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode StartRun(FwTraining training, const FwTrainRun *run, FwTrainOne *one)
+{
+  const PetscInt n = training->n_theta;
+
+  PetscFunctionBegin;
+  one->run = *run;
+  PetscCall(PetscMalloc2(n, &one->theta, n, &one->gradient));
+  PetscCall(PetscCalloc1(training->n_moment * n, &one->moment));
+  PetscCall(PetscArraycpy(one->theta, run->theta, n));
+  one->run.theta = NULL;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwTrainingCreate(const FwTrainPlan *plan, PetscInt n_run, const FwTrainRun run[], FwTraining *training)
+{
+  FwTraining            t;
+  const FwLearnerShape *shape;
+  PetscInt              n_example;
+  const double         *x, *y;
+
+  PetscFunctionBegin;
+  PetscCall(FwLearnerGetExamples(run[0].learner, &n_example, &x, &y));
+  PetscCall(FwLearnerGetShape(run[0].learner, &shape));
+  PetscCall(CheckPlan(plan, n_example));
+  for (PetscInt r = 0; r < n_run; r++) PetscCall(CheckRun(plan, &run[0], &run[r]));
+  PetscCall(PetscNew(&t));
+  t->plan      = *plan;
+  t->n_run     = n_run;
+  t->n_theta   = FwLearnerShapeSize(shape);
+  t->n_example = n_example;
+  t->n_moment  = methods[plan->method].n_moment;
+  t->order_run = t->order_epoch = -1.0;
+  PetscCall(PetscMalloc2(plan->batch, &t->batch, plan->batch ? n_example : 0, &t->order));
+  PetscCall(PetscCalloc1(n_run, &t->one));
+  for (PetscInt r = 0; r < n_run; r++) PetscCall(StartRun(t, &run[r], &t->one[r]));
+  *training = t;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwTrainingDestroy(FwTraining *training)
+{
+  FwTraining t = *training;
+
+  PetscFunctionBegin;
+  if (!t) PetscFunctionReturn(PETSC_SUCCESS);
+  for (PetscInt r = 0; r < t->n_run; r++) {
+    PetscCall(PetscFree2(t->one[r].theta, t->one[r].gradient));
+    PetscCall(PetscFree(t->one[r].moment));
+  }
+  PetscCall(PetscFree(t->one));
+  PetscCall(PetscFree2(t->batch, t->order));
+  PetscCall(PetscFree(*training));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the way ------------------------------------------------------------------------------------------------------ */
+
+PetscErrorCode FwTrainingAdvance(FwTraining training, double time)
+{
+  PetscFunctionBegin;
+  for (PetscInt r = 0; r < training->n_run; r++) {
+    FwTrainOne *one = &training->one[r];
+
+    if (one->at.is_diverged == 0.0 && one->at.is_converged == 0.0 && time > one->at.time)
+      PetscCall(methods[training->plan.method].advance(training, one, time));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwTrainingGetState(FwTraining training, PetscInt run, FwTrainState *state)
+{
+  const FwTrainOne *one = &training->one[run];
+
+  PetscFunctionBegin;
+  *state = (FwTrainState){.theta        = one->theta,
+                          .time         = one->at.time,
+                          .is_diverged  = (PetscBool)(one->at.is_diverged != 0.0),
+                          .is_converged = (PetscBool)(one->at.is_converged != 0.0),
+                          .n_gradient   = one->at.n_gradient};
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwTrainingCheck(FwTraining training)
+{
+  const FwTrainMethod method = training->plan.method;
+
+  PetscFunctionBegin;
+  for (PetscInt r = 0; r < training->n_run; r++) {
+    const FwTrainOne *one = &training->one[r];
+
+    if (one->at.is_diverged == 0.0) continue;
+    PetscCheck(methods[method].has_step, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
+               "training by %s could not go on from %s %g (run %" PetscInt_FMT ")", FwTrainMethodNames[method],
+               FwTrainMethodIsFlow(method) ? "t =" : "iteration", one->at.time, r);
+    SETERRQ(PETSC_COMM_SELF, FW_ERR_NUMERICAL,
+            "training by %s diverged at %s %g with ansatz_step = %g (run %" PetscInt_FMT "): a smaller ansatz_step",
+            FwTrainMethodNames[method], FwTrainMethodIsFlow(method) ? "t =" : "step", one->at.time, one->run.step, r);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- keeping ------------------------------------------------------------------------------------------------------ */
+
+static const size_t n_numbers = sizeof(FwTrainNumbers) / sizeof(double);
+
+size_t FwTrainingPackedSize(FwTraining training)
+{
+  return (size_t)training->n_run * (n_numbers + (size_t)(1 + training->n_moment) * (size_t)training->n_theta);
+}
+
+PetscErrorCode FwTrainingPack(FwTraining training, double packed[])
+{
+  const PetscInt n = training->n_theta, n_moment = training->n_moment * n;
+
+  PetscFunctionBegin;
+  for (PetscInt r = 0; r < training->n_run; r++) {
+    const FwTrainOne *one = &training->one[r];
+
+    PetscCall(PetscMemcpy(packed, &one->at, sizeof one->at));
+    PetscCall(PetscArraycpy(packed + n_numbers, one->theta, n));
+    PetscCall(PetscArraycpy(packed + n_numbers + n, one->moment, n_moment));
+    packed += n_numbers + n + n_moment;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwTrainingUnpack(FwTraining training, const double packed[])
+{
+  const PetscInt n = training->n_theta, n_moment = training->n_moment * n;
+
+  PetscFunctionBegin;
+  for (PetscInt r = 0; r < training->n_run; r++) {
+    FwTrainOne *one = &training->one[r];
+
+    PetscCall(PetscMemcpy(&one->at, packed, sizeof one->at));
+    PetscCall(PetscArraycpy(one->theta, packed + n_numbers, n));
+    PetscCall(PetscArraycpy(one->moment, packed + n_numbers + n, n_moment));
+    packed += n_numbers + n + n_moment;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
