@@ -35,6 +35,9 @@ typedef enum {
   FW_RANDOM_THEORY_ORDER   = 50, /* order parameters of several outputs (draw) */
   FW_RANDOM_LOCAL_START    = 55, /* order parameters (start, 0: entries, 1: scale) */
   FW_RANDOM_LOCAL_CHAIN    = 56, /* average over Gram matrices (chain, step, 0: momenta, 1: acceptance) */
+  FW_RANDOM_ANSATZ_WEIGHT  = 70, /* one, weight of (layer, row, column) */
+  FW_RANDOM_ANSATZ_BIAS    = 71, /* one, bias of (layer, row, 0) */
+  FW_RANDOM_ANSATZ_BASIS   = 72, /* one, of the matrix whose range is a balanced layer's (layer, row, column) */
   FW_RANDOM_ANSATZ_ORDER   = 75  /* order of the examples of (epoch) */
 } FwPurpose;
 

@@ -41,18 +41,6 @@ PetscErrorCode FwSourceSetPath(FwSource *source)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwFileSize(const char path[], PetscInt64 *n_byte)
-{
-  struct stat status;
-
-  PetscFunctionBegin;
-  PetscCheck(!stat(path, &status), PETSC_COMM_SELF, FW_ERR_FILE, "cannot open '%s': %s", path, strerror(errno));
-  PetscCheck(S_ISREG(status.st_mode), PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is not a file", path);
-  PetscCheck(!access(path, R_OK), PETSC_COMM_SELF, FW_ERR_FILE, "cannot open '%s': %s", path, strerror(errno));
-  *n_byte = (PetscInt64)status.st_size;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode FwPathJoin(const char folder[], const char name[], char path[PETSC_MAX_PATH_LEN])
 {
   const int n = snprintf(path, PETSC_MAX_PATH_LEN, "%s/%s", folder, name);

@@ -8,7 +8,7 @@
  * number; selection, encoding, resizing, normalisation and distribution are done for all sources alike.
  */
 
-#include <finwidth/base.h>
+#include <finwidth/foreign.h>
 
 enum { FW_MAX_CLASS = 1000 };
 
@@ -86,10 +86,6 @@ PetscErrorCode FwSourceOpsGet(PetscInt choice, const FwSourceOps **ops);
 
 /** Set source->path from the keys or from $FINWIDTH_DATA. */
 PetscErrorCode FwSourceSetPath(FwSource *source);
-
-/** Size of a plain file in bytes.
- * @error FW_ERR_FILE  it is missing, a folder or a device */
-PetscErrorCode FwFileSize(const char path[], PetscInt64 *n_byte);
 
 /** path = folder/name. */
 PetscErrorCode FwPathJoin(const char folder[], const char name[], char path[PETSC_MAX_PATH_LEN]);

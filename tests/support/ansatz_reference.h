@@ -142,6 +142,34 @@ static inline FwLearner case_learner(const AnsatzCase *c)
   return learner;
 }
 
+static inline FwTrainMethod case_method(Reference spec)
+{
+  const char *kind = reference_text(spec, "kind", "");
+
+  if (!strcmp(kind, "midpoint")) return FW_TRAIN_FLOW_MIDPOINT;
+  if (!strcmp(kind, "gd") && reference_get(spec, "nesterov").node) return FW_TRAIN_NESTEROV;
+  for (int m = 0; m < FW_TRAIN_COUNT; m++)
+    if (!strcmp(kind, FwTrainMethodNames[m])) return (FwTrainMethod)m;
+  abort();
+}
+
+/** What a row of the file trains, and how long. */
+static inline double case_plan(const AnsatzCase *c, FwTrainPlan *plan, FwTrainRun *run)
+{
+  const FwTrainMethod method = case_method(c->spec);
+
+  *plan      = (FwTrainPlan){.method    = method,
+                             .momentum  = reference_or(c->spec, "beta", 0.0),
+                             .batch     = (PetscInt)reference_or(c->spec, "batch", 0.0),
+                             .is_cyclic = PETSC_TRUE,
+                             .tolerance = 1e-12};
+  run->decay = c->decay;
+  run->step  = reference_or(c->spec, method == FW_TRAIN_FLOW_MIDPOINT ? "h" : "eta", 0.0);
+  run->theta = c->theta;
+  if (method == FW_TRAIN_FLOW) return reference_value(c->spec, "T");
+  return reference_value(c->spec, "steps") * (method == FW_TRAIN_FLOW_MIDPOINT ? run->step : 1.0);
+}
+
 /** |W_{l+1}^T W_{l+1} - W_l W_l^T| (Frobenius). */
 static inline double case_imbalance(const FwLearnerShape *shape, const double theta[], PetscInt l)
 {

@@ -16,34 +16,6 @@ static double norm(PetscInt n, const double v[])
 
 /* --- reference values ------------------------------------------------------------------------------------------- */
 
-static FwTrainMethod case_method(Reference spec)
-{
-  const char *kind = reference_text(spec, "kind", "");
-
-  if (!strcmp(kind, "midpoint")) return FW_TRAIN_FLOW_MIDPOINT;
-  if (!strcmp(kind, "gd") && reference_get(spec, "nesterov").node) return FW_TRAIN_NESTEROV;
-  for (int m = 0; m < FW_TRAIN_COUNT; m++)
-    if (!strcmp(kind, FwTrainMethodNames[m])) return (FwTrainMethod)m;
-  abort();
-}
-
-/* What a row of the file trains, and how long */
-static double case_plan(const AnsatzCase *c, FwTrainPlan *plan, FwTrainRun *run)
-{
-  const FwTrainMethod method = case_method(c->spec);
-
-  *plan      = (FwTrainPlan){.method    = method,
-                             .momentum  = reference_or(c->spec, "beta", 0.0),
-                             .batch     = (PetscInt)reference_or(c->spec, "batch", 0.0),
-                             .is_cyclic = PETSC_TRUE,
-                             .tolerance = 1e-12};
-  run->decay = c->decay;
-  run->step  = reference_or(c->spec, method == FW_TRAIN_FLOW_MIDPOINT ? "h" : "eta", 0.0);
-  run->theta = c->theta;
-  if (method == FW_TRAIN_FLOW) return reference_value(c->spec, "T");
-  return reference_value(c->spec, "steps") * (method == FW_TRAIN_FLOW_MIDPOINT ? run->step : 1.0);
-}
-
 static void check_end(const AnsatzCase *c, FwLearner learner, const double theta[])
 {
   const Reference end = reference_get(c->row, "result"), imbalance = reference_get(end, "imbalance");
