@@ -11,7 +11,8 @@
  *     test error      the same over test examples,  test error = bias + variance,
  *     bias            mean over test examples of (<m> - y)^2,
  *     order parameter < lambda_L v^T v / N > of the readout,
- *     alignment       y^T M y / (|M|_F |y|^2),  M = < phi phi^T / N >.
+ *     alignment       y^T M y / (|M|_F |y|^2),  M = < phi phi^T / N >,
+ *     weight eigenvalues  the largest of < w w^T >, w the weights of a neuron of the first layer.
  *
  * Bias and |M|_F are squares of averages: the square of a noisy average is too large, so they are averages over pairs of
  * different chains, which are independent. Error bars of averages are those of diagnostics.h; of squares, the same of the
@@ -33,11 +34,16 @@
 #define FW_SAMPLED_RHAT_MOST 1.01
 enum { FW_SAMPLED_ESS_LEAST = 50 };
 
+/** Eigenvalues of the covariance of first-layer weights that are measured, and the most inputs of a neuron for which they
+ *  are. */
+enum { FW_SAMPLED_WEIGHT_MODES = 4, FW_SAMPLED_MAX_SPECTRUM = 1024 };
+
 /** What is sampled and kept. */
 typedef struct {
   FwChainsPlan chains;       /**< sampler.n_block is set here */
   PetscBool    is_collapsed; /**< the readout is integrated out */
-  PetscBool    with_hidden;  /**< also the hidden Gram matrix: P^2/2 numbers per block of samples */
+  PetscBool    with_hidden;  /**< also the hidden Gram matrix and the covariance of first-layer weights: P^2/2 + N_0^2/2
+                                  numbers per block of samples */
   PetscBool    with_means;   /**< keep means and deviations of each test example */
   PetscBool    with_weights; /**< keep the last weights of each chain */
 } FwSampledPlan;
@@ -46,7 +52,7 @@ typedef struct {
 typedef struct {
   const char *name, *units, *long_name;
   PetscInt    n;
-  FwShape     shape;             /**< of the n numbers: a scalar, [output], or [order_row, order_column] */
+  FwShape     shape;             /**< of the n numbers: a scalar, [output], [weight_mode], or [order_row, order_column] */
   double     *value, *error_bar; /**< [n] */
   double     *ess, *rhat;        /**< [n]; NaN where the quantity is not an average */
   double     *step_bias;         /**< [n] what the first step of langevin adds, x(h) - value; NaN for other methods */

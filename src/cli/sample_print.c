@@ -24,6 +24,7 @@ static const struct {
   {"alignment_after",    NULL,                      "alignment_before",       "alignment"      },
   {"hidden_trace_after", NULL,                      "hidden_trace_before",    "hidden trace"   },
   {"weight_trace_after", NULL,                      "weight_trace_before",    "weight trace"   },
+  {"weight_eigenvalue",  NULL,                      NULL,                     "weight mode"    },
 };
 enum { N_COMPARED = (int)PETSC_STATIC_ARRAY_LENGTH(compared) };
 

@@ -3,45 +3,31 @@
  * From chains to measured quantities: averages, squares of averages by pairs of chains, error bars.
  */
 
-#include "sampled_impl.h"
+#include "measured_impl.h"
 
 #include <finwidth/diagnostics.h>
 
 #include <math.h>
 #include <string.h>
 
-/* One number of one set of chains, before sets are put together */
-typedef struct {
-  double value, error_bar, ess, rhat;
-} Number;
-
-/* The chains of one set */
-typedef struct {
-  FwSampled s;
-  PetscInt  set, n_chain, n_block, n_field;
-  double   *chain_mean; /* [n_chain, n_field] */
-  double   *mean;       /* [n_field] */
-  double   *work;       /* [n_chain, n_block] */
-} Set;
-
-static const double *BlockOf(const Set *a, PetscInt chain, PetscInt block)
+const double *FwSetBlock(const FwSampledSet *a, PetscInt chain, PetscInt block)
 {
   const FwChainsResult *r = &a->s->chains;
 
   return r->block + (size_t)((a->set * r->n_chain + chain) * r->n_block + block) * r->n_field;
 }
 
-static PetscErrorCode CreateSet(FwSampled s, PetscInt set, Set *a)
+static PetscErrorCode CreateSet(FwSampled s, PetscInt set, FwSampledSet *a)
 {
   const FwChainsResult *r = &s->chains;
 
   PetscFunctionBegin;
-  *a = (Set){.s = s, .set = set, .n_chain = r->n_chain, .n_block = r->n_block, .n_field = r->n_field};
+  *a = (FwSampledSet){.s = s, .set = set, .n_chain = r->n_chain, .n_block = r->n_block, .n_field = r->n_field};
   PetscCall(PetscCalloc3((size_t)r->n_chain * r->n_field, &a->chain_mean, r->n_field, &a->mean, r->n_chain * r->n_block,
                          &a->work));
   for (PetscInt c = 0; c < r->n_chain; c++)
     for (PetscInt b = 0; b < r->n_block; b++) {
-      const double *block = BlockOf(a, c, b);
+      const double *block = FwSetBlock(a, c, b);
 
       for (PetscInt i = 0; i < r->n_field; i++) a->chain_mean[c * r->n_field + i] += block[i] / (double)r->n_block;
     }
@@ -50,16 +36,17 @@ static PetscErrorCode CreateSet(FwSampled s, PetscInt set, Set *a)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode DestroySet(Set *a)
+static PetscErrorCode DestroySet(FwSampledSet *a)
 {
   PetscFunctionBegin;
   PetscCall(PetscFree3(a->chain_mean, a->mean, a->work));
+  PetscCall(PetscFree2(a->weight_eigenvalue, a->weight_vector));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* --- averages ----------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode OfSeries(const Set *a, PetscInt series, Number *number)
+static PetscErrorCode OfSeries(const FwSampledSet *a, PetscInt series, FwSetNumber *number)
 {
   const FwChainsResult *r = &a->s->chains;
   FwChainSummary        summary;
@@ -67,25 +54,25 @@ static PetscErrorCode OfSeries(const Set *a, PetscInt series, Number *number)
   PetscFunctionBegin;
   PetscCall(FwChainSummarise(r->n_chain, r->n_sample,
                              r->series + (size_t)(a->set * r->n_series + series) * r->n_chain * r->n_sample, &summary));
-  *number = (Number){summary.mean, summary.error_bar, summary.ess, summary.rhat};
+  *number = (FwSetNumber){summary.mean, summary.error_bar, summary.ess, summary.rhat};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Mean of what stands in `work`, block by block */
-static PetscErrorCode OfBlocks(const Set *a, Number *number)
+PetscErrorCode FwSetOfBlocks(const FwSampledSet *a, FwSetNumber *number)
 {
   PetscFunctionBegin;
-  *number = (Number){NAN, NAN, NAN, NAN};
+  *number = (FwSetNumber){NAN, NAN, NAN, NAN};
   PetscCall(FwChainBlocks(a->n_chain, a->n_block, a->work, &number->value, &number->error_bar));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode OfField(const Set *a, PetscInt field, Number *number)
+static PetscErrorCode OfField(const FwSampledSet *a, PetscInt field, FwSetNumber *number)
 {
   PetscFunctionBegin;
   for (PetscInt c = 0; c < a->n_chain; c++)
-    for (PetscInt b = 0; b < a->n_block; b++) a->work[c * a->n_block + b] = BlockOf(a, c, b)[field];
-  PetscCall(OfBlocks(a, number));
+    for (PetscInt b = 0; b < a->n_block; b++) a->work[c * a->n_block + b] = FwSetBlock(a, c, b)[field];
+  PetscCall(FwSetOfBlocks(a, number));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -110,7 +97,7 @@ static double Offset(const Square *q, PetscInt i)
 }
 
 /* The product of two chains' means, about the offset or, for the spread, about the common mean */
-static double Product(const Set *a, const Square *q, PetscInt c, PetscInt e, PetscBool about_mean)
+static double Product(const FwSampledSet *a, const Square *q, PetscInt c, PetscInt e, PetscBool about_mean)
 {
   double sum = 0.0;
 
@@ -124,7 +111,7 @@ static double Product(const Set *a, const Square *q, PetscInt c, PetscInt e, Pet
   return sum;
 }
 
-static void PairAverage(const Set *a, const Square *q, double *value, double *spread)
+static void PairAverage(const FwSampledSet *a, const Square *q, double *value, double *spread)
 {
   const double n_pair = 0.5 * (double)a->n_chain * (double)(a->n_chain - 1);
 
@@ -137,9 +124,9 @@ static void PairAverage(const Set *a, const Square *q, double *value, double *sp
 }
 
 /* What the square is to first order, of one block: 2 (mean - offset) . (block - mean) */
-static double Linear(const Set *a, const Square *q, PetscInt c, PetscInt b)
+static double Linear(const FwSampledSet *a, const Square *q, PetscInt c, PetscInt b)
 {
-  const double *block = BlockOf(a, c, b);
+  const double *block = FwSetBlock(a, c, b);
   double        sum   = 0.0;
 
   for (PetscInt i = 0; i < q->n; i++) {
@@ -152,14 +139,14 @@ static double Linear(const Set *a, const Square *q, PetscInt c, PetscInt b)
 
 /* --- the quantities ----------------------------------------------------------------------------------------- */
 
-static Square BiasSquare(const Set *a, PetscInt d)
+static Square BiasSquare(const FwSampledSet *a, PetscInt d)
 {
   const FwSampledLayout *at = &a->s->at;
 
   return (Square){.n = at->n_test, .stride = at->n_output, .first = at->field_mean + d, .offset = a->s->y_test + d};
 }
 
-static PetscErrorCode Bias(const Set *a, PetscInt d, Number *number)
+static PetscErrorCode Bias(const FwSampledSet *a, PetscInt d, FwSetNumber *number)
 {
   const Square q = BiasSquare(a, d);
   const double n = (double)q.n;
@@ -169,17 +156,17 @@ static PetscErrorCode Bias(const Set *a, PetscInt d, Number *number)
   PairAverage(a, &q, &value, &spread);
   for (PetscInt c = 0; c < a->n_chain; c++)
     for (PetscInt b = 0; b < a->n_block; b++) a->work[c * a->n_block + b] = Linear(a, &q, c, b) / n;
-  PetscCall(OfBlocks(a, number));
+  PetscCall(FwSetOfBlocks(a, number));
   number->value     = value / n;
   number->error_bar = hypot(number->error_bar, sqrt(spread) / n);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Test error of one block, from the field */
-static double BlockError(const Set *a, PetscInt d, PetscInt c, PetscInt b)
+static double BlockError(const FwSampledSet *a, PetscInt d, PetscInt c, PetscInt b)
 {
   const FwSampledLayout *at    = &a->s->at;
-  const double          *block = BlockOf(a, c, b);
+  const double          *block = FwSetBlock(a, c, b);
   double                 sum   = 0.0;
 
   for (PetscInt i = 0; i < at->n_test; i++) {
@@ -192,11 +179,11 @@ static double BlockError(const Set *a, PetscInt d, PetscInt c, PetscInt b)
 }
 
 /* The difference of two correlated numbers: its error bar is that of their difference block by block */
-static PetscErrorCode Variance(const Set *a, PetscInt d, Number *number)
+static PetscErrorCode Variance(const FwSampledSet *a, PetscInt d, FwSetNumber *number)
 {
   const Square q     = BiasSquare(a, d);
   const double n     = (double)q.n;
-  Number       error = {NAN, NAN, NAN, NAN};
+  FwSetNumber  error = {NAN, NAN, NAN, NAN};
   double       bias, spread;
 
   PetscFunctionBegin;
@@ -204,24 +191,14 @@ static PetscErrorCode Variance(const Set *a, PetscInt d, Number *number)
   for (PetscInt c = 0; c < a->n_chain; c++)
     for (PetscInt b = 0; b < a->n_block; b++)
       a->work[c * a->n_block + b] = BlockError(a, d, c, b) - Linear(a, &q, c, b) / n;
-  PetscCall(OfBlocks(a, number));
+  PetscCall(FwSetOfBlocks(a, number));
   PetscCall(OfSeries(a, a->s->at.series_test + d, &error));
   number->value     = error.value - bias / n;
   number->error_bar = hypot(number->error_bar, sqrt(spread) / n);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* y^T M y of a packed symmetric matrix */
-static double Form(PetscInt n, const double packed[], const double y[])
-{
-  double sum = 0.0;
-
-  for (PetscInt i = 0; i < n; i++)
-    for (PetscInt j = 0; j <= i; j++) sum += (i == j ? 1.0 : 2.0) * y[i] * y[j] * packed[FwPackedPlace(i, j)];
-  return sum;
-}
-
-static PetscErrorCode Alignment(const Set *a, PetscInt unused, Number *number)
+static PetscErrorCode Alignment(const FwSampledSet *a, PetscInt unused, FwSetNumber *number)
 {
   const FwSampledLayout *at = &a->s->at;
   const PetscInt         n  = (PetscInt)FwPackedPlace(at->n_hidden, 0);
@@ -237,12 +214,13 @@ static PetscErrorCode Alignment(const Set *a, PetscInt unused, Number *number)
   const Square q = {.n = n, .stride = 1, .first = at->field_hidden, .weight = weight};
 
   PairAverage(a, &q, &square, &spread);
-  form = Form(at->n_hidden, a->mean + at->field_hidden, a->s->y_train);
+  form = FwPackedForm(at->n_hidden, a->mean + at->field_hidden, a->s->y_train);
   for (PetscInt c = 0; c < a->n_chain; c++)
     for (PetscInt b = 0; b < a->n_block; b++)
-      a->work[c * a->n_block + b] = Form(at->n_hidden, BlockOf(a, c, b) + at->field_hidden, a->s->y_train) / form -
-                                    0.5 * Linear(a, &q, c, b) / square;
-  PetscCall(OfBlocks(a, number));
+      a->work[c * a->n_block + b] =
+        FwPackedForm(at->n_hidden, FwSetBlock(a, c, b) + at->field_hidden, a->s->y_train) / form -
+        0.5 * Linear(a, &q, c, b) / square;
+  PetscCall(FwSetOfBlocks(a, number));
   number->value     = form / (sqrt(square) * y2);
   number->error_bar = number->value * hypot(number->error_bar, 0.5 * sqrt(spread) / square);
   PetscCall(PetscFree(weight));
@@ -252,7 +230,7 @@ static PetscErrorCode Alignment(const Set *a, PetscInt unused, Number *number)
 /* --- accuracy ----------------------------------------------------------------------------------------------- */
 
 /* By how much the right output leads at an example: one output, the sign; several, the largest of the others */
-static double Lead(const Set *a, const double mean[], PetscInt i)
+static double Lead(const FwSampledSet *a, const double mean[], PetscInt i)
 {
   const PetscInt D     = a->s->at.n_output;
   const double  *y     = a->s->y_test + i * D;
@@ -268,7 +246,7 @@ static double Lead(const Set *a, const double mean[], PetscInt i)
 }
 
 /* An example changes sides with the probability that its lead, known within its error bar, has the other sign */
-static PetscErrorCode Accuracy(const Set *a, PetscInt unused, Number *number)
+static PetscErrorCode Accuracy(const FwSampledSet *a, PetscInt unused, FwSetNumber *number)
 {
   const FwSampledLayout *at      = &a->s->at;
   double                 n_right = 0.0, variance = 0.0;
@@ -277,65 +255,70 @@ static PetscErrorCode Accuracy(const Set *a, PetscInt unused, Number *number)
   (void)unused;
   for (PetscInt i = 0; i < at->n_test; i++) {
     const double lead    = Lead(a, a->mean + at->field_mean, i);
-    Number       of_lead = {NAN, NAN, NAN, NAN};
+    FwSetNumber  of_lead = {NAN, NAN, NAN, NAN};
     double       p;
 
     for (PetscInt c = 0; c < a->n_chain; c++)
       for (PetscInt b = 0; b < a->n_block; b++)
-        a->work[c * a->n_block + b] = Lead(a, BlockOf(a, c, b) + at->field_mean, i);
-    PetscCall(OfBlocks(a, &of_lead));
+        a->work[c * a->n_block + b] = Lead(a, FwSetBlock(a, c, b) + at->field_mean, i);
+    PetscCall(FwSetOfBlocks(a, &of_lead));
     p = of_lead.error_bar > 0.0 ? 0.5 * erfc(fabs(lead) / (M_SQRT2 * of_lead.error_bar)) : 0.0;
     variance += p * (1.0 - p);
     n_right += lead > 0.0;
   }
-  *number = (Number){n_right / (double)at->n_test, sqrt(variance) / (double)at->n_test, NAN, NAN};
+  *number = (FwSetNumber){n_right / (double)at->n_test, sqrt(variance) / (double)at->n_test, NAN, NAN};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* --- all sets ----------------------------------------------------------------------------------------------- */
 
-/* Number `i` of a quantity of a set */
-typedef PetscErrorCode Quantity(const Set *a, PetscInt i, Number *number);
+/* FwSetNumber `i` of a quantity of a set */
+typedef PetscErrorCode Quantity(const FwSampledSet *a, PetscInt i, FwSetNumber *number);
 
-static PetscErrorCode TrainError(const Set *a, PetscInt i, Number *number)
+static PetscErrorCode TrainError(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
 {
   return OfSeries(a, a->s->at.series_train + i, number);
 }
 
-static PetscErrorCode TestError(const Set *a, PetscInt i, Number *number)
+static PetscErrorCode TestError(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
 {
   return OfSeries(a, a->s->at.series_test + i, number);
 }
 
 /* A single order parameter has a series of its own; of a matrix only the trace has */
-static PetscErrorCode Order(const Set *a, PetscInt i, Number *number)
+static PetscErrorCode Order(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
 {
   return a->s->at.n_readout == 1 ? OfSeries(a, a->s->at.series_order, number)
                                  : OfField(a, a->s->at.field_readout + i, number);
 }
 
-static PetscErrorCode MeanOrder(const Set *a, PetscInt i, Number *number)
+static PetscErrorCode MeanOrder(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
 {
   return OfSeries(a, a->s->at.series_order + i, number);
 }
 
-static PetscErrorCode HiddenTrace(const Set *a, PetscInt i, Number *number)
+static PetscErrorCode HiddenTrace(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
 {
   return OfSeries(a, a->s->at.series_hidden + i, number);
 }
 
-static PetscErrorCode WeightTrace(const Set *a, PetscInt i, Number *number)
+static PetscErrorCode WeightTrace(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
 {
   return OfSeries(a, a->s->at.series_weight + i, number);
 }
 
-static PetscErrorCode Energy(const Set *a, PetscInt i, Number *number)
+static PetscErrorCode WeightEigenvalue(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
+{
+  return FwSetWeightEigenvalue(a, i, number);
+}
+
+static PetscErrorCode Energy(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
 {
   return OfSeries(a, i, number);
 }
 
 /* Two Langevin steps h and h/2: 2 x(h/2) - x(h) */
-static void Extrapolate(const Number at[2], FwMeasured *m, PetscInt i)
+static void Extrapolate(const FwSetNumber at[2], FwMeasured *m, PetscInt i)
 {
   m->value[i]     = 2.0 * at[1].value - at[0].value;
   m->error_bar[i] = hypot(2.0 * at[1].error_bar, at[0].error_bar);
@@ -344,13 +327,14 @@ static void Extrapolate(const Number at[2], FwMeasured *m, PetscInt i)
   m->step_bias[i] = at[0].value - m->value[i];
 }
 
-/* One number is a scalar; order parameters are a square, anything else has one entry per output */
-static FwShape ShapeOf(FwSampled s, PetscInt n, PetscBool is_square)
+/* One number is a scalar; order parameters are a square; anything else has one entry per output, or per mode */
+static FwShape ShapeOf(FwSampled s, PetscInt n, Quantity *quantity)
 {
   const PetscInt r = s->at.n_readout;
 
+  if (quantity == WeightEigenvalue) return (FwShape){.n_dim = 1, .name = {"weight_mode"}, .size = {n}};
   if (n == 1) return (FwShape){.n_dim = 0};
-  if (!is_square) return (FwShape){.n_dim = 1, .name = {"output"}, .size = {n}};
+  if (quantity != Order) return (FwShape){.n_dim = 1, .name = {"output"}, .size = {n}};
   return (FwShape){
     .n_dim = 2, .name = {"order_row", "order_column"},
          .size = {r,           r             }
@@ -358,7 +342,7 @@ static FwShape ShapeOf(FwSampled s, PetscInt n, PetscBool is_square)
 }
 
 /* A quantity of n numbers: its name, and what an axis says */
-static PetscErrorCode Add(FwSampled s, const Set set[], Quantity *quantity, PetscInt n, const char name[],
+static PetscErrorCode Add(FwSampled s, const FwSampledSet set[], Quantity *quantity, PetscInt n, const char name[],
                           const char units[], const char long_name[])
 {
   FwMeasured *m = &s->measured[s->n_measured];
@@ -366,11 +350,11 @@ static PetscErrorCode Add(FwSampled s, const Set set[], Quantity *quantity, Pets
   PetscFunctionBegin;
   PetscCheck(s->n_measured < FW_MEASURED_MOST, PETSC_COMM_SELF, PETSC_ERR_PLIB, "more quantities than room");
   *m       = (FwMeasured){.name = name, .units = units, .long_name = long_name, .n = n};
-  m->shape = ShapeOf(s, n, quantity == Order ? PETSC_TRUE : PETSC_FALSE);
+  m->shape = ShapeOf(s, n, quantity);
   PetscCall(PetscMalloc5(n, &m->value, n, &m->error_bar, n, &m->ess, n, &m->rhat, n, &m->step_bias));
   s->n_measured++;
   for (PetscInt i = 0; i < n; i++) {
-    Number at[2] = {
+    FwSetNumber at[2] = {
       {NAN, NAN, NAN, NAN},
       {NAN, NAN, NAN, NAN}
     };
@@ -386,7 +370,7 @@ static PetscErrorCode Add(FwSampled s, const Set set[], Quantity *quantity, Pets
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode AddTest(FwSampled s, const Set set[])
+static PetscErrorCode AddTest(FwSampled s, const FwSampledSet set[])
 {
   const PetscInt D = s->at.n_output;
 
@@ -399,7 +383,7 @@ static PetscErrorCode AddTest(FwSampled s, const Set set[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode AddAll(FwSampled s, const Set set[])
+static PetscErrorCode AddAll(FwSampled s, const FwSampledSet set[])
 {
   const PetscInt n_order = s->at.n_readout * s->at.n_readout;
 
@@ -408,9 +392,13 @@ static PetscErrorCode AddAll(FwSampled s, const Set set[])
   if (s->at.n_test) PetscCall(AddTest(s, set));
   PetscCall(Add(s, set, Order, n_order, "order_parameter", "1", "Gram matrix of the readout, sampled"));
   if (n_order > 1)
-    PetscCall(Add(s, set, MeanOrder, 1, "order_parameter_diagonal", "1", "mean of the diagonal order parameters, sampled"));
+    PetscCall(
+      Add(s, set, MeanOrder, 1, "order_parameter_diagonal", "1", "mean of the diagonal order parameters, sampled"));
   PetscCall(Add(s, set, HiddenTrace, 1, "hidden_trace_after", "1", "mean squared activation, sampled"));
   PetscCall(Add(s, set, WeightTrace, 1, "weight_trace_after", "1", "tr E[w w^T] of the first layer, sampled"));
+  if (s->at.n_mode)
+    PetscCall(Add(s, set, WeightEigenvalue, s->at.n_mode, "weight_eigenvalue", "1",
+                  "largest eigenvalues of E[w w^T] of the first layer, sampled"));
   if (s->at.n_hidden && s->at.n_output == 1)
     PetscCall(Add(s, set, Alignment, 1, "alignment_after", "1", "kernel-target alignment, sampled"));
   PetscCall(Add(s, set, Energy, 1, "energy", "1", "U, minus log of the posterior density, sampled"));
@@ -419,10 +407,13 @@ static PetscErrorCode AddAll(FwSampled s, const Set set[])
 
 PetscErrorCode FwSampledMeasure(FwSampled s)
 {
-  Set set[2];
+  FwSampledSet set[2];
 
   PetscFunctionBegin;
-  for (PetscInt k = 0; k < s->chains.n_set; k++) PetscCall(CreateSet(s, k, &set[k]));
+  for (PetscInt k = 0; k < s->chains.n_set; k++) {
+    PetscCall(CreateSet(s, k, &set[k]));
+    if (s->at.n_mode) PetscCall(FwSetWeightSpectrum(&set[k]));
+  }
   PetscCall(AddAll(s, set));
   for (PetscInt k = 0; k < s->chains.n_set; k++) PetscCall(DestroySet(&set[k]));
   PetscFunctionReturn(PETSC_SUCCESS);

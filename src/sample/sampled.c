@@ -72,6 +72,9 @@ static void FillField(const Network *net, double field[])
   for (PetscInt i = 0; i < at->n_hidden; i++)
     memcpy(field + at->field_hidden + FwPackedPlace(i, 0),
            net->value[FW_MEASURE_HIDDEN_GRAM] + (size_t)i * at->n_hidden, (size_t)(i + 1) * sizeof *field);
+  for (PetscInt i = 0; i < at->n_weight; i++)
+    memcpy(field + at->field_weight + FwPackedPlace(i, 0),
+           net->value[FW_MEASURE_WEIGHT_COVARIANCE] + (size_t)i * at->n_weight, (size_t)(i + 1) * sizeof *field);
 }
 
 static PetscErrorCode Measure(void *context, const double w[], double series[], double field[])
@@ -87,13 +90,19 @@ static PetscErrorCode Measure(void *context, const double w[], double series[], 
 
 /* --- layout ------------------------------------------------------------------------------------------------- */
 
+PetscInt FwSampledWeightInputs(PetscInt n_input, PetscBool with_observables)
+{
+  return with_observables && n_input <= FW_SAMPLED_MAX_SPECTRUM ? n_input : 0;
+}
+
 static PetscErrorCode LayOut(FwPotential potential, const FwDataSizes *sizes, PetscBool with_hidden,
                              FwSampledLayout *at)
 {
-  PetscInt n_gram, n_value;
+  PetscInt n_gram, n_weight, n_value;
 
   PetscFunctionBegin;
   PetscCall(FwPotentialMeasureSize(potential, FW_MEASURE_READOUT_GRAM, &n_gram));
+  PetscCall(FwPotentialMeasureSize(potential, FW_MEASURE_WEIGHT_COVARIANCE, &n_weight));
   *at               = (FwSampledLayout){.n_train   = sizes->n_train,
                                         .n_test    = sizes->n_test,
                                         .n_new     = sizes->n_new,
@@ -110,7 +119,10 @@ static PetscErrorCode LayOut(FwPotential potential, const FwDataSizes *sizes, Pe
   at->field_second  = n_value;
   at->field_readout = 2 * n_value;
   at->field_hidden  = at->field_readout + n_gram;
-  at->n_field       = at->field_hidden + (PetscInt)FwPackedPlace(at->n_hidden, 0);
+  at->n_weight      = FwSampledWeightInputs((PetscInt)lround(sqrt((double)n_weight)), with_hidden);
+  at->n_mode        = PetscMin(at->n_weight, FW_SAMPLED_WEIGHT_MODES);
+  at->field_weight  = at->field_hidden + (PetscInt)FwPackedPlace(at->n_hidden, 0);
+  at->n_field       = at->field_weight + (PetscInt)FwPackedPlace(at->n_weight, 0);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -135,7 +147,8 @@ static PetscErrorCode CreateNetwork(const FwChainRanks *ranks, const FwExamples 
   for (int q = 0; q < FW_MEASURE_COUNT; q++) {
     PetscInt n;
 
-    if (q == FW_MEASURE_WEIGHT_COVARIANCE || (q == FW_MEASURE_HIDDEN_GRAM && !plan->with_hidden)) continue;
+    if ((q == FW_MEASURE_WEIGHT_COVARIANCE && !net->at.n_weight) || (q == FW_MEASURE_HIDDEN_GRAM && !plan->with_hidden))
+      continue;
     PetscCall(FwPotentialMeasureSize(net->potential, (FwMeasure)q, &n));
     PetscCall(PetscMalloc1(n, &net->value[q]));
   }

@@ -27,12 +27,21 @@ static double SeriesLength(const FwDataSizes *sizes)
   return 4.0 + (sizes->n_test ? 2.0 : 1.0) * sizes->n_output;
 }
 
+/* M of the packed M x M covariance of first-layer weights; for patches, of no more than the whole image */
+static double WeightInputs(const Estimate *e, const FwDataSizes *sizes)
+{
+  const PetscInt most =
+    e->model->type == FW_NETWORK_FC ? sizes->n_input : PetscMin(sizes->n_input, FW_SAMPLED_MAX_SPECTRUM);
+
+  return (double)FwSampledWeightInputs(most, e->plan->with_hidden);
+}
+
 static double FieldLength(const Estimate *e, const FwDataSizes *sizes)
 {
-  const double P = e->plan->with_hidden ? sizes->n_train : 0.0;
+  const double P = e->plan->with_hidden ? sizes->n_train : 0.0, M = WeightInputs(e, sizes);
 
   return 2.0 * ((double)sizes->n_test + sizes->n_new) * sizes->n_output + PetscSqr(e->potential.n_order) +
-         0.5 * P * (P + 1.0);
+         0.5 * P * (P + 1.0) + 0.5 * M * (M + 1.0);
 }
 
 /* Numbers that a measurement leaves behind, and the hidden Gram matrix' own */
@@ -41,7 +50,8 @@ static double MeasuredNumbers(const Estimate *e, const FwDataSizes *sizes)
   const double P = sizes->n_train, D = sizes->n_output, P_t = (double)sizes->n_test + sizes->n_new;
   const double hidden = e->plan->with_hidden ? P * (P + e->potential.n_feature) : 0.0;
 
-  return (P + P_t) * (D + 1.0) + PetscSqr(e->potential.n_order) + e->potential.n_parameter + hidden;
+  return (P + P_t) * (D + 1.0) + PetscSqr(e->potential.n_order) + e->potential.n_parameter + hidden +
+         PetscSqr(WeightInputs(e, sizes));
 }
 
 /* The chains of the first rank, with their momenta and proposals; and all of them, packed for a checkpoint or in the

@@ -11,9 +11,12 @@ enum { FW_MEASURED_MOST = 16 };
 
 /** Series: U, train and test error of each output, order parameter, two traces. Field: offsets of its parts. */
 typedef struct {
-  PetscInt n_train, n_test, n_new, n_output, n_readout, n_hidden; /* n_hidden: P, or 0 */
+  PetscInt n_train, n_test, n_new, n_output, n_readout;
+  PetscInt n_hidden; /* P, or 0 */
+  PetscInt n_weight,
+    n_mode; /* inputs of a neuron of the first layer, and eigenvalues wanted of their covariance, or 0 */
   PetscInt series_train, series_test, series_order, series_hidden, series_weight, n_series;
-  PetscInt field_mean, field_second, field_readout, field_hidden, n_field;
+  PetscInt field_mean, field_second, field_readout, field_hidden, field_weight, n_field;
 } FwSampledLayout;
 
 struct FwSampledImpl {
@@ -33,8 +36,21 @@ static inline PetscInt64 FwPackedPlace(PetscInt i, PetscInt j)
   return (PetscInt64)i * (i + 1) / 2 + j;
 }
 
+/** y^T M y of a packed symmetric matrix. */
+static inline double FwPackedForm(PetscInt n, const double packed[], const double y[])
+{
+  double sum = 0.0;
+
+  for (PetscInt i = 0; i < n; i++)
+    for (PetscInt j = 0; j <= i; j++) sum += (i == j ? 1.0 : 2.0) * y[i] * y[j] * packed[FwPackedPlace(i, j)];
+  return sum;
+}
+
 /** What a gradient costs, as the division of the ranks wants to know it. */
 FwChainCost FwSampledChainCost(const FwModel *model, const FwDataSizes *sizes);
+
+/** Inputs of a neuron whose weights' covariance is kept when observables are wanted; 0 where it would be too large. */
+PetscInt FwSampledWeightInputs(PetscInt n_input, PetscBool with_observables);
 
 /** Blocks of samples: as many as are worth having, or as 64 MiB of a chain hold. */
 PetscInt FwSampledBlocks(PetscInt n_sample, double n_field);

@@ -112,6 +112,9 @@ class Sample(unittest.TestCase):
         for name in ("test_error", "train_error", "order_parameter", "alignment_after", "weight_trace_after"):
             predicted = np.ravel(beside[name])[-1]
             self.assertAlmostEqual(r[name + "_z_score"], (r[name] - predicted) / r[name + "_error_bar"], places=8)
+        predicted = beside["weight_eigenvalue"][:len(r["weight_eigenvalue"])]
+        np.testing.assert_allclose(r["weight_eigenvalue_z_score"] * r["weight_eigenvalue_error_bar"],
+                                   r["weight_eigenvalue"] - predicted, atol=1e-10)
 
     def test_same_bits_on_any_number_of_ranks(self):
         results = []

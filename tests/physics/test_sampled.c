@@ -29,9 +29,10 @@ static FwModel model_of(double n, double temperature)
 
 /* --- quadrature --------------------------------------------------------------------------------------------- */
 
-enum { TRAIN, TEST, BIAS, ORDER, HIDDEN, WEIGHT, N_TRUTH };
+enum { TRAIN, TEST, BIAS, ORDER, HIDDEN, WEIGHT, EIGENVALUE, N_TRUTH };
 static const char *const names[N_TRUTH] = {"train_error",     "test_error",         "test_bias",
-                                           "order_parameter", "hidden_trace_after", "weight_trace_after"};
+                                           "order_parameter", "hidden_trace_after", "weight_trace_after",
+                                           "weight_eigenvalue"};
 
 /* Mean of (m - y)^2 + v */
 static double error_of(int n, const double m[], const double v[], const double y[])
@@ -51,7 +52,8 @@ static void integrate(FwDataset data, const FwModel *model, double truth[N_TRUTH
   FwPotential   potential;
   const double *y;
   double        norm = 0.0, mean[P_TEST] = {0.0}, m[P], v[P], mt[P_TEST], vt[P_TEST], gram, trace, weight;
-  double *const value[FW_MEASURE_COUNT] = {m, v, mt, vt, &gram, NULL, &trace, &weight, NULL};
+  double        w2[INPUTS * INPUTS], covariance[INPUTS * INPUTS] = {0.0};
+  double *const value[FW_MEASURE_COUNT] = {m, v, mt, vt, &gram, NULL, &trace, &weight, w2};
 
   TestCall(FwExamplesCreate(data, PETSC_COMM_SELF, &examples));
   TestCall(FwPotentialCreate(PETSC_COMM_SELF, model, &examples, FW_POTENTIAL_COLLAPSED, &potential));
@@ -71,8 +73,10 @@ static void integrate(FwDataset data, const FwModel *model, double truth[N_TRUTH
       truth[ORDER] += p * gram;
       truth[HIDDEN] += p * trace;
       truth[WEIGHT] += p * weight;
+      for (int k = 0; k < INPUTS * INPUTS; k++) covariance[k] += p * w2[k];
       for (int t = 0; t < P_TEST; t++) mean[t] += p * mt[t];
     }
+  truth[EIGENVALUE] = 0.5 * (covariance[0] + covariance[3] + hypot(covariance[0] - covariance[3], 2.0 * covariance[1]));
   for (int q = 0; q < N_TRUTH; q++) truth[q] /= norm;
   for (int t = 0; t < P_TEST; t++) truth[BIAS] += (mean[t] / norm - y[t]) * (mean[t] / norm - y[t]) / P_TEST;
   TestCall(FwPotentialDestroy(&potential));
@@ -130,7 +134,8 @@ static void every_sampler_finds_the_quadrature(void **state)
                                     .step     = how[i].step,
                                     .leapfrog = how[i].leapfrog},
                        .interval = 1e9},
-      .is_collapsed = how[i].is_collapsed
+      .is_collapsed = how[i].is_collapsed,
+      .with_hidden  = PETSC_TRUE
     };
     FwSampled sampled;
 
