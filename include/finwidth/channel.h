@@ -59,6 +59,21 @@ PetscBool FwChannelIsEven(const FwChannel *channel);
 PetscErrorCode FwChannelOutput(const FwChannel *channel, PetscInt n, const double y[], const double w[],
                                double variance, double log_z[], double g[], double slope[]);
 
+/** Averages over labels, where z at a new input is m + sqrt(V) t with m ~ N(0, Q) known and t ~ N(0, 1) not:
+ *
+ *     psi = E_m INT dy Zc log Zc,        square = E g^2 = 2 dpsi/dQ at fixed Q + V.
+ *
+ * `psi` is minus the entropy of y given m, nats; at V = 0 it may be infinite, and `square` is not given.
+ * Cost: gaussian 20 ns, probit 10 us, logistic 50 us, abs 0.3 ms, tanh and erf 0.5 ms (more where noise is small).
+ *
+ * @error FW_ERR_INPUT  noise of tanh or erf between 0 and 1e-9, where the quadrature would be too long
+ */
+PetscErrorCode FwChannelMoments(const FwChannel *channel, double Q, double variance, double *psi, double *square);
+
+/** Error of the best guess, in the same setting: the probability to miss a label, or the mean squared error of y;
+ *  `clean` is that on the label without noise, sign(z), |z| or f(gain z). */
+PetscErrorCode FwChannelErrors(const FwChannel *channel, double Q, double variance, double *error, double *clean);
+
 /** Labels of n outputs z; label i takes number first + i of the stream, and no other. `y` may be `z`. */
 PetscErrorCode FwChannelSample(const FwChannel *channel, FwStream stream, uint64_t first, PetscInt n, const double z[],
                                double y[]);

@@ -7,9 +7,8 @@
  *     X = drift + sqrt(variance) Z + sum_j sign_j sum_{count_j} (log Gamma(shape_j) - log shape_j)
  */
 
-#include "panels.h"
-
 #include <finwidth/mixture_law.h>
+#include <finwidth/panels.h>
 
 typedef struct {
   double shape;

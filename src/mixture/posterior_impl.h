@@ -6,8 +6,7 @@
  */
 
 #include <finwidth/mixture_posterior.h>
-
-#include "panels.h"
+#include <finwidth/panels.h>
 
 /* The likelihood given Q, as functions of log q_d that are computed where they are asked for */
 typedef struct {

@@ -94,3 +94,25 @@ PetscErrorCode FwChannelGuess(const FwChannel *channel, PetscInt n, const double
   PetscCall(registry[channel->kind]->guess(channel, n, w, variance, y));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+PetscErrorCode FwChannelMoments(const FwChannel *channel, double Q, double variance, double *psi, double *square)
+{
+  FwMoments moments;
+
+  PetscFunctionBegin;
+  PetscCall(registry[channel->kind]->moments(channel, Q, variance, &moments));
+  *psi    = moments.psi;
+  *square = moments.square;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwChannelErrors(const FwChannel *channel, double Q, double variance, double *error, double *clean)
+{
+  FwErrors errors;
+
+  PetscFunctionBegin;
+  PetscCall(registry[channel->kind]->errors(channel, Q, variance, &errors));
+  *error = errors.noisy;
+  *clean = errors.clean;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

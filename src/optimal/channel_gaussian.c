@@ -35,4 +35,23 @@ static PetscErrorCode Guess(const FwChannel *channel, PetscInt n, const double w
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-const struct FwChannelImpl FwChannel_Gaussian = {.output = Output, .draw = Draw, .guess = Guess};
+static PetscErrorCode Moments(const FwChannel *channel, double Q, double variance, FwMoments *moments)
+{
+  const double v = variance + channel->noise;
+
+  (void)Q;
+  PetscFunctionBegin;
+  *moments = (FwMoments){.psi = -0.5 * (log(2.0 * M_PI * v) + 1.0), .square = 1.0 / v};
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Errors(const FwChannel *channel, double Q, double variance, FwErrors *errors)
+{
+  (void)Q;
+  PetscFunctionBegin;
+  *errors = (FwErrors){.noisy = variance + channel->noise, .clean = variance};
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+const struct FwChannelImpl FwChannel_Gaussian = {
+  .output = Output, .draw = Draw, .guess = Guess, .moments = Moments, .errors = Errors};

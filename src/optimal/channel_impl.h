@@ -11,6 +11,14 @@ typedef struct {
   double log_z, g, slope; /* log Zc, its first and second derivative in w */
 } FwSeen;
 
+typedef struct {
+  double psi, square; /* as FwChannelMoments() */
+} FwMoments;
+
+typedef struct {
+  double noisy, clean; /* as FwChannelErrors() */
+} FwErrors;
+
 struct FwChannelImpl {
   PetscBool is_discrete, is_even;
   PetscBool has_uniform; /* a label is drawn with a uniform number, else with a normal one */
@@ -19,6 +27,8 @@ struct FwChannelImpl {
                            FwSeen seen[]);
   double (*draw)(const FwChannel *channel, double z, double random);
   PetscErrorCode (*guess)(const FwChannel *channel, PetscInt n, const double w[], double variance, double y[]);
+  PetscErrorCode (*moments)(const FwChannel *channel, double Q, double variance, FwMoments *moments);
+  PetscErrorCode (*errors)(const FwChannel *channel, double Q, double variance, FwErrors *errors);
 };
 
 extern const struct FwChannelImpl FwChannel_Gaussian, FwChannel_Probit, FwChannel_Logistic, FwChannel_Abs,

@@ -24,24 +24,31 @@ static FwSeen Average(const FwNormalRule *rule, double centre, double spread)
   return sum;
 }
 
-/* Poles lie at t = (i pi - centre) / spread: equal steps while they are far, else panels around them */
+/* Poles lie at t = (i pi - centre) / spread: equal steps while they are far, made once, else panels around them */
+static PetscErrorCode PrepareRule(double centre, double spread, FwNormalRule *rule)
+{
+  const double    distance = M_PI / spread;
+  const FwFeature feature  = {-centre / spread, distance};
+
+  PetscFunctionBegin;
+  if (distance < 0.1)
+    PetscCall(FwNormalRuleMake(1, &feature, 0.5, rule));
+  else if (!rule->n)
+    PetscCall(FwNormalRuleSteps(distance, rule));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Output(const FwChannel *channel, PetscInt n, const double y[], const double w[], double variance,
                              FwSeen seen[])
 {
-  const double    beta = channel->beta, spread = beta * sqrt(variance), distance = M_PI / spread;
-  const PetscBool is_steep = (PetscBool)(distance < 0.3);
-  FwNormalRule    rule     = {0};
+  const double beta = channel->beta, spread = beta * sqrt(variance);
+  FwNormalRule rule = {0};
 
   PetscFunctionBegin;
-  if (!is_steep) PetscCall(FwNormalRuleSteps(distance, &rule));
   for (PetscInt i = 0; i < n; i++) {
     const double centre = beta * y[i] * w[i];
 
-    if (is_steep) {
-      const FwFeature feature = {-centre / spread, distance};
-
-      PetscCall(FwNormalRuleMake(1, &feature, 0.5, &rule));
-    }
+    PetscCall(PrepareRule(centre, spread, &rule));
     const FwSeen sum = Average(&rule, centre, spread);
     const double g   = beta * y[i] * sum.g / sum.log_z;
 
@@ -56,5 +63,50 @@ static double Draw(const FwChannel *channel, double z, double random)
   return random < 1.0 / (1.0 + exp(-channel->beta * z)) ? 1.0 : -1.0;
 }
 
-const struct FwChannelImpl FwChannel_Logistic = {
-  .is_discrete = PETSC_TRUE, .has_uniform = PETSC_TRUE, .output = Output, .draw = Draw, .guess = FwChannelGuessSign};
+/* Both labels give the same by m -> -m. Zc changes over sqrt(V + 2.6 / beta^2) of m, and beyond `far` it is 0 or 1 */
+static PetscErrorCode Moments(const FwChannel *channel, double Q, double variance, FwMoments *moments)
+{
+  const double beta = channel->beta, root = sqrt(Q), spread = beta * sqrt(variance), density = 0.39894228040143267794;
+  const double step = fmin(0.4, 0.32 * sqrt(variance + 2.6 / (beta * beta)) / root), reach = 9.2;
+  const double far  = fmin(reach, (reach * sqrt(variance) + 40.0 / beta) / root);
+  FwNormalRule rule = {0};
+
+  PetscFunctionBegin;
+  *moments = (FwMoments){0};
+  for (PetscInt i = -(PetscInt)ceil(far / step); i * step <= far; i++) {
+    const double u = step * (double)i, centre = beta * root * u, weight = 2.0 * step * density * exp(-0.5 * u * u);
+
+    PetscCall(PrepareRule(centre, spread, &rule));
+    const FwSeen sum = Average(&rule, centre, spread);
+
+    if (sum.log_z < 1e-300) continue;
+    moments->psi += weight * sum.log_z * log(sum.log_z);
+    moments->square += weight * beta * beta * sum.g * sum.g / sum.log_z;
+  }
+  PetscCall(FwNormalRuleDestroy(&rule));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* m given z is normal, so that P(y m < 0) = 2 E_z sigma(-beta z) Phi(a z), a^2 = Q / (R V) */
+static PetscErrorCode Errors(const FwChannel *channel, double Q, double variance, FwErrors *errors)
+{
+  const double    R = Q + variance, beta = channel->beta * sqrt(R), a = sqrt(Q / variance);
+  const FwFeature feature = {0.0, 1.0 / fmax(beta, a)};
+  FwNormalRule    rule    = {0};
+
+  PetscFunctionBegin;
+  *errors = (FwErrors){.clean = atan2(sqrt(variance), sqrt(Q)) / M_PI};
+  PetscCall(FwNormalRuleMake(1, &feature, 0.5, &rule));
+  for (PetscInt i = 0; i < rule.n; i++)
+    errors->noisy += rule.weight[i] * erfc(-M_SQRT1_2 * a * rule.x[i]) / (1.0 + exp(beta * rule.x[i]));
+  PetscCall(FwNormalRuleDestroy(&rule));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+const struct FwChannelImpl FwChannel_Logistic = {.is_discrete = PETSC_TRUE,
+                                                 .has_uniform = PETSC_TRUE,
+                                                 .output      = Output,
+                                                 .draw        = Draw,
+                                                 .guess       = FwChannelGuessSign,
+                                                 .moments     = Moments,
+                                                 .errors      = Errors};

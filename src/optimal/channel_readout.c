@@ -46,6 +46,14 @@ static FwSeen Inverted(const FwChannel *channel, double y, double w, double vari
                   .slope = -1.0 / variance};
 }
 
+/* Scale over which y tells values of z apart */
+static double Resolution(const FwChannel *channel)
+{
+  const double steepest = channel->gain * (channel->kind == FW_CHANNEL_TANH ? 1.0 : M_2_SQRTPI);
+
+  return 1.0 / (steepest * sqrt(1.0 + 1.0 / channel->noise));
+}
+
 /* Steps of t in [first, last] that resolve the narrower of the belief about z and what y says about it */
 typedef struct {
   double   first, step;
@@ -130,4 +138,163 @@ static PetscErrorCode Guess(const FwChannel *channel, PetscInt n, const double w
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-const struct FwChannelImpl FwChannel_Readout = {.output = Output, .draw = Draw, .guess = Guess};
+/* --- averages ------------------------------------------------------------------------------------------------------- */
+
+static const double density = 0.39894228040143267794, least_noise = 1e-9, enough = 9.2; /* deviations */
+
+/* The noiseless label says z: psi is that of z, less the average of log dy/dz */
+static PetscErrorCode InvertedMoments(const FwChannel *channel, double Q, double variance, FwMoments *moments)
+{
+  const double spread = channel->gain * sqrt(Q + variance);
+  FwNormalRule rule   = {0};
+  double       slope  = log(channel->gain * M_2_SQRTPI) - spread * spread; /* of erf */
+
+  PetscFunctionBegin;
+  if (channel->kind == FW_CHANNEL_TANH) {
+    PetscCall(FwNormalRuleSteps(M_PI_2 / spread, &rule));
+    slope = 0.0;
+    for (PetscInt i = 0; i < rule.n; i++)
+      slope += rule.weight[i] * LogSlope(channel, rule.x[i] * spread / channel->gain);
+    PetscCall(FwNormalRuleDestroy(&rule));
+  }
+  *moments = (FwMoments){.psi = -0.5 * (log(2.0 * M_PI * variance) + 1.0) - slope, .square = 1.0 / variance};
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Labels in steps of 0.4 deviations of the noise, out to 9 beyond the ends of f; and the sums over t there: Zc, and
+   sqrt(V) dZc/dm */
+enum { FAR = 22 }; /* steps that one z adds to: 8.8 deviations */
+
+typedef struct {
+  double   step, first;
+  PetscInt n;
+  double  *z, *slope, bell[FAR + 1]; /* exp(-0.08 k^2) */
+} Labels;
+
+static PetscErrorCode CreateLabels(const FwChannel *channel, Labels *labels)
+{
+  const double step = 0.4 * sqrt(channel->noise), end = 1.0 + step * (FAR + 1);
+
+  PetscFunctionBegin;
+  *labels = (Labels){.step = step, .first = -end, .n = 2 + (PetscInt)ceil(2.0 * end / step)};
+  PetscCall(PetscMalloc2(labels->n, &labels->z, labels->n, &labels->slope));
+  for (int k = 0; k <= FAR; k++) labels->bell[k] = exp(-0.08 * k * k);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* One value of z, whose f lies d steps from a label: exp(-0.08 (k - d)^2) comes from powers of exp(0.16 d) */
+static void AddOutput(const Labels *labels, double f, double weight, double t)
+{
+  const double place = (f - labels->first) / labels->step, nearest = rint(place), d = place - nearest;
+  const double rise = exp(0.16 * d), fall = 1.0 / rise;
+  double      *z = labels->z + (PetscInt)nearest, *slope = labels->slope + (PetscInt)nearest;
+  double       up = weight * exp(-0.08 * d * d), down = up;
+
+  z[0] += up;
+  slope[0] += t * up;
+  for (int k = 1; k <= FAR; k++) {
+    up *= rise;
+    down *= fall;
+    z[k] += labels->bell[k] * up;
+    slope[k] += t * (labels->bell[k] * up);
+    z[-k] += labels->bell[k] * down;
+    slope[-k] += t * (labels->bell[k] * down);
+  }
+}
+
+/* What one m contributes */
+static FwMoments AverageAt(const FwChannel *channel, const Labels *labels, double m, double variance)
+{
+  const double root = sqrt(variance), narrow = Resolution(channel);
+  const double step = 0.5 * narrow / hypot(root, narrow), scale = density / sqrt(channel->noise);
+  FwMoments    sum = {0};
+
+  for (PetscInt j = 0; j < labels->n; j++) labels->z[j] = labels->slope[j] = 0.0;
+  for (PetscInt k = -(PetscInt)ceil(enough / step); k * step <= enough; k++) {
+    const double t = step * (double)k, weight = scale * step * density * exp(-0.5 * t * t);
+
+    AddOutput(labels, Readout(channel, m + root * t), weight, t);
+  }
+  for (PetscInt j = 0; j < labels->n; j++) {
+    if (labels->z[j] < 1e-300) continue;
+    sum.psi += labels->step * labels->z[j] * log(labels->z[j]);
+    sum.square += labels->step * labels->slope[j] * labels->slope[j] / (labels->z[j] * variance);
+  }
+  return sum;
+}
+
+/* Even in m, as f is odd */
+static PetscErrorCode NoisyMoments(const FwChannel *channel, double Q, double variance, FwMoments *moments)
+{
+  const double root = sqrt(Q), step = fmin(0.4, 0.35 * hypot(sqrt(variance), Resolution(channel)) / root);
+  Labels       labels;
+
+  PetscFunctionBegin;
+  PetscCall(CreateLabels(channel, &labels));
+  *moments = (FwMoments){0};
+  for (PetscInt i = 0; step * (double)i <= enough; i++) {
+    const double    u = step * (double)i, weight = (i ? 2.0 : 1.0) * step * density * exp(-0.5 * u * u);
+    const FwMoments at = AverageAt(channel, &labels, root * u, variance);
+
+    moments->psi += weight * at.psi;
+    moments->square += weight * at.square;
+  }
+  PetscCall(PetscFree2(labels.z, labels.slope));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Moments(const FwChannel *channel, double Q, double variance, FwMoments *moments)
+{
+  PetscFunctionBegin;
+  PetscCheck(channel->noise == 0.0 || channel->noise >= least_noise, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "a noise of variance %g behind %s: it is to be 0, or %g or more", channel->noise,
+             FwChannelNames[channel->kind], least_noise);
+  if (channel->noise == 0.0)
+    PetscCall(InvertedMoments(channel, Q, variance, moments));
+  else if (variance == 0.0)
+    *moments = (FwMoments){.psi = -0.5 * (log(2.0 * M_PI * channel->noise) + 1.0), .square = NAN};
+  else
+    PetscCall(NoisyMoments(channel, Q, variance, moments));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Steps for averages of f and f^2 over a normal number times `root` */
+static PetscErrorCode StepsOver(const FwChannel *channel, double root, FwNormalRule *rule)
+{
+  const double spread = channel->gain * root;
+
+  PetscFunctionBegin;
+  PetscCall(FwNormalRuleSteps(
+    channel->kind == FW_CHANNEL_TANH ? M_PI_2 / fmax(spread, 1e-300) : 4.2 / sqrt(1.0 + 4.0 * spread * spread), rule));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* E_m Var_t f */
+static PetscErrorCode Errors(const FwChannel *channel, double Q, double variance, FwErrors *errors)
+{
+  FwNormalRule over_m = {0}, over_t = {0};
+  double      *f, sum               = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(StepsOver(channel, sqrt(Q), &over_m));
+  PetscCall(StepsOver(channel, sqrt(variance), &over_t));
+  PetscCall(PetscMalloc1(over_t.n, &f));
+  for (PetscInt i = 0; i < over_m.n; i++) {
+    double mean = 0.0, spread = 0.0;
+
+    for (PetscInt k = 0; k < over_t.n; k++) {
+      f[k] = Readout(channel, sqrt(Q) * over_m.x[i] + sqrt(variance) * over_t.x[k]);
+      mean += over_t.weight[k] * f[k];
+    }
+    for (PetscInt k = 0; k < over_t.n; k++) spread += over_t.weight[k] * (f[k] - mean) * (f[k] - mean);
+    sum += over_m.weight[i] * spread;
+  }
+  *errors = (FwErrors){.noisy = channel->noise + sum, .clean = sum};
+  PetscCall(PetscFree(f));
+  PetscCall(FwNormalRuleDestroy(&over_m));
+  PetscCall(FwNormalRuleDestroy(&over_t));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+const struct FwChannelImpl FwChannel_Readout = {
+  .output = Output, .draw = Draw, .guess = Guess, .moments = Moments, .errors = Errors};

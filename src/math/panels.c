@@ -3,7 +3,7 @@
  * Piecewise Chebyshev interpolation in barycentric form, points of the first kind, panels made when visited.
  */
 
-#include "panels.h"
+#include <finwidth/panels.h>
 
 #include <math.h>
 
@@ -103,7 +103,7 @@ static PetscErrorCode MakeRoom(FwPanels p, PetscInt index)
     if (p->n && index >= p->first + p->n) end = PetscMax(end, p->first + 2 * p->n);
   }
   PetscCheck(end - first < PANELS_MAX, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
-             "no quadrature of the mixing law reaches log q = %.6g", p->origin + p->width * (double)index);
+             "no interpolation from panels reaches %.6g", p->origin + p->width * (double)index);
   PetscCall(PetscCalloc1(end - first, &panel));
   for (PetscInt i = 0; i < p->n; i++) panel[p->first - first + i] = p->panel[i];
   PetscCall(PetscFree(p->panel));
@@ -120,7 +120,7 @@ PetscErrorCode FwPanelsEvaluate(FwPanels p, double x, double value[])
 
   PetscFunctionBegin;
   PetscCheck(fabs(x - p->origin) < PANELS_MAX * p->width, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
-             "no quadrature of the mixing law reaches log q = %.6g", x);
+             "no interpolation from panels reaches %.6g", x);
   index = FwPanelsFind(p->origin, p->width, x);
   PetscCall(MakeRoom(p, index));
   panel = &p->panel[index - p->first];

@@ -13,20 +13,20 @@
 
 enum { FW_PANEL_POINTS = 16 };
 
-/* Values of n_value functions at the 16 points of a panel: value[i * n_value + k] at x[i]. The context is the owner of
+/** Values of n_value functions at the 16 points of a panel: value[i * n_value + k] at x[i]. The context is the owner of
    the panels. */
 typedef PetscErrorCode FwPanelFunction(const double x[FW_PANEL_POINTS], double value[], void *context);
 
 typedef struct FwPanelsImpl *FwPanels;
 
-/* Panels from `origin` on in both directions */
+/** Panels from `origin` on in both directions */
 PetscErrorCode FwPanelsCreate(double origin, double width, PetscInt n_value, FwPanelFunction *function, void *context,
                               FwPanels *panels);
 
-/* The functions at x; FW_ERR_NUMERICAL where x is absurdly far from the origin */
+/** The functions at x; FW_ERR_NUMERICAL where x is absurdly far from the origin */
 PetscErrorCode FwPanelsEvaluate(FwPanels panels, double x, double value[]);
 
-/* Panel of x, its points and the weights of the interpolation at x: value(x) = sum_i weight[i] value(point[i]) */
+/** Panel of x, its points and the weights of the interpolation at x: value(x) = sum_i weight[i] value(point[i]) */
 PetscInt FwPanelsFind(double origin, double width, double x);
 void     FwPanelsPoints(double origin, double width, PetscInt panel, double point[FW_PANEL_POINTS]);
 void     FwPanelsWeights(double origin, double width, double x, double weight[FW_PANEL_POINTS]);
