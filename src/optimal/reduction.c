@@ -104,6 +104,8 @@ static PetscErrorCode AverageAt(Layer *layer, double shift, Conditional *c)
     c->slope += w[i] * x[i] * layer->value[i];
   }
   for (PetscInt i = 0; i < layer->rule.n; i++) c->rest += w[i] * pow(layer->value[i] - c->mean - c->slope * x[i], 2);
+  if (c->slope * c->slope < 1e-28 * (c->mean * c->mean + c->rest))
+    c->slope = 0.0; /* what has cancelled but for rounding */
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
