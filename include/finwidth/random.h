@@ -35,6 +35,10 @@ typedef enum {
   FW_RANDOM_THEORY_ORDER   = 50, /* order parameters of several outputs (draw) */
   FW_RANDOM_LOCAL_START    = 55, /* order parameters (start, 0: entries, 1: scale) */
   FW_RANDOM_LOCAL_CHAIN    = 56, /* average over Gram matrices (chain, step, 0: momenta, 1: acceptance) */
+  FW_RANDOM_OPTIMAL_INPUT  = 60, /* inputs (block of teachers, 0: training, 1: fresh), number = row d + input */
+  FW_RANDOM_OPTIMAL_WEIGHT = 61, /* weights (teacher, layer), the readout's is L + 1 */
+  FW_RANDOM_OPTIMAL_LABEL  = 62, /* channel (teacher, 0: training, 1: fresh), number = row */
+  FW_RANDOM_OPTIMAL_START  = 63, /* start of message passing (block of teachers), number = teacher d + input */
   FW_RANDOM_ANSATZ_WEIGHT  = 70, /* one, weight of (layer, row, column) */
   FW_RANDOM_ANSATZ_BIAS    = 71, /* one, bias of (layer, row, 0) */
   FW_RANDOM_ANSATZ_BASIS   = 72, /* one, of the matrix whose range is a balanced layer's (layer, row, column) */
