@@ -72,6 +72,25 @@ class Sample(unittest.TestCase):
                     self.assertLess(abs(result[name + "_average_z_score"]), 4.5, name)
             self.assertAlmostEqual(result["test_error"], result["test_bias"] + result["test_variance"], delta=1e-12)
 
+    def test_linear_networks_against_the_exact_posterior(self):
+        """That of the mixture of Gaussian processes, by quadrature over their random matrix Q."""
+        x = np.random.default_rng(5).normal(size=(30, 12))
+        y = x[:, :2] + 0.3 * x[:, 2:4]
+        networks = [(1, "6,9")] + ([(1, 5), (1, "8,5,8,8"), (2, "6,7"), (2, 4)] if LONG else [])
+        for outputs, widths in networks:
+            data = harness.write_arrays(self.place / "linear.h5", x=x, y=y[:, :outputs])
+            words = ["-data_source", "hdf5", "-data_path", data, "-data_train", 20, "-data_test", 10, "-data_normalise",
+                     "none", "-network_outputs", outputs, "-network_width", widths, "-network_activation", "linear",
+                     "-temperature", 0.1, "-overwrite"]
+            self.assertEqual(run("mixture", *words, "-mixture_posterior", "-mixture_samples", 100, cwd=self.place).code, 0)
+            done = run("sample", *words, "-sampler_samples", 3000 if LONG else 600, ranks=2, cwd=self.place, timeout=900)
+            self.assertIn(done.code, (0, 4), done.err)
+            exact, r = read(self.place / "mixture.h5", "mixture/posterior"), read(self.place / "sample.h5", "sample")
+            for name in ("test_error", "test_bias", "test_variance"):
+                value, bar = np.mean(r[name]), np.mean(r[name + "_error_bar"])  # of outputs that move together
+                self.assertLess(abs(value - exact[name]), 4.0 * bar, f"{words} {name}: {value} +- {bar}, {exact[name]}")
+                self.assertLess(bar, 0.1 * exact[name])
+
     @unittest.skipUnless(LONG, "FINWIDTH_LONG is not set")
     @harness.needs_data
     def test_sampled_images_of_the_reference(self):
