@@ -13,10 +13,12 @@
 #include <finwidth/patch_kernel.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct {
   const FwRequest *request;
   FwPredict        predict;
+  char             warned[256]; /* why there was no prediction, last time */
 } Sample;
 
 /* --- keys --------------------------------------------------------------------------------------------------- */
@@ -104,15 +106,33 @@ PetscErrorCode FwSampleEstimate(MPI_Comm comm, const FwDataSizes *sizes, FwSampl
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Whether an error of the prediction is one that the sampler can do without; if so it becomes a warning */
+static PetscErrorCode ForgivePrediction(PetscErrorCode code, FwExit *outcome, char warned[256])
+{
+  const char *message = FwErrorMessage();
+
+  PetscFunctionBegin;
+  *outcome = FwExitOf(code);
+  if (*outcome != FW_EXIT_INPUT && *outcome != FW_EXIT_NUMERICAL) PetscFunctionReturn(code);
+  if (strncmp(warned, message, 255)) PetscCall(FwWarn("no prediction: %s", message));
+  PetscCall(PetscStrncpy(warned, message, 256)); /* the points of a scan mostly have the same reason */
+  FwErrorClear();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* The prediction's, then the sampler's of the first point */
 static PetscErrorCode DryRun(const FwRequest *request)
 {
-  FwSampledCost cost;
-  FwDataset     data;
-  FwDataSizes   sizes;
+  FwSampledCost  cost;
+  FwDataset      data;
+  FwDataSizes    sizes;
+  FwExit         outcome;
+  char           warned[256] = "";
+  PetscErrorCode code;
 
   PetscFunctionBegin;
-  PetscCall(FwPredictDryRun(request));
+  code = FwErrorAgreeAny(PETSC_COMM_WORLD, FwPredictDryRun(request));
+  if (code) PetscCall(ForgivePrediction(code, &outcome, warned));
   PetscCall(FwScanApply(request->scan, 0));
   PetscCall(FwPredictLoadData(PETSC_COMM_WORLD, &data));
   PetscCall(FwDatasetGetSizes(data, &sizes));
@@ -216,15 +236,12 @@ static PetscErrorCode AddPrediction(MPI_Comm comm, FwScan scan, Sample *sample, 
   PetscFunctionBegin;
   PetscCall(FwRecordCreate(&prediction));
   PetscCall(FwRecordSetPrefix(prediction, "/predict/"));
-  code    = FwErrorAgreeAny(comm, FwPredictGroup(comm, scan, 1, &point, &prediction, &sample->predict));
-  outcome = FwExitOf(code);
-  if (outcome == FW_EXIT_INPUT || outcome == FW_EXIT_NUMERICAL) {
-    PetscCall(FwWarn("no prediction: %s", FwErrorMessage()));
-    FwErrorClear();
+  code = FwErrorAgreeAny(comm, FwPredictGroup(comm, scan, 1, &point, &prediction, &sample->predict));
+  if (code) {
+    PetscCall(ForgivePrediction(code, &outcome, sample->warned));
     if (outcome == FW_EXIT_NUMERICAL)
       PetscCall(FwRecordInteger(record, "/predict/converged", 0, "1", "1 if the solver converged"));
   } else {
-    PetscCall(code);
     PetscCall(FwRecordJoin(record, prediction, source));
   }
   PetscCall(FwRecordDestroy(&prediction));

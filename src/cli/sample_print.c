@@ -7,6 +7,8 @@
 
 #include "predict_print.h"
 
+#include <finwidth/option.h>
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -222,9 +224,13 @@ static void PrintStepBias(FwSampled sampled)
 
 PetscErrorCode FwPrintSampled(FwSampled sampled, FwRecord record)
 {
+  static const char *const predicted[] = {"saddle point", "infinite", "NTK"}; /* by theory_model */
+  PetscInt                 theory;
+
   PetscFunctionBegin;
-  printf("  %-18s %24s %12s%8s %13s%7s %12s\n", "", "sampled       ", "saddle point", " (z)", "exact average", " (z)",
-         "infinite");
+  PetscCall(FwOptionChoice("theory_model", &theory, NULL));
+  printf("  %-18s %24s %12s%8s %13s%7s %12s\n", "", "sampled       ", predicted[theory], " (z)", "exact average",
+         " (z)", "infinite");
   for (int q = 0; q < N_COMPARED; q++) {
     const FwMeasured *m = FwSampledFind(sampled, compared[q].name);
 

@@ -254,6 +254,11 @@ class Sample(unittest.TestCase):
             with h5py.File(self.place / "sample.h5") as file:
                 self.assertNotIn("predict/test_error", file)
                 self.assertNotIn("sample/test_error_z_score", file)
+        done = run("sample", "-data_source", "hdf5", "-data_path", self.place / "o.h5", "-data_train", 20, "-data_test",
+                   10, "-temperature", 0.1, *words, "-dry_run", cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertRegex(done.err, "warning: no prediction: .*" + reason)
+        self.assertIn("sampling", done.out)
 
     def test_every_method_finds_the_same(self):
         exact = REFERENCE["mc"]["rows"][1]
