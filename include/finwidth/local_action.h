@@ -2,7 +2,7 @@
 #pragma once
 
 /** @file
- * Effective action of a convolutional or locally-connected network of one hidden layer and one output.
+ * Effective action of a convolutional or locally-connected network of one hidden layer.
  *
  * The readout of a convolutional network mixes its patches: given the Gram matrix of the readout weights,
  * Q_ij = (lambda_1 / N) sum_a v_ai v_aj over the N channels, the network is a Gaussian process with the kernel
@@ -24,7 +24,12 @@
  * Activations with a mean: the kernel of the means m_i, sum_i m_i m_i^T / (lambda_1 n), does not take part in the
  * renormalisation, and K_ij - m_i m_j^T stands in the place of K_ij.
  *
- * Matrices Q, G are n x n, symmetric, in full; those of a locally-connected network are diagonal.
+ * With D outputs the readout has a row for each output and patch, Q_(di)(ej) = (lambda_1 / N) sum_a v_dai v_eaj, and the
+ * kernel between outputs d and e is sum_ij Q_(di)(ej) B_ij: A has D P rows, example by example and output by output within.
+ * All of the above holds with r = (d, i) in the place of i and 1, tr, log det of m = D n rows.
+ *
+ * Matrices Q, G are m x m, symmetric, in full, row d n + i; those of a locally-connected network have no entries between
+ * different patches.
  *
  * @source Aiudi et al., arXiv:2307.11807; docs/theory/convolutional.md
  */
@@ -42,21 +47,24 @@ typedef struct {
   double  residual2;     /**< |a|^2 */
   double  trace_inverse; /**< tr A^-1 */
   double  stationarity;  /**< max |Q dS/dQ| over the entries that Q may have */
-  double  sum_rule;      /**< tr Q - n + (tr A^-1 K' - a^T K' a) / N with K' the renormalised part of A: zero at a
+  double  sum_rule;      /**< tr Q - m + (tr A^-1 K' - a^T K' a) / N with K' the renormalised part of A: zero at a
                               stationary point, from other numbers than the gradient's */
-  double *trace;         /**< [n, n] G1 */
-  double *quadratic;     /**< [n, n] G2 */
+  double *trace;         /**< [m, m] G1 */
+  double *quadratic;     /**< [m, m] G2 */
 } FwLocalPoint;
 
-/** Create an action on a family of kernels, which is borrowed, as are the labels y, [P] on every rank.
+/** Create an action on a family of kernels, which is borrowed, as are the labels y, [P][D] on every rank.
  * @param[out] action  release with FwLocalActionDestroy() */
 PetscErrorCode FwLocalActionCreate(FwPatchKernel kernel, const double y[], FwLocalAction *action);
 
 /** Set what differs between the points of a scan: width N, temperature and prior of the readout. Not collective. */
 PetscErrorCode FwLocalActionSetModel(FwLocalAction action, const FwModel *model);
 
-/** Number of patches, and of the entries of Q that are unknown: n (n + 1) / 2, or n. Not collective. */
-PetscErrorCode FwLocalActionGetSize(FwLocalAction action, PetscInt *n_patch, PetscInt *n_unknown);
+/** Number m of rows of Q, and of the entries that are unknown: m (m + 1) / 2, or n D (D + 1) / 2. Not collective. */
+PetscErrorCode FwLocalActionGetSize(FwLocalAction action, PetscInt *n_row, PetscInt *n_unknown);
+
+/** Whether Q has an entry in row i and column j. Not collective. */
+PetscBool FwLocalActionCouples(FwLocalAction action, PetscInt i, PetscInt j);
 
 /** The width N. Not collective. */
 double FwLocalActionWidth(FwLocalAction action);
@@ -67,15 +75,15 @@ MPI_Comm FwLocalActionComm(FwLocalAction action);
 /** The family. Borrowed. */
 FwPatchKernel FwLocalActionKernel(FwLocalAction action);
 
-/** Coefficients of K_R(Q) in the features of the family: [n_feature]. Not collective. */
+/** Coefficients of K_R(Q) in the features of the family: [D^2][n_feature]. Not collective. */
 PetscErrorCode FwLocalActionCoefficients(FwLocalAction action, const double order[], double coefficient[]);
 
 /** Evaluate everything at Q.
  *
  * @collective{action}
- * @param[in]     order  [n, n]
+ * @param[in]     order  [m, m]
  * @param[in,out] point  from FwLocalPointCreate()
- * @cost P^3 flops, and two passes over the features
+ * @cost (D P)^3 flops, and two passes over the features
  */
 PetscErrorCode FwLocalActionEvaluate(FwLocalAction action, const double order[], FwLocalPoint *point);
 
@@ -83,14 +91,14 @@ PetscErrorCode FwLocalActionEvaluate(FwLocalAction action, const double order[],
  *  quadratic. Q may be singular; `value` is 0, or infinite as above. Collective. */
 PetscErrorCode FwLocalActionEvaluateData(FwLocalAction action, const double order[], FwLocalPoint *point);
 
-/** Factor A at Q, and solve for a, [P] on every rank.
+/** Factor A at Q, and solve for a, [P][D] on every rank.
  *
  * @collective{action}
  * @error FW_ERR_NUMERICAL  A is not positive definite
  */
 PetscErrorCode FwLocalActionFactor(FwLocalAction action, const double order[], FwCholesky *factor, double solved[]);
 
-/** The next Q of the majorise-minimise iteration from a point at Q: [n, n]. Not collective. */
+/** The next Q of the majorise-minimise iteration from a point at Q: [m, m]. Not collective. */
 PetscErrorCode FwLocalActionStep(FwLocalAction action, const double order[], const FwLocalPoint *point, double next[]);
 
 /** Room for a point; not collective. */

@@ -6,13 +6,14 @@
  *
  * Given Q the network is a Gaussian process with kernel K_R(Q) (local_action.h), and before learning N Q is a Wishart
  * matrix of N degrees of freedom: exact for linear networks of any width, fewer channels than patches included, and what
- * the theory means for others. After learning
+ * the theory means for others. With D outputs it is one of m = D n rows; of a locally-connected network one of D rows for each
+ * patch. After learning
  *
  *     p(Q | y) ~ Wishart(Q) exp(-1/2 [log det A + y^T A^-1 y]),
  *
  * which is sampled by Hamiltonian Monte Carlo in Bartlett's coordinates, N Q = L L^T: the entries of L below the diagonal
- * are standard normal before learning, and L_jj^2 a chi-square of N - j degrees of freedom (j = 0, 1, ...). Of a
- * locally-connected network the N Q_ii are independent chi-squares of N. Chains are divided over the ranks, and what each
+ * are standard normal before learning, and L_jj^2 a chi-square of N - j degrees of freedom (j = 0, 1, ... within each Wishart
+ * matrix). Chains are divided over the ranks, and what each
  * does depends on its number alone: the same bits on any number of ranks.
  *
  * @source Aiudi et al., arXiv:2307.11807; docs/theory/convolutional.md
@@ -26,7 +27,7 @@ enum { FW_LOCAL_CHAINS = 8 };
 /** Draws of one chain. */
 typedef struct {
   PetscInt n;          /**< draws that are kept */
-  double  *order;      /**< [n][n_patch, n_patch] Q */
+  double  *order;      /**< [n][m, m] Q */
   double   acceptance; /**< share of accepted moves among them */
   double   step;       /**< leapfrog step that burn-in has found */
 } FwLocalChain;
@@ -36,7 +37,7 @@ typedef struct {
  * @collective{action}: give each chain an action of its own rank
  * @param[in]  action  with its model set
  * @param[in]  seed, number  name of the chain
- * @param[in]  start   [n_patch, n_patch] positive definite: the saddle point
+ * @param[in]  start   [m, m] positive definite: the saddle point
  * @param[in]  n_draw  draws to keep, after half as many of burn-in, which also finds the step
  * @param[out] chain   release with FwLocalChainDestroy()
  * @error FW_ERR_STOPPED    this rank was asked to stop

@@ -7,7 +7,7 @@
  *
  * From Q alone: its eigenvalues, its distance |Q - 1|_F / n^1/2 from infinite width, how far the readout pools, 1.Q.1 /
  * (n tr Q) (1/n at infinite width, 1 for an average over patches), and over how many patches it is spread,
- * (tr Q)^2 / tr Q^2.
+ * (tr Q)^2 / tr Q^2; with several outputs overlap and spread are those of Q summed over the diagonal in outputs.
  *
  * From kernels: the alignment y^T K y / (|K|_F |y|^2) of K_R(Q) with the labels, not centred, and the Gram matrix of the
  * hidden layer averaged over channels and patches,
@@ -23,14 +23,14 @@
 #include <finwidth/record.h>
 
 typedef struct {
-  PetscInt  n_patch;
-  PetscBool is_diagonal; /**< a locally-connected network */
-  double   *eigenvalue;  /**< [n_patch] of Q, descending */
+  PetscInt  n_patch, n_row; /**< n_row = D n_patch, of Q */
+  PetscBool is_diagonal;    /**< a locally-connected network */
+  double   *eigenvalue;     /**< [n_row] of Q, descending */
   double    distance, pool_overlap, effective_patches;
   PetscBool has_kernels;
-  double    alignment_before; /**< of K_R(1), and of M before */
-  double    kernel_alignment; /**< of K_R(Q) */
-  double    alignment_after;  /**< of M after, as in observables.h */
+  double    alignment_before;                        /**< of K_R(1), and of M before */
+  double    kernel_alignment;                        /**< of K_R(Q) */
+  double    alignment_after;                         /**< of M after, as in observables.h */
   double    hidden_trace_before, hidden_trace_after; /**< tr M / P: mean squared activation */
   double    hidden_distance;                         /**< |M_after - M_before|_F / |M_before|_F */
 } FwLocalObservables;
@@ -42,8 +42,8 @@ typedef struct {
  * @collective{action}
  * @param[in]  action       with its model set
  * @param[in]  y            [P] labels, on every rank
- * @param[in]  order        [n, n] Q
- * @param[in]  with_kernels  also what needs kernels
+ * @param[in]  order        [m, m] Q
+ * @param[in]  with_kernels  also what needs kernels; one output
  * @param[out] observables  release with FwLocalObservablesDestroy()
  * @error FW_ERR_NUMERICAL  A is not positive definite
  * @cost with kernels of a convolutional network 4 n^2 P^3 flops and n^2 P^2 maps, of a locally-connected one 4 n P^3;

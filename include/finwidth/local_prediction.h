@@ -16,7 +16,7 @@
 
 /** How a predictor works. */
 typedef struct {
-  FwPatchForm form;         /**< pairs for cnn; the diagonal for lcn, and for any network of infinite width */
+  FwPatchForm form; /**< pairs for cnn, of several outputs ordered; the diagonal for lcn, and for infinite width */
   PetscBool   is_centred;   /**< take the means of a non-odd activation out of what is renormalised */
   PetscInt    n_start;      /**< starts of the search for minima */
   uint64_t    seed;         /**< of the starts */
@@ -41,8 +41,8 @@ typedef struct {
   PetscBool is_available;
   PetscInt  n_chain, n_draw;   /**< draws of each chain */
   double    acceptance, rhat;  /**< R-hat of the test error (of the train error where there are no test examples) */
-  double   *order, *order_bar; /**< [n, n] E[Q | y] */
-  double    train_error_bar, test_error_bar, test_bias_bar, test_variance_bar;
+  double   *order, *order_bar; /**< [m, m] E[Q | y] */
+  double    train_error_bar, test_error_bar, test_bias_bar, test_variance_bar; /**< of means over outputs */
 } FwLocalAverage;
 
 /** The prediction at one point. In `common` the errors, means and evidences stand; not its saddle, average or order. */
@@ -75,9 +75,9 @@ PetscErrorCode FwLocalPredictorEstimate(FwGrid grid, const FwModel *model, FwDat
  * @collective{grid}
  * @param[in]  grid       of all ranks of the dataset; borrowed, as are model and data
  * @param[in]  model      cnn or lcn; its temperature, width and readout prior do not matter here
- * @param[in]  data       set up, one output
+ * @param[in]  data       set up
  * @param[out] predictor  release with FwLocalPredictorDestroy()
- * @error FW_ERR_INPUT  as FwPatchImagesCreate(), or several outputs
+ * @error FW_ERR_INPUT  as FwPatchImagesCreate()
  */
 PetscErrorCode FwLocalPredictorCreate(FwGrid grid, const FwModel *model, FwDataset data, const FwLocalPlan *plan,
                                       FwLocalPredictor *predictor);

@@ -16,7 +16,7 @@
 
 /** One minimum. */
 typedef struct {
-  double             *order;        /**< [n, n] Q */
+  double             *order;        /**< [m, m] Q */
   FwLocalPoint        point;        /**< the action there */
   PetscInt            n_evaluation; /**< of the action */
   SNESConvergedReason reason;       /**< positive when converged */
@@ -24,7 +24,7 @@ typedef struct {
 
 /** All minima found, the lowest action first. Not converging is a result, not an error. */
 typedef struct {
-  PetscInt        n_patch, n_minimum;
+  PetscInt        n_row, n_minimum; /**< m rows of Q */
   FwLocalMinimum *minimum;
   PetscInt        n_start, n_evaluation; /**< of all starts */
   PetscBool       is_converged;          /**< the lowest is a minimum to the tolerance, and obeys the sum rule */
@@ -35,7 +35,7 @@ typedef struct {
  * Converged where max |Q dS/dQ| is below 1e-10, or below 1e-7 where round-off lets it fall no further.
  *
  * @collective{action}
- * @param[in]  start   [n_start][n, n] positive definite
+ * @param[in]  start   [n_start][m, m] positive definite
  * @param[out] saddle  release with FwLocalSaddleDestroy()
  * @option -snes_(any SNES option)  monitors, limits, size of the mixing (-snes_anderson_m)
  * @error FW_ERR_NUMERICAL  A is not positive definite at any start
@@ -46,7 +46,7 @@ PetscErrorCode FwLocalSaddleFind(FwLocalAction action, PetscInt n_start, const d
 
 /** Starts for FwLocalSaddleFind(): the first is Q = 1, further ones are drawn, by their number, from matrices of few degrees
  *  of freedom over two decades of scale. Not collective.
- * @param[out] start  [n_start][n, n] */
+ * @param[out] start  [n_start][m, m] */
 PetscErrorCode FwLocalStarts(FwLocalAction action, uint64_t seed, PetscInt n_start, double start[]);
 
 /** Release the list. */

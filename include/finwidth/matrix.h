@@ -5,7 +5,7 @@
  * Block-cyclic matrices: a thin type of our own over ScaLAPACK descriptors, with access to the local entries, which
  * PETSc's MATSCALAPACK does not give.
  *
- * Entries are doubles; blocks are 64 x 64. The local part is column-major; its rows and columns are in increasing order
+ * Entries are doubles; blocks are 64 x 64 unless asked for otherwise. The local part is column-major; its rows and columns are in increasing order
  * of their global index. Symmetric matrices keep the lower triangle only; what stands above is not looked at.
  */
 
@@ -33,6 +33,13 @@ typedef PetscErrorCode FwStripFunction(const FwStrip *strip, void *context);
  * @error FW_ERR_MEMORY  a rank's share does not fit in memory, or passes what ScaLAPACK's 32-bit indices can count
  */
 PetscErrorCode FwMatrixCreate(FwGrid grid, PetscInt m, PetscInt n, FwMatrix *matrix);
+
+/** The same in blocks of another size, of which all matrices of one product or solve must be: rows and columns that belong
+ *  together stay on one rank. Collective. */
+PetscErrorCode FwMatrixCreateInBlocks(FwGrid grid, PetscInt m, PetscInt n, PetscInt block, FwMatrix *matrix);
+
+/** Set all entries from a copy, column-major, that every rank holds. Not collective. */
+void FwMatrixSet(FwMatrix matrix, const double copy[]);
 
 /** An m x n matrix whose columns are spread over the ranks in slabs, as a dataset holds its examples: rank r has columns
  *  r * block and up to `block` of them, column-major, in `value`. */
@@ -93,8 +100,14 @@ PetscErrorCode FwMatrixJoin(FwMatrix *a, FwMatrix *b, FwMatrix *joined);
  */
 PetscErrorCode FwMatrixColumnSums(FwMatrix a, PetscInt power, PetscInt n_weight, const double weight[], double out[]);
 
-/** Sum of the diagonal entries of a square matrix, on every rank. Collective. */
+/** For each group of `size` columns that follow each other, by which blocks are divisible, its Gram matrix A_g^T A_g:
+ *  out[g][size][size], on every rank. Collective. */
+PetscErrorCode FwMatrixGroupGram(FwMatrix a, PetscInt size, double out[]);
+
+/** Sum of the diagonal entries of a square matrix, on every rank; and n sums, each over every n-th of them: trace[c] over
+ *  those with index c modulo n. Collective. */
 PetscErrorCode FwMatrixTrace(FwMatrix a, double *trace);
+PetscErrorCode FwMatrixTraces(FwMatrix a, PetscInt n, double trace[]);
 
 /** All eigenvalues (ascending, the same bits on every rank) and eigenvectors of a symmetric matrix.
  *

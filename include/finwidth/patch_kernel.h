@@ -16,6 +16,10 @@
  * so that a kernel sum_ij Q_ij K_ij with symmetric Q is sum_d Q_d F_d. With means taken out, m_i(x) = <phi> at C_ii(x, x),
  * K_ij becomes K_ij - m_i m_j^T, and a last feature is sum_i m_i m_i^T.
  *
+ * For D outputs a kernel is a matrix of D P x D P entries, example by example and output by output within: entry
+ * (a D + d, b D + e) is sum_ij Q_(di)(ej) K_ij(x_a, x_b). Q_(di)(ej) is not symmetric in (i, j) for d != e, and all n^2 K_ij
+ * are features. Coefficients come in D^2 rows, one for each pair (d, e) of outputs.
+ *
  * Features are kept, as far as the memory granted goes, in chunks of some hundred entries with all features of these
  * together, so that assembly and pull-back are tall products that read the store once. What is not kept is computed
  * again, chunk by chunk, at each call.
@@ -34,8 +38,9 @@ typedef struct FwPatchImagesImpl *FwPatchImages;
 typedef struct FwPatchKernelImpl *FwPatchKernel;
 
 typedef enum {
-  FW_PATCH_PAIRS,   /**< all pairs i <= j, in the order (0,0), (0,1), .. (0,n-1), (1,1), .. */
-  FW_PATCH_DIAGONAL /**< i = j alone */
+  FW_PATCH_PAIRS,    /**< all pairs i <= j, in the order (0,0), (0,1), .. (0,n-1), (1,1), ..; one output */
+  FW_PATCH_DIAGONAL, /**< i = j alone */
+  FW_PATCH_ORDERED   /**< K_ij of all i and j, row-major, not summed with K_ji: several outputs */
 } FwPatchForm;
 
 /** What a family holds. */
@@ -44,6 +49,7 @@ typedef struct {
   PetscBool   is_centred;  /**< means taken out; the last feature is theirs */
   PetscInt    n_patch;     /**< n */
   PetscInt    n_train;     /**< P */
+  PetscInt    n_output;    /**< D */
   PetscInt    n_feature;   /**< including that of the means */
   double      store_bytes; /**< of this rank's store */
   double      stored;      /**< share of this rank's entries that are kept */
@@ -75,12 +81,13 @@ PetscErrorCode FwPatchImagesDestroy(FwPatchImages *images);
  * @param[in]  grid         where its matrices live: of all ranks, or of fewer
  * @param[in]  images       borrowed
  * @param[in]  is_centred   take the means out
+ * @param[in]  n_output     D; several not with FW_PATCH_PAIRS
  * @param[in]  store_bytes  memory that each rank may spend on keeping features
  * @param[out] kernel       release with FwPatchKernelDestroy()
  * @error FW_ERR_NUMERICAL  a variance that the map cannot take
  */
 PetscErrorCode FwPatchKernelCreate(FwGrid grid, FwPatchImages images, FwPatchForm form, PetscBool is_centred,
-                                   double store_bytes, FwPatchKernel *kernel);
+                                   PetscInt n_output, double store_bytes, FwPatchKernel *kernel);
 
 /** The grid. Borrowed. */
 FwGrid FwPatchKernelGrid(FwPatchKernel kernel);
@@ -88,44 +95,50 @@ FwGrid FwPatchKernelGrid(FwPatchKernel kernel);
 /** What a family holds. Not collective. */
 PetscErrorCode FwPatchKernelGetFamily(FwPatchKernel kernel, FwPatchFamily *family);
 
-/** Assemble sum_d c_d F_d between training examples: P x P, lower triangle.
+/** Assemble sum_d c_d F_d between training examples: D P x D P, lower triangle.
  *
  * @collective{kernel}
- * @param[in]  coefficient  [n_feature]
- * @param[out] train        created here
- * @cost P^2 n_feature flops over the ranks, and one reading of the store; where not kept, n^2 / 2 maps and n^2 M flops per
+ * @param[in]  coefficient  [D^2][n_feature]
+ * @param[out] train        created here, in blocks that hold all outputs of an example
+ * @cost P^2 D^2 n_feature flops over the ranks, and one reading of the store; where not kept, n^2 / 2 maps and n^2 M flops per
  *       entry also (n maps for FW_PATCH_DIAGONAL)
  */
 PetscErrorCode FwPatchKernelTrain(FwPatchKernel kernel, const double coefficient[], FwMatrix *train);
+
+/** A column of D P numbers, [P][D] on every rank, in the blocks of FwPatchKernelTrain(). Collective. */
+PetscErrorCode FwPatchKernelColumn(FwPatchKernel kernel, const double value[], FwMatrix *column);
 
 /** Assemble sum_j w_j K_ij between training examples, for one patch i of the rows: P x P, in full, since it is not symmetric;
  *  means stay in. Collective. Cost n maps per entry, or one for each w_j that is not zero.
  * @param[in] weight  [n] */
 PetscErrorCode FwPatchKernelRow(FwPatchKernel kernel, PetscInt i, const double weight[], FwMatrix *row);
 
-/** Contract two weights with every feature, over both triangles of these symmetric matrices: matrix_slope[d] =
- *  sum_ab W_ab F_d,ab, and vector_slope[d] = v^T F_d v.
+/** Contract two weights with every feature, over both triangles of these symmetric matrices: for one output
+ *  matrix_slope[d] = sum_ab W_ab F_d,ab, and vector_slope[d] = v^T F_d v.
+ *
+ *  For several, slope[d D + e][f] is twice the sum over a > b, and once over a = b, of W_(aD+d)(bD+e) K_f,ab, whose mean with
+ *  what stands at (e, d) for K_ji is the sum over all a and b.
  *
  * @collective{kernel}
- * @param[in]  weight  W, P x P, lower triangle; unchanged
- * @param[in]  vector  [P] v, on every rank
- * @param[out] matrix_slope, vector_slope  [n_feature], on every rank
+ * @param[in]  weight  W, D P x D P, lower triangle, in the blocks of FwPatchKernelTrain(); unchanged
+ * @param[in]  vector  [D P] v, on every rank
+ * @param[out] matrix_slope, vector_slope  [D^2][n_feature], on every rank
  * @cost as FwPatchKernelTrain(), twice the flops
  */
 PetscErrorCode FwPatchKernelPullBack(FwPatchKernel kernel, FwMatrix weight, const double vector[],
                                      double matrix_slope[], double vector_slope[]);
 
 /** Assemble n_set kernels, each of its own coefficients, between training examples (rows) and those of a part (columns):
- *  P x P_t. Nothing is kept, but all sets share one computation.
+ *  D P x D P_t. Nothing is kept, but all sets share one computation.
  *
  * @collective{kernel}
- * @param[in]  coefficient  [n_set][n_feature]
+ * @param[in]  coefficient  [n_set][D^2][n_feature]
  * @param[out] cross        [n_set], created here
  */
 PetscErrorCode FwPatchKernelCross(FwPatchKernel kernel, FwPart columns, PetscInt n_set, const double coefficient[],
                                   FwMatrix cross[]);
 
-/** The same of each example of a part with itself: diagonal[s * n_example + a]. Not collective: every rank computes all.
+/** The same of each example of a part with itself: diagonal[n_set][n_example][D^2]. Not collective: every rank computes all.
  *  Cost n^2 M flops and n^2 maps per example. */
 PetscErrorCode FwPatchKernelDiagonal(FwPatchKernel kernel, FwPart part, PetscInt n_set, const double coefficient[],
                                      double diagonal[]);

@@ -29,21 +29,25 @@ static PetscErrorCode HasMean(const FwModel *model, PetscBool *has_mean)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* |mean| over root mean square of the training labels; 0 where all are zero */
+/* |mean| over root mean square of the training labels, the largest of all outputs; 0 where all are zero */
 static PetscErrorCode MeanShare(FwDataset data, double *share)
 {
   FwDataSizes   sizes;
   const double *y;
-  double        sum = 0.0, square = 0.0;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &y));
-  for (PetscInt i = 0; i < sizes.n_train; i++) {
-    sum += y[i];
-    square += y[i] * y[i];
+  *share = 0.0;
+  for (PetscInt d = 0; d < sizes.n_output; d++) {
+    double sum = 0.0, square = 0.0;
+
+    for (PetscInt i = 0; i < sizes.n_train; i++) {
+      sum += y[i * sizes.n_output + d];
+      square += PetscSqr(y[i * sizes.n_output + d]);
+    }
+    if (square > 0.0) *share = PetscMax(*share, fabs(sum) / sqrt(square * sizes.n_train));
   }
-  *share = square > 0.0 ? fabs(sum) / sqrt(square * sizes.n_train) : 0.0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -51,6 +55,7 @@ static PetscErrorCode MeanShare(FwDataset data, double *share)
 static const char *Obstacle(const FwPredictPoint *point, PetscInt n_output, PetscBool has_mean)
 {
   if (!has_mean) return "the activation has no mean";
+  if (FwPredictIsLocal(&point->model)) return NULL;
   if (point->model.type != FW_NETWORK_FC) return "network_type 'pool' has none in this version";
   if (point->model.depth > 1) return "they are for one hidden layer";
   if (n_output > 1) return "they are for one output";
@@ -99,7 +104,7 @@ static PetscErrorCode CheckOutputs(PetscInt n_output, FwPredictPoint *point)
   /* hundreds of draws: only where it was asked for */
   PetscCall(FwOptionIsSet("theory_average", &has_average));
   if (!has_average) point->theory.with_average = PETSC_FALSE;
-  point->theory.with_curve = PETSC_FALSE;
+  if (!FwPredictIsLocal(&point->model)) point->theory.with_curve = PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -102,12 +102,9 @@ PetscErrorCode FwPredictDryRun(const FwRequest *request)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD,
                           "scan    %" PetscInt_FMT " points, %" PetscInt_FMT " to compute; the first alone:\n", n_point,
                           n_chosen));
-  if (FwPredictIsLocal(&point.model)) {
-    PetscCall(FwPredictLocalEstimate(grid, data, 1, &point));
-  } else {
-    PetscCall(FwPredictPointAdapt(data, &point));
-    PetscCall(EstimateKernel(grid, data, &point));
-  }
+  PetscCall(FwPredictPointAdapt(data, &point));
+  PetscCall(FwPredictIsLocal(&point.model) ? FwPredictLocalEstimate(grid, data, 1, &point)
+                                           : EstimateKernel(grid, data, &point));
   PetscCall(FwGridDestroy(&grid));
   PetscCall(FwDatasetDestroy(&data));
   PetscCall(FwPredictPointDestroy(&point));

@@ -271,17 +271,14 @@ static PetscErrorCode PredictPoints(Group *group, PetscInt n, const FwPredictPoi
 
 /* All points on one decomposed kernel, in the form that the estimate says */
 static PetscErrorCode PredictOnKernel(const FwPredict *predict, FwScan scan, PetscInt first, PetscBool is_quiet,
-                                      PetscInt n, FwPredictPoint point[], Group *group, FwRecord record[])
+                                      PetscInt n, const FwPredictPoint point[], Group *group, FwRecord record[])
 {
   FwEstimate  estimate;
   FwDataSizes sizes;
 
   PetscFunctionBegin;
-  for (PetscInt i = 0; i < n; i++) PetscCall(FwPredictPointAdapt(group->data, &point[i]));
   PetscCall(FwDatasetGetSizes(group->data, &sizes));
   PetscCall(FwPredictEstimate(group->grid, &sizes, n, point, &estimate));
-  if (!is_quiet && point[0].mean_words[0])
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "mean    terms %s\n", point[0].mean_words));
   if (!is_quiet) PetscCall(FwPredictPrintPlan(&estimate));
   PetscCall(PlanPredictor(predict, scan, first, &point[0], estimate.bandwidth, group));
   PetscCall(PredictPoints(group, n, point, record));
@@ -310,6 +307,9 @@ PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pets
   PetscCall(FwPredictLoadData(comm, &group.data));
   if (!is_quiet) PetscCall(FwPrintHeader(&here[0].model, group.data));
   group.with_table = with_table;
+  for (PetscInt i = 0; i < n; i++) PetscCall(FwPredictPointAdapt(group.data, &here[i]));
+  if (!is_quiet && here[0].mean_words[0])
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "mean    terms %s\n", here[0].mean_words));
   code = FwPredictIsLocal(&here[0].model) ? FwPredictLocalPoints(group.grid, group.data, is_quiet, n, here, record)
                                           : PredictOnKernel(predict, scan, point[0], is_quiet, n, here, &group, record);
   PetscCall(FwGridDestroy(&group.grid));

@@ -17,29 +17,25 @@
 
 /* --- choices ------------------------------------------------------------------------------------------------ */
 
-/* theory_mean: by itself the means of an activation that has any are taken out of what is renormalised */
-static PetscErrorCode ReadPlan(PetscInt n, const FwPredictPoint point[], FwLocalPlan *plan)
+static PetscErrorCode ReadPlan(FwDataset data, PetscInt n, const FwPredictPoint point[], FwLocalPlan *plan)
 {
-  FwActivation activation;
-  PetscInt     mean;
-  PetscInt64   n_start = 1, seed = 1, n_draw = 0;
-  PetscBool    is_odd = PETSC_TRUE, with_kernels = PETSC_FALSE;
+  FwDataSizes sizes;
+  PetscInt64  n_start = 1, seed = 1, n_draw = 0;
+  PetscBool   with_kernels = PETSC_FALSE;
 
   PetscFunctionBegin;
-  PetscCall(FwOptionChoice("theory_mean", &mean, NULL));
+  PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwOptionInteger("theory_starts", &n_start, NULL));
   PetscCall(FwOptionInteger("seed", &seed, NULL));
   PetscCall(FwOptionBoolean("theory_observables", &with_kernels, NULL));
   for (PetscInt i = 0; i < n && !n_draw; i++)
     if (point[i].theory.with_average) PetscCall(FwOptionInteger("theory_draws", &n_draw, NULL));
-  PetscCall(FwActivationGet((FwActivationType)point->model.activation[0], &activation));
-  PetscCall(FwActivationIsOdd(activation, &is_odd));
-  *plan = (FwLocalPlan){.is_centred   = !is_odd && mean != 2 ? PETSC_TRUE : PETSC_FALSE,
+  *plan = (FwLocalPlan){.is_centred   = point->theory.with_mean,
                         .n_start      = (PetscInt)n_start,
                         .seed         = (uint64_t)seed,
                         .n_draw       = (PetscInt)n_draw,
                         .with_kernels = with_kernels,
-                        .form         = FW_PATCH_PAIRS};
+                        .form         = sizes.n_output > 1 ? FW_PATCH_ORDERED : FW_PATCH_PAIRS};
   /* at infinite width nothing is left of pairs */
   if (point->model.type == FW_NETWORK_LCN || point->theory.theory == FW_THEORY_INFINITE) plan->form = FW_PATCH_DIAGONAL;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -51,12 +47,9 @@ static PetscErrorCode PrintPlan(const FwLocalPlan *plan, const FwLocalEstimate *
 
   PetscFunctionBegin;
   snprintf(line, sizeof line, "kernel  %s of patches, %.0f %% kept, about %.2g s, %.2g GiB a rank",
-           plan->form == FW_PATCH_PAIRS ? "pairs" : "diagonal", 100.0 * e->stored,
+           plan->form == FW_PATCH_DIAGONAL ? "diagonal" : "pairs", 100.0 * e->stored,
            e->feature_seconds + e->saddle_seconds + e->test_seconds + e->average_seconds, e->peak_bytes / 1073741824.0);
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", line));
-  if (plan->is_centred)
-    PetscCall(
-      PetscPrintf(PETSC_COMM_WORLD, "        theory_mean on: the means of the activation are not renormalised\n"));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -79,11 +72,11 @@ static PetscErrorCode WarnAboutNetwork(FwDataset data, PetscInt n, const FwPredi
     PetscCall(FwWarn("%" PetscInt_FMT " of %" PetscInt_FMT " pixels are in no patch and are not seen by the network",
                      n_dropped, sizes.height * sizes.width));
   if (point[0].theory.theory != FW_THEORY_RENORMALISED) PetscFunctionReturn(PETSC_SUCCESS);
-  if (patches.n_patch > narrowest)
+  if (patches.n_patch * sizes.n_output > narrowest)
     PetscCall(FwWarn("%" PetscInt_FMT
-                     " patches are more than %.0f channels: the error of the saddle point is of the order "
-                     "of patches / channels",
-                     patches.n_patch, narrowest));
+                     " patches%s are more than %.0f channels: the error of the saddle point is of the order "
+                     "of their ratio",
+                     patches.n_patch * sizes.n_output, sizes.n_output > 1 ? " times outputs" : "", narrowest));
   PetscCall(FwActivationGet((FwActivationType)point[0].model.activation[0], &activation));
   PetscCall(FwActivationIsOdd(activation, &is_odd));
   if (!is_odd)
@@ -98,7 +91,7 @@ static PetscErrorCode WarnAboutNetwork(FwDataset data, PetscInt n, const FwPredi
 static PetscErrorCode PrintMinimum(const FwLocalPrediction *p, PetscInt m)
 {
   const FwLocalMinimum *minimum = &p->saddle.minimum[m];
-  const PetscInt        n       = p->patches.n_patch;
+  const PetscInt        n       = p->saddle.n_row;
   double                low = INFINITY, high = -INFINITY, corner = 0.0;
   char                  line[240];
 
@@ -128,15 +121,32 @@ static PetscErrorCode PrintAverage(const FwLocalAverage *a)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode PrintOutputs(const FwPrediction *p)
+{
+  const FwErrors *e = p->request.theory == FW_THEORY_RENORMALISED ? &p->finite : &p->infinite;
+  const PetscInt  D = p->n_output, most = 12;
+  char            cell[16];
+
+  PetscFunctionBegin;
+  if (D == 1) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n  output   test error\n"));
+  for (PetscInt d = 0; d < PetscMin(D, most); d++)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %6" PetscInt_FMT " %s\n", d,
+                          FwPrintCell(e->output[FW_TEST_ERROR * D + d], cell)));
+  if (D > most) PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  ... and %" PetscInt_FMT " more in the file\n", D - most));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode PrintPoint(const FwLocalPrediction *p)
 {
-  const PetscInt n     = p->patches.n_patch;
+  const PetscInt n     = p->saddle.n_row;
   double         trace = 0.0;
 
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n && p->saddle.n_minimum; i++) trace += p->saddle.minimum[0].order[i * n + i];
   PetscCall(FwPrintErrors(&p->common, p->saddle.n_minimum ? trace / n : NAN,
                           p->average.is_available ? p->common.average.mean_order : NAN));
+  PetscCall(PrintOutputs(&p->common));
   for (PetscInt m = 0; m < p->saddle.n_minimum; m++) PetscCall(PrintMinimum(p, m));
   if (p->average.is_available) PetscCall(PrintAverage(&p->average));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
@@ -154,7 +164,7 @@ PetscErrorCode FwPredictLocalEstimate(FwGrid grid, FwDataset data, PetscInt n, c
   FwLocalEstimate e;
 
   PetscFunctionBegin;
-  PetscCall(ReadPlan(n, point, &plan));
+  PetscCall(ReadPlan(data, n, point, &plan));
   PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, n, &e));
   PetscCall(PrintPlan(&plan, &e));
   PetscCall(FwPrintStage("pairs of patches", e.feature_flops, e.feature_seconds));
@@ -230,7 +240,7 @@ PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_qu
   FwLocalEstimate estimate;
 
   PetscFunctionBegin;
-  PetscCall(ReadPlan(n, point, &plan));
+  PetscCall(ReadPlan(data, n, point, &plan));
   PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, n, &estimate));
   plan.store_bytes = estimate.store_bytes;
   plan.n_set       = estimate.n_set;

@@ -27,7 +27,7 @@ PetscErrorCode FwKernelPoolSetUp(FwKernel k)
 
   PetscFunctionBegin;
   PetscCall(FwPatchImagesCreate(FwGridComm(k->grid), k->model, k->data, &k->images));
-  PetscCall(FwPatchKernelCreate(k->grid, k->images, FW_PATCH_PAIRS, PETSC_FALSE, 0.0, &k->family));
+  PetscCall(FwPatchKernelCreate(k->grid, k->images, FW_PATCH_PAIRS, PETSC_FALSE, 1, 0.0, &k->family));
   PetscCall(MakeCoefficients(k, &coefficient));
   for (int part = 0; part < FW_PART_COUNT; part++) {
     FwSlab slab;

@@ -33,16 +33,16 @@ struct FwPatchKernelImpl {
   FwPatchImages images; /* borrowed */
   FwPatchForm   form;
   PetscBool     is_centred;
-  PetscInt      n_feature;
+  PetscInt      n_output, n_feature;
   PetscInt      n_piece;                 /* rows of a piece at most */
-  FwPatchSide   rows, columns;           /* of the P x P matrix */
+  FwPatchSide   rows, columns;           /* of the matrix between training examples */
   double       *covariance;              /* workspace: [n_patch][n_patch][n_piece] */
   double       *feature;                 /* workspace: [n_feature][n_piece] */
   double       *store;                   /* pieces one after the other, each [n_feature][rows of the piece] */
   size_t        capacity, filled, total; /* numbers: room, those that are there, those of all pieces */
 };
 
-/** A run of rows of one column of a matrix, local indices. */
+/** A run of rows of one column of a matrix, local indices of examples: with D outputs each is D rows and columns. */
 typedef struct {
   FwMatrix matrix;
   PetscInt column, first, n;

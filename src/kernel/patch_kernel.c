@@ -14,65 +14,100 @@
 #include <stdlib.h>
 
 enum { PIECE_FEW = 256, PIECE_MANY = 128, MANY_PATCHES = 16 }; /* rows: products long enough, workspace in cache */
+enum { BLOCK_USUAL = 64 };                                     /* of matrices of one output, as elsewhere */
 
 /* --- life --------------------------------------------------------------------------------------------------- */
 
+/* D rows or columns of an example never part */
+static PetscInt BlockSize(PetscInt n_output)
+{
+  return n_output * PetscMax(1, BLOCK_USUAL / n_output);
+}
+
+/* A matrix of the family between m and n examples */
+static PetscErrorCode CreateMatrix(FwPatchKernel k, PetscInt m, PetscInt n, FwMatrix *matrix)
+{
+  const PetscInt D = k->n_output;
+
+  PetscFunctionBegin;
+  PetscCall(FwMatrixCreateInBlocks(k->grid, D * m, D * n, BlockSize(D), matrix));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SideOf(FwPatchKernel k, FwMatrix matrix, FwPart part, PetscBool is_row, FwPatchSide *side)
 {
+  const PetscInt D = k->n_output;
   PetscInt       m, n, *example;
   PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwMatrixGetSize(matrix, NULL, NULL, &m, &n));
-  if (is_row) n = m;
+  n = (is_row ? m : n) / D;
   PetscCall(PetscMalloc1(n, &example));
-  for (PetscInt i = 0; i < n; i++) example[i] = is_row ? FwMatrixRow(matrix, i) : FwMatrixColumn(matrix, i);
+  for (PetscInt i = 0; i < n; i++)
+    example[i] = (is_row ? FwMatrixRow(matrix, i * D) : FwMatrixColumn(matrix, i * D)) / D;
   code = FwPatchSideCreate(k->images, part, n, example, is_row, k->is_centred, side);
   PetscCall(PetscFree(example));
   PetscCall(FwErrorAgreeAny(FwGridComm(k->grid), code)); /* a variance may be bad on one rank only */
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Entries of the family: of D x D that belong to two examples one */
+typedef struct {
+  PetscInt n_output;
+  size_t   n;
+} Count;
+
 static PetscErrorCode CountEntries(const FwStrip *strip, void *context)
 {
+  Count *count = (Count *)context;
+
   PetscFunctionBegin;
-  *(size_t *)context += (size_t)strip->n;
+  if (strip->column_local % count->n_output == 0) count->n += (size_t)(strip->n / count->n_output);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Sides of the P x P matrix, and the size of a store; the matrix itself is only asked for its distribution */
+/* Sides of the training kernel, and the size of a store; the matrix itself is only asked for its distribution */
 static PetscErrorCode SetUpTrain(FwPatchKernel k, double store_bytes)
 {
-  const PetscInt n = k->images->n[FW_TRAIN];
+  const PetscInt n       = k->images->n[FW_TRAIN];
+  Count          entries = {.n_output = k->n_output};
   FwMatrix       matrix;
-  size_t         entries = 0;
 
   PetscFunctionBegin;
-  PetscCall(FwMatrixCreate(k->grid, n, n, &matrix));
+  PetscCall(CreateMatrix(k, n, n, &matrix));
   PetscCall(FwMatrixVisit(matrix, FW_LOWER, CountEntries, &entries));
   PetscCall(SideOf(k, matrix, FW_TRAIN, PETSC_TRUE, &k->rows));
   PetscCall(SideOf(k, matrix, FW_TRAIN, PETSC_FALSE, &k->columns));
   PetscCall(FwMatrixDestroy(&matrix));
-  k->total    = entries * (size_t)k->n_feature;
+  k->total    = entries.n * (size_t)k->n_feature;
   k->capacity = PetscMin(k->total, (size_t)(PetscMax(store_bytes, 0.0) / sizeof(double)));
   k->store    = malloc(PetscMax(k->capacity, 1) * sizeof(double)); /* the system gives pages as they are filled */
   if (!k->store) k->capacity = 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscInt CountFeatures(FwPatchForm form, PetscInt n)
+{
+  return form == FW_PATCH_DIAGONAL ? n : form == FW_PATCH_PAIRS ? n * (n + 1) / 2 : n * n;
+}
+
 PetscErrorCode FwPatchKernelCreate(FwGrid grid, FwPatchImages images, FwPatchForm form, PetscBool is_centred,
-                                   double store_bytes, FwPatchKernel *kernel)
+                                   PetscInt n_output, double store_bytes, FwPatchKernel *kernel)
 {
   const PetscInt n = images->patches.n_patch;
   FwPatchKernel  k;
 
   PetscFunctionBegin;
+  PetscAssert(n_output == 1 || form != FW_PATCH_PAIRS, FwGridComm(grid), PETSC_ERR_ARG_INCOMP,
+              "pairs are features of one output");
   PetscCall(PetscNew(&k));
   k->grid       = grid;
   k->images     = images;
   k->form       = form;
   k->is_centred = is_centred;
-  k->n_feature  = (form == FW_PATCH_DIAGONAL ? n : n * (n + 1) / 2) + (is_centred ? 1 : 0);
+  k->n_output   = n_output;
+  k->n_feature  = CountFeatures(form, n) + (is_centred ? 1 : 0);
   k->n_piece    = n > MANY_PATCHES ? PIECE_MANY : PIECE_FEW;
   PetscCall(PetscMalloc2((size_t)n * n * k->n_piece, &k->covariance, (size_t)k->n_feature * k->n_piece, &k->feature));
   PetscCall(SetUpTrain(k, store_bytes));
@@ -92,6 +127,7 @@ PetscErrorCode FwPatchKernelGetFamily(FwPatchKernel k, FwPatchFamily *family)
                             .is_centred  = k->is_centred,
                             .n_patch     = k->images->patches.n_patch,
                             .n_train     = k->images->n[FW_TRAIN],
+                            .n_output    = k->n_output,
                             .n_feature   = k->n_feature,
                             .store_bytes = (double)(k->capacity * sizeof(double)),
                             .stored      = k->total ? (double)k->capacity / (double)k->total : 1.0};
@@ -139,16 +175,18 @@ static PetscErrorCode GetFeatures(FwPatchKernel k, const FwPatchPiece *piece, si
 
 static PetscErrorCode VisitStrip(const FwStrip *strip, void *context)
 {
-  Visit         *v        = (Visit *)context;
-  FwPatchKernel  k        = v->kernel;
+  Visit         *v = (Visit *)context;
+  FwPatchKernel  k = v->kernel;
+  const PetscInt D = k->n_output, n = strip->n / D;
   const PetscInt diagonal = FwMatrixRow(v->matrix, strip->first) == strip->column ? 0 : -1;
 
   PetscFunctionBegin;
-  for (PetscInt begin = 0; begin < strip->n; begin += k->n_piece) {
+  if (strip->column_local % D) PetscFunctionReturn(PETSC_SUCCESS);
+  for (PetscInt begin = 0; begin < n; begin += k->n_piece) {
     const FwPatchPiece piece = {.matrix   = v->matrix,
-                                .column   = strip->column_local,
-                                .first    = strip->first + begin,
-                                .n        = PetscMin(k->n_piece, strip->n - begin),
+                                .column   = strip->column_local / D,
+                                .first    = strip->first / D + begin,
+                                .n        = PetscMin(k->n_piece, n - begin),
                                 .diagonal = begin ? -1 : diagonal};
     double            *feature;
 
@@ -191,23 +229,53 @@ static PetscErrorCode Assemble(PetscInt n_row, PetscInt n_feature, const double 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Entries of all outputs, value[d][e][n], to where they stand in a matrix */
+static void Scatter(PetscInt D, const FwPatchPiece *piece, const double value[])
+{
+  for (PetscInt e = 0; e < D; e++) {
+    double *column = FwMatrixStrip(piece->matrix, piece->first * D, piece->column * D + e);
+
+    for (PetscInt d = 0; d < D; d++)
+      for (PetscInt r = 0; r < piece->n; r++) column[r * D + d] = value[((size_t)d * D + e) * piece->n + r];
+  }
+}
+
+typedef struct {
+  const double *coefficient;
+  double       *value; /* [D^2][n_piece] */
+} Assembly;
+
 static PetscErrorCode AssemblePiece(FwPatchKernel k, const FwPatchPiece *piece, const double feature[], void *context)
 {
-  const double *coefficient = (const double *)context;
+  const Assembly *a = (const Assembly *)context;
+  const PetscInt  D = k->n_output;
 
   PetscFunctionBegin;
-  PetscCall(Assemble(piece->n, k->n_feature, feature, 1, coefficient,
-                     FwMatrixStrip(piece->matrix, piece->first, piece->column)));
+  PetscCall(Assemble(piece->n, k->n_feature, feature, D * D, a->coefficient, a->value));
+  Scatter(D, piece, a->value);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwPatchKernelTrain(FwPatchKernel k, const double coefficient[], FwMatrix *train)
 {
   const PetscInt n = k->images->n[FW_TRAIN];
+  Assembly       a = {.coefficient = coefficient};
 
   PetscFunctionBegin;
-  PetscCall(FwMatrixCreate(k->grid, n, n, train));
-  PetscCall(VisitTrain(k, *train, AssemblePiece, (void *)coefficient));
+  PetscCall(CreateMatrix(k, n, n, train));
+  PetscCall(PetscMalloc1((size_t)k->n_output * k->n_output * k->n_piece, &a.value));
+  PetscCall(VisitTrain(k, *train, AssemblePiece, &a));
+  PetscCall(PetscFree(a.value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPatchKernelColumn(FwPatchKernel k, const double value[], FwMatrix *column)
+{
+  const PetscInt D = k->n_output;
+
+  PetscFunctionBegin;
+  PetscCall(FwMatrixCreateInBlocks(k->grid, D * k->images->n[FW_TRAIN], 1, BlockSize(D), column));
+  FwMatrixSet(*column, value);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -263,45 +331,60 @@ PetscErrorCode FwPatchKernelRow(FwPatchKernel k, PetscInt i, const double weight
 
 typedef struct {
   const double *vector;
-  double       *weight; /* [2][n_piece]: of the matrix and of the vector, both triangles */
-  double       *slope;  /* [2][n_feature] */
+  double       *weight; /* [2][D^2][n_piece]: of the matrix and of the vector */
+  double       *slope;  /* [2][D^2][n_feature] */
 } PullBack;
+
+/* Weights of one pair (d, e) of outputs; of examples with themselves only d >= e are in the lower triangle */
+static void GatherWeights(FwPatchKernel k, const FwPatchPiece *piece, const double vector[], PetscInt d, PetscInt e,
+                          double matrix[], double square[])
+{
+  const PetscInt D      = k->n_output;
+  const double  *column = FwMatrixStrip(piece->matrix, piece->first * D, piece->column * D + e);
+  const double   other  = vector[FwMatrixColumn(piece->matrix, piece->column * D + e)];
+
+  for (PetscInt r = 0; r < piece->n; r++) {
+    matrix[r] = 2.0 * column[r * D + d];
+    square[r] = 2.0 * vector[FwMatrixRow(piece->matrix, (piece->first + r) * D + d)] * other;
+  }
+  if (piece->diagonal < 0) return;
+  if (d < e) column = FwMatrixStrip(piece->matrix, piece->first * D, piece->column * D + d);
+  matrix[piece->diagonal] = column[piece->diagonal * D + PetscMax(d, e)];
+  square[piece->diagonal] *= 0.5;
+}
 
 static PetscErrorCode PullBackPiece(FwPatchKernel k, const FwPatchPiece *piece, const double feature[], void *context)
 {
   const PetscScalar  one = 1.0;
-  const PetscBLASInt m = k->n_feature, n = piece->n, two = 2, leading = k->n_piece;
-  PullBack          *p      = (PullBack *)context;
-  const double      *matrix = FwMatrixStrip(piece->matrix, piece->first, piece->column);
-  const double       other  = p->vector[FwMatrixColumn(piece->matrix, piece->column)];
-  double            *square = p->weight + k->n_piece;
+  const PetscInt     D = k->n_output, n_pair = D * D;
+  const PetscBLASInt m = k->n_feature, n = piece->n, n_weight = 2 * n_pair, leading = k->n_piece;
+  PullBack          *p = (PullBack *)context;
 
   PetscFunctionBegin;
-  for (PetscInt r = 0; r < piece->n; r++) {
-    p->weight[r] = 2.0 * matrix[r];
-    square[r]    = 2.0 * p->vector[FwMatrixRow(piece->matrix, piece->first + r)] * other;
-  }
-  if (piece->diagonal >= 0) p->weight[piece->diagonal] *= 0.5;
-  if (piece->diagonal >= 0) square[piece->diagonal] *= 0.5;
+  for (PetscInt d = 0; d < D; d++)
+    for (PetscInt e = 0; e < D; e++)
+      GatherWeights(k, piece, p->vector, d, e, p->weight + (size_t)(d * D + e) * k->n_piece,
+                    p->weight + (size_t)(n_pair + d * D + e) * k->n_piece);
   PetscCallBLAS("BLASgemm",
-                BLASgemm_("T", "N", &m, &two, &n, &one, feature, &n, p->weight, &leading, &one, p->slope, &m));
+                BLASgemm_("T", "N", &m, &n_weight, &n, &one, feature, &n, p->weight, &leading, &one, p->slope, &m));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwPatchKernelPullBack(FwPatchKernel k, FwMatrix weight, const double vector[], double matrix_slope[],
                                      double vector_slope[])
 {
-  PullBack    p = {.vector = vector};
-  PetscMPIInt count;
+  const PetscInt n_pair = k->n_output * k->n_output, n = n_pair * k->n_feature;
+  PullBack       p = {.vector = vector};
+  PetscMPIInt    count;
 
   PetscFunctionBegin;
-  PetscCall(PetscMPIIntCast(2 * k->n_feature, &count));
-  PetscCall(PetscMalloc2(2 * (size_t)k->n_piece, &p.weight, count, &p.slope));
+  PetscCall(PetscMPIIntCast(2 * n, &count));
+  PetscCall(PetscMalloc2(2 * (size_t)n_pair * k->n_piece, &p.weight, count, &p.slope));
   PetscCall(PetscArrayzero(p.slope, count));
   PetscCall(VisitTrain(k, weight, PullBackPiece, &p));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, p.slope, count, MPI_DOUBLE, MPI_SUM, FwGridComm(k->grid)));
-  PetscCall(PetscArraycpy(matrix_slope, p.slope, k->n_feature));
-  PetscCall(PetscArraycpy(vector_slope, p.slope + k->n_feature, k->n_feature));
+  PetscCall(PetscArraycpy(matrix_slope, p.slope, n));
+  PetscCall(PetscArraycpy(vector_slope, p.slope + n, n));
   PetscCall(PetscFree2(p.weight, p.slope));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -314,28 +397,28 @@ typedef struct {
   PetscInt      n_set;
   const double *coefficient;
   FwMatrix     *cross;
-  double       *value; /* [n_set][n_piece] */
+  double       *value; /* [n_set][D^2][n_piece] */
   FwProgress    progress;
 } Cross;
 
 static PetscErrorCode CrossStrip(const FwStrip *strip, void *context)
 {
-  Cross        *c = (Cross *)context;
-  FwPatchKernel k = c->kernel;
+  Cross         *c = (Cross *)context;
+  FwPatchKernel  k = c->kernel;
+  const PetscInt D = k->n_output, n = strip->n / D;
 
   PetscFunctionBegin;
-  for (PetscInt begin = 0; begin < strip->n; begin += k->n_piece) {
-    const FwPatchPiece piece = {.matrix   = c->cross[0],
-                                .column   = strip->column_local,
-                                .first    = strip->first + begin,
-                                .n        = PetscMin(k->n_piece, strip->n - begin),
-                                .diagonal = -1};
+  if (strip->column_local % D) PetscFunctionReturn(PETSC_SUCCESS);
+  for (PetscInt begin = 0; begin < n; begin += k->n_piece) {
+    FwPatchPiece piece = {
+      .column = strip->column_local / D, .first = begin, .n = PetscMin(k->n_piece, n - begin), .diagonal = -1};
 
     PetscCall(FwPatchPieceFeatures(k, &c->columns, &piece, k->feature));
-    PetscCall(Assemble(piece.n, k->n_feature, k->feature, c->n_set, c->coefficient, c->value));
-    for (PetscInt s = 0; s < c->n_set; s++)
-      PetscCall(
-        PetscArraycpy(FwMatrixStrip(c->cross[s], piece.first, piece.column), c->value + (size_t)s * piece.n, piece.n));
+    PetscCall(Assemble(piece.n, k->n_feature, k->feature, c->n_set * D * D, c->coefficient, c->value));
+    for (PetscInt s = 0; s < c->n_set; s++) {
+      piece.matrix = c->cross[s];
+      Scatter(D, &piece, c->value + (size_t)s * D * D * piece.n);
+    }
   }
   PetscCall(FwProgressStep(c->progress, strip->column_local + 1));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -350,10 +433,10 @@ PetscErrorCode FwPatchKernelCross(FwPatchKernel k, FwPart columns, PetscInt n_se
 
   PetscFunctionBegin;
   for (PetscInt s = 0; s < n_set; s++)
-    PetscCall(FwMatrixCreate(k->grid, k->images->n[FW_TRAIN], k->images->n[columns], &cross[s]));
+    PetscCall(CreateMatrix(k, k->images->n[FW_TRAIN], k->images->n[columns], &cross[s]));
   PetscCall(FwMatrixGetSize(cross[0], NULL, NULL, NULL, &n_local));
   PetscCall(SideOf(k, cross[0], columns, PETSC_FALSE, &c.columns));
-  PetscCall(PetscMalloc1((size_t)n_set * k->n_piece, &c.value));
+  PetscCall(PetscMalloc1((size_t)n_set * k->n_output * k->n_output * k->n_piece, &c.value));
   PetscCall(FwProgressBegin("kernels of test examples", n_local, &c.progress));
   code = FwMatrixVisit(cross[0], FW_WHOLE, CrossStrip, &c);
   PetscCall(FwProgressEnd(&c.progress));
@@ -386,18 +469,19 @@ static PetscErrorCode MapExample(FwPatchKernel k, const FwPatchSide *side, Petsc
 static PetscErrorCode DiagonalOf(FwPatchKernel k, const FwPatchSide *side, PetscInt n_set, const double coefficient[],
                                  double diagonal[])
 {
-  const PetscInt n = k->images->patches.n_patch;
+  const PetscInt n = k->images->patches.n_patch, n_pair = k->n_output * k->n_output;
   double        *value, *feature, *set;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc3(n * n, &value, k->n_feature, &feature, n_set, &set));
+  PetscCall(PetscMalloc3(n * n, &value, k->n_feature, &feature, n_set * n_pair, &set));
   for (PetscInt a = 0; a < side->n; a++) {
     const double *mean = k->is_centred ? side->mean + (size_t)a * n : NULL;
 
     PetscCall(MapExample(k, side, a, value));
     FwPatchCombine(k->form, n, 1, value, mean, 1, mean, feature);
-    PetscCall(Assemble(1, k->n_feature, feature, n_set, coefficient, set));
-    for (PetscInt s = 0; s < n_set; s++) diagonal[(size_t)s * side->n + a] = set[s];
+    PetscCall(Assemble(1, k->n_feature, feature, n_set * n_pair, coefficient, set));
+    for (PetscInt s = 0; s < n_set; s++)
+      PetscCall(PetscArraycpy(diagonal + ((size_t)s * side->n + a) * n_pair, set + (size_t)s * n_pair, n_pair));
   }
   PetscCall(PetscFree3(value, feature, set));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -66,11 +66,11 @@ PetscErrorCode FwPatchPieceRow(FwPatchKernel k, const FwPatchPiece *piece, Petsc
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* F_ij from k of (i, j) and of (j, i); of means where they are taken out */
-static void CombinePair(PetscInt n, PetscBool is_same, const double *restrict forward, const double *restrict backward,
+/* F_ij from k of (i, j) and, where they are summed, of (j, i) */
+static void CombinePair(PetscInt n, PetscBool is_alone, const double *restrict forward, const double *restrict backward,
                         double *restrict out)
 {
-  if (is_same)
+  if (is_alone)
     for (PetscInt r = 0; r < n; r++) out[r] = forward[r];
   else
     for (PetscInt r = 0; r < n; r++) out[r] = forward[r] + backward[r];
@@ -87,12 +87,13 @@ void FwPatchCombine(FwPatchForm form, PetscInt n_patch, PetscInt n, const double
   double *out = feature;
 
   for (PetscInt i = 0; i < n_patch; i++)
-    for (PetscInt j = i; j < (form == FW_PATCH_DIAGONAL ? i + 1 : n_patch); j++, out += n) {
-      CombinePair(n, i == j ? PETSC_TRUE : PETSC_FALSE, value + ((size_t)i * n_patch + j) * n,
-                  value + ((size_t)j * n_patch + i) * n, out);
-      if (!row_mean) continue;
-      SubtractMeans(n, column_mean[j], row_mean + (size_t)i * stride, out);
-      if (i != j) SubtractMeans(n, column_mean[i], row_mean + (size_t)j * stride, out);
+    for (PetscInt j = form == FW_PATCH_ORDERED ? 0 : i; j < (form == FW_PATCH_DIAGONAL ? i + 1 : n_patch); j++) {
+      const PetscBool is_alone = i == j || form == FW_PATCH_ORDERED ? PETSC_TRUE : PETSC_FALSE;
+
+      CombinePair(n, is_alone, value + ((size_t)i * n_patch + j) * n, value + ((size_t)j * n_patch + i) * n, out);
+      if (row_mean) SubtractMeans(n, column_mean[j], row_mean + (size_t)i * stride, out);
+      if (row_mean && !is_alone) SubtractMeans(n, column_mean[i], row_mean + (size_t)j * stride, out);
+      out += n;
     }
   if (!row_mean) return;
   for (PetscInt r = 0; r < n; r++) out[r] = 0.0;

@@ -27,18 +27,18 @@ int pilaenv_(const int *context, const char *precision)
   return logical_block;
 }
 
-PetscErrorCode FwMatrixCreateUninitialised(FwGrid grid, PetscInt m, PetscInt n, FwMatrix *matrix)
+static PetscErrorCode CreateUntouched(FwGrid grid, PetscInt m, PetscInt n, PetscInt block, FwMatrix *matrix)
 {
-  const int block = BLOCK;
-  FwMatrix  a;
-  int       info, leading, ok;
-  double    share;
+  FwMatrix a;
+  int      info, leading, ok;
+  double   share;
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&a));
   a->grid    = grid;
   a->m       = m;
   a->n       = n;
+  a->block   = block;
   a->m_local = numroc_(&m, &block, &grid->my_row, &zero, &grid->n_row);
   a->n_local = numroc_(&n, &block, &grid->my_col, &zero, &grid->n_col);
   share      = (double)a->m_local * (double)a->n_local;
@@ -58,10 +58,24 @@ PetscErrorCode FwMatrixCreateUninitialised(FwGrid grid, PetscInt m, PetscInt n, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwMatrixCreateUninitialised(FwGrid grid, PetscInt m, PetscInt n, FwMatrix *matrix)
+{
+  PetscFunctionBegin;
+  PetscCall(CreateUntouched(grid, m, n, BLOCK, matrix));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwMatrixCreate(FwGrid grid, PetscInt m, PetscInt n, FwMatrix *matrix)
 {
   PetscFunctionBegin;
-  PetscCall(FwMatrixCreateUninitialised(grid, m, n, matrix));
+  PetscCall(FwMatrixCreateInBlocks(grid, m, n, BLOCK, matrix));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixCreateInBlocks(FwGrid grid, PetscInt m, PetscInt n, PetscInt block, FwMatrix *matrix)
+{
+  PetscFunctionBegin;
+  PetscCall(CreateUntouched(grid, m, n, block, matrix));
   memset((*matrix)->value, 0, (size_t)(*matrix)->m_local * (size_t)(*matrix)->n_local * sizeof(double));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -88,11 +102,16 @@ PetscErrorCode FwMatrixCreateFromCopy(FwGrid grid, PetscInt m, PetscInt n, const
 
   PetscFunctionBegin;
   PetscCall(FwMatrixCreateUninitialised(grid, m, n, &a));
-  for (PetscInt j = 0; j < a->n_local; j++)
-    for (PetscInt i = 0; i < a->m_local; i++)
-      a->value[i + (size_t)j * a->m_local] = copy[FwMatrixRow(a, i) + (size_t)FwMatrixColumn(a, j) * m];
+  FwMatrixSet(a, copy);
   *matrix = a;
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+void FwMatrixSet(FwMatrix a, const double copy[])
+{
+  for (PetscInt j = 0; j < a->n_local; j++)
+    for (PetscInt i = 0; i < a->m_local; i++)
+      a->value[i + (size_t)j * a->m_local] = copy[FwMatrixRow(a, i) + (size_t)FwMatrixColumn(a, j) * a->m];
 }
 
 PetscErrorCode FwMatrixGather(FwMatrix a, double copy[])
@@ -119,19 +138,19 @@ PetscErrorCode FwMatrixGetSize(FwMatrix matrix, PetscInt *m, PetscInt *n, PetscI
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscInt ToGlobal(PetscInt local, PetscMPIInt process, PetscMPIInt n_process)
+static PetscInt ToGlobal(PetscInt local, PetscInt block, PetscMPIInt process, PetscMPIInt n_process)
 {
-  return (local / BLOCK * n_process + process) * BLOCK + local % BLOCK;
+  return (local / block * n_process + process) * block + local % block;
 }
 
 PetscInt FwMatrixRow(FwMatrix matrix, PetscInt local)
 {
-  return ToGlobal(local, matrix->grid->my_row, matrix->grid->n_row);
+  return ToGlobal(local, matrix->block, matrix->grid->my_row, matrix->grid->n_row);
 }
 
 PetscInt FwMatrixColumn(FwMatrix matrix, PetscInt local)
 {
-  return ToGlobal(local, matrix->grid->my_col, matrix->grid->n_col);
+  return ToGlobal(local, matrix->block, matrix->grid->my_col, matrix->grid->n_col);
 }
 
 double *FwMatrixStrip(FwMatrix matrix, PetscInt row_local, PetscInt column_local)
@@ -147,11 +166,11 @@ FwGrid FwMatrixGrid(FwMatrix matrix)
 /* Local rows are ordered by global index: the first one at or below the diagonal, by the block it lies in */
 static PetscInt FirstRowFrom(FwMatrix a, PetscInt global)
 {
-  const PetscInt block = global / BLOCK, n_row = a->grid->n_row, my_row = a->grid->my_row;
+  const PetscInt block = global / a->block, n_row = a->grid->n_row, my_row = a->grid->my_row;
   const PetscInt below = (block - my_row + n_row - 1) / n_row; /* local blocks before the one that could hold it */
-  const PetscInt first = block < my_row ? 0 : below * BLOCK;
+  const PetscInt first = block < my_row ? 0 : below * a->block;
 
-  return PetscMin(a->m_local, first + (block >= my_row && (block - my_row) % n_row == 0 ? global % BLOCK : 0));
+  return PetscMin(a->m_local, first + (block >= my_row && (block - my_row) % n_row == 0 ? global % a->block : 0));
 }
 
 PetscErrorCode FwMatrixVisit(FwMatrix a, FwTriangle triangle, FwStripFunction *function, void *context)
@@ -332,23 +351,57 @@ PetscErrorCode FwMatrixColumnSums(FwMatrix a, PetscInt power, PetscInt n_weight,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode AddDiagonal(const FwStrip *strip, void *context)
+PetscErrorCode FwMatrixGroupGram(FwMatrix a, PetscInt size, double out[])
 {
-  FwMatrix a = ((void **)context)[0];
+  const PetscScalar  one_real = 1.0, zero_real = 0.0;
+  const PetscBLASInt k = a->m_local, n = size, leading = PetscMax(1, a->m_local);
+  PetscMPIInt        count;
 
   PetscFunctionBegin;
-  if (FwMatrixRow(a, strip->first) == strip->column) *(double *)((void **)context)[1] += strip->value[0];
+  PetscAssert(a->block % size == 0, a->grid->comm, PETSC_ERR_ARG_SIZ, "a group is divided over ranks");
+  PetscCall(PetscMPIIntCast(a->n * size, &count));
+  PetscCall(PetscArrayzero(out, count));
+  for (PetscInt j = 0; j < a->n_local && k; j += size) {
+    const double *column = a->value + (size_t)j * a->m_local;
+    double       *square = out + (size_t)FwMatrixColumn(a, j) * size;
+
+    PetscCallBLAS("BLASgemm", BLASgemm_("T", "N", &n, &n, &k, &one_real, column, &leading, column, &leading, &zero_real,
+                                        square, &n));
+  }
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, out, count, MPI_DOUBLE, MPI_SUM, a->grid->comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+typedef struct {
+  FwMatrix matrix;
+  PetscInt n;
+  double  *sum;
+} Traces;
+
+static PetscErrorCode AddToTrace(const FwStrip *strip, void *context)
+{
+  const Traces *t = (const Traces *)context;
+
+  PetscFunctionBegin;
+  if (FwMatrixRow(t->matrix, strip->first) == strip->column) t->sum[strip->column % t->n] += strip->value[0];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMatrixTraces(FwMatrix a, PetscInt n, double trace[])
+{
+  Traces context = {.matrix = a, .n = n, .sum = trace};
+
+  PetscFunctionBegin;
+  PetscCall(PetscArrayzero(trace, n));
+  PetscCall(FwMatrixVisit(a, FW_LOWER, AddToTrace, &context));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, trace, n, MPI_DOUBLE, MPI_SUM, a->grid->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwMatrixTrace(FwMatrix a, double *trace)
 {
-  void *context[2] = {a, trace};
-
   PetscFunctionBegin;
-  *trace = 0.0;
-  PetscCall(FwMatrixVisit(a, FW_LOWER, AddDiagonal, context));
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, trace, 1, MPI_DOUBLE, MPI_SUM, a->grid->comm));
+  PetscCall(FwMatrixTraces(a, 1, trace));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -15,9 +15,9 @@ enum { BLOCK = 64 }; /* measured best for Cholesky, products and reductions alik
 struct FwMatrixImpl {
   FwGrid   grid; /* borrowed */
   int      desc[DESC_SIZE];
-  PetscInt m, n, m_local, n_local;
+  PetscInt m, n, m_local, n_local, block;
   double  *value; /* [n_local][m_local], column-major, leading dimension max(1, m_local) */
 };
 
-/* Make the local part of a matrix without touching it */
+/* Make the local part of a matrix in blocks of BLOCK without touching it */
 PetscErrorCode FwMatrixCreateUninitialised(FwGrid grid, PetscInt m, PetscInt n, FwMatrix *matrix);

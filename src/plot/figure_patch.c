@@ -22,9 +22,10 @@ PetscErrorCode FwFigureFill_OrderMatrix(FwStore store, FwPanel *panel)
 
   PetscFunctionBegin;
   PetscCall(Get(store, "/predict/order_parameter", size, &n_dim, &order));
-  n = size[0];
+  n = n_dim == 4 ? size[0] * size[1] : size[0];
   for (PetscInt64 i = 0; i < n; i++) order[i * n + i] -= 1.0;
-  PetscCall(FwPanelDescribe(panel, "Order parameter Q − 1", "patch", "patch"));
+  PetscCall(n_dim == 4 ? FwPanelDescribe(panel, "Order parameter Q − 1", "output, and patch within", "output, patch")
+                       : FwPanelDescribe(panel, "Order parameter Q − 1", "patch", "patch"));
   PetscCall(FwPanelSetGrid(panel, n, n, order));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -32,16 +33,18 @@ PetscErrorCode FwFigureFill_OrderMatrix(FwStore store, FwPanel *panel)
 PetscErrorCode FwFigureFill_OrderGrid(FwStore store, FwPanel *panel)
 {
   PetscInt   n_dim, n_scalar;
-  PetscInt64 size[FW_STORE_MAX_DIM], unused[FW_STORE_MAX_DIM], n;
+  PetscInt64 size[FW_STORE_MAX_DIM], unused[FW_STORE_MAX_DIM], n, n_output;
   double    *order, *rows, *columns, *diagonal;
 
   PetscFunctionBegin;
   PetscCall(Get(store, "/predict/order_parameter", size, &n_dim, &order));
   PetscCall(Get(store, "/predict/patch_rows", unused, &n_scalar, &rows));
   PetscCall(Get(store, "/predict/patch_columns", unused, &n_scalar, &columns));
-  n = size[0];
-  PetscCall(PetscMalloc1((size_t)n, &diagonal));
-  for (PetscInt64 i = 0; i < n; i++) diagonal[i] = order[n_dim == 2 ? i * n + i : i] - 1.0;
+  n        = n_dim == 4 ? size[1] : size[0];
+  n_output = n_dim == 4 ? size[0] : 1;
+  PetscCall(PetscCalloc1((size_t)n, &diagonal));
+  for (PetscInt64 r = 0; r < n * n_output; r++)
+    diagonal[r % n] += (order[n_dim == 1 ? r : r * n * n_output + r] - 1.0) / (double)n_output;
   PetscCall(FwPanelDescribe(panel, "Diagonal of Q − 1, on the image", "column of the patch", "row of the patch"));
   PetscCall(FwPanelSetGrid(panel, (PetscInt64)columns[0], (PetscInt64)rows[0], diagonal));
   PetscCall(PetscFree(order));

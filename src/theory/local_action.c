@@ -16,11 +16,11 @@ struct FwLocalActionImpl {
   FwPatchKernel kernel;
   FwGrid        grid;
   FwPatchFamily family;
-  PetscInt      n_train;
+  PetscInt      n_row, n_label; /* of Q; D P */
   const double *y;
   double        width, temperature, prior;
-  double       *coefficient, *matrix_slope, *vector_slope; /* [n_feature] */
-  double       *solved;                                    /* [P] */
+  double       *coefficient, *matrix_slope, *vector_slope; /* [D^2][n_feature] */
+  double       *solved;                                    /* [D P] */
 };
 
 /* --- life --------------------------------------------------------------------------------------------------- */
@@ -28,6 +28,7 @@ struct FwLocalActionImpl {
 PetscErrorCode FwLocalActionCreate(FwPatchKernel kernel, const double y[], FwLocalAction *action)
 {
   FwLocalAction a;
+  size_t        n_slope;
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&a));
@@ -35,9 +36,11 @@ PetscErrorCode FwLocalActionCreate(FwPatchKernel kernel, const double y[], FwLoc
   a->grid   = FwPatchKernelGrid(kernel);
   a->y      = y;
   PetscCall(FwPatchKernelGetFamily(kernel, &a->family));
-  a->n_train = a->family.n_train;
-  PetscCall(PetscMalloc4(a->family.n_feature, &a->coefficient, a->family.n_feature, &a->matrix_slope,
-                         a->family.n_feature, &a->vector_slope, a->n_train, &a->solved));
+  a->n_row   = a->family.n_output * a->family.n_patch;
+  a->n_label = a->family.n_output * a->family.n_train;
+  n_slope    = (size_t)a->family.n_output * a->family.n_output * a->family.n_feature;
+  PetscCall(PetscMalloc4(n_slope, &a->coefficient, n_slope, &a->matrix_slope, n_slope, &a->vector_slope, a->n_label,
+                         &a->solved));
   *action = a;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -51,12 +54,20 @@ PetscErrorCode FwLocalActionSetModel(FwLocalAction a, const FwModel *model)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwLocalActionGetSize(FwLocalAction a, PetscInt *n_patch, PetscInt *n_unknown)
+PetscErrorCode FwLocalActionGetSize(FwLocalAction a, PetscInt *n_row, PetscInt *n_unknown)
 {
+  const PetscInt D = a->family.n_output, n = a->family.n_patch;
+
   PetscFunctionBegin;
-  *n_patch   = a->family.n_patch;
-  *n_unknown = a->family.n_feature - (a->family.is_centred ? 1 : 0);
+  *n_row     = a->n_row;
+  *n_unknown = a->family.form == FW_PATCH_DIAGONAL ? n * D * (D + 1) / 2 : a->n_row * (a->n_row + 1) / 2;
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscBool FwLocalActionCouples(FwLocalAction a, PetscInt i, PetscInt j)
+{
+  return a->family.form != FW_PATCH_DIAGONAL || i % a->family.n_patch == j % a->family.n_patch ? PETSC_TRUE
+                                                                                               : PETSC_FALSE;
 }
 
 double FwLocalActionWidth(FwLocalAction action)
@@ -87,7 +98,7 @@ PetscErrorCode FwLocalActionDestroy(FwLocalAction *action)
 
 PetscErrorCode FwLocalPointCreate(FwLocalAction a, FwLocalPoint *point)
 {
-  const size_t n2 = (size_t)a->family.n_patch * (size_t)a->family.n_patch;
+  const size_t n2 = (size_t)a->n_row * (size_t)a->n_row;
 
   PetscFunctionBegin;
   *point = (FwLocalPoint){.value = INFINITY};
@@ -104,35 +115,52 @@ PetscErrorCode FwLocalPointDestroy(FwLocalPoint *point)
 
 /* --- between matrices and features -------------------------------------------------------------------------- */
 
-/* The last patch that makes a feature with patch i */
-static PetscInt LastPartner(FwLocalAction a, PetscInt i)
+/* Which feature patches i of the rows and j of the columns have, i <= j where they are pairs; -1 for none */
+static PetscInt FeatureOf(FwLocalAction a, PetscInt i, PetscInt j)
 {
-  return a->family.form == FW_PATCH_DIAGONAL ? i : a->family.n_patch - 1;
+  const PetscInt n = a->family.n_patch;
+
+  if (a->family.form == FW_PATCH_ORDERED) return i * n + j;
+  if (a->family.form == FW_PATCH_DIAGONAL) return i == j ? i : -1;
+  return i <= j ? i * n - i * (i - 1) / 2 + j - i : -1;
 }
 
 PetscErrorCode FwLocalActionCoefficients(FwLocalAction a, const double order[], double coefficient[])
 {
-  const PetscInt n     = a->family.n_patch;
+  const PetscInt n = a->family.n_patch, D = a->family.n_output, n_feature = a->family.n_feature;
   const double   scale = 1.0 / (a->prior * n);
-  PetscInt       d     = 0;
 
   PetscFunctionBegin;
-  for (PetscInt i = 0; i < n; i++)
-    for (PetscInt j = i; j <= LastPartner(a, i); j++) coefficient[d++] = scale * order[i * n + j];
-  if (a->family.is_centred) coefficient[d] = scale;
+  for (PetscInt d = 0; d < D; d++)
+    for (PetscInt e = 0; e < D; e++) {
+      double *row = coefficient + (size_t)(d * D + e) * n_feature;
+
+      for (PetscInt i = 0; i < n; i++)
+        for (PetscInt j = 0; j < n; j++) {
+          const PetscInt f = FeatureOf(a, i, j);
+
+          if (f >= 0) row[f] = scale * order[(size_t)(d * n + i) * a->n_row + e * n + j];
+        }
+      if (a->family.is_centred) row[n_feature - 1] = d == e ? scale : 0.0;
+    }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The slope along F_ij = K_ij + K_ji is twice that along K_ij */
+/* Slopes along Q: those along K_ij of outputs (d, e) and along K_ji of (e, d) are one. Pairs are summed already */
 static void SlopesToMatrix(FwLocalAction a, const double slope[], double matrix[])
 {
-  const PetscInt n     = a->family.n_patch;
-  const double   scale = 1.0 / (a->prior * n);
-  PetscInt       d     = 0;
+  const PetscInt n = a->family.n_patch, D = a->family.n_output, n_feature = a->family.n_feature;
+  const double   scale = 0.5 / (a->prior * n);
 
-  for (PetscInt i = 0; i < n; i++)
-    for (PetscInt j = i; j <= LastPartner(a, i); j++)
-      matrix[i * n + j] = matrix[j * n + i] = (i == j ? 1.0 : 0.5) * scale * slope[d++];
+  for (PetscInt r = 0; r < a->n_row; r++)
+    for (PetscInt s = 0; s < a->n_row; s++) {
+      const PetscInt d = r / n, e = s / n, f = FeatureOf(a, r % n, s % n), g = FeatureOf(a, s % n, r % n);
+      double         sum = 0.0;
+
+      if (f >= 0) sum += slope[(size_t)(d * D + e) * n_feature + f];
+      if (g >= 0) sum += slope[(size_t)(e * D + d) * n_feature + g];
+      matrix[(size_t)r * a->n_row + s] = scale * sum;
+    }
 }
 
 /* --- evaluation --------------------------------------------------------------------------------------------- */
@@ -161,7 +189,7 @@ PetscErrorCode FwLocalActionFactor(FwLocalAction a, const double order[], FwChol
   code = FwCholeskyCreate(&matrix, factor);
   PetscCall(FwMatrixDestroy(&matrix));
   PetscCall(code);
-  PetscCall(FwMatrixCreateFromCopy(a->grid, a->n_train, 1, a->y, &right));
+  PetscCall(FwPatchKernelColumn(a->kernel, a->y, &right));
   PetscCall(FwCholeskySolve(*factor, right));
   PetscCall(FwMatrixGather(right, solved));
   PetscCall(FwMatrixDestroy(&right));
@@ -187,7 +215,7 @@ static PetscErrorCode Entropy(PetscInt n, const double order[], double *trace, d
 /* max |Q - 1 + Q G / N| over the entries that Q may have */
 static PetscErrorCode Stationarity(FwLocalAction a, const double order[], FwLocalPoint *point)
 {
-  const PetscInt n = a->family.n_patch;
+  const PetscInt n = a->n_row;
   double        *gradient, *product;
 
   PetscFunctionBegin;
@@ -206,12 +234,16 @@ static PetscErrorCode Stationarity(FwLocalAction a, const double order[], FwLoca
 /* tr A^-1 K' - a^T K' a from A - T = K', less what the means give */
 static double Balance(FwLocalAction a, const FwLocalPoint *point)
 {
-  const PetscInt last = a->family.n_feature - 1;
-  const double   balance =
-    (double)a->n_train - a->temperature * point->trace_inverse - point->fit + a->temperature * point->residual2;
+  const PetscInt D = a->family.n_output, n_feature = a->family.n_feature;
+  double         balance =
+    (double)a->n_label - a->temperature * point->trace_inverse - point->fit + a->temperature * point->residual2;
 
-  if (!a->family.is_centred) return balance;
-  return balance - (a->matrix_slope[last] - a->vector_slope[last]) / (a->prior * a->family.n_patch);
+  for (PetscInt d = 0; d < D && a->family.is_centred; d++) {
+    const size_t last = (size_t)(d * D + d + 1) * n_feature - 1;
+
+    balance -= (a->matrix_slope[last] - a->vector_slope[last]) / (a->prior * a->family.n_patch);
+  }
+  return balance;
 }
 
 /* Sums of several ranks may differ in the last bit from one rank to another */
@@ -221,7 +253,7 @@ static PetscErrorCode Share(FwLocalAction a, FwLocalPoint *point)
   PetscMPIInt count;
 
   PetscFunctionBegin;
-  PetscCall(PetscMPIIntCast(a->family.n_feature, &count));
+  PetscCall(PetscMPIIntCast(a->family.n_output * a->family.n_output * a->family.n_feature, &count));
   PetscCallMPI(MPI_Bcast(number, 4, MPI_DOUBLE, 0, FwGridComm(a->grid)));
   PetscCallMPI(MPI_Bcast(a->matrix_slope, count, MPI_DOUBLE, 0, FwGridComm(a->grid)));
   PetscCallMPI(MPI_Bcast(a->vector_slope, count, MPI_DOUBLE, 0, FwGridComm(a->grid)));
@@ -244,8 +276,8 @@ static PetscErrorCode Slopes(FwLocalAction a, FwCholesky *factor, FwLocalPoint *
   PetscCall(FwPatchKernelPullBack(a->kernel, inverse, a->solved, a->matrix_slope, a->vector_slope));
   PetscCall(FwMatrixDestroy(&inverse));
   point->fit = point->residual2 = 0.0;
-  for (PetscInt i = 0; i < a->n_train; i++) point->fit += a->y[i] * a->solved[i];
-  for (PetscInt i = 0; i < a->n_train; i++) point->residual2 += PetscSqr(a->solved[i]);
+  for (PetscInt i = 0; i < a->n_label; i++) point->fit += a->y[i] * a->solved[i];
+  for (PetscInt i = 0; i < a->n_label; i++) point->residual2 += PetscSqr(a->solved[i]);
   PetscCall(Share(a, point));
   SlopesToMatrix(a, a->matrix_slope, point->trace);
   SlopesToMatrix(a, a->vector_slope, point->quadratic);
@@ -272,7 +304,7 @@ PetscErrorCode FwLocalActionEvaluateData(FwLocalAction a, const double order[], 
 
 PetscErrorCode FwLocalActionEvaluate(FwLocalAction a, const double order[], FwLocalPoint *point)
 {
-  const PetscInt n     = a->family.n_patch;
+  const PetscInt n     = a->n_row;
   double         trace = 0.0, log_det = 0.0;
   PetscBool      is_positive = PETSC_FALSE;
 
@@ -290,39 +322,19 @@ PetscErrorCode FwLocalActionEvaluate(FwLocalAction a, const double order[], FwLo
 
 /* --- the majorise-minimise step ----------------------------------------------------------------------------- */
 
-static double InverseRoot(double x)
-{
-  return 1.0 / sqrt(x);
-}
-
-static double Root(double x)
-{
-  return sqrt(PetscMax(x, 0.0));
-}
-
-/* The positive root of x^2 - x - d = 0 */
-static double Quadratic(double d)
-{
-  return 0.5 * (1.0 + sqrt(1.0 + 4.0 * PetscMax(d, 0.0)));
-}
-
 PetscErrorCode FwLocalActionStep(FwLocalAction a, const double order[], const FwLocalPoint *point, double next[])
 {
-  const PetscInt n  = a->family.n_patch;
+  const PetscInt n  = a->n_row;
   const size_t   n2 = (size_t)n * n;
-  double        *c, *d, *root, *middle;
+  double        *c, *d;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc4(n2, &c, n2, &d, n2, &root, n2, &middle));
+  PetscCall(PetscMalloc2(n2, &c, n2, &d));
   for (PetscInt i = 0; i < n; i++)
     for (PetscInt j = 0; j < n; j++) c[i + j * n] = (i == j ? 1.0 : 0.0) + point->trace[i + j * n] / a->width;
   PetscCall(FwSymmetricSandwich(n, order, point->quadratic, d));
   for (size_t i = 0; i < n2; i++) d[i] /= a->width;
-  PetscCall(FwSymmetricApply(n, c, Root, root));
-  PetscCall(FwSymmetricSandwich(n, root, d, middle));
-  PetscCall(FwSymmetricApply(n, middle, Quadratic, middle));
-  PetscCall(FwSymmetricApply(n, c, InverseRoot, root));
-  PetscCall(FwSymmetricSandwich(n, root, middle, next));
-  PetscCall(PetscFree4(c, d, root, middle));
+  PetscCall(FwSymmetricRiccati(n, c, 1.0, d, next));
+  PetscCall(PetscFree2(c, d));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

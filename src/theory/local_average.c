@@ -2,11 +2,12 @@
 /** @file
  * Hamiltonian Monte Carlo on the Gram matrix of the readout.
  *
- * Coordinates x: of a convolutional network, column by column of L, log L_jj and then L_ij, i > j (as many columns as the
- * smaller of n and N); of a locally-connected one log Q_ii. With E = log det A + y^T A^-1 y, whose slope in Q is G,
+ * Coordinates x: column by column of L the entries that Q may have, log L_jj and then L_ij, i > j, of as many columns as
+ * have a positive number of degrees of freedom nu_j: N less the columns before j that couple to it (one Bartlett factor for
+ * a convolutional network, one for each patch of a locally-connected one). With E = log det A + y^T A^-1 y, whose slope in Q
+ * is G,
  *
- *     U = sum_{i>j} L_ij^2 / 2 + sum_j [L_jj^2 / 2 - (N - j) log L_jj] + E / 2,   dE/2 = tr (G L dL^T) / N,
- *     U = sum_i (N / 2)(Q_ii - log Q_ii) + E / 2.
+ *     U = sum_{i>j} L_ij^2 / 2 + sum_j [L_jj^2 / 2 - nu_j log L_jj] + E / 2,   dE/2 = tr (G L dL^T) / N.
  *
  * The mass of each coordinate is its curvature before learning, so that one step size suits all.
  */
@@ -26,25 +27,30 @@ static const double acceptance_wanted = 0.85, longest_step = 0.3;
 
 typedef struct {
   FwLocalAction action;
-  PetscInt      n, n_column, n_x;
-  PetscBool     is_diagonal;
+  PetscInt      n, n_x; /* rows of Q, coordinates */
   double        width;
   uint64_t      seed, number, move;
   double       *x, *slope, *trial, *trial_slope, *momentum, *mass, *noise; /* [n_x] */
-  double       *l, *order, *gradient;                                      /* [n, n_column], [n, n], [n, n] */
+  double       *freedom;              /* [n] of each column; not positive where it is not there */
+  double       *l, *order, *gradient; /* [n, n], L column by column */
   double        value, trial_value, step;
   FwLocalPoint  point;
 } Walk;
 
 /* --- coordinates -------------------------------------------------------------------------------------------- */
 
-/* L of x, [n, n_column] column by column */
+/* Whether L has an entry */
+static PetscBool Has(const Walk *w, PetscInt i, PetscInt j)
+{
+  return i >= j && w->freedom[j] > 0.0 && FwLocalActionCouples(w->action, i, j) ? PETSC_TRUE : PETSC_FALSE;
+}
+
 static void ToFactor(const Walk *w, const double x[], double l[])
 {
   PetscInt k = 0;
 
-  for (PetscInt j = 0; j < w->n_column; j++)
-    for (PetscInt i = 0; i < w->n; i++) l[i + j * w->n] = i < j ? 0.0 : i == j ? exp(x[k++]) : x[k++];
+  for (PetscInt j = 0; j < w->n; j++)
+    for (PetscInt i = 0; i < w->n; i++) l[i + j * w->n] = !Has(w, i, j) ? 0.0 : i == j ? exp(x[k++]) : x[k++];
 }
 
 static void ToOrder(const Walk *w, const double x[], double order[])
@@ -52,14 +58,10 @@ static void ToOrder(const Walk *w, const double x[], double order[])
   const PetscInt n = w->n;
 
   for (PetscInt i = 0; i < n * n; i++) order[i] = 0.0;
-  if (w->is_diagonal) {
-    for (PetscInt i = 0; i < n; i++) order[i * n + i] = exp(x[i]);
-    return;
-  }
   ToFactor(w, x, w->l);
   for (PetscInt i = 0; i < n; i++)
     for (PetscInt j = 0; j <= i; j++) {
-      for (PetscInt k = 0; k < w->n_column; k++) order[i * n + j] += w->l[i + k * n] * w->l[j + k * n] / w->width;
+      for (PetscInt k = 0; k <= j; k++) order[i * n + j] += w->l[i + k * n] * w->l[j + k * n] / w->width;
       order[j * n + i] = order[i * n + j];
     }
 }
@@ -70,12 +72,12 @@ static void FromOrder(const Walk *w, const double order[], double x[])
   const PetscInt n = w->n;
   PetscInt       k = 0;
 
-  for (PetscInt i = 0; i < n && w->is_diagonal; i++) x[i] = log(order[i * n + i]);
-  if (w->is_diagonal) return;
-  for (PetscInt j = 0; j < w->n_column; j++)
-    for (PetscInt i = j; i < n; i++) {
+  for (PetscInt j = 0; j < n; j++)
+    for (PetscInt i = 0; i < n; i++) {
       double sum = w->width * order[i * n + j];
 
+      w->l[i + j * n] = 0.0;
+      if (!Has(w, i, j)) continue;
       for (PetscInt m = 0; m < j; m++) sum -= w->l[i + m * n] * w->l[j + m * n];
       w->l[i + j * n] = i == j ? sqrt(sum) : sum / w->l[j + j * n];
       x[k++]          = i == j ? log(w->l[j + j * n]) : w->l[i + j * n];
@@ -86,40 +88,29 @@ static void SetMasses(Walk *w)
 {
   PetscInt k = 0;
 
-  for (PetscInt i = 0; i < w->n && w->is_diagonal; i++) w->mass[i] = 0.5 * w->width;
-  for (PetscInt j = 0; j < w->n_column && !w->is_diagonal; j++)
-    for (PetscInt i = j; i < w->n; i++) w->mass[k++] = i == j ? 2.0 * (w->width - (double)j) : 1.0;
+  for (PetscInt j = 0; j < w->n; j++)
+    for (PetscInt i = j; i < w->n; i++)
+      if (Has(w, i, j)) w->mass[k++] = i == j ? 2.0 * w->freedom[j] : 1.0;
 }
 
 /* --- potential ---------------------------------------------------------------------------------------------- */
 
-static double DiagonalPotential(const Walk *w, const double x[], double slope[])
-{
-  double value = 0.0;
-
-  for (PetscInt i = 0; i < w->n; i++) {
-    const double q = exp(x[i]);
-
-    value += 0.5 * w->width * (q - x[i]);
-    slope[i] = 0.5 * w->width * (q - 1.0) + 0.5 * q * w->gradient[i * w->n + i];
-  }
-  return value;
-}
-
-static double FactorPotential(const Walk *w, const double x[], double slope[])
+/* Of the law before learning, with the whole slope */
+static double Potential(const Walk *w, const double x[], double slope[])
 {
   const PetscInt n     = w->n;
   double         value = 0.0;
   PetscInt       k     = 0;
 
-  for (PetscInt j = 0; j < w->n_column; j++)
-    for (PetscInt i = j; i < n; i++, k++) {
-      const double l = w->l[i + j * n], freedom = w->width - (double)j;
+  for (PetscInt j = 0; j < n; j++)
+    for (PetscInt i = j; i < n; i++) {
+      const double l     = w->l[i + j * n];
       double       force = l;
 
+      if (!Has(w, i, j)) continue;
       for (PetscInt m = j; m < n; m++) force += w->gradient[i * n + m] * w->l[m + j * n] / w->width;
-      value += 0.5 * l * l - (i == j ? freedom * x[k] : 0.0);
-      slope[k] = i == j ? l * force - freedom : force;
+      value += 0.5 * l * l - (i == j ? w->freedom[j] * x[k] : 0.0);
+      slope[k++] = i == j ? l * force - w->freedom[j] : force;
     }
   return value;
 }
@@ -133,8 +124,7 @@ static PetscErrorCode Evaluate(Walk *w, const double x[], double *value, double 
   *value = INFINITY;
   if (isinf(w->point.value)) PetscFunctionReturn(PETSC_SUCCESS);
   for (PetscInt i = 0; i < w->n * w->n; i++) w->gradient[i] = w->point.trace[i] - w->point.quadratic[i];
-  *value = 0.5 * (w->point.log_det + w->point.fit) +
-           (w->is_diagonal ? DiagonalPotential(w, x, slope) : FactorPotential(w, x, slope));
+  *value = 0.5 * (w->point.log_det + w->point.fit) + Potential(w, x, slope);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -194,6 +184,17 @@ static PetscErrorCode Move(Walk *w, double *acceptance, PetscBool *is_accepted)
 
 /* --- a chain ------------------------------------------------------------------------------------------------ */
 
+/* Degrees of freedom of the columns of L, and the number of its entries */
+static void CountFreedom(Walk *w)
+{
+  for (PetscInt j = 0; j < w->n; j++) {
+    w->freedom[j] = w->width;
+    for (PetscInt m = 0; m < j; m++) w->freedom[j] -= FwLocalActionCouples(w->action, j, m) ? 1.0 : 0.0;
+  }
+  for (PetscInt j = 0; j < w->n; j++)
+    for (PetscInt i = j; i < w->n; i++) w->n_x += Has(w, i, j) ? 1 : 0;
+}
+
 static PetscErrorCode CreateWalk(FwLocalAction action, uint64_t seed, PetscInt number, Walk *w)
 {
   PetscInt n_unknown;
@@ -202,12 +203,10 @@ static PetscErrorCode CreateWalk(FwLocalAction action, uint64_t seed, PetscInt n
   *w        = (Walk){.action = action, .width = FwLocalActionWidth(action), .seed = seed, .step = longest_step};
   w->number = (uint64_t)number;
   PetscCall(FwLocalActionGetSize(action, &w->n, &n_unknown));
-  w->is_diagonal = n_unknown == w->n ? PETSC_TRUE : PETSC_FALSE; /* for n = 1 both are the same law */
-  w->n_column    = (PetscInt)PetscMin((double)w->n, w->width);
-  w->n_x         = w->is_diagonal ? w->n : w->n_column * w->n - w->n_column * (w->n_column - 1) / 2;
+  PetscCall(PetscMalloc4(w->n, &w->freedom, w->n * w->n, &w->l, w->n * w->n, &w->order, w->n * w->n, &w->gradient));
+  CountFreedom(w);
   PetscCall(PetscMalloc7(w->n_x, &w->x, w->n_x, &w->slope, w->n_x, &w->trial, w->n_x, &w->trial_slope, w->n_x,
                          &w->momentum, w->n_x, &w->mass, w->n_x, &w->noise));
-  PetscCall(PetscMalloc3(w->n * w->n_column, &w->l, w->n * w->n, &w->order, w->n * w->n, &w->gradient));
   PetscCall(FwLocalPointCreate(action, &w->point));
   SetMasses(w);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -217,7 +216,7 @@ static PetscErrorCode DestroyWalk(Walk *w)
 {
   PetscFunctionBegin;
   PetscCall(PetscFree7(w->x, w->slope, w->trial, w->trial_slope, w->momentum, w->mass, w->noise));
-  PetscCall(PetscFree3(w->l, w->order, w->gradient));
+  PetscCall(PetscFree4(w->freedom, w->l, w->order, w->gradient));
   PetscCall(FwLocalPointDestroy(&w->point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

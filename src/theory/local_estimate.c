@@ -18,7 +18,7 @@ static const double evaluations_per_start = 20.0;
 static const double n_set_most = 8.0;
 
 typedef struct {
-  double n_rank, n_train, n_test, n_input, n_patch, n_pixel, n_feature, n_map; /* n_map: maps per entry */
+  double n_rank, n_train, n_test, n_input, n_patch, n_pixel, n_feature, n_map, n_output; /* n_map: maps per entry */
 } Sizes;
 
 static PetscErrorCode GetSizes(FwGrid grid, const FwModel *model, FwDataset data, FwPatchForm form, Sizes *s)
@@ -38,7 +38,8 @@ static PetscErrorCode GetSizes(FwGrid grid, const FwModel *model, FwDataset data
                          .n_patch = patches.n_patch,
                          .n_pixel = patches.n_pixel};
   s->n_map     = form == FW_PATCH_DIAGONAL ? s->n_patch : s->n_patch * s->n_patch;
-  s->n_feature = form == FW_PATCH_DIAGONAL ? s->n_patch : 0.5 * s->n_patch * (s->n_patch + 1.0);
+  s->n_feature = form == FW_PATCH_PAIRS ? 0.5 * s->n_patch * (s->n_patch + 1.0) : s->n_map;
+  s->n_output  = sizes.n_output;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -48,16 +49,17 @@ static double FixedNumbers(const Sizes *s)
 {
   const double examples = s->n_train + s->n_test, side = sqrt(s->n_rank);
 
-  return (s->n_rank > 1.0 ? 2.0 : 1.0) * s->n_train * s->n_train / s->n_rank +
+  return (s->n_rank > 1.0 ? 2.0 : 1.0) * pow(s->n_output * s->n_train, 2.0) / s->n_rank +
          examples * (s->n_input * (1.0 + 1.0 / s->n_rank) + s->n_patch) +
          (2.0 * s->n_train + s->n_test) / side * s->n_patch * (s->n_pixel + 5.0) +
-         256.0 * (s->n_patch * s->n_patch + s->n_feature);
+         256.0 * (s->n_patch * s->n_patch + s->n_feature) + 8.0 * pow(s->n_output, 2.0) * s->n_feature +
+         (s->n_test + 1024.0) * pow(s->n_output, 2.0) + 40.0 * pow(s->n_output * s->n_patch, 2.0);
 }
 
 static PetscErrorCode DivideMemory(FwGrid grid, const Sizes *s, PetscBool with_average, FwLocalEstimate *e)
 {
   const double stores = with_average ? 2.0 : 1.0; /* chains of single ranks keep features of their own */
-  const double set    = s->n_train * s->n_test / s->n_rank * sizeof(double);
+  const double set    = s->n_train * s->n_test * pow(s->n_output, 2.0) / s->n_rank * sizeof(double);
   const double all    = s->n_feature * 0.5 * s->n_train * (s->n_train + 64.0) / s->n_rank * sizeof(double);
   const double fixed  = FW_ESTIMATE_BASE_BYTES + sizeof(double) * FixedNumbers(s) + set;
   double       bytes  = 0.0;
@@ -82,7 +84,7 @@ static PetscErrorCode DivideMemory(FwGrid grid, const Sizes *s, PetscBool with_a
 PetscErrorCode FwLocalPredictorEstimate(FwGrid grid, const FwModel *model, FwDataset data, const FwLocalPlan *plan,
                                         PetscInt n_point, FwLocalEstimate *e)
 {
-  double rate = 1.0, entries, per_entry, n_evaluation, per_evaluation;
+  double rate = 1.0, entries, per_entry, n_evaluation, per_evaluation, n_label, n_pair;
   Sizes  s    = {0};
 
   PetscFunctionBegin;
@@ -92,15 +94,20 @@ PetscErrorCode FwLocalPredictorEstimate(FwGrid grid, const FwModel *model, FwDat
   entries            = 0.5 * s.n_train * s.n_train;
   per_entry          = 2.0 * s.n_map * s.n_pixel / (patch_share * rate) + s.n_map * map_seconds / s.n_rank;
   n_evaluation       = evaluations_per_start * plan->n_start * n_point;
-  per_evaluation     = pow(s.n_train, 3.0) + 6.0 * s.n_feature * entries;
+  n_label            = s.n_train * s.n_output;
+  n_pair             = s.n_output * s.n_output;
+  per_evaluation     = pow(n_label, 3.0) + 6.0 * n_pair * s.n_feature * entries;
   e->feature_flops   = 2.0 * entries * s.n_map * s.n_pixel;
   e->feature_seconds = entries * per_entry;
   e->saddle_flops    = n_evaluation * per_evaluation;
-  e->saddle_seconds  = n_evaluation * (pow(s.n_train, 3.0) / (factor_share * rate) +
-                                      2.0 * s.n_feature * entries * sizeof(double) / (read_rate * s.n_rank) +
-                                      2.0 * (1.0 - e->stored) * e->feature_seconds);
-  e->test_flops      = 2.0 * n_point * s.n_train * s.n_test * (s.n_train + s.n_feature + 2.0 * s.n_pixel * s.n_map);
-  e->test_seconds    = ceil(2.0 * n_point / e->n_set) * s.n_train * s.n_test * per_entry +
-                    2.0 * n_point * pow(s.n_train, 2.0) * (s.n_train + s.n_test) / (factor_share * rate);
+  e->saddle_seconds =
+    n_evaluation *
+    (pow(n_label, 3.0) / (factor_share * rate) + 2.0 * s.n_feature * entries * sizeof(double) / (read_rate * s.n_rank) +
+     2.0 * (1.0 - e->stored) * e->feature_seconds +
+     (n_pair > 1.0 ? 6.0 * n_pair * s.n_feature * entries / (factor_share * rate) : 0.0));
+  e->test_flops =
+    2.0 * n_point * s.n_train * s.n_test * (n_label * n_pair + n_pair * s.n_feature + 2.0 * s.n_pixel * s.n_map);
+  e->test_seconds = ceil(2.0 * n_point / e->n_set) * s.n_train * s.n_test * per_entry +
+                    2.0 * n_point * pow(n_label, 2.0) * (n_label + s.n_test * s.n_output) / (factor_share * rate);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -14,46 +14,59 @@
 
 /* Sums over the draws of a chain, in one piece of memory */
 typedef struct {
-  double *number;                   /* [N_NUMBER] */
-  double *mean, *square, *variance; /* [n_example] of m, m^2, v */
-  double *order;                    /* [n, n] */
+  double *number; /* [N_NUMBER] */
+  double *train;  /* [2][D] */
+  double *mean;   /* [n_example][D] of m */
+  double *second; /* [n_example][D][D] of m m^T and the covariance */
+  double *order;  /* [m, m] */
 } Sums;
 
-enum { TRAIN_BIAS, TRAIN_VARIANCE, LOSS, LOSS2, ACCEPTANCE, N_NUMBER };
+enum { LOSS, LOSS2, ACCEPTANCE, N_NUMBER };
 
 typedef struct {
   FwLocalPredictor predictor;
-  const double    *y; /* [n_test] */
-  PetscInt         n_test, n_example, n2, n_draw;
+  const double    *y; /* [n_test][D] */
+  PetscInt         D, n_test, n_example, n2, n_draw;
   size_t           n_sum;
   double          *all; /* [FW_LOCAL_CHAINS][n_sum] */
 } Mixture;
 
 static Sums SumsOf(const Mixture *m, PetscInt chain)
 {
-  double *base = m->all + (size_t)chain * m->n_sum;
+  Sums s = {.number = m->all + (size_t)chain * m->n_sum};
 
-  return (Sums){.number   = base,
-                .mean     = base + N_NUMBER,
-                .square   = base + N_NUMBER + m->n_example,
-                .variance = base + N_NUMBER + 2 * m->n_example,
-                .order    = base + N_NUMBER + 3 * m->n_example};
+  s.train  = s.number + N_NUMBER;
+  s.mean   = s.train + 2 * m->D;
+  s.second = s.mean + (size_t)m->n_example * m->D;
+  s.order  = s.second + (size_t)m->n_example * m->D * m->D;
+  return s;
 }
 
 /* --- one chain ---------------------------------------------------------------------------------------------- */
 
+/* Mean over outputs of the test error of one draw, or of its train error where there are no test examples */
+static double Loss(const Mixture *m, const FwLocalProcess *process)
+{
+  const PetscInt D    = m->D;
+  double         loss = 0.0;
+
+  for (PetscInt i = 0; i < 2 * D && !m->n_test; i++) loss += process->train[i] / D;
+  for (PetscInt i = 0; i < m->n_test * D; i++)
+    loss += (PetscSqr(process->mean[i] - m->y[i]) + process->covariance[i * D + i % D]) / (m->n_test * D);
+  return loss;
+}
+
 static void AddProcess(const Mixture *m, const FwLocalProcess *process, Sums *sums)
 {
-  double loss = m->n_test ? 0.0 : process->train_bias + process->train_variance;
+  const PetscInt D    = m->D;
+  const double   loss = Loss(m, process);
 
-  for (PetscInt t = 0; t < m->n_example; t++) {
-    sums->mean[t] += process->mean[t];
-    sums->square[t] += PetscSqr(process->mean[t]);
-    sums->variance[t] += process->variance[t];
-    if (t < m->n_test) loss += (PetscSqr(process->mean[t] - m->y[t]) + process->variance[t]) / m->n_test;
+  for (PetscInt i = 0; i < m->n_example * D; i++) {
+    sums->mean[i] += process->mean[i];
+    for (PetscInt e = 0; e < D; e++)
+      sums->second[i * D + e] += process->mean[i] * process->mean[i - i % D + e] + process->covariance[i * D + e];
   }
-  sums->number[TRAIN_BIAS] += process->train_bias;
-  sums->number[TRAIN_VARIANCE] += process->train_variance;
+  for (PetscInt i = 0; i < 2 * D; i++) sums->train[i] += process->train[i];
   sums->number[LOSS] += loss;
   sums->number[LOSS2] += loss * loss;
   for (PetscInt i = 0; i < m->n2; i++) sums->order[i] += process->order[i];
@@ -131,45 +144,44 @@ static PetscErrorCode RunChains(Mixture *m, const FwModel *model, const double s
 
 /* --- from sums to averages ---------------------------------------------------------------------------------- */
 
-/* Averages over all chains but one (none left out: -1), as a process: variance of f within and between draws */
-static PetscErrorCode Average(const Mixture *m, PetscInt left_out, double number[], double order[],
-                              FwLocalProcess *process)
+/* Averages over all chains but one (none left out: -1), as a process: covariance of f within and between draws */
+static PetscErrorCode Average(const Mixture *m, PetscInt left_out, double order[], FwLocalProcess *process)
 {
-  const double weight = 1.0 / ((FW_LOCAL_CHAINS - (left_out < 0 ? 0 : 1)) * (double)m->n_draw);
+  const PetscInt D = m->D, n_mean = m->n_example * D;
+  const double   weight = 1.0 / ((FW_LOCAL_CHAINS - (left_out < 0 ? 0 : 1)) * (double)m->n_draw);
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc2(m->n_example, &process->mean, m->n_example, &process->variance));
-  PetscCall(PetscArrayzero(process->mean, m->n_example));
-  PetscCall(PetscArrayzero(process->variance, m->n_example));
-  PetscCall(PetscArrayzero(number, N_NUMBER));
+  PetscCall(PetscCalloc3(2 * D, &process->train, n_mean, &process->mean, n_mean * D, &process->covariance));
   PetscCall(PetscArrayzero(order, m->n2));
   for (PetscInt c = 0; c < FW_LOCAL_CHAINS; c++) {
     const Sums s = SumsOf(m, c);
 
     if (c == left_out) continue;
-    for (PetscInt k = 0; k < N_NUMBER; k++) number[k] += weight * s.number[k];
+    for (PetscInt k = 0; k < 2 * D; k++) process->train[k] += weight * s.train[k];
     for (PetscInt i = 0; i < m->n2; i++) order[i] += weight * s.order[i];
-    for (PetscInt t = 0; t < m->n_example; t++) process->mean[t] += weight * s.mean[t];
-    for (PetscInt t = 0; t < m->n_example; t++) process->variance[t] += weight * (s.square[t] + s.variance[t]);
+    for (PetscInt i = 0; i < n_mean; i++) process->mean[i] += weight * s.mean[i];
+    for (PetscInt i = 0; i < n_mean * D; i++) process->covariance[i] += weight * s.second[i];
   }
-  for (PetscInt t = 0; t < m->n_example; t++) process->variance[t] -= PetscSqr(process->mean[t]);
-  process->train_bias     = number[TRAIN_BIAS];
-  process->train_variance = number[TRAIN_VARIANCE];
+  for (PetscInt i = 0; i < n_mean; i++)
+    for (PetscInt e = 0; e < D; e++) process->covariance[i * D + e] -= process->mean[i] * process->mean[i - i % D + e];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* What has an error bar, and Q behind it */
 enum { BAR_TRAIN, BAR_TEST, BAR_BIAS, BAR_VARIANCE, N_BAR };
 
+/* Means over outputs */
 static void Statistics(const Mixture *m, const FwLocalProcess *process, double value[N_BAR])
 {
-  double bias = 0.0, variance = 0.0;
+  const PetscInt D     = m->D;
+  double         train = 0.0, bias = 0.0, variance = 0.0;
 
-  for (PetscInt t = 0; t < m->n_test; t++) {
-    bias += PetscSqr(process->mean[t] - m->y[t]) / m->n_test;
-    variance += process->variance[t] / m->n_test;
+  for (PetscInt i = 0; i < 2 * D; i++) train += process->train[i] / D;
+  for (PetscInt i = 0; i < m->n_test * D; i++) {
+    bias += PetscSqr(process->mean[i] - m->y[i]) / (m->n_test * D);
+    variance += process->covariance[i * D + i % D] / (m->n_test * D);
   }
-  value[BAR_TRAIN]    = process->train_bias + process->train_variance;
+  value[BAR_TRAIN]    = train;
   value[BAR_BIAS]     = m->n_test ? bias : NAN;
   value[BAR_VARIANCE] = m->n_test ? variance : NAN;
   value[BAR_TEST]     = value[BAR_BIAS] + value[BAR_VARIANCE];
@@ -179,7 +191,7 @@ static void Statistics(const Mixture *m, const FwLocalProcess *process, double v
 static PetscErrorCode ErrorBars(const Mixture *m, double bar[], double order_bar[])
 {
   const double k = FW_LOCAL_CHAINS;
-  double      *order, number[N_NUMBER], *sum, *square;
+  double      *order, *sum, *square;
   const size_t n = (size_t)N_BAR + (size_t)m->n2;
 
   PetscFunctionBegin;
@@ -188,7 +200,7 @@ static PetscErrorCode ErrorBars(const Mixture *m, double bar[], double order_bar
   for (PetscInt c = 0; c < FW_LOCAL_CHAINS; c++) {
     FwLocalProcess process = {0};
 
-    PetscCall(Average(m, c, number, order + N_BAR, &process));
+    PetscCall(Average(m, c, order + N_BAR, &process));
     Statistics(m, &process, order);
     for (size_t i = 0; i < n; i++) sum[i] += order[i] / k;
     for (size_t i = 0; i < n; i++) square[i] += order[i] * order[i] / k;
@@ -222,25 +234,24 @@ static PetscErrorCode SetAverage(const Mixture *m, FwLocalPrediction *q)
 {
   FwLocalAverage *a       = &q->average;
   FwLocalProcess  process = {0};
-  double          number[N_NUMBER], bar[N_BAR];
+  double          bar[N_BAR];
 
   PetscFunctionBegin;
   *a = (FwLocalAverage){.is_available = PETSC_TRUE, .n_chain = FW_LOCAL_CHAINS, .n_draw = m->n_draw};
   PetscCall(PetscMalloc2(m->n2, &a->order, m->n2, &a->order_bar));
-  PetscCall(Average(m, -1, number, a->order, &process));
-  PetscCall(
-    FwLocalProcessErrors(m->predictor, &process, q->common.request.with_means || q->common.n_new, &q->common.averaged));
+  PetscCall(Average(m, -1, a->order, &process));
+  PetscCall(FwLocalProcessErrors(m->predictor, &process, &q->common, &q->common.averaged));
   PetscCall(ErrorBars(m, bar, a->order_bar));
   PetscCall(FwLocalProcessDestroy(&process));
-  a->acceptance        = number[ACCEPTANCE] * (double)m->n_draw;
+  for (PetscInt c = 0; c < FW_LOCAL_CHAINS; c++) a->acceptance += SumsOf(m, c).number[ACCEPTANCE] / FW_LOCAL_CHAINS;
   a->rhat              = RHat(m);
   a->train_error_bar   = bar[BAR_TRAIN];
   a->test_error_bar    = bar[BAR_TEST];
   a->test_bias_bar     = bar[BAR_BIAS];
   a->test_variance_bar = bar[BAR_VARIANCE];
   q->common.average    = (FwAverage){.is_available = PETSC_TRUE, .log_evidence = NAN};
-  for (PetscInt i = 0; i < q->patches.n_patch; i++)
-    q->common.average.mean_order += a->order[i * (q->patches.n_patch + 1)] / q->patches.n_patch;
+  for (PetscInt i = 0; i < q->saddle.n_row; i++)
+    q->common.average.mean_order += a->order[i * (q->saddle.n_row + 1)] / q->saddle.n_row;
   PetscCall(FwPredictionFail(&q->common, FwErrorsCheck(&q->common.averaged, q->common.n_test, "averaged")));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -248,15 +259,16 @@ static PetscErrorCode SetAverage(const Mixture *m, FwLocalPrediction *q)
 PetscErrorCode FwLocalMixture(FwLocalPredictor p, const FwModel *model, FwLocalPrediction *q)
 {
   Mixture        m = {.predictor = p,
+                      .D         = p->sizes.n_output,
                       .n_test    = p->sizes.n_test,
                       .n_example = p->sizes.n_test + p->sizes.n_new,
-                      .n2        = p->n_patch * p->n_patch,
+                      .n2        = p->n_row * p->n_row,
                       .n_draw    = p->plan.n_draw};
   PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetTargets(p->data, FW_TEST, &m.y));
-  m.n_sum = (size_t)N_NUMBER + 3 * (size_t)m.n_example + (size_t)m.n2;
+  m.n_sum = (size_t)(N_NUMBER + 2 * m.D) + (size_t)m.n_example * (size_t)(m.D + m.D * m.D) + (size_t)m.n2;
   PetscCall(PetscCalloc1(FW_LOCAL_CHAINS * m.n_sum, &m.all));
   code = RunChains(&m, model, q->saddle.minimum[0].order);
   if (!code) code = SetAverage(&m, q);

@@ -13,26 +13,38 @@
 
 /* --- from Q alone ------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode FromOrder(FwLocalObservables *o, const double order[])
+/* Q between patches, summed over outputs */
+static void SumOutputs(PetscInt n_output, PetscInt n, const double order[], double patch[])
 {
-  const PetscInt n     = o->n_patch;
-  double         trace = 0.0, square = 0.0, sum = 0.0, *ascending, *vectors;
+  for (PetscInt i = 0; i < n * n; i++) patch[i] = 0.0;
+  for (PetscInt d = 0; d < n_output; d++)
+    for (PetscInt i = 0; i < n; i++)
+      for (PetscInt j = 0; j < n; j++) patch[i * n + j] += order[(size_t)(d * n + i) * n_output * n + d * n + j];
+}
+
+static PetscErrorCode FromOrder(FwLocalObservables *o, PetscInt n_output, const double order[])
+{
+  const PetscInt n = o->n_patch, n_row = o->n_row;
+  double         trace = 0.0, square = 0.0, sum = 0.0, *ascending, *vectors, *patch;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc2(n, &ascending, (size_t)n * n, &vectors));
-  PetscCall(FwSymmetricEigen(n, order, ascending, vectors));
+  PetscCall(PetscMalloc3(n_row, &ascending, (size_t)n_row * n_row, &vectors, n * n, &patch));
+  PetscCall(FwSymmetricEigen(n_row, order, ascending, vectors));
   o->distance = 0.0;
-  for (PetscInt i = 0; i < n; i++) {
-    o->eigenvalue[i] = ascending[n - 1 - i];
-    trace += ascending[i];
-    square += PetscSqr(ascending[i]);
+  for (PetscInt i = 0; i < n_row; i++) {
+    o->eigenvalue[i] = ascending[n_row - 1 - i];
     o->distance += PetscSqr(ascending[i] - 1.0);
   }
-  for (PetscInt i = 0; i < n * n; i++) sum += order[i];
-  o->distance          = sqrt(o->distance / n);
+  SumOutputs(n_output, n, order, patch);
+  for (PetscInt i = 0; i < n * n; i++) {
+    sum += patch[i];
+    square += PetscSqr(patch[i]);
+    if (i % (n + 1) == 0) trace += patch[i];
+  }
+  o->distance          = sqrt(o->distance / n_row);
   o->pool_overlap      = sum / (n * trace);
   o->effective_patches = trace * trace / square;
-  PetscCall(PetscFree2(ascending, vectors));
+  PetscCall(PetscFree3(ascending, vectors, patch));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -267,9 +279,10 @@ PetscErrorCode FwLocalObservablesCreate(FwLocalAction action, const double y[], 
   PetscFunctionBegin;
   PetscCall(FwPatchKernelGetFamily(FwLocalActionKernel(action), &family));
   o.n_patch     = family.n_patch;
+  o.n_row       = family.n_patch * family.n_output;
   o.is_diagonal = family.form == FW_PATCH_DIAGONAL ? PETSC_TRUE : PETSC_FALSE;
-  PetscCall(PetscMalloc1(o.n_patch, &o.eigenvalue));
-  PetscCall(FromOrder(&o, order));
+  PetscCall(PetscMalloc1(o.n_row, &o.eigenvalue));
+  PetscCall(FromOrder(&o, family.n_output, order));
   if (with_kernels) PetscCall(ReadoutAlignments(action, family.n_train, y, order, &o));
   if (with_kernels) PetscCall(HiddenLayer(action, family.n_train, y, order, &o));
   *observables = o;
@@ -296,7 +309,7 @@ PetscErrorCode FwLocalObservablesRecord(const FwLocalObservables *o, FwRecord re
     {"hidden_trace_after",  "mean squared activation after learning",                      o->hidden_trace_after,  o->has_kernels },
     {"hidden_distance",     "relative change of the hidden layer's Gram matrix",           o->hidden_distance,     o->has_kernels },
   };
-  const FwShape modes = {.n_dim = 1, .name = {"mode"}, .size = {o->n_patch}};
+  const FwShape modes = {.n_dim = 1, .name = {"mode"}, .size = {o->n_row}};
 
   PetscFunctionBegin;
   PetscCall(FwRecordReals(record, "order_eigenvalue", &modes, o->eigenvalue, "1",

@@ -11,11 +11,25 @@
 
 /* --- life --------------------------------------------------------------------------------------------------- */
 
+/* The family and its action on the predictor's grid */
+static PetscErrorCode SetUpAction(FwLocalPredictor p)
+{
+  const double *y;
+  PetscInt      n_unknown;
+
+  PetscFunctionBegin;
+  PetscCall(FwPatchKernelCreate(p->grid, p->images, p->plan.form, p->plan.is_centred, p->sizes.n_output,
+                                p->plan.store_bytes, &p->kernel));
+  PetscCall(FwDatasetGetTargets(p->data, FW_TRAIN, &y));
+  PetscCall(FwLocalActionCreate(p->kernel, y, &p->action));
+  PetscCall(FwLocalActionGetSize(p->action, &p->n_row, &n_unknown));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwLocalPredictorCreate(FwGrid grid, const FwModel *model, FwDataset data, const FwLocalPlan *plan,
                                       FwLocalPredictor *predictor)
 {
   FwLocalPredictor p;
-  const double    *y;
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&p));
@@ -23,16 +37,8 @@ PetscErrorCode FwLocalPredictorCreate(FwGrid grid, const FwModel *model, FwDatas
   p->data = data;
   p->plan = *plan;
   PetscCall(FwDatasetGetSizes(data, &p->sizes));
-  PetscCheck(p->sizes.n_output == 1, FwGridComm(grid), FW_ERR_INPUT,
-             "the data have %" PetscInt_FMT
-             " outputs, networks of type cnn and lcn have one in this version: choose "
-             "two classes (data_classes) with data_encoding sign",
-             p->sizes.n_output);
   PetscCall(FwPatchImagesCreate(FwGridComm(grid), model, data, &p->images));
-  p->n_patch = FwPatchImagesPatches(p->images)->n_patch;
-  PetscCall(FwPatchKernelCreate(grid, p->images, plan->form, plan->is_centred, plan->store_bytes, &p->kernel));
-  PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &y));
-  PetscCall(FwLocalActionCreate(p->kernel, y, &p->action));
+  PetscCall(SetUpAction(p));
   *predictor = p;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -40,16 +46,13 @@ PetscErrorCode FwLocalPredictorCreate(FwGrid grid, const FwModel *model, FwDatas
 PetscErrorCode FwLocalPredictorAlone(FwLocalPredictor p, FwLocalPredictor *alone)
 {
   FwLocalPredictor a;
-  const double    *y;
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&a));
   *a          = *p;
   a->is_alone = PETSC_TRUE;
   PetscCall(FwGridCreate(PETSC_COMM_SELF, &a->grid));
-  PetscCall(FwPatchKernelCreate(a->grid, p->images, p->plan.form, p->plan.is_centred, p->plan.store_bytes, &a->kernel));
-  PetscCall(FwDatasetGetTargets(p->data, FW_TRAIN, &y));
-  PetscCall(FwLocalActionCreate(a->kernel, y, &a->action));
+  PetscCall(SetUpAction(a));
   *alone = a;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -86,8 +89,8 @@ PetscErrorCode FwLocalPredictionDestroy(FwLocalPrediction *prediction)
 static PetscErrorCode FindSaddle(FwLocalPredictor p, const FwModel *model, const FwLocalSaddle *before,
                                  FwLocalSaddle *saddle)
 {
-  const PetscInt n_patch = p->n_patch, n_start = p->plan.n_start;
-  const size_t   n2 = (size_t)n_patch * n_patch;
+  const PetscInt n_start = p->plan.n_start;
+  const size_t   n2      = (size_t)p->n_row * p->n_row;
   double        *start;
   PetscErrorCode code;
 
@@ -122,22 +125,26 @@ static PetscErrorCode FindSaddles(FwLocalPredictor p, PetscInt n, const FwModel 
 
 /* --- errors ------------------------------------------------------------------------------------------------- */
 
-PetscErrorCode FwLocalProcessErrors(FwLocalPredictor p, const FwLocalProcess *process, PetscBool with_means,
+PetscErrorCode FwLocalProcessErrors(FwLocalPredictor p, const FwLocalProcess *process, const FwPrediction *common,
                                     FwErrors *errors)
 {
   PetscFunctionBegin;
-  PetscCall(FwPredictionTestErrors(p->data, process->mean, process->variance, errors));
-  errors->train_bias     = process->train_bias;
-  errors->train_variance = process->train_variance;
+  if (common->n_output > 1) {
+    PetscCall(FwPredictionFillOutputs(p->data, common, process->train, process->mean, process->covariance, errors));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(FwPredictionTestErrors(p->data, process->mean, process->covariance, errors));
+  errors->train_bias     = process->train[0];
+  errors->train_variance = process->train[1];
   errors->train_error    = errors->train_bias + errors->train_variance;
-  if (!with_means) PetscCall(PetscFree2(errors->mean, errors->deviation));
+  if (!common->request.with_means && !common->n_new) PetscCall(PetscFree2(errors->mean, errors->deviation));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static double LogEvidence(const FwLocalPrediction *q)
 {
-  return -0.5 * q->width * (q->saddle.minimum[0].point.value - q->patches.n_patch) -
-         0.5 * (double)q->common.n_train * log(2.0 * M_PI);
+  return FwSaddleEvidence(q->width, (double)q->common.n_train * q->common.n_output, q->saddle.minimum[0].point.value,
+                          q->saddle.n_row);
 }
 
 /* Infinite networks of the same temperature and readout prior are the same */
@@ -161,19 +168,18 @@ static PetscErrorCode TakeFailure(const FwLocalProcess *process, FwPrediction *c
 static PetscErrorCode SetPrediction(FwLocalPredictor p, const FwLocalProcess *finite, const FwLocalProcess *infinite,
                                     FwLocalPrediction *q)
 {
-  FwPrediction   *c          = &q->common;
-  const PetscBool with_means = c->request.with_means || c->n_new ? PETSC_TRUE : PETSC_FALSE;
+  FwPrediction *c = &q->common;
 
   PetscFunctionBegin;
   PetscCall(TakeFailure(infinite, c));
   if (finite) PetscCall(TakeFailure(finite, c));
   if (c->failure) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(FwLocalProcessErrors(p, infinite, with_means, &c->infinite));
+  PetscCall(FwLocalProcessErrors(p, infinite, c, &c->infinite));
   c->infinite_log_evidence = infinite->log_likelihood;
   c->log_evidence          = infinite->log_likelihood;
   PetscCall(FwPredictionFail(c, FwErrorsCheck(&c->infinite, c->n_test, "infinite")));
   if (c->failure || !finite) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(FwLocalProcessErrors(p, finite, with_means, &c->finite));
+  PetscCall(FwLocalProcessErrors(p, finite, c, &c->finite));
   c->log_evidence = LogEvidence(q);
   PetscCall(FwPredictionFail(c, FwErrorsCheck(&c->finite, c->n_test, "finite")));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -211,7 +217,7 @@ static PetscErrorCode ListProcesses(PetscInt n, const FwModel model[], const dou
 static PetscErrorCode PredictErrors(FwLocalPredictor p, PetscInt n, const FwModel model[],
                                     FwLocalPrediction prediction[])
 {
-  const PetscInt  n_patch = p->n_patch;
+  const PetscInt  n_row = p->n_row;
   FwLocalProcess *process;
   Places         *place;
   double         *one;
@@ -219,8 +225,8 @@ static PetscErrorCode PredictErrors(FwLocalPredictor p, PetscInt n, const FwMode
   FwProgress      progress;
 
   PetscFunctionBegin;
-  PetscCall(PetscCalloc1((size_t)n_patch * n_patch, &one));
-  for (PetscInt i = 0; i < n_patch; i++) one[i * n_patch + i] = 1.0;
+  PetscCall(PetscCalloc1((size_t)n_row * n_row, &one));
+  for (PetscInt i = 0; i < n_row; i++) one[i * n_row + i] = 1.0;
   PetscCall(PetscCalloc2(2 * n, &process, n, &place));
   PetscCall(ListProcesses(n, model, one, prediction, process, place, &n_process));
   PetscCall(FwProgressBegin("predictions", 0, &progress));
@@ -269,6 +275,7 @@ PetscErrorCode FwLocalPredictorRun(FwLocalPredictor p, PetscInt n, const FwModel
       .patches = *FwPatchImagesPatches(p->images),
       .width   = model[i].width[0]
     };
+    prediction[i].common.request.with_mean = PETSC_FALSE; /* that of one hidden layer as a whole; here the family's */
     PetscCall(FwPatchKernelGetFamily(p->kernel, &prediction[i].family));
   }
   PetscCall(FindSaddles(p, n, model, prediction));

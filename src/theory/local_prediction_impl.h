@@ -14,7 +14,7 @@ struct FwLocalPredictorImpl {
   FwDataset     data;
   FwDataSizes   sizes;
   FwLocalPlan   plan;
-  PetscInt      n_patch;
+  PetscInt      n_row; /* of Q */
   FwPatchImages images;
   PetscBool     is_alone; /* grid and images: own grid, borrowed images */
   FwPatchKernel kernel;
@@ -23,11 +23,12 @@ struct FwLocalPredictorImpl {
 
 /** The posterior of the Gaussian process with kernel K_R(Q). */
 typedef struct {
-  const double  *order; /**< [n, n] Q; borrowed, as is the model */
+  const double  *order; /**< [m, m] Q; borrowed, as is the model */
   const FwModel *model;
-  double         train_bias, train_variance; /**< T^2 |a|^2 / P, T - T^2 tr A^-1 / P */
-  double         log_likelihood;             /**< log p(y | Q) */
-  double        *mean, *variance;            /**< [P_t + n_new] latent */
+  double        *train;          /**< [2][D] of each output T^2 |a|^2 / P and T - T^2 tr A^-1 / P */
+  double         log_likelihood; /**< log p(y | Q) */
+  double        *mean;           /**< [P_t + n_new][D] */
+  double        *covariance;     /**< [P_t + n_new][D][D] latent */
   PetscErrorCode failure;                    /**< A is not positive definite: nothing of the above is set */
   char           reason[512];                /**< its message */
 } FwLocalProcess;
@@ -43,9 +44,9 @@ PetscErrorCode FwLocalProcessRun(FwLocalPredictor predictor, PetscInt n, FwLocal
 /** Release the arrays. */
 PetscErrorCode FwLocalProcessDestroy(FwLocalProcess *process);
 
-/** local_prediction.c: errors of a process. */
-PetscErrorCode FwLocalProcessErrors(FwLocalPredictor predictor, const FwLocalProcess *process, PetscBool with_means,
-                                    FwErrors *errors);
+/** local_prediction.c: errors of a process at a point. */
+PetscErrorCode FwLocalProcessErrors(FwLocalPredictor predictor, const FwLocalProcess *process,
+                                    const FwPrediction *common, FwErrors *errors);
 
 /** local_mixture.c: average the predictions of a point, whose saddle is found, over draws of Q. Collective on the
  *  predictor.

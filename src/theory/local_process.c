@@ -12,14 +12,14 @@ typedef struct {
   FwPart    part;
   PetscInt  n, first;
   FwMatrix *cross;    /* [n_set] */
-  double   *diagonal; /* [n_set][n] */
+  double   *diagonal; /* [n_set][n][D^2] */
 } Part;
 
 static PetscErrorCode AssemblePart(FwLocalPredictor p, PetscInt n_set, const double coefficient[], Part *part)
 {
   PetscFunctionBegin;
   PetscCall(PetscCalloc1(n_set, &part->cross));
-  PetscCall(PetscMalloc1((size_t)n_set * part->n, &part->diagonal));
+  PetscCall(PetscMalloc1((size_t)n_set * part->n * p->sizes.n_output * p->sizes.n_output, &part->diagonal));
   if (!part->n) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwPatchKernelCross(p->kernel, part->part, n_set, coefficient, part->cross));
   PetscCall(FwPatchKernelDiagonal(p->kernel, part->part, n_set, coefficient, part->diagonal));
@@ -35,45 +35,51 @@ static PetscErrorCode DestroyPart(PetscInt n_set, Part *part)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* mean = k.a, variance = k(x, x) - |L^-1 k|^2 */
+/* mean = k.a, covariance = k(x, x) - (L^-1 k)^T (L^-1 k) */
 static PetscErrorCode PredictPart(FwLocalPredictor p, FwCholesky factor, const double solved[], const Part *part,
                                   PetscInt s, FwLocalProcess *process)
 {
-  double *explained, *ones;
+  const PetscInt D = p->sizes.n_output, n_pair = D * D;
+  double        *explained, *out               = process->covariance + (size_t)part->first * n_pair;
 
   PetscFunctionBegin;
   if (!part->n) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscMalloc2(part->n, &explained, p->sizes.n_train, &ones));
-  for (PetscInt i = 0; i < p->sizes.n_train; i++) ones[i] = 1.0;
-  PetscCall(FwMatrixColumnSums(part->cross[s], 1, 1, solved, process->mean + part->first));
+  PetscCall(PetscMalloc1((size_t)part->n * n_pair, &explained));
+  PetscCall(FwMatrixColumnSums(part->cross[s], 1, 1, solved, process->mean + (size_t)part->first * D));
   PetscCall(FwCholeskyHalfSolve(factor, part->cross[s]));
-  PetscCall(FwMatrixColumnSums(part->cross[s], 2, 1, ones, explained));
-  for (PetscInt t = 0; t < part->n; t++)
-    process->variance[part->first + t] = part->diagonal[(size_t)s * part->n + t] - explained[t];
+  PetscCall(FwMatrixGroupGram(part->cross[s], D, explained));
+  for (PetscInt t = 0; t < part->n * n_pair; t++)
+    out[t] = part->diagonal[(size_t)s * part->n * n_pair + t] - explained[t];
   PetscCall(FwMatrixDestroy(&part->cross[s]));
-  PetscCall(PetscFree2(explained, ones));
+  PetscCall(PetscFree(explained));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode TrainErrors(FwLocalPredictor p, FwCholesky *factor, const double solved[],
                                   FwLocalProcess *process)
 {
-  const double  temperature = process->model->temperature, n = (double)p->sizes.n_train;
-  const double *y;
-  double        fit = 0.0, residual2 = 0.0, log_det, trace;
-  FwMatrix      inverse;
+  const PetscInt D = p->sizes.n_output, n_label = p->sizes.n_train * D;
+  const double   temperature = process->model->temperature, n = (double)p->sizes.n_train;
+  const double  *y;
+  double         fit = 0.0, log_det, *trace;
+  FwMatrix       inverse;
 
   PetscFunctionBegin;
+  PetscCall(PetscMalloc1(D, &trace));
   PetscCall(FwDatasetGetTargets(p->data, FW_TRAIN, &y));
-  for (PetscInt i = 0; i < p->sizes.n_train; i++) fit += y[i] * solved[i];
-  for (PetscInt i = 0; i < p->sizes.n_train; i++) residual2 += PetscSqr(solved[i]);
   PetscCall(FwCholeskyLogDet(*factor, &log_det));
   PetscCall(FwCholeskyInverse(factor, &inverse));
-  PetscCall(FwMatrixTrace(inverse, &trace));
+  PetscCall(FwMatrixTraces(inverse, D, trace));
   PetscCall(FwMatrixDestroy(&inverse));
-  process->train_bias     = PetscSqr(temperature) * residual2 / n;
-  process->train_variance = PetscMax(0.0, temperature - PetscSqr(temperature) * trace / n); /* round-off at tiny T */
-  process->log_likelihood = -0.5 * (log_det + fit + n * log(2.0 * M_PI));
+  PetscCall(PetscArrayzero(process->train, D));
+  for (PetscInt i = 0; i < n_label; i++) {
+    fit += y[i] * solved[i];
+    process->train[i % D] += PetscSqr(temperature * solved[i]) / n;
+  }
+  for (PetscInt d = 0; d < D; d++) /* round-off at tiny T */
+    process->train[D + d] = PetscMax(0.0, temperature - PetscSqr(temperature) * trace[d] / n);
+  process->log_likelihood = -0.5 * (log_det + fit + n_label * log(2.0 * M_PI));
+  PetscCall(PetscFree(trace));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -84,7 +90,7 @@ static PetscErrorCode RunSet(FwLocalPredictor p, PetscInt s, const Part part[2],
   PetscErrorCode code;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc1(p->sizes.n_train, &solved));
+  PetscCall(PetscMalloc1((size_t)p->sizes.n_train * p->sizes.n_output, &solved));
   PetscCall(FwLocalActionSetModel(p->action, process->model));
   code = FwLocalActionFactor(p->action, process->order, &factor, solved);
   for (int k = 0; k < 2 && !code; k++) PetscCall(PredictPart(p, factor, solved, &part[k], s, process));
@@ -106,21 +112,25 @@ static PetscErrorCode Fail(FwLocalProcess *process, PetscErrorCode code)
 
 static PetscErrorCode RunSets(FwLocalPredictor p, PetscInt n_set, FwLocalProcess process[])
 {
-  const PetscInt n_test = p->sizes.n_test, n_new = p->sizes.n_new;
-  Part           part[2] = {
-              {.part = FW_TEST, .n = n_test    },
-              { .part = FW_NEW,     .n = n_new, .first = n_test}
+  const PetscInt n_test = p->sizes.n_test, n_new = p->sizes.n_new, D = p->sizes.n_output;
+  const size_t   n_example = (size_t)n_test + (size_t)n_new;
+  Part           part[2]   = {
+                {.part = FW_TEST, .n = n_test    },
+                { .part = FW_NEW,     .n = n_new, .first = n_test}
   };
   FwPatchFamily family;
   double       *coefficient;
+  size_t        n_coefficient;
 
   PetscFunctionBegin;
   PetscCall(FwPatchKernelGetFamily(p->kernel, &family));
-  PetscCall(PetscMalloc1((size_t)n_set * family.n_feature, &coefficient));
+  n_coefficient = (size_t)D * D * family.n_feature;
+  PetscCall(PetscMalloc1(n_set * n_coefficient, &coefficient));
   for (PetscInt s = 0; s < n_set; s++) {
-    PetscCall(PetscMalloc2(n_test + n_new, &process[s].mean, n_test + n_new, &process[s].variance));
+    PetscCall(PetscMalloc3(2 * D, &process[s].train, n_example * D, &process[s].mean, n_example * D * D,
+                           &process[s].covariance));
     PetscCall(FwLocalActionSetModel(p->action, process[s].model));
-    PetscCall(FwLocalActionCoefficients(p->action, process[s].order, coefficient + (size_t)s * family.n_feature));
+    PetscCall(FwLocalActionCoefficients(p->action, process[s].order, coefficient + s * n_coefficient));
   }
   for (int k = 0; k < 2; k++) PetscCall(AssemblePart(p, n_set, coefficient, &part[k]));
   for (PetscInt s = 0; s < n_set; s++) PetscCall(Fail(&process[s], RunSet(p, s, part, &process[s])));
@@ -140,6 +150,6 @@ PetscErrorCode FwLocalProcessRun(FwLocalPredictor p, PetscInt n, FwLocalProcess 
 PetscErrorCode FwLocalProcessDestroy(FwLocalProcess *process)
 {
   PetscFunctionBegin;
-  PetscCall(PetscFree2(process->mean, process->variance));
+  PetscCall(PetscFree3(process->train, process->mean, process->covariance));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -7,32 +7,46 @@
 
 #include <math.h>
 
-/* Order parameters of one minimum: the matrix, or of a locally-connected network its diagonal */
-static void CopyOrder(const FwLocalPrediction *q, const double order[], double out[])
+/* A locally-connected network of one output has the diagonal alone */
+static PetscBool IsVector(const FwLocalPrediction *q)
 {
-  const PetscInt n = q->patches.n_patch;
-
-  if (q->family.form == FW_PATCH_DIAGONAL)
-    for (PetscInt i = 0; i < n; i++) out[i] = order[i * n + i];
-  else
-    for (PetscInt i = 0; i < n * n; i++) out[i] = order[i];
+  return q->family.form == FW_PATCH_DIAGONAL && q->family.n_output == 1 ? PETSC_TRUE : PETSC_FALSE;
 }
 
-/* Axes of an order parameter behind n_before others */
-static void SetOrderShape(const FwLocalPrediction *q, PetscInt n_before, FwShape *shape)
+static PetscInt RowsOf(const FwLocalPrediction *q)
 {
-  shape->n_dim              = n_before + (q->family.form == FW_PATCH_DIAGONAL ? 1 : 2);
-  shape->name[n_before]     = "patch";
-  shape->size[n_before]     = q->patches.n_patch;
-  shape->name[n_before + 1] = "other_patch";
-  shape->size[n_before + 1] = q->patches.n_patch;
+  return q->family.n_patch * q->family.n_output;
 }
 
 static size_t OrderSize(const FwLocalPrediction *q)
 {
-  const size_t n = (size_t)q->patches.n_patch;
+  const size_t m = (size_t)RowsOf(q);
 
-  return q->family.form == FW_PATCH_DIAGONAL ? n : n * n;
+  return IsVector(q) ? m : m * m;
+}
+
+static void CopyOrder(const FwLocalPrediction *q, const double order[], double out[])
+{
+  const size_t step = IsVector(q) ? (size_t)RowsOf(q) + 1 : 1;
+
+  for (size_t i = 0; i < OrderSize(q); i++) out[i] = order[i * step];
+}
+
+static void AddAxis(const char name[], PetscInt size, FwShape *shape)
+{
+  shape->name[shape->n_dim]   = name;
+  shape->size[shape->n_dim++] = size;
+}
+
+/* Axes of an order parameter behind those that are there: outputs only where there are several */
+static void SetOrderShape(const FwLocalPrediction *q, FwShape *shape)
+{
+  const PetscInt n = q->family.n_patch, D = q->family.n_output;
+
+  if (D > 1) AddAxis("output", D, shape);
+  AddAxis("patch", n, shape);
+  if (D > 1) AddAxis("other_output", D, shape);
+  if (!IsVector(q)) AddAxis("other_patch", n, shape);
 }
 
 /* One row of NaN where there is no other minimum */
@@ -40,12 +54,12 @@ static PetscErrorCode RecordMetastable(const FwLocalPrediction *q, FwRecord reco
 {
   const PetscInt n_other = q->saddle.n_minimum - 1, n_row = PetscMax(n_other, 1);
   const size_t   size    = OrderSize(q);
-  FwShape        orders  = {.name = {"minimum"}, .size = {n_row}};
+  FwShape        orders  = {.n_dim = 1, .name = {"minimum"}, .size = {n_row}};
   const FwShape  actions = {.n_dim = 1, .name = {"minimum"}, .size = {n_row}};
   double        *order, *action;
 
   PetscFunctionBegin;
-  SetOrderShape(q, 1, &orders);
+  SetOrderShape(q, &orders);
   PetscCall(PetscMalloc2(n_row * size, &order, n_row, &action));
   for (size_t i = 0; i < n_row * size; i++) order[i] = NAN;
   action[0] = NAN;
@@ -63,18 +77,19 @@ static PetscErrorCode RecordMetastable(const FwLocalPrediction *q, FwRecord reco
 
 static PetscErrorCode RecordOrder(const FwLocalPrediction *q, const double order[], FwRecord record)
 {
-  FwShape shape = {0};
-  double *value, trace = 0.0;
+  const PetscInt n_row = RowsOf(q);
+  FwShape        shape = {0};
+  double        *value, trace = 0.0;
 
   PetscFunctionBegin;
-  SetOrderShape(q, 0, &shape);
+  SetOrderShape(q, &shape);
   PetscCall(PetscMalloc1(OrderSize(q), &value));
   CopyOrder(q, order, value);
-  for (PetscInt i = 0; i < q->patches.n_patch; i++) trace += order[i * q->patches.n_patch + i];
+  for (PetscInt i = 0; i < n_row; i++) trace += order[i * n_row + i];
   PetscCall(FwRecordReals(record, "order_parameter", &shape, value, "1",
                           "order parameter: Gram matrix of the readout between patches"));
-  PetscCall(FwRecordReal(record, "total_order_parameter", trace / q->patches.n_patch, "1",
-                         "mean of the order parameter's diagonal over patches"));
+  PetscCall(
+    FwRecordReal(record, "total_order_parameter", trace / n_row, "1", "mean of the order parameter's diagonal"));
   PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -101,7 +116,7 @@ static PetscErrorCode RecordSaddle(const FwLocalPrediction *q, FwRecord record)
 
 static PetscErrorCode RecordInfinite(const FwLocalPrediction *q, FwRecord record)
 {
-  const PetscInt n = q->patches.n_patch;
+  const PetscInt n = RowsOf(q);
   double        *one;
 
   PetscFunctionBegin;
@@ -132,7 +147,7 @@ static PetscErrorCode RecordAverage(const FwLocalPrediction *q, FwRecord record)
   double               *value;
 
   PetscFunctionBegin;
-  SetOrderShape(q, 0, &shape);
+  SetOrderShape(q, &shape);
   PetscCall(PetscMalloc1(OrderSize(q), &value));
   CopyOrder(q, a->order, value);
   PetscCall(
@@ -170,6 +185,8 @@ PetscErrorCode FwLocalPredictionRecord(const FwLocalPrediction *q, const double 
     PetscCall(FwRecordInteger(record, "converged", 0, "1", "1 if the solver converged"));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
+  PetscCall(FwRecordInteger(record, "mean_terms", q->family.is_centred ? 1 : 0, "1",
+                            "1 where the means of an activation that is not odd are not renormalised"));
   PetscCall(FwPredictionRecordErrors(c, q->average.is_available, targets, record));
   PetscCall(is_finite ? RecordSaddle(q, record) : RecordInfinite(q, record));
   PetscCall(FwRecordReal(record, "log_evidence", c->log_evidence, "1", "log evidence at the saddle point"));

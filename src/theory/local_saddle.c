@@ -26,7 +26,6 @@ enum { EVALUATION_MAX = 600, ROUND_MAX = 40, STAGNANT = 12 };
 typedef struct {
   FwLocalAction action;
   PetscInt      n, n_unknown;
-  PetscBool     is_diagonal;
   double       *order, *next; /* [n, n] at the last evaluation, and the step from there */
   FwLocalPoint  point;
   double       *best, *best_next; /* [n, n] the lowest so far */
@@ -49,8 +48,8 @@ static PetscErrorCode ToCoordinates(const Descent *d, const double order[], doub
   PetscCall(PetscMalloc1((size_t)n * n, &logarithm));
   PetscCall(FwSymmetricApply(n, order, log, logarithm));
   for (PetscInt i = 0; i < n; i++)
-    for (PetscInt j = i; j < (d->is_diagonal ? i + 1 : n); j++)
-      x[k++] = (i == j ? 1.0 : M_SQRT2) * logarithm[i * n + j];
+    for (PetscInt j = i; j < n; j++)
+      if (FwLocalActionCouples(d->action, i, j)) x[k++] = (i == j ? 1.0 : M_SQRT2) * logarithm[i * n + j];
   PetscCall(PetscFree(logarithm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -63,8 +62,9 @@ static PetscErrorCode FromCoordinates(const Descent *d, const double x[], double
   PetscFunctionBegin;
   PetscCall(PetscArrayzero(order, (size_t)n * n));
   for (PetscInt i = 0; i < n; i++)
-    for (PetscInt j = i; j < (d->is_diagonal ? i + 1 : n); j++)
-      order[i * n + j] = order[j * n + i] = x[k++] / (i == j ? 1.0 : M_SQRT2);
+    for (PetscInt j = i; j < n; j++)
+      if (FwLocalActionCouples(d->action, i, j))
+        order[i * n + j] = order[j * n + i] = x[k++] / (i == j ? 1.0 : M_SQRT2);
   PetscCall(FwSymmetricApply(n, order, exp, order));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -240,8 +240,7 @@ static PetscErrorCode CreateDescent(FwLocalAction action, Descent *d)
   PetscFunctionBegin;
   *d = (Descent){.action = action, .least = INFINITY};
   PetscCall(FwLocalActionGetSize(action, &d->n, &d->n_unknown));
-  d->is_diagonal = d->n_unknown == d->n && d->n > 1 ? PETSC_TRUE : PETSC_FALSE;
-  n2             = (size_t)d->n * d->n;
+  n2 = (size_t)d->n * d->n;
   PetscCall(PetscMalloc4(n2, &d->order, n2, &d->next, n2, &d->best, n2, &d->best_next));
   PetscCall(FwLocalPointCreate(action, &d->point));
   PetscCall(FwLocalPointCreate(action, &d->best_point));
@@ -255,6 +254,14 @@ static PetscErrorCode DestroyDescent(Descent *d)
   PetscCall(FwLocalPointDestroy(&d->point));
   PetscCall(FwLocalPointDestroy(&d->best_point));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Functions of matrices leave round-off where there is nothing */
+static void Clean(const Descent *d, double order[])
+{
+  for (PetscInt i = 0; i < d->n; i++)
+    for (PetscInt j = 0; j < d->n; j++)
+      if (!FwLocalActionCouples(d->action, i, j)) order[i * d->n + j] = 0.0;
 }
 
 static PetscErrorCode Descend(FwLocalAction action, const double start[], FwLocalMinimum *end)
@@ -271,6 +278,7 @@ static PetscErrorCode Descend(FwLocalAction action, const double start[], FwLoca
   PetscCall(PetscMalloc1((size_t)d.n * d.n, &end->order));
   PetscCall(FwLocalPointCreate(action, &end->point));
   PetscCall(PetscArraycpy(end->order, isfinite(d.best_point.value) ? d.best : start, (size_t)d.n * d.n));
+  Clean(&d, end->order);
   PetscCall(CopyPoint(&d, &d.best_point, &end->point));
   end->n_evaluation = d.n_evaluation;
   PetscCall(DestroyDescent(&d));
@@ -333,7 +341,7 @@ static PetscErrorCode KeepDistinct(PetscInt n_end, FwLocalMinimum end[], FwLocal
 
     s->n_evaluation += end[i].n_evaluation;
     for (PetscInt j = 0; j < s->n_minimum && !is_same; j++)
-      PetscCall(IsSame(s->n_patch, end[i].order, end[j].order, &is_same));
+      PetscCall(IsSame(s->n_row, end[i].order, end[j].order, &is_same));
     if (is_same)
       PetscCall(DestroyMinimum(&end[i]));
     else
@@ -348,10 +356,10 @@ PetscErrorCode FwLocalSaddleFind(FwLocalAction action, PetscInt n_start, const d
   PetscInt      n_unknown;
 
   PetscFunctionBegin;
-  PetscCall(FwLocalActionGetSize(action, &s.n_patch, &n_unknown));
+  PetscCall(FwLocalActionGetSize(action, &s.n_row, &n_unknown));
   PetscCall(PetscCalloc1(n_start, &s.minimum));
   for (PetscInt i = 0; i < n_start; i++)
-    PetscCall(Descend(action, start + (size_t)i * s.n_patch * s.n_patch, &s.minimum[i]));
+    PetscCall(Descend(action, start + (size_t)i * s.n_row * s.n_row, &s.minimum[i]));
   Sort(n_start, s.minimum);
   PetscCall(KeepDistinct(n_start, s.minimum, &s));
   s.is_converged = s.minimum[0].reason > 0 ? PETSC_TRUE : PETSC_FALSE;
@@ -371,8 +379,8 @@ PetscErrorCode FwLocalSaddleDestroy(FwLocalSaddle *saddle)
 
 /* --- starts ------------------------------------------------------------------------------------------------- */
 
-/* scale * W W^T / (n + 1), W of n rows and n + 1 columns; of a locally-connected network its diagonal */
-static PetscErrorCode DrawStart(uint64_t seed, PetscInt number, PetscInt n, PetscBool is_diagonal, double start[])
+/* scale * W W^T / (n + 1), W of n rows and n + 1 columns, without the entries that Q does not have */
+static PetscErrorCode DrawStart(FwLocalAction action, uint64_t seed, PetscInt number, PetscInt n, double start[])
 {
   const FwStream stream = FwStreamCreate(seed, FW_RANDOM_LOCAL_START, (uint64_t)number, 0, 0);
   double        *w, uniform, scale;
@@ -385,7 +393,7 @@ static PetscErrorCode DrawStart(uint64_t seed, PetscInt number, PetscInt n, Pets
   for (PetscInt i = 0; i < n; i++)
     for (PetscInt j = 0; j < n; j++) {
       start[i * n + j] = 0.0;
-      for (PetscInt k = 0; k <= n && (i == j || !is_diagonal); k++)
+      for (PetscInt k = 0; k <= n && FwLocalActionCouples(action, i, j); k++)
         start[i * n + j] += scale * w[i * (n + 1) + k] * w[j * (n + 1) + k];
     }
   PetscCall(PetscFree(w));
@@ -400,7 +408,6 @@ PetscErrorCode FwLocalStarts(FwLocalAction action, uint64_t seed, PetscInt n_sta
   PetscCall(FwLocalActionGetSize(action, &n, &n_unknown));
   PetscCall(PetscArrayzero(start, (size_t)n * n));
   for (PetscInt i = 0; i < n; i++) start[i * n + i] = 1.0;
-  for (PetscInt s = 1; s < n_start; s++)
-    PetscCall(DrawStart(seed, s, n, n_unknown == n ? PETSC_TRUE : PETSC_FALSE, start + (size_t)s * n * n));
+  for (PetscInt s = 1; s < n_start; s++) PetscCall(DrawStart(action, seed, s, n, start + (size_t)s * n * n));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -155,19 +155,18 @@ static double MeanOver(PetscInt n, const double x[])
   return sum;
 }
 
-static void FillTestErrors(PetscInt n_test, const double y[], const Posterior *p, FwErrors *e)
+static void FillTestErrors(PetscInt n_test, PetscInt D, const double y[], const double mean[],
+                           const double covariance[], FwErrors *e)
 {
-  const PetscInt D = p->n_output;
-
   for (PetscInt d = 0; d < D; d++) {
     double bias = n_test ? 0.0 : NAN;
 
-    for (PetscInt t = 0; t < n_test; t++) bias += PetscSqr(p->mean[t * D + d] - y[t * D + d]) / n_test;
+    for (PetscInt t = 0; t < n_test; t++) bias += PetscSqr(mean[t * D + d] - y[t * D + d]) / n_test;
     e->output[FW_TEST_BIAS * D + d] = bias;
     for (PetscInt c = 0; c < D; c++) {
       e->covariance[d * D + c] = n_test ? 0.0 : NAN;
       for (PetscInt t = 0; t < n_test; t++)
-        e->covariance[d * D + c] += p->covariance[((size_t)t * D + d) * D + c] / n_test;
+        e->covariance[d * D + c] += covariance[((size_t)t * D + d) * D + c] / n_test;
     }
     e->output[FW_TEST_VARIANCE * D + d] = e->covariance[d * D + d];
     e->output[FW_TEST_ERROR * D + d]    = bias + e->covariance[d * D + d];
@@ -189,27 +188,26 @@ static void FillMeans(PetscInt D, FwErrors *e)
   e->test_variance  = MeanOver(D, row[FW_TEST_VARIANCE]);
 }
 
-static PetscErrorCode KeepExamples(const FwPrediction *p, const Posterior *posterior, FwErrors *e)
+static PetscErrorCode KeepExamples(const FwPrediction *p, const double mean[], const double covariance[], FwErrors *e)
 {
   const PetscInt D    = p->n_output;
-  const size_t   size = (size_t)posterior->n * D;
+  const size_t   size = (size_t)(p->n_test + p->n_new) * D;
 
   PetscFunctionBegin;
   if (!p->request.with_means && !p->n_new) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc2(size, &e->mean, size, &e->deviation));
   for (size_t i = 0; i < size; i++) {
-    e->mean[i]      = posterior->mean[i];
-    e->deviation[i] = sqrt(PetscMax(posterior->covariance[i * D + i % D], 0.0));
+    e->mean[i]      = mean[i];
+    e->deviation[i] = sqrt(PetscMax(covariance[i * D + i % D], 0.0));
   }
   if (!p->request.with_means) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc1((size_t)p->n_test * D * D, &e->example_covariance));
-  PetscCall(PetscArraycpy(e->example_covariance, posterior->covariance, (size_t)p->n_test * D * D));
+  PetscCall(PetscArraycpy(e->example_covariance, covariance, (size_t)p->n_test * D * D));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* `train` is [2][D] */
-static PetscErrorCode FillErrors(FwDataset data, const FwPrediction *p, const double train[],
-                                 const Posterior *posterior, FwErrors *e)
+PetscErrorCode FwPredictionFillOutputs(FwDataset data, const FwPrediction *p, const double train[], const double mean[],
+                                       const double covariance[], FwErrors *e)
 {
   const PetscInt  D = p->n_output;
   const double   *y;
@@ -220,10 +218,10 @@ static PetscErrorCode FillErrors(FwDataset data, const FwPrediction *p, const do
   PetscCall(FwDatasetGetClasses(data, FW_TEST, &classes));
   PetscCall(PetscCalloc3(FW_ERROR_COUNT * D, &e->output, FW_ERROR_COUNT * D, &e->error, (size_t)D * D, &e->covariance));
   PetscCall(PetscArraycpy(e->output + FW_TRAIN_BIAS * D, train, 2 * D));
-  FillTestErrors(p->n_test, y, posterior, e);
+  FillTestErrors(p->n_test, D, y, mean, covariance, e);
   FillMeans(D, e);
-  e->accuracy = classes ? Accuracy(p->n_test, D, posterior->mean, classes) : NAN;
-  PetscCall(KeepExamples(p, posterior, e));
+  e->accuracy = classes ? Accuracy(p->n_test, D, mean, classes) : NAN;
+  PetscCall(KeepExamples(p, mean, covariance, e));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -242,7 +240,7 @@ static PetscErrorCode ErrorsAt(FwSpectrum spectrum, double scale, FwDataset data
   PetscCall(PetscMalloc1(2 * D, &train));
   PetscCall(TrainAt(spectrum, p->temperature, &basis, train));
   PetscCall(PredictAt(spectrum, p->temperature, &basis, &posterior));
-  PetscCall(FillErrors(data, p, train, &posterior, e));
+  PetscCall(FwPredictionFillOutputs(data, p, train, posterior.mean, posterior.covariance, e));
   PetscCall(PetscFree(train));
   PetscCall(DestroyPosterior(&posterior));
   PetscCall(DestroyBasis(&basis));
@@ -370,7 +368,7 @@ static PetscErrorCode AverageErrors(FwSpectrum spectrum, double scale, FwDataset
   PetscCall(PredictAt(spectrum, p->temperature, &basis, &a.saddle));
   PetscCall(DestroyBasis(&basis));
   PetscCall(RunDraws(spectrum, scale, &a));
-  PetscCall(FillErrors(data, p, a.train, &a.sum, &p->averaged));
+  PetscCall(FwPredictionFillOutputs(data, p, a.train, a.sum.mean, a.sum.covariance, &p->averaged));
   for (PetscInt i = 0; i < FW_ERROR_COUNT * p->n_output; i++)
     p->averaged.error[i] = FwWeightedError(n_draw, p->outputs.weight, a.influence + (size_t)i * n_draw);
   PetscCall(DestroyAverage(&a));

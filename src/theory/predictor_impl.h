@@ -11,7 +11,7 @@
 struct FwPredictorImpl {
   FwGrid     grid;
   FwDataset  data;
-  FwSpectrum spectrum; /* of the kernel with lambda_L = 1 */
+  FwSpectrum spectrum;               /* of the kernel with lambda_L = 1 */
   PetscBool  is_tangent;             /* the NTK */
   double    *train_mean, *test_mean; /* [P], [P_t + n_new] of the activation; NULL where the kernel holds the mean */
 };
@@ -45,6 +45,11 @@ double FwSaddleEvidence(double width, double n_label, double action, double acti
 
 /* prediction.c: bias, variance and accuracy from means and latent variances of all test examples; keeps both */
 PetscErrorCode FwPredictionTestErrors(FwDataset data, const double mean[], const double variance[], FwErrors *errors);
+
+/* prediction_outputs.c: errors of several outputs from their train bias and variance, [2][D], and from means [n][D] and
+   covariances [n][D][D] at the test examples and the inputs without labels. Statistical errors are set to zero. */
+PetscErrorCode FwPredictionFillOutputs(FwDataset data, const FwPrediction *prediction, const double train[],
+                                       const double mean[], const double covariance[], FwErrors *errors);
 
 /* prediction_nested.c: put the minima of the nested or linearised composition, and what follows from them, in the place
    of the product's, which serve as starts. Collective on the grid. */

@@ -5,6 +5,7 @@
 
 #include "symmetric.h"
 
+#include <math.h>
 #include <petscblaslapack.h>
 
 PetscErrorCode FwSymmetricEigen(PetscInt n, const double matrix[], double value[], double vectors[])
@@ -22,14 +23,12 @@ PetscErrorCode FwSymmetricEigen(PetscInt n, const double matrix[], double value[
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwSymmetricApply(PetscInt n, const double matrix[], double (*function)(double), double out[])
+PetscErrorCode FwSymmetricCompose(PetscInt n, const double value[], const double vectors[], double out[])
 {
-  double *value, *vectors, *scaled;
+  double *scaled;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc3(n, &value, (size_t)n * n, &vectors, (size_t)n * n, &scaled));
-  PetscCall(FwSymmetricEigen(n, matrix, value, vectors));
-  for (PetscInt k = 0; k < n; k++) value[k] = function(value[k]);
+  PetscCall(PetscMalloc1((size_t)n * n, &scaled));
   for (PetscInt k = 0; k < n; k++)
     for (PetscInt i = 0; i < n; i++) scaled[i + k * n] = vectors[i + k * n] * value[k];
   for (PetscInt i = 0; i < n; i++)
@@ -39,7 +38,20 @@ PetscErrorCode FwSymmetricApply(PetscInt n, const double matrix[], double (*func
       for (PetscInt k = 0; k < n; k++) sum += scaled[i + k * n] * vectors[j + k * n];
       out[i + j * n] = out[j + i * n] = sum;
     }
-  PetscCall(PetscFree3(value, vectors, scaled));
+  PetscCall(PetscFree(scaled));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSymmetricApply(PetscInt n, const double matrix[], double (*function)(double), double out[])
+{
+  double *value, *vectors;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc2(n, &value, (size_t)n * n, &vectors));
+  PetscCall(FwSymmetricEigen(n, matrix, value, vectors));
+  for (PetscInt k = 0; k < n; k++) value[k] = function(value[k]);
+  PetscCall(FwSymmetricCompose(n, value, vectors, out));
+  PetscCall(PetscFree2(value, vectors));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -64,5 +76,41 @@ PetscErrorCode FwSymmetricSandwich(PetscInt n, const double a[], const double b[
   for (PetscInt i = 0; i < n; i++)
     for (PetscInt j = 0; j < i; j++) c[i + j * n] = c[j + i * n] = 0.5 * (c[i + j * n] + c[j + i * n]);
   PetscCall(PetscFree(half));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static double Root(double x)
+{
+  return sqrt(PetscMax(x, 0.0));
+}
+
+static double InverseRoot(double x)
+{
+  return 1.0 / sqrt(x);
+}
+
+/* The positive root of x^2 - beta x - d = 0, without a difference of large numbers */
+static double Quadratic(double beta, double d)
+{
+  const double root = sqrt(beta * beta + 4.0 * PetscMax(d, 0.0));
+
+  return beta > 0.0 ? 0.5 * (beta + root) : 2.0 * PetscMax(d, 0.0) / PetscMax(root - beta, PETSC_SMALL);
+}
+
+PetscErrorCode FwSymmetricRiccati(PetscInt n, const double c[], double beta, const double d[], double out[])
+{
+  const size_t n2 = (size_t)n * n;
+  double      *root, *middle, *value, *vectors;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc4(n2, &root, n2, &middle, n, &value, n2, &vectors));
+  PetscCall(FwSymmetricApply(n, c, Root, root));
+  PetscCall(FwSymmetricSandwich(n, root, d, middle));
+  PetscCall(FwSymmetricEigen(n, middle, value, vectors));
+  for (PetscInt k = 0; k < n; k++) value[k] = Quadratic(beta, value[k]);
+  PetscCall(FwSymmetricCompose(n, value, vectors, middle));
+  PetscCall(FwSymmetricApply(n, c, InverseRoot, root));
+  PetscCall(FwSymmetricSandwich(n, root, middle, out));
+  PetscCall(PetscFree4(root, middle, value, vectors));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

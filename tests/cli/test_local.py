@@ -192,6 +192,70 @@ class Average(Folder):
             np.testing.assert_allclose(one[name], three[name], rtol=1e-7)
 
 
+class SeveralOutputs(Folder):
+    """Three outputs against plain matrices of D P rows, at the program's own order parameter."""
+    P, PT, D, N, WIDTH, T = 90, 30, 3, 3, 20, 0.1
+
+    def predict_three(self, kind):
+        self.x, _ = make_images((1, 1, 12), self.P + self.PT)
+        x = self.x[:, 0, 0]
+        self.y = np.stack([np.sin(2 * (x[:, 0] + x[:, 1])), np.sin(x[:, 3] + 2 * x[:, 7]), x[:, 5] * x[:, 9]], axis=1)
+        data = harness.write_arrays(self.place / "data.h5", x=self.x, y=self.y)
+        return self.predict("-data_source", "hdf5", "-data_path", data, "-data_train", self.P, "-data_test", self.PT,
+                            "-data_normalise", "none", "-network_type", kind, "-network_width", self.WIDTH,
+                            "-temperature", self.T, "-save_predictions", "true")
+
+    def kernels(self):
+        """K_ij / (lambda_1 n) of erf between all images: [n, n, P + PT, P + PT]."""
+        patch = self.x.reshape(self.P + self.PT, self.N, 4)
+        c = np.einsum("aim,bjm->ijab", patch, patch) / 4
+        a = 1 + 2 * np.einsum("iiaa->ia", c)
+        return 2 / np.pi * np.arcsin(2 * c / np.sqrt(a[:, None, :, None] * a[None, :, None, :])) / self.N
+
+    def check(self, kind):
+        r, k, d, n, p = self.predict_three(kind), self.kernels(), self.D, self.N, self.P
+        self.assertEqual(r["order_parameter"].shape, (d, n, d, n))
+        q, m = r["order_parameter"], d * n
+        full = np.einsum("diej,ijab->adbe", q, k)
+        a = full[:p, :, :p].reshape(p * d, p * d) + self.T * np.eye(p * d)
+        y, inverse, q = self.y[:p].ravel(), np.linalg.inv(a), q.reshape(m, m)
+        solved = inverse @ y
+        fit = np.linalg.slogdet(a)[1] + y @ solved
+        self.close("S", r["action"], np.trace(q) - np.linalg.slogdet(q)[1] + fit / self.WIDTH, 1e-11)
+        slope = np.einsum("adbe,ijab->diej", (inverse - np.outer(solved, solved)).reshape(p, d, p, d), k[:, :, :p, :p])
+        if kind == "lcn":
+            slope = slope * np.eye(n)[:, None]
+        slope = np.eye(m) - np.linalg.inv(q) + slope.reshape(m, m) / self.WIDTH
+        self.assertLess(np.abs(slope).max(), 1e-9)
+        cross = full[:p, :, p:].reshape(p * d, -1)
+        mean = (cross.T @ solved).reshape(-1, d)
+        covariance = full[p:, :, p:].reshape(cross.shape[1], -1) - cross.T @ inverse @ cross
+        covariance = np.einsum("tdte->tde", covariance.reshape(self.PT, d, self.PT, d))
+        self.close("mean", r["test_mean"], mean)
+        self.close("covariance", r["test_example_covariance"], covariance)
+        self.close("bias", r["test_bias"], np.mean((mean - self.y[p:]) ** 2, axis=0))
+        self.close("train bias", r["train_bias"], np.mean((self.T * solved.reshape(p, d)) ** 2, axis=0))
+        trace = np.diag(inverse).reshape(p, d).mean(axis=0)
+        self.close("train variance", r["train_variance"], self.T - self.T ** 2 * trace)
+
+    def test_cnn(self):
+        self.check("cnn")
+
+    def test_lcn(self):
+        self.check("lcn")
+
+
+@once
+@harness.needs_data
+class Classes(Folder):
+    def test_three_digits_have_accuracy_and_a_pool_network_too(self):
+        for kind in ("cnn", "pool"):
+            r = self.predict("-data_source", "mnist", "-data_classes", "0,1,2", "-data_train", 60, "-data_test", 60,
+                             "-network_type", kind, "-network_mask", 14, "-network_width", 50)
+            self.assertGreater(r["accuracy"], 0.85)
+            self.assertEqual(r["test_covariance"].shape, (3, 3))
+
+
 SMALL = ["-data_train", 20, "-data_test", 5, "-data_size", 8]
 
 

@@ -36,11 +36,13 @@ static inline void write_array(hid_t file, const char name[], int n_dimension, c
   H5Sclose(space);
 }
 
-/** Examples in order, training first; x is [n_train + n_test][channels][height][width]. Collective. */
-static inline FwDataset dataset_from_images(int n_train, int n_test, int channels, int height, int width,
-                                            const double x[], const double y[])
+/** Examples in order, training first; x is [n_train + n_test][channels][height][width], y [n_train + n_test][n_output].
+ *  Collective. */
+static inline FwDataset dataset_from_outputs(int n_train, int n_test, int channels, int height, int width, int n_output,
+                                             const double x[], const double y[])
 {
-  const hsize_t size[4] = {(hsize_t)(n_train + n_test), (hsize_t)channels, (hsize_t)height, (hsize_t)width};
+  const hsize_t size[4]  = {(hsize_t)(n_train + n_test), (hsize_t)channels, (hsize_t)height, (hsize_t)width};
+  const hsize_t label[2] = {(hsize_t)(n_train + n_test), (hsize_t)n_output};
   PetscMPIInt   rank;
   char          options[256];
 
@@ -49,7 +51,7 @@ static inline FwDataset dataset_from_images(int n_train, int n_test, int channel
     const hid_t file = H5Fcreate(file_path("images.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
 
     write_array(file, "x", 4, size, x);
-    write_array(file, "y", 1, size, y);
+    write_array(file, "y", n_output == 1 ? 1 : 2, label, y);
     H5Fclose(file);
   }
   MPI_Barrier(PETSC_COMM_WORLD);
@@ -58,4 +60,10 @@ static inline FwDataset dataset_from_images(int n_train, int n_test, int channel
            "-data_test %d",
            n_train, n_test);
   return open_data(options);
+}
+
+static inline FwDataset dataset_from_images(int n_train, int n_test, int channels, int height, int width,
+                                            const double x[], const double y[])
+{
+  return dataset_from_outputs(n_train, n_test, channels, height, width, 1, x, y);
 }

@@ -193,9 +193,13 @@ typedef struct {
   FwLocalAction action;
 } Network;
 
-static void open_network(const Case *c, const double x[], const double y[], double store_bytes, Network *n)
+static void open_outputs(const Case *c, int n_output, const double x[], const double y[], double store_bytes,
+                         Network *n)
 {
-  const double *targets;
+  const FwPatchForm form = c->type == FW_NETWORK_LCN ? FW_PATCH_DIAGONAL
+                           : n_output > 1            ? FW_PATCH_ORDERED
+                                                     : FW_PATCH_PAIRS;
+  const double     *targets;
 
   *n = (Network){
     .model      = {.type = c->type,                .depth = 1, .temperature = c->temperature},
@@ -209,13 +213,17 @@ static void open_network(const Case *c, const double x[], const double y[], doub
   n->model.activation = n->activation;
   for (int d = 0; d < 2; d++) n->model.mask[d] = c->mask[d];
   for (int d = 0; d < 2; d++) n->model.stride[d] = c->stride[d];
-  n->data = dataset_from_images(c->n_train, P_TEST, c->image[0], c->image[1], c->image[2], x, y);
+  n->data = dataset_from_outputs(c->n_train, P_TEST, c->image[0], c->image[1], c->image[2], n_output, x, y);
   TestCall(FwPatchImagesCreate(PETSC_COMM_WORLD, &n->model, n->data, &n->images));
-  TestCall(FwPatchKernelCreate(grid, n->images, c->type == FW_NETWORK_LCN ? FW_PATCH_DIAGONAL : FW_PATCH_PAIRS,
-                               c->is_centred, store_bytes, &n->kernel));
+  TestCall(FwPatchKernelCreate(grid, n->images, form, c->is_centred, n_output, store_bytes, &n->kernel));
   TestCall(FwDatasetGetTargets(n->data, FW_TRAIN, &targets));
   TestCall(FwLocalActionCreate(n->kernel, targets, &n->action));
   TestCall(FwLocalActionSetModel(n->action, &n->model));
+}
+
+static void open_network(const Case *c, const double x[], const double y[], double store_bytes, Network *n)
+{
+  open_outputs(c, 1, x, y, store_bytes, n);
 }
 
 static void close_network(Network *n)
@@ -756,6 +764,120 @@ static void pooling_readouts_overlap_fully_and_free_ones_by_one_over_n(void **st
   close_network(&network);
 }
 
+/* --- several outputs ---------------------------------------------------------------------------------------- */
+
+enum { D = 2, ROW_MAX = D * PATCH_MAX };
+
+/* Second labels of the images of a case, [P + P_TEST][D] with the first */
+static void make_outputs(const Case *c, const double x[], const double y[], double out[])
+{
+  const int n_input = c->image[0] * c->image[1] * c->image[2];
+
+  for (int a = 0; a < c->n_train + P_TEST; a++) {
+    out[a * D]     = y[a];
+    out[a * D + 1] = sin(x[a * n_input + 1] - 2.0 * x[a * n_input + n_input - 2]);
+  }
+}
+
+static void open_two(const Case *c, double *first, double *second, Network *two)
+{
+  double *x, *y, both[D * 64];
+
+  make_images(c, &x, &y);
+  make_outputs(c, x, y, both);
+  for (int a = 0; a < c->n_train + P_TEST; a++) {
+    first[a]  = both[a * D];
+    second[a] = both[a * D + 1];
+  }
+  open_outputs(c, D, x, both, keep_all, two);
+  TestCall(PetscFree2(x, y));
+}
+
+/* Q of the two outputs apart in the blocks, `corner` of it between them */
+static void fill_two(const Case *c, double corner, double order[])
+{
+  const int n = c->n_patch;
+  double    block[PATCH_MAX * PATCH_MAX];
+
+  fill_order(c, block);
+  for (int r = 0; r < D * n; r++)
+    for (int s = 0; s < D * n; s++)
+      order[r * D * n + s] = (r / n == s / n ? 1.0 + 0.3 * (r / n) : corner * (1.0 + 0.4 * (r / n ? r % n : s % n))) *
+                             block[r % n * n + s % n];
+}
+
+static double action_of(const Case *c, const double y[], double factor)
+{
+  double       order[PATCH_MAX * PATCH_MAX], *x, *unused, value;
+  Network      one;
+  FwLocalPoint point;
+
+  make_images(c, &x, &unused);
+  open_network(c, x, y, keep_all, &one);
+  fill_order(c, order);
+  for (int k = 0; k < c->n_patch * c->n_patch; k++) order[k] *= factor;
+  TestCall(FwLocalPointCreate(one.action, &point));
+  TestCall(FwLocalActionEvaluate(one.action, order, &point));
+  value = point.value;
+  TestCall(FwLocalPointDestroy(&point));
+  TestCall(PetscFree2(x, unused));
+  close_network(&one);
+  return value;
+}
+
+static void outputs_that_do_not_mix_add_their_actions(void **state)
+{
+  (void)state;
+  for (int i = 0; i < N_CASE; i += 3) {
+    const Case  *c = &cases[i];
+    double       order[ROW_MAX * ROW_MAX], first[64], second[64];
+    Network      two;
+    FwLocalPoint point;
+
+    open_two(c, first, second, &two);
+    fill_two(c, 0.0, order);
+    TestCall(FwLocalPointCreate(two.action, &point));
+    TestCall(FwLocalActionEvaluate(two.action, order, &point));
+    assert_close(point.value, action_of(c, first, 1.0) + action_of(c, second, 1.3), 1e-11);
+    fill_two(c, 0.1, order);
+    TestCall(FwLocalActionEvaluate(two.action, order, &point));
+    assert_close(fabs(point.value - action_of(c, first, 1.0) - action_of(c, second, 1.3)) > 1e-3, 1, 0);
+    TestCall(FwLocalPointDestroy(&point));
+    close_network(&two);
+  }
+}
+
+/* Along an entry between two outputs and two patches (of lcn: one), and along one within */
+static void slopes_between_outputs_are_differences_of_the_action(void **state)
+{
+  const double step = 1e-4, weight[5] = {1.0 / 12.0, -2.0 / 3.0, 0.0, 2.0 / 3.0, -1.0 / 12.0};
+  const int    rows[] = {1, 5, 10};
+
+  (void)state;
+  for (int k = 0; k < 3; k++) {
+    const Case  *c = &cases[rows[k]];
+    const int    n = c->n_patch, m = D * n, j = n + (c->type == FW_NETWORK_LCN ? 0 : 1);
+    double       order[ROW_MAX * ROW_MAX], first[64], second[64], difference = 0.0;
+    Network      two;
+    FwLocalPoint point;
+
+    open_two(c, first, second, &two);
+    TestCall(FwLocalPointCreate(two.action, &point));
+    for (int s = -2; s <= 2; s++) {
+      fill_two(c, 0.1, order);
+      order[j] += s * step;
+      order[j * m] += s * step;
+      TestCall(FwLocalActionEvaluate(two.action, order, &point));
+      difference += weight[s + 2] * (point.log_det + point.fit) / step;
+    }
+    fill_two(c, 0.1, order);
+    TestCall(FwLocalActionEvaluate(two.action, order, &point));
+    assert_close(difference, 2.0 * (point.trace[j] - point.quadratic[j]), 1e-8);
+    TestCall(FwLocalPointDestroy(&point));
+    close_network(&two);
+  }
+}
+
 /* --- bad input ---------------------------------------------------------------------------------------------- */
 
 static void a_mask_larger_than_the_image_is_refused(void **state)
@@ -821,6 +943,8 @@ int main(int argc, char **argv)
     cmocka_unit_test(flipping_all_labels_changes_nothing),
     cmocka_unit_test(the_hidden_layer_follows_its_definition),
     cmocka_unit_test(pooling_readouts_overlap_fully_and_free_ones_by_one_over_n),
+    cmocka_unit_test(outputs_that_do_not_mix_add_their_actions),
+    cmocka_unit_test(slopes_between_outputs_are_differences_of_the_action),
     cmocka_unit_test(a_mask_larger_than_the_image_is_refused),
     cmocka_unit_test(pixels_that_remain_are_counted),
   };
