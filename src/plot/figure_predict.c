@@ -340,16 +340,16 @@ static PetscErrorCode Fill_Errors(FwStore store, FwPanel *panel)
 
 static const struct {
   const char *name;
-  const char *needs[3];
+  const char *needs[3], *instead; /* not where the file has this */
   PetscErrorCode (*fill)(FwStore, FwPanel *);
 } figures[] = {
-  {"action",          {"log_q", "action_curve", NULL},                     Fill_Action             },
-  {"order-parameter", {"order_parameter", "pool_overlap", NULL},           FwFigureFill_OrderMatrix},
-  {"patches",         {"order_parameter", "patch_rows", "order_distance"}, FwFigureFill_OrderGrid  },
-  {"prediction",      {"test_mean", "test_std", "test_target"},            Fill_Prediction         },
-  {"errors",          {"train_error", "infinite_train_error", NULL},       Fill_Errors             },
-  {"order",           {"order_parameter", "test_covariance", NULL},        FwFigureFill_Order      },
-  {"outputs",         {"test_error", "test_covariance", NULL},             FwFigureFill_Outputs    },
+  {"action",          {"log_q", "action_curve", NULL},                     NULL,         Fill_Action             },
+  {"order-parameter", {"order_parameter", "other_patch", NULL},            NULL,         FwFigureFill_OrderMatrix},
+  {"patches",         {"order_parameter", "patch_rows", "order_distance"}, NULL,         FwFigureFill_OrderGrid  },
+  {"prediction",      {"test_mean", "test_std", "test_target"},            NULL,         Fill_Prediction         },
+  {"errors",          {"train_error", "infinite_train_error", NULL},       NULL,         Fill_Errors             },
+  {"order",           {"order_parameter", "test_covariance", NULL},        "patch_rows", FwFigureFill_Order      },
+  {"outputs",         {"test_error", "test_covariance", NULL},             NULL,         FwFigureFill_Outputs    },
 };
 
 enum { N_FIGURE = PETSC_STATIC_ARRAY_LENGTH(figures) };
@@ -361,10 +361,15 @@ static PetscErrorCode FindAvailable(FwStore store, PetscBool available[N_FIGURE]
   PetscFunctionBegin;
   names[0] = '\0';
   for (int f = 0; f < N_FIGURE; f++) {
-    available[f] = PETSC_TRUE;
-    for (int a = 0; a < 3 && figures[f].needs[a] && available[f]; a++) {
-      char path[128];
+    char      path[128];
+    PetscBool has = PETSC_FALSE;
 
+    if (figures[f].instead) {
+      PetscCall(PetscSNPrintf(path, sizeof path, "/predict/%s", figures[f].instead));
+      PetscCall(FwStoreHas(store, path, &has));
+    }
+    available[f] = has ? PETSC_FALSE : PETSC_TRUE;
+    for (int a = 0; a < 3 && figures[f].needs[a] && available[f]; a++) {
       PetscCall(PetscSNPrintf(path, sizeof path, "/predict/%s", figures[f].needs[a]));
       PetscCall(FwStoreHas(store, path, &available[f]));
     }
