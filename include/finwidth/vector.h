@@ -17,3 +17,8 @@
 
 /** A helper of such a loop has to melt into it, or it would be compiled once, for the oldest processor. */
 #define FW_VECTOR_HELPER static inline __attribute__((always_inline))
+
+/** Eight doubles that go through the vector unit together; arithmetic is by number, so none depends on its neighbours. */
+enum { FW_LANES = 8 };
+
+typedef double FwLanes __attribute__((vector_size(FW_LANES * sizeof(double)), may_alias));

@@ -3,30 +3,31 @@
  * Training: the runs, their state, and the choice of the method.
  */
 
+#include "lanes.h"
 #include "training_impl.h"
 
-#include <finwidth/dense.h>
 #include <math.h>
 
 const char *const FwTrainMethodNames[FW_TRAIN_COUNT] = {
   "flow", "flow-midpoint", "flow-strang", "gd", "momentum", "nesterov", "sgd", "adam", "adamw", "lmvm", "newton"};
 
 static const struct {
-  FwTrainAdvance *advance;
-  PetscInt        n_moment;
-  PetscBool       has_step, has_tolerance, has_batch;
+  FwTrainAdvance      *advance;
+  FwTrainAdvanceLanes *advance_lanes; /* of small networks; or NULL */
+  PetscInt             n_moment;
+  PetscBool            has_step, has_tolerance, has_batch;
 } methods[FW_TRAIN_COUNT] = {
-  [FW_TRAIN_FLOW]          = {FwTrainAdvance_Flow,     0, PETSC_FALSE, PETSC_TRUE,  PETSC_FALSE},
-  [FW_TRAIN_FLOW_MIDPOINT] = {FwTrainAdvance_Midpoint, 0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
-  [FW_TRAIN_FLOW_STRANG]   = {FwTrainAdvance_Midpoint, 0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
-  [FW_TRAIN_GD]            = {FwTrainAdvance_Descent,  0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
-  [FW_TRAIN_MOMENTUM]      = {FwTrainAdvance_Descent,  1, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
-  [FW_TRAIN_NESTEROV]      = {FwTrainAdvance_Descent,  1, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
-  [FW_TRAIN_SGD]           = {FwTrainAdvance_Descent,  1, PETSC_TRUE,  PETSC_FALSE, PETSC_TRUE },
-  [FW_TRAIN_ADAM]          = {FwTrainAdvance_Descent,  2, PETSC_TRUE,  PETSC_FALSE, PETSC_TRUE },
-  [FW_TRAIN_ADAMW]         = {FwTrainAdvance_Descent,  2, PETSC_TRUE,  PETSC_FALSE, PETSC_TRUE },
-  [FW_TRAIN_LMVM]          = {FwTrainAdvance_Tao,      0, PETSC_FALSE, PETSC_TRUE,  PETSC_FALSE},
-  [FW_TRAIN_NEWTON]        = {FwTrainAdvance_Tao,      0, PETSC_FALSE, PETSC_TRUE,  PETSC_FALSE},
+  [FW_TRAIN_FLOW]          = {FwTrainAdvance_Flow,     NULL,                        0, PETSC_FALSE, PETSC_TRUE,  PETSC_FALSE},
+  [FW_TRAIN_FLOW_MIDPOINT] = {FwTrainAdvance_Midpoint, NULL,                        0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
+  [FW_TRAIN_FLOW_STRANG]   = {FwTrainAdvance_Midpoint, NULL,                        0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
+  [FW_TRAIN_GD]       = {FwTrainAdvance_Descent,  FwTrainAdvanceLanes_Descent, 0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
+  [FW_TRAIN_MOMENTUM] = {FwTrainAdvance_Descent,  FwTrainAdvanceLanes_Descent, 1, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
+  [FW_TRAIN_NESTEROV] = {FwTrainAdvance_Descent,  FwTrainAdvanceLanes_Descent, 1, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
+  [FW_TRAIN_SGD]      = {FwTrainAdvance_Descent,  FwTrainAdvanceLanes_Descent, 1, PETSC_TRUE,  PETSC_FALSE, PETSC_TRUE },
+  [FW_TRAIN_ADAM]     = {FwTrainAdvance_Descent,  FwTrainAdvanceLanes_Descent, 2, PETSC_TRUE,  PETSC_FALSE, PETSC_TRUE },
+  [FW_TRAIN_ADAMW]    = {FwTrainAdvance_Descent,  FwTrainAdvanceLanes_Descent, 2, PETSC_TRUE,  PETSC_FALSE, PETSC_TRUE },
+  [FW_TRAIN_LMVM]     = {FwTrainAdvance_Tao,      NULL,                        0, PETSC_FALSE, PETSC_TRUE,  PETSC_FALSE},
+  [FW_TRAIN_NEWTON]   = {FwTrainAdvance_Tao,      NULL,                        0, PETSC_FALSE, PETSC_TRUE,  PETSC_FALSE},
 };
 
 PetscBool FwTrainMethodIsFlow(FwTrainMethod method)
@@ -108,11 +109,12 @@ PetscErrorCode FwTrainingCreate(const FwTrainPlan *plan, PetscInt n_run, const F
   PetscCall(CheckPlan(plan, n_example));
   for (PetscInt r = 0; r < n_run; r++) PetscCall(CheckRun(plan, &run[0], &run[r]));
   PetscCall(PetscNew(&t));
-  t->plan      = *plan;
-  t->n_run     = n_run;
-  t->n_theta   = FwLearnerShapeSize(shape);
-  t->n_example = n_example;
-  t->n_moment  = methods[plan->method].n_moment;
+  t->plan        = *plan;
+  t->n_run       = n_run;
+  t->n_theta     = FwLearnerShapeSize(shape);
+  t->n_example   = n_example;
+  t->n_moment    = methods[plan->method].n_moment;
+  t->is_in_lanes = (PetscBool)(methods[plan->method].advance_lanes && FwLaneNetFits(shape));
   t->order_run = t->order_epoch = -1.0;
   PetscCall(PetscMalloc2(plan->batch, &t->batch, plan->batch ? n_example : 0, &t->order));
   PetscCall(PetscCalloc1(n_run, &t->one));
@@ -139,9 +141,22 @@ PetscErrorCode FwTrainingDestroy(FwTraining *training)
 
 /* --- the way ------------------------------------------------------------------------------------------------------ */
 
+static PetscErrorCode AdvanceInLanes(FwTraining training, double time)
+{
+  PetscFunctionBegin;
+  for (PetscInt r = 0; r < training->n_run; r += FW_LANES)
+    PetscCall(methods[training->plan.method].advance_lanes(training, PetscMin(FW_LANES, training->n_run - r),
+                                                           &training->one[r], time));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwTrainingAdvance(FwTraining training, double time)
 {
   PetscFunctionBegin;
+  if (training->is_in_lanes) {
+    PetscCall(AdvanceInLanes(training, time));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   for (PetscInt r = 0; r < training->n_run; r++) {
     FwTrainOne *one = &training->one[r];
 

@@ -6,12 +6,7 @@
 #include "training_impl.h"
 
 #include <finwidth/random.h>
-#include <finwidth/vector.h>
 #include <math.h>
-
-static const double beta_1 = 0.9, beta_2 = 0.999, epsilon = 1e-8; /* adam's */
-
-/* --- batches ---------------------------------------------------------------------------------------------------- */
 
 /* The order of an epoch: a permutation by Fisher and Yates, whose numbers are those of (seed, epoch) */
 static PetscErrorCode Shuffle(FwTraining training, FwTrainOne *one, double epoch)
@@ -39,7 +34,7 @@ static PetscErrorCode Shuffle(FwTraining training, FwTrainOne *one, double epoch
 }
 
 /* Batch k has the examples k batch .. (k+1) batch - 1 of the endless row of epochs */
-static PetscErrorCode ChooseBatch(FwTraining training, FwTrainOne *one)
+PetscErrorCode FwTrainChooseBatch(FwTraining training, FwTrainOne *one)
 {
   const PetscInt n = training->n_example;
 
@@ -54,96 +49,36 @@ static PetscErrorCode ChooseBatch(FwTraining training, FwTrainOne *one)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* adamw's decay is no part of its gradient */
+/* Of the loss: the update adds the decay */
 static PetscErrorCode StepGradient(FwTraining training, FwTrainOne *one)
 {
-  const FwDecay none = {0.0, 0.0}, decay = training->plan.method == FW_TRAIN_ADAMW ? none : one->run.decay;
+  const FwDecay none = {0.0, 0.0};
 
   PetscFunctionBegin;
   if (training->plan.batch == 0) {
-    PetscCall(FwTrainGradient(one, decay, one->theta, NULL, one->gradient));
+    PetscCall(FwTrainGradient(one, none, one->theta, NULL, one->gradient));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(ChooseBatch(training, one));
+  PetscCall(FwTrainChooseBatch(training, one));
   one->at.n_gradient += 1.0;
-  PetscCall(FwLearnerBatchGradient(one->run.learner, decay, training->plan.batch, training->batch, one->theta, NULL,
+  PetscCall(FwLearnerBatchGradient(one->run.learner, none, training->plan.batch, training->batch, one->theta, NULL,
                                    one->gradient));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* --- updates ---------------------------------------------------------------------------------------------------- */
-
-FW_VECTOR static void Descend(PetscInt n, double step, const double *restrict g, double *restrict v)
+static PetscErrorCode Update(FwTraining training, FwTrainOne *one)
 {
-  for (PetscInt i = 0; i < n; i++) v[i] -= step * g[i];
-}
+  const FwLearnerShape *shape;
+  const double          n_step = one->at.time + 1.0;
+  FwTrainRates          weight, bias;
 
-FW_VECTOR static void Roll(PetscInt n, double step, double beta, const double *restrict g, double *restrict u,
-                           double *restrict v)
-{
-  for (PetscInt i = 0; i < n; i++) {
-    u[i] = beta * u[i] + g[i];
-    v[i] -= step * u[i];
-  }
-}
-
-FW_VECTOR static void LookAhead(PetscInt n, double step, double beta, const double *restrict g, double *restrict u,
-                                double *restrict v)
-{
-  for (PetscInt i = 0; i < n; i++) {
-    u[i] = beta * u[i] + g[i];
-    v[i] -= step * (g[i] + beta * u[i]);
-  }
-}
-
-/* rate = eta / (1 - beta_1^k), scale = 1 / sqrt(1 - beta_2^k) */
-FW_VECTOR static void Adapt(PetscInt n, double rate, double scale, const double *restrict g, double *restrict m,
-                            double *restrict s, double *restrict v)
-{
-  for (PetscInt i = 0; i < n; i++) {
-    m[i] = beta_1 * m[i] + (1.0 - beta_1) * g[i];
-    s[i] = beta_2 * s[i] + (1.0 - beta_2) * g[i] * g[i];
-    v[i] -= rate * m[i] / (sqrt(s[i]) * scale + epsilon);
-  }
-}
-
-/* v <- (1 - eta mu) v, weights and biases with their own mu: v - eta d(penalty)/dv */
-static void Shrink(FwTrainOne *one)
-{
-  const FwDecay decay = {-one->run.step * one->run.decay.weight, -one->run.step * one->run.decay.bias};
-
-  FwLearnerAddDecay(one->run.learner, decay, one->theta, one->theta);
-}
-
-static void AdaptStep(FwTraining training, FwTrainOne *one)
-{
-  const PetscInt n = training->n_theta;
-  const double   k = one->at.time + 1.0;
-
-  if (training->plan.method == FW_TRAIN_ADAMW) Shrink(one);
-  Adapt(n, one->run.step / (1.0 - pow(beta_1, k)), 1.0 / sqrt(1.0 - pow(beta_2, k)), one->gradient, one->moment,
-        one->moment + n, one->theta);
-}
-
-static void Update(FwTraining training, FwTrainOne *one)
-{
-  const PetscInt n    = training->n_theta;
-  const double   beta = training->plan.momentum, step = one->run.step;
-
-  switch (training->plan.method) {
-    case FW_TRAIN_GD:
-      Descend(n, step, one->gradient, one->theta);
-      break;
-    case FW_TRAIN_NESTEROV:
-      LookAhead(n, step, beta, one->gradient, one->moment, one->theta);
-      break;
-    case FW_TRAIN_ADAM:
-    case FW_TRAIN_ADAMW:
-      AdaptStep(training, one);
-      break;
-    default:
-      Roll(n, step, beta, one->gradient, one->moment, one->theta);
-  }
+  PetscFunctionBegin;
+  PetscCall(FwLearnerGetShape(one->run.learner, &shape));
+  for (PetscInt lane = 0; lane < FW_LANES; lane++)
+    FwTrainSetRates(&training->plan, &one->run, n_step, lane, &weight, &bias);
+  FwTrainUpdate(&training->plan, shape, 1, &weight, &bias, FwTrainAdamScale(&training->plan, n_step), one->gradient,
+                one->moment, one->theta);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwTrainAdvance_Descent(FwTraining training, FwTrainOne *one, double time)
@@ -151,7 +86,7 @@ PetscErrorCode FwTrainAdvance_Descent(FwTraining training, FwTrainOne *one, doub
   PetscFunctionBegin;
   while (one->at.time < time && one->at.is_diverged == 0.0) {
     PetscCall(StepGradient(training, one));
-    Update(training, one);
+    PetscCall(Update(training, one));
     one->at.time += 1.0;
     one->at.is_diverged = !FwTrainIsFinite(training->n_theta, one->theta);
   }

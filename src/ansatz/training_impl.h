@@ -6,6 +6,7 @@
  */
 
 #include <finwidth/training.h>
+#include <finwidth/vector.h>
 
 /** What changes of a run and is not an array; eight bytes each, so that they pack as doubles. */
 typedef struct {
@@ -19,15 +20,17 @@ typedef struct {
   FwTrainRun     run;
   FwTrainNumbers at;
   double        *theta;    /**< [n] */
-  double        *moment;   /**< [n_moment][n]: u of momentum; m and v of adam */
+  double        *moment;   /**< [n_moment][n]: u of momentum; m and v of adam; NULL for none */
   double        *gradient; /**< [n] work */
 } FwTrainOne;
 
 struct FwTrainingImpl {
   FwTrainPlan plan;
   PetscInt    n_run, n_theta, n_example, n_moment;
+  PetscBool   is_in_lanes; /**< eight runs at once */
   FwTrainOne *one;
-  PetscInt   *batch, *order;          /**< examples of a step; the order of one epoch of one run */
+  PetscInt   *batch;                  /**< examples of a step */
+  PetscInt   *order;                  /**< the order of the examples in one epoch of one run */
   double      order_epoch, order_run; /**< whose that order is; -1 for none */
 };
 
@@ -36,9 +39,34 @@ typedef PetscErrorCode FwTrainAdvance(FwTraining training, FwTrainOne *one, doub
 
 FwTrainAdvance FwTrainAdvance_Descent, FwTrainAdvance_Flow, FwTrainAdvance_Midpoint, FwTrainAdvance_Tao;
 
+/** Bring up to FW_LANES runs of a small network to a time. */
+typedef PetscErrorCode FwTrainAdvanceLanes(FwTraining training, PetscInt n, FwTrainOne one[], double time);
+
+FwTrainAdvanceLanes FwTrainAdvanceLanes_Descent;
+
 /** Gradient of the objective at any theta; counted. */
 PetscErrorCode FwTrainGradient(FwTrainOne *one, FwDecay decay, const double theta[], double *objective,
                                double gradient[]);
 
 /** Whether all numbers are finite, and their squares too. */
 PetscBool FwTrainIsFinite(PetscInt n, const double theta[]);
+
+/** The examples of the next step of a run, to training->batch. */
+PetscErrorCode FwTrainChooseBatch(FwTraining training, FwTrainOne *one);
+
+/** What an update needs to know of each lane. */
+typedef struct {
+  double step[FW_LANES];  /**< eta; of adam eta / (1 - beta_1^k) */
+  double decay[FW_LANES]; /**< mu, where it is part of the gradient; else 0 */
+  double keep[FW_LANES];  /**< of adamw 1 - eta mu */
+} FwTrainRates;
+
+/** Set the rates of weights and biases in one lane for step n_step, from 1. */
+void FwTrainSetRates(const FwTrainPlan *plan, const FwTrainRun *run, double n_step, PetscInt lane, FwTrainRates *weight,
+                     FwTrainRates *bias);
+/** 1 / sqrt(1 - beta_2^k) of adam. */
+double FwTrainAdamScale(const FwTrainPlan *plan, double n_step);
+
+/** Make one step of a descent method from the gradient g of the loss, for one network (n_lane 1) or eight. */
+void FwTrainUpdate(const FwTrainPlan *plan, const FwLearnerShape *shape, PetscInt n_lane, const FwTrainRates *weight,
+                   const FwTrainRates *bias, double scale, const double g[], double moment[], double v[]);

@@ -10,12 +10,8 @@
 
 #include <string.h>
 
-enum { LANES = 8 };
-
-typedef double Lanes __attribute__((vector_size(LANES * sizeof(double))));
-
 /* Eight numbers from an array that need not be aligned */
-#define LOAD_LANES(lanes, array) memcpy(&(lanes), (array), sizeof(Lanes))
+#define LOAD_LANES(lanes, array) memcpy(&(lanes), (array), sizeof(FwLanes))
 
 /* Sum of the first `n` lanes */
 static inline double SumLanes(const double lane[], int n)

@@ -133,18 +133,18 @@ enum {
 /* Without the readout bias: sums with w alone; [n_block] eights of modes, added to what is there */
 FW_VECTOR
 static void AddModes(PetscInt n_block, const double k[], const double w[], double temperature, double order,
-                     double sum[N_SUM][LANES])
+                     double sum[N_SUM][FW_LANES])
 {
-  Lanes trace = {0.0}, trace_slope = {0.0}, fit = {0.0}, slope = {0.0}, curve = {0.0}, square = {0.0};
+  FwLanes trace = {0.0}, trace_slope = {0.0}, fit = {0.0}, slope = {0.0}, curve = {0.0}, square = {0.0};
 
   for (PetscInt i = 0; i < n_block; i++) {
-    Lanes value, label;
+    FwLanes value, label;
 
-    LOAD_LANES(value, k + (size_t)i * LANES);
-    LOAD_LANES(label, w + (size_t)i * LANES);
+    LOAD_LANES(value, k + (size_t)i * FW_LANES);
+    LOAD_LANES(label, w + (size_t)i * FW_LANES);
     value *= order;
 
-    const Lanes inverse = 1.0 / (temperature + value), p = value * inverse, one_fit = label * label * inverse;
+    const FwLanes inverse = 1.0 / (temperature + value), p = value * inverse, one_fit = label * label * inverse;
 
     trace += p;
     trace_slope += p * inverse;
@@ -153,7 +153,7 @@ static void AddModes(PetscInt n_block, const double k[], const double w[], doubl
     curve += p * p * one_fit;
     square += one_fit * inverse;
   }
-  for (int l = 0; l < LANES; l++) {
+  for (int l = 0; l < FW_LANES; l++) {
     sum[TRACE][l] += trace[l];
     sum[TRACE_SLOPE][l] += trace_slope[l] * temperature;
     sum[FIT + WW][l] += fit[l];
@@ -166,20 +166,20 @@ static void AddModes(PetscInt n_block, const double k[], const double w[], doubl
 /* The sums that the readout bias needs beside them */
 FW_VECTOR
 static void AddModesWithOnes(PetscInt n_block, const double k[], const double w[], const double h[], double temperature,
-                             double order, double sum[N_SUM][LANES])
+                             double order, double sum[N_SUM][FW_LANES])
 {
-  Lanes fit[2] = {{0.0}}, slope[2] = {{0.0}}, curve[2] = {{0.0}}, square[2] = {{0.0}};
+  FwLanes fit[2] = {{0.0}}, slope[2] = {{0.0}}, curve[2] = {{0.0}}, square[2] = {{0.0}};
 
   for (PetscInt i = 0; i < n_block; i++) {
-    Lanes value, label, ones;
+    FwLanes value, label, ones;
 
-    LOAD_LANES(value, k + (size_t)i * LANES);
-    LOAD_LANES(label, w + (size_t)i * LANES);
-    LOAD_LANES(ones, h + (size_t)i * LANES);
+    LOAD_LANES(value, k + (size_t)i * FW_LANES);
+    LOAD_LANES(label, w + (size_t)i * FW_LANES);
+    LOAD_LANES(ones, h + (size_t)i * FW_LANES);
     value *= order;
 
-    const Lanes inverse = 1.0 / (temperature + value), p = value * inverse;
-    const Lanes wh = label * ones * inverse, hh = ones * ones * inverse;
+    const FwLanes inverse = 1.0 / (temperature + value), p = value * inverse;
+    const FwLanes wh = label * ones * inverse, hh = ones * ones * inverse;
 
     fit[0] += wh;
     fit[1] += hh;
@@ -191,7 +191,7 @@ static void AddModesWithOnes(PetscInt n_block, const double k[], const double w[
     square[1] += hh * inverse;
   }
   for (int pair = WH; pair <= HH; pair++)
-    for (int l = 0; l < LANES; l++) {
+    for (int l = 0; l < FW_LANES; l++) {
       sum[FIT + pair][l] += fit[pair - WH][l];
       sum[SLOPE + pair][l] += slope[pair - WH][l];
       sum[CURVE + pair][l] += curve[pair - WH][l];
@@ -200,20 +200,20 @@ static void AddModesWithOnes(PetscInt n_block, const double k[], const double w[
 }
 
 /* An integer beside each lane */
-typedef long long LaneBits __attribute__((vector_size(LANES * sizeof(long long))));
+typedef long long LaneBits __attribute__((vector_size(FW_LANES * sizeof(long long))));
 
 /* Sum of log(T + Q k): products of mantissas, and their exponents as integers. Factors must be normal numbers. A
    mantissa is in [1, 2): 512 of them stay far from overflow, then the product is brought back to [1, 2) itself. */
 FW_VECTOR
-static void AddLogs(PetscInt n_block, const double k[], double temperature, double order, double product[LANES],
-                    long long exponent[LANES])
+static void AddLogs(PetscInt n_block, const double k[], double temperature, double order, double product[FW_LANES],
+                    long long exponent[FW_LANES])
 {
   const LaneBits mask = (LaneBits){0} + 0xfffffffffffffLL, one = (LaneBits){0} + 0x3ff0000000000000LL;
   LaneBits       shift    = {0}, bits;
-  Lanes          mantissa = (Lanes){0} + 1.0, value;
+  FwLanes        mantissa = (FwLanes){0} + 1.0, value;
 
   for (PetscInt i = 0; i < n_block; i++) {
-    LOAD_LANES(value, k + (size_t)i * LANES);
+    LOAD_LANES(value, k + (size_t)i * FW_LANES);
     value = temperature + order * value;
     memcpy(&bits, &value, sizeof bits);
     shift += (bits >> 52) - 1023;
@@ -227,23 +227,23 @@ static void AddLogs(PetscInt n_block, const double k[], double temperature, doub
       memcpy(&mantissa, &bits, sizeof bits);
     }
   }
-  for (int l = 0; l < LANES; l++) {
+  for (int l = 0; l < FW_LANES; l++) {
     product[l]  = mantissa[l];
     exponent[l] = shift[l];
   }
 }
 
 /* The last, incomplete eight; what stands beyond it is a mode like the last and is not counted */
-static void CopyTail(PetscInt n_tail, const double source[], double fill, double tail[LANES])
+static void CopyTail(PetscInt n_tail, const double source[], double fill, double tail[FW_LANES])
 {
-  for (int l = 0; l < LANES; l++) tail[l] = l < n_tail ? source[l] : fill;
+  for (int l = 0; l < FW_LANES; l++) tail[l] = l < n_tail ? source[l] : fill;
 }
 
 static double SumLogs(PetscInt n, const double k[], double temperature, double order)
 {
-  const PetscInt n_block = n / LANES, n_tail = n % LANES;
-  double         product[LANES], total = 1.0, sum = 0.0;
-  long long      exponent[LANES], whole = 0;
+  const PetscInt n_block = n / FW_LANES, n_tail = n % FW_LANES;
+  double         product[FW_LANES], total = 1.0, sum = 0.0;
+  long long      exponent[FW_LANES], whole = 0;
 
   /* subnormal factors have no mantissa to speak of; k is ascending */
   if (temperature + order * k[0] < 2.0 * DBL_MIN) {
@@ -251,7 +251,7 @@ static double SumLogs(PetscInt n, const double k[], double temperature, double o
     return sum;
   }
   AddLogs(n_block, k, temperature, order, product, exponent);
-  for (int l = 0; l < LANES; l++) {
+  for (int l = 0; l < FW_LANES; l++) {
     total *= product[l];
     whole += exponent[l];
   }
@@ -261,10 +261,10 @@ static double SumLogs(PetscInt n, const double k[], double temperature, double o
 
 static void SumModes(FwSpectrum s, const double k[], double temperature, double order, double total[N_SUM])
 {
-  const PetscInt  n_block = s->n / LANES, n_tail = s->n % LANES;
-  const size_t    last              = (size_t)(s->n - n_tail);
-  const PetscBool with_ones         = s->bias > 0.0 ? PETSC_TRUE : PETSC_FALSE;
-  double          sum[N_SUM][LANES] = {{0.0}}, end[N_SUM][LANES] = {{0.0}}, tail[3][LANES];
+  const PetscInt  n_block = s->n / FW_LANES, n_tail = s->n % FW_LANES;
+  const size_t    last                 = (size_t)(s->n - n_tail);
+  const PetscBool with_ones            = s->bias > 0.0 ? PETSC_TRUE : PETSC_FALSE;
+  double          sum[N_SUM][FW_LANES] = {{0.0}}, end[N_SUM][FW_LANES] = {{0.0}}, tail[3][FW_LANES];
 
   AddModes(n_block, k, s->w, temperature, order, sum);
   if (with_ones) AddModesWithOnes(n_block, k, s->w, s->h, temperature, order, sum);
@@ -273,7 +273,7 @@ static void SumModes(FwSpectrum s, const double k[], double temperature, double 
   CopyTail(n_tail, s->h + last, 0.0, tail[2]);
   AddModes(1, tail[0], tail[1], temperature, order, end);
   if (with_ones) AddModesWithOnes(1, tail[0], tail[1], tail[2], temperature, order, end);
-  for (int i = 0; i < N_SUM; i++) total[i] = SumLanes(sum[i], LANES) + SumLanes(end[i], (int)n_tail);
+  for (int i = 0; i < N_SUM; i++) total[i] = SumLanes(sum[i], FW_LANES) + SumLanes(end[i], (int)n_tail);
 }
 
 static void CopyPairs(PetscInt n_vector, const double pair[N_PAIR], double form[])
@@ -391,19 +391,19 @@ static PetscErrorCode StepMultiply(FwSpectrum s, PetscInt n, const double x[], d
 FW_VECTOR
 static double WeightedSquares(PetscInt n, const double weight[], const double z[])
 {
-  Lanes  sum  = {0.0};
-  double tail = 0.0, lane[LANES];
+  FwLanes sum  = {0.0};
+  double  tail = 0.0, lane[FW_LANES];
 
-  for (PetscInt i = 0; i + LANES <= n; i += LANES) {
-    Lanes a, b;
+  for (PetscInt i = 0; i + FW_LANES <= n; i += FW_LANES) {
+    FwLanes a, b;
 
     LOAD_LANES(a, weight + i);
     LOAD_LANES(b, z + i);
     sum += a * b * b;
   }
-  for (PetscInt i = n - n % LANES; i < n; i++) tail += weight[i] * z[i] * z[i];
+  for (PetscInt i = n - n % FW_LANES; i < n; i++) tail += weight[i] * z[i] * z[i];
   memcpy(lane, &sum, sizeof lane);
-  return SumLanes(lane, LANES) + tail;
+  return SumLanes(lane, FW_LANES) + tail;
 }
 
 static PetscErrorCode Predict(FwSpectrum s, const FwNodes *nodes)

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/** @file
+ * Private: eight networks of one shape at once, one in each lane of the vector unit. Every number of the network is eight
+ * numbers side by side, and the arithmetic is by lane: what a lane computes does not depend on the others.
+ *
+ * Matrices are stored by columns, an example is a column; entries are FwLanes.
+ */
+
+#include "learner_impl.h"
+
+#include <finwidth/vector.h>
+
+typedef struct {
+  FwLearner learner; /**< of lane 0: shape and loss are those of all */
+  PetscInt  n_theta;
+  PetscInt  n_most;    /**< examples that go through the networks together */
+  PetscInt  n_example; /**< examples that are held in x and y: all, or a batch; 0 where gradients go through moments */
+  PetscBool has_moments;
+  void     *room; /**< all of the arrays below */
+  FwLanes  *theta, *gradient;
+  FwLanes  *x, *y;                                           /**< [n_example][n_0], [n_example][c] */
+  FwLanes **h, **slope;                                      /**< [L - 1][n_most][n_l] */
+  FwLanes  *f, *delta, *below;                               /**< of n_most examples */
+  FwLanes  *xx, *yx, *g, **above, *product, *chain, *offset; /**< as in FwLearnerMoments */
+} FwLaneNet;
+
+/** Whether a shape is small enough that eight of it fit the cache. */
+PetscBool FwLaneNetFits(const FwLearnerShape *shape);
+
+/** Room for the networks of learners like this one, with `batch` examples per step, or 0 for all. */
+PetscErrorCode FwLaneNetCreate(FwLearner learner, PetscInt batch, FwLaneNet *net);
+PetscErrorCode FwLaneNetDestroy(FwLaneNet *net);
+
+/** Take the moments, or all examples, of a learner into a lane. */
+void FwLaneNetSetLearner(FwLaneNet *net, PetscInt lane, FwLearner learner);
+/** Take a batch of a learner's examples into a lane. */
+void FwLaneNetSetBatch(FwLaneNet *net, PetscInt lane, FwLearner learner, const PetscInt example[]);
+
+/** n zeros in lanes; free `room`. */
+PetscErrorCode FwLanesAllocate(size_t n, void **room, FwLanes **lanes);
+
+/** Numbers of one run into a lane, and back. */
+void FwLanesPut(PetscInt n, PetscInt lane, const double from[], FwLanes to[]);
+void FwLanesGet(PetscInt n, PetscInt lane, const FwLanes from[], double to[]);
+
+/** Gradients of the losses at theta, without decay: the mean over the examples held. */
+PetscErrorCode FwLaneNetGradient(FwLaneNet *net, const FwLanes theta[], FwLanes gradient[]);
+
+/** A matrix to be read: entry (i, j) is at[i * row + j * column]. */
+typedef struct {
+  const FwLanes *at;
+  PetscInt       row, column;
+} FwLaneView;
+
+/** C = A B, or C += A B: C m x n stored by columns, k the inner size. */
+void FwLanesMultiply(PetscInt m, PetscInt n, PetscInt k, FwLaneView a, FwLaneView b, PetscBool is_added, FwLanes c[]);
+
+/** |v|^2 of each lane. */
+void FwLanesSumSquares(PetscInt n, const FwLanes v[], double sum[FW_LANES]);

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * Speed of training: seconds per step and run, on one rank or on all of them together.
+ *
+ *     mpirun -n 1 bench_ansatz [-seconds 2]
+ *
+ * `runs` runs of one shape are one training; peer_ansatz.py is the same by PyTorch. On several ranks only networks that
+ * share their gradient over ranks are timed.
+ */
+
+#include <finwidth/blas.h>
+#include <finwidth/random.h>
+#include <finwidth/training.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <time.h>
+
+static double seconds = 2.0;
+
+typedef struct {
+  const char    *name;
+  FwLearnerShape shape;
+  PetscInt       n_example, n_run;
+  FwTrainPlan    plan;
+} Task;
+
+#define LINEAR(...)                                                          \
+  {                                                                          \
+    .n_layer = 3, .width = {__VA_ARGS__}, .activation = FW_ACTIVATION_LINEAR \
+  }
+#define RELU(...)                                                                                  \
+  {                                                                                                \
+    .n_layer = 3, .width = {__VA_ARGS__}, .activation = FW_ACTIVATION_RELU, .has_bias = PETSC_TRUE \
+  }
+#define TANH(...)                                                          \
+  {                                                                        \
+    .n_layer = 3, .width = {__VA_ARGS__}, .activation = FW_ACTIVATION_TANH \
+  }
+
+static const Task tasks[] = {
+  {"linear 16-14-14-5",         LINEAR(16,  14,  14,  5),  200,  64, {.method = FW_TRAIN_GD}  },
+  {"linear 20-12-12-6",         LINEAR(20,  12,  12,  6),  300,  64, {.method = FW_TRAIN_GD}  },
+  {"linear 20-12-12-6 adam",    LINEAR(20,  12,  12,  6),  300,  64, {.method = FW_TRAIN_ADAM}},
+  {"linear 64-64-64-10",        LINEAR(64,  64,  64,  10), 1000, 8,  {.method = FW_TRAIN_GD}  },
+  {"linear 784-256-256-10",     LINEAR(784, 256, 256, 10), 2000, 1,  {.method = FW_TRAIN_GD}  },
+  {"tanh 20-12-12-6",           TANH(20,    12,  12,  6),  300,  64, {.method = FW_TRAIN_GD}  },
+  {"relu 784-256-256-10 b 128",
+   RELU(784,                                256, 256, 10),
+   2000,                                                         1,
+   {.method = FW_TRAIN_SGD, .momentum = 0.9, .batch = 128}                                    },
+};
+
+/* Time of this rank's own processor: other programs on the machine do not count */
+static double Clock(void)
+{
+  struct timespec t;
+
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Best time of a step, over advances of about a twentieth of the seconds */
+static PetscErrorCode TimeSteps(FwTraining training, double *best)
+{
+  double used = 0.0, at = 0.0, n_step = 1.0;
+
+  PetscFunctionBegin;
+  *best = INFINITY;
+  while (used < seconds) {
+    const double begin = Clock();
+    double       took;
+
+    PetscCall(FwTrainingAdvance(training, at + n_step));
+    took  = Clock() - begin;
+    *best = PetscMin(*best, took / n_step);
+    at += n_step;
+    used += took;
+    if (took < 0.05 * seconds) n_step *= 2.0;
+    PetscCallMPI(MPI_Bcast(&used, 1, MPI_DOUBLE, 0, PETSC_COMM_WORLD)); /* all ranks go on together */
+    PetscCallMPI(MPI_Bcast(&n_step, 1, MPI_DOUBLE, 0, PETSC_COMM_WORLD));
+  }
+  PetscCall(FwTrainingCheck(training));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void Draw(uint64_t stream, double scale, PetscInt n, double value[])
+{
+  FwStreamNormal(FwStreamCreate(1, FW_RANDOM_TEACHER_INPUT, stream, 0, 0), 0, (size_t)n, value);
+  for (PetscInt i = 0; i < n; i++) value[i] *= scale;
+}
+
+static PetscErrorCode Run(const Task *task)
+{
+  const PetscInt d = task->shape.width[0], c = task->shape.width[3], n = FwLearnerShapeSize(&task->shape);
+  double        *x, *y, *theta, step;
+  FwLearner      learner;
+  FwTrainRun    *run;
+  FwTraining     training;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc4(task->n_example * d, &x, task->n_example * c, &y, task->n_run * n, &theta, task->n_run, &run));
+  Draw(0, 1.0, task->n_example * d, x);
+  Draw(1, 1.0, task->n_example * c, y);
+  Draw(2, 0.5 / sqrt((double)d), task->n_run * n, theta);
+  PetscCall(FwLearnerCreate(PETSC_COMM_WORLD, &task->shape, FW_LOSS_MSE, task->n_example, x, y, &learner));
+  for (PetscInt r = 0; r < task->n_run; r++)
+    run[r] = (FwTrainRun){
+      .learner = learner, .decay = {1e-3, 1e-3},
+           .step = 1e-4, .theta = theta + (size_t)r * n
+    };
+  PetscCall(FwTrainingCreate(&task->plan, task->n_run, run, &training));
+  PetscCall(TimeSteps(training, &step));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%-28s %5" PetscInt_FMT "  finwidth   %.3e\n", task->name, task->n_run,
+                        step / task->n_run));
+  PetscCall(FwTrainingDestroy(&training));
+  PetscCall(FwLearnerDestroy(&learner));
+  PetscCall(PetscFree4(x, y, theta, run));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunAll(void)
+{
+  PetscMPIInt n_rank;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_size(PETSC_COMM_WORLD, &n_rank));
+  PetscCall(PetscOptionsGetReal(NULL, NULL, "-seconds", &seconds, NULL));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "task                          runs  by         seconds per step and run\n"));
+  for (size_t t = 0; t < sizeof tasks / sizeof *tasks; t++)
+    if (n_rank == 1 || tasks[t].plan.batch) PetscCall(Run(&tasks[t]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+int main(int argc, char **argv)
+{
+  PetscErrorCode code;
+
+  FwBlasTune(argv);
+  code = FwStart(argc, argv, NULL);
+  if (!code) code = RunAll();
+  return FwFinish(code);
+}
