@@ -62,6 +62,20 @@ static PetscErrorCode FormHessian(Tao tao, Vec v, Mat hessian, Mat preconditione
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Steihaug's conjugate gradients within the trust region, without a preconditioner: only products are there */
+static PetscErrorCode SetUpNewton(Tao tao, Hessian *at, Mat hessian)
+{
+  KSP ksp;
+  PC  pc;
+
+  PetscFunctionBegin;
+  PetscCall(TaoSetHessian(tao, hessian, hessian, FormHessian, at));
+  PetscCall(TaoGetKSP(tao, &ksp));
+  PetscCall(KSPGetPC(ksp, &pc));
+  PetscCall(PCSetType(pc, PCNONE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SetUpTao(FwTraining training, Hessian *at, Mat hessian, double time, Tao *tao)
 {
   const PetscBool is_newton = (PetscBool)(training->plan.method == FW_TRAIN_NEWTON);
@@ -72,7 +86,7 @@ static PetscErrorCode SetUpTao(FwTraining training, Hessian *at, Mat hessian, do
   PetscCall(TaoSetOptionsPrefix(*tao, "ansatz_"));
   PetscCall(TaoSetType(*tao, is_newton ? TAONTR : TAOLMVM));
   PetscCall(TaoSetObjectiveAndGradient(*tao, NULL, Evaluate, at->one));
-  if (is_newton) PetscCall(TaoSetHessian(*tao, hessian, hessian, FormHessian, at));
+  if (is_newton) PetscCall(SetUpNewton(*tao, at, hessian));
   PetscCall(TaoSetTolerances(*tao, training->plan.tolerance, 0.0, 0.0));
   PetscCall(TaoSetMaximumIterations(*tao, n_most));
   PetscCall(TaoSetMaximumFunctionEvaluations(*tao, PETSC_MAX_INT));

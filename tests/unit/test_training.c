@@ -63,10 +63,485 @@ static void reference_rows_end_where_they_should(void **state)
   reference_close(&file);
 }
 
+/* --- exact laws ------------------------------------------------------------------------------------------------- */
+
+/* Delta_l = W_{l+1}^T W_{l+1} - W_l W_l^T, n_l x n_l */
+static void balance(const FwLearnerShape *shape, const double w[], PetscInt l, double delta[])
+{
+  const PetscInt n = shape->width[l], n_in = shape->width[l - 1], n_out = shape->width[l + 1];
+  const double  *lower = w + FwLearnerShapeWeight(shape, l), *upper = w + FwLearnerShapeWeight(shape, l + 1);
+
+  for (PetscInt i = 0; i < n; i++)
+    for (PetscInt j = 0; j < n; j++) {
+      delta[i + j * n] = 0.0;
+      for (PetscInt k = 0; k < n_out; k++) delta[i + j * n] += upper[k + i * n_out] * upper[k + j * n_out];
+      for (PetscInt k = 0; k < n_in; k++) delta[i + j * n] -= lower[i + k * n] * lower[j + k * n];
+    }
+}
+
+/* Row `number` of the file */
+static void read_case(int number, AnsatzCase *c)
+{
+  static Reference file;
+
+  if (!file.node) file = reference_open("ansatz.json");
+  case_read(reference_at(reference_get(file, "cases"), number), c);
+}
+
+enum { UNBALANCED = 3, BIASED = 7 }; /* F4: linear 6-5-4-3 from LeCun's start; F12: softplus 6-8-7-3 with biases */
+
+static FwTraining start(const FwTrainPlan *plan, FwLearner learner, FwDecay decay, double step, const double theta[])
+{
+  const FwTrainRun run = {learner, decay, step, 5, theta};
+  FwTraining       training;
+
+  TestCall(FwTrainingCreate(plan, 1, &run, &training));
+  return training;
+}
+
+static const double *advance(FwTraining training, double time)
+{
+  FwTrainState state;
+
+  TestCall(FwTrainingAdvance(training, time));
+  TestCall(FwTrainingCheck(training));
+  TestCall(FwTrainingGetState(training, 0, &state));
+  return state.theta;
+}
+
+/* Delta+ = (1 - eta mu)^2 Delta + eta^2 (g_{l+1}^T g_{l+1} - g_l g_l^T), with all examples or with a batch */
+static void check_recursion(const FwTrainPlan *plan)
+{
+  const FwDecay decay = {0.1, 0.1}, none = {0.0, 0.0};
+  const double  eta = 0.05, keep = (1.0 - eta * decay.weight) * (1.0 - eta * decay.weight);
+  AnsatzCase    c;
+  FwLearner     learner;
+  FwTraining    training;
+  double        g[CASE_PARAMETERS], before[2][64], drift[2][64], after[64];
+
+  read_case(UNBALANCED, &c);
+  learner  = case_learner(&c);
+  training = start(plan, learner, decay, eta, c.theta);
+  for (int k = 0; k < 20; k++) {
+    const double *theta = advance(training, k);
+    PetscInt      batch[CASE_EXAMPLES];
+
+    for (PetscInt i = 0; i < plan->batch; i++) batch[i] = (k * plan->batch + i) % c.n_example;
+    if (plan->batch)
+      TestCall(FwLearnerBatchGradient(learner, none, plan->batch, batch, theta, NULL, g));
+    else
+      TestCall(FwLearnerGradient(learner, none, theta, NULL, g));
+    for (PetscInt l = 1; l < c.shape.n_layer; l++) {
+      balance(&c.shape, theta, l, before[l - 1]);
+      balance(&c.shape, g, l, drift[l - 1]);
+    }
+    theta = advance(training, k + 1);
+    for (PetscInt l = 1; l < c.shape.n_layer; l++) {
+      balance(&c.shape, theta, l, after);
+      for (PetscInt i = 0; i < c.shape.width[l] * c.shape.width[l]; i++)
+        assert_close(after[i], keep * before[l - 1][i] + eta * eta * drift[l - 1][i], 2e-14);
+    }
+  }
+  TestCall(FwTrainingDestroy(&training));
+  TestCall(FwLearnerDestroy(&learner));
+}
+
+static void descent_obeys_the_recursion_of_the_balance(void **state)
+{
+  const FwTrainPlan gd = {.method = FW_TRAIN_GD}, sgd = {.method = FW_TRAIN_SGD, .batch = 7, .is_cyclic = PETSC_TRUE};
+
+  (void)state;
+  check_recursion(&gd);
+  check_recursion(&sgd);
+}
+
+/* Largest |Delta(t) - exp(-2 mu t) Delta(0)| after training to t */
+static double balance_error(const FwTrainPlan *plan, double mu, double step, double t)
+{
+  const FwDecay decay = {mu, mu};
+  AnsatzCase    c;
+  FwLearner     learner;
+  FwTraining    training;
+  const double *theta;
+  double        before[64], after[64], worst = 0.0;
+
+  read_case(UNBALANCED, &c);
+  learner  = case_learner(&c);
+  training = start(plan, learner, decay, step, c.theta);
+  theta    = advance(training, t);
+  for (PetscInt l = 1; l < c.shape.n_layer; l++) {
+    balance(&c.shape, c.theta, l, before);
+    balance(&c.shape, theta, l, after);
+    for (PetscInt i = 0; i < c.shape.width[l] * c.shape.width[l]; i++)
+      worst = fmax(worst, fabs(after[i] - exp(-2.0 * mu * t) * before[i]));
+  }
+  TestCall(FwTrainingDestroy(&training));
+  TestCall(FwLearnerDestroy(&learner));
+  return worst;
+}
+
+static void flows_keep_the_balance_and_decay_shrinks_it(void **state)
+{
+  const FwTrainPlan flow     = {.method = FW_TRAIN_FLOW, .tolerance = 1e-10};
+  const FwTrainPlan low      = {.method = FW_TRAIN_FLOW, .tolerance = 1e-10, .is_low_order = PETSC_TRUE};
+  const FwTrainPlan midpoint = {.method = FW_TRAIN_FLOW_MIDPOINT}, strang = {.method = FW_TRAIN_FLOW_STRANG};
+  const FwTrainPlan adam = {.method = FW_TRAIN_ADAM};
+  double            coarse, fine;
+
+  (void)state;
+  assert_close(balance_error(&flow, 0.1, 0.0, 4.0), 0.0, 1e-8);
+  assert_close(balance_error(&low, 0.1, 0.0, 4.0), 0.0, 1e-8);
+  assert_close(balance_error(&midpoint, 0.0, 0.5, 4.0), 0.0, 1e-12); /* a quadratic invariant, at any step */
+  assert_close(balance_error(&strang, 0.1, 0.5, 4.0), 0.0, 1e-12);
+  coarse = balance_error(&midpoint, 0.1, 0.2, 4.0); /* with decay only to second order in the step */
+  fine   = balance_error(&midpoint, 0.1, 0.1, 4.0);
+  assert_close(coarse / fine, 4.0, 0.05);
+  assert_true(balance_error(&adam, 0.0, 0.01, 100.0) > 0.1); /* the control: no law for adam */
+}
+
+/* Two layers on whitened inputs, balanced and aligned: s = sigma / (1 + (sigma / s_0 - 1) exp(-2 sigma t)) */
+static void singular_values_of_two_layers_grow_logistically(void **state)
+{
+  const FwLearnerShape shape = {
+    .n_layer = 2, .width = {3, 3, 3},
+         .activation = FW_ACTIVATION_LINEAR
+  };
+  const FwTrainPlan plan     = {.method = FW_TRAIN_FLOW, .tolerance = 1e-11};
+  const FwDecay     none     = {0.0, 0.0};
+  const double      sigma[3] = {2.0, 1.0, 0.5}, s_0 = 0.2;
+  double            x[9] = {0.0}, y[9] = {0.0}, theta[18] = {0.0};
+  const double     *end;
+  FwLearner         learner;
+  FwTraining        training;
+
+  (void)state;
+  for (int i = 0; i < 3; i++) {
+    x[4 * i]     = sqrt(3.0);
+    y[4 * i]     = sigma[i] * sqrt(3.0);
+    theta[4 * i] = theta[9 + 4 * i] = sqrt(s_0);
+  }
+  TestCall(FwLearnerCreate(PETSC_COMM_SELF, &shape, FW_LOSS_MSE, 3, x, y, &learner));
+  training = start(&plan, learner, none, 0.0, theta);
+  for (double t = 1.0; t <= 3.0; t += 1.0) {
+    end = advance(training, t);
+    for (int i = 0; i < 3; i++)
+      assert_close(end[4 * i] * end[9 + 4 * i], sigma[i] / (1.0 + (sigma[i] / s_0 - 1.0) * exp(-2.0 * sigma[i] * t)),
+                   1e-9);
+  }
+  TestCall(FwTrainingDestroy(&training));
+  TestCall(FwLearnerDestroy(&learner));
+}
+
+/* Clusters on directions with u_1 u_2 < 0, a neuron for each: r^2 = 1 / (1 + (1/q_0 - 1) exp(-2 p t)) */
+static void relu_neurons_of_clusters_grow_logistically(void **state)
+{
+  const FwLearnerShape shape = {
+    .n_layer = 2, .width = {2, 2, 1},
+         .activation = FW_ACTIVATION_RELU
+  };
+  const FwTrainPlan plan = {.method = FW_TRAIN_FLOW, .tolerance = 1e-11};
+  const FwDecay     none = {0.0, 0.0};
+  const double      eps = 0.1, q_0 = 0.09, size = sqrt(1.0 + eps * eps), p[2] = {0.9, 0.1}, t = 10.0;
+  double            x[20], y[10], theta[6];
+  const double     *end;
+  FwLearner         learner;
+  FwTraining        training;
+
+  (void)state;
+  for (int n = 0; n < 10; n++) {
+    x[2 * n]     = (n < 9 ? 1.0 : -eps) / size;
+    x[2 * n + 1] = (n < 9 ? -eps : 1.0) / size;
+    y[n]         = 1.0;
+  }
+  for (int i = 0; i < 2; i++) {
+    for (int j = 0; j < 2; j++) theta[i + 2 * j] = sqrt(q_0) * (i == j ? 1.0 : -eps) / size;
+    theta[4 + i] = sqrt(q_0);
+  }
+  TestCall(FwLearnerCreate(PETSC_COMM_SELF, &shape, FW_LOSS_MSE, 10, x, y, &learner));
+  training = start(&plan, learner, none, 0.0, theta);
+  end      = advance(training, t);
+  for (int i = 0; i < 2; i++)
+    assert_close(end[4 + i] * end[4 + i], 1.0 / (1.0 + (1.0 / q_0 - 1.0) * exp(-2.0 * p[i] * t)), 1e-9);
+  TestCall(FwTrainingDestroy(&training));
+  TestCall(FwLearnerDestroy(&learner));
+}
+
+/* At any critical point with decay all Delta_l vanish, whoever found it */
+static void critical_points_are_balanced(void **state)
+{
+  static const FwTrainMethod method[] = {FW_TRAIN_LMVM, FW_TRAIN_NEWTON};
+  const FwDecay              decay    = {0.05, 0.05};
+  AnsatzCase                 c;
+  FwLearner                  learner;
+  double                     g[CASE_PARAMETERS];
+
+  (void)state;
+  read_case(UNBALANCED, &c);
+  learner = case_learner(&c);
+  for (int m = 0; m < 2; m++) {
+    const FwTrainPlan plan     = {.method = method[m], .tolerance = 1e-8};
+    FwTraining        training = start(&plan, learner, decay, 0.0, c.theta);
+    const double     *theta    = advance(training, 2000.0);
+    FwTrainState      end;
+
+    TestCall(FwTrainingGetState(training, 0, &end));
+    assert_true(end.is_converged && end.time < 2000.0);
+    TestCall(FwLearnerGradient(learner, decay, theta, NULL, g));
+    assert_true(norm(c.n_theta, g) <= 1e-8);
+    for (PetscInt l = 1; l < c.shape.n_layer; l++) assert_close(case_imbalance(&c.shape, theta, l), 0.0, 1e-6);
+    assert_true(norm(c.n_theta, theta) > 1.0); /* not the collapse */
+    TestCall(FwTrainingDestroy(&training));
+  }
+  TestCall(FwLearnerDestroy(&learner));
+}
+
+/* --- runs beside each other ------------------------------------------------------------------------------------- */
+
+static FwTrainPlan plan_of(FwTrainMethod method)
+{
+  const PetscBool has_batch =
+    (PetscBool)(method == FW_TRAIN_SGD || method == FW_TRAIN_ADAM || method == FW_TRAIN_ADAMW);
+
+  return (FwTrainPlan){.method = method, .momentum = 0.8, .batch = has_batch ? 9 : 0, .tolerance = 1e-6};
+}
+
+static double end_of(FwTrainMethod method)
+{
+  return FwTrainMethodIsFlow(method) ? 0.6 : 12.0;
+}
+
+enum { RUNS = 11 };
+
+/* Runs that differ in everything that runs may differ in */
+static void make_runs(const AnsatzCase *c, FwLearner learner, double theta[RUNS][CASE_PARAMETERS], FwTrainRun run[])
+{
+  for (int r = 0; r < RUNS; r++) {
+    for (PetscInt i = 0; i < c->n_theta; i++) theta[r][i] = c->theta[i] + 0.1 * qf(50 + r, i, 1);
+    run[r] = (FwTrainRun){
+      learner, {0.01 * r, 0.02 * r},
+       0.01 * (1 + r % 3), (uint64_t)r, theta[r]
+    };
+  }
+}
+
+static void the_bits_of_a_run_do_not_depend_on_its_neighbours(void **state)
+{
+  static double theta[RUNS][CASE_PARAMETERS];
+  AnsatzCase    c;
+  FwLearner     learner;
+  FwTrainRun    run[RUNS];
+
+  (void)state;
+  read_case(BIASED, &c);
+  learner = case_learner(&c);
+  make_runs(&c, learner, theta, run);
+  for (int m = 0; m < FW_TRAIN_COUNT; m++) {
+    const FwTrainPlan plan = plan_of((FwTrainMethod)m);
+    FwTraining        all, alone;
+    FwTrainState      in_all, in_alone;
+
+    TestCall(FwTrainingCreate(&plan, RUNS, run, &all));
+    TestCall(FwTrainingAdvance(all, end_of((FwTrainMethod)m)));
+    for (int r = 0; r < RUNS; r += 5) {
+      TestCall(FwTrainingCreate(&plan, 1, &run[r], &alone));
+      TestCall(FwTrainingAdvance(alone, end_of((FwTrainMethod)m)));
+      TestCall(FwTrainingGetState(all, r, &in_all));
+      TestCall(FwTrainingGetState(alone, 0, &in_alone));
+      assert_memory_equal(in_all.theta, in_alone.theta, (size_t)c.n_theta * sizeof(double));
+      assert_true(in_all.n_gradient == in_alone.n_gradient && in_all.time == in_alone.time);
+      TestCall(FwTrainingDestroy(&alone));
+    }
+    TestCall(FwTrainingDestroy(&all));
+  }
+  TestCall(FwLearnerDestroy(&learner));
+}
+
+static void a_training_that_is_kept_goes_on_with_the_same_bits(void **state)
+{
+  static double theta[RUNS][CASE_PARAMETERS];
+  AnsatzCase    c;
+  FwLearner     learner;
+  FwTrainRun    run[RUNS];
+
+  (void)state;
+  read_case(BIASED, &c);
+  learner = case_learner(&c);
+  make_runs(&c, learner, theta, run);
+  for (int m = 0; m < FW_TRAIN_COUNT; m++) {
+    const FwTrainPlan plan = plan_of((FwTrainMethod)m);
+    const double      end  = end_of((FwTrainMethod)m);
+    FwTraining        straight, again;
+    FwTrainState      expected, found;
+    double           *packed;
+
+    TestCall(FwTrainingCreate(&plan, RUNS, run, &straight));
+    TestCall(FwTrainingCreate(&plan, RUNS, run, &again));
+    packed = malloc(FwTrainingPackedSize(straight) * sizeof *packed);
+    TestCall(FwTrainingAdvance(straight, 0.5 * end));
+    TestCall(FwTrainingPack(straight, packed));
+    TestCall(FwTrainingUnpack(again, packed));
+    TestCall(FwTrainingAdvance(straight, end));
+    TestCall(FwTrainingAdvance(again, end));
+    for (int r = 0; r < RUNS; r++) {
+      TestCall(FwTrainingGetState(straight, r, &expected));
+      TestCall(FwTrainingGetState(again, r, &found));
+      assert_memory_equal(expected.theta, found.theta, (size_t)c.n_theta * sizeof(double));
+      assert_true(expected.time == found.time && expected.n_gradient == found.n_gradient);
+    }
+    free(packed);
+    TestCall(FwTrainingDestroy(&straight));
+    TestCall(FwTrainingDestroy(&again));
+  }
+  TestCall(FwLearnerDestroy(&learner));
+}
+
+static void a_run_that_diverges_says_when_and_disturbs_no_other(void **state)
+{
+  static double     theta[RUNS][CASE_PARAMETERS];
+  const FwTrainPlan plan = {.method = FW_TRAIN_GD};
+  AnsatzCase        c;
+  FwLearner         learner;
+  FwTrainRun        run[RUNS];
+  FwTraining        all, alone;
+  FwTrainState      wild, calm, in_alone;
+
+  (void)state;
+  read_case(BIASED, &c);
+  learner = case_learner(&c);
+  make_runs(&c, learner, theta, run);
+  run[2].step = 1e3;
+  TestCall(FwTrainingCreate(&plan, RUNS, run, &all));
+  TestCall(FwTrainingCreate(&plan, 1, &run[3], &alone));
+  TestCall(FwTrainingAdvance(all, 1000.0));
+  TestCall(FwTrainingAdvance(alone, 1000.0));
+  TestCall(FwTrainingGetState(all, 2, &wild));
+  TestCall(FwTrainingGetState(all, 3, &calm));
+  TestCall(FwTrainingGetState(alone, 0, &in_alone));
+  assert_true(wild.is_diverged && wild.time > 1.0 && wild.time < 1000.0);
+  assert_true(!calm.is_diverged && calm.time == 1000.0);
+  assert_memory_equal(calm.theta, in_alone.theta, (size_t)c.n_theta * sizeof(double));
+  assert_int_equal(FwTrainingCheck(all), FW_ERR_NUMERICAL);
+  assert_non_null(strstr(FwErrorMessage(), "diverged at step"));
+  FwErrorClear();
+  TestCall(FwTrainingCheck(alone));
+  TestCall(FwTrainingDestroy(&all));
+  TestCall(FwTrainingDestroy(&alone));
+  TestCall(FwLearnerDestroy(&learner));
+}
+
+/* A network too wide for lanes, by heavy ball and by hand */
+static void wide_networks_take_the_same_steps(void **state)
+{
+  const FwLearnerShape shape = {
+    .n_layer = 2, .width = {6, 40, 3},
+         .activation = FW_ACTIVATION_TANH, .has_bias = PETSC_TRUE
+  };
+  const FwTrainPlan plan  = {.method = FW_TRAIN_MOMENTUM, .momentum = 0.9};
+  const FwDecay     decay = {0.01, 0.2};
+  const double      eta   = 0.03;
+  const PetscInt    n     = FwLearnerShapeSize(&shape);
+  AnsatzCase        c;
+  FwLearner         learner;
+  FwTraining        training;
+  double            v[512], u[512] = {0.0}, g[512];
+  const double     *end;
+
+  (void)state;
+  read_case(UNBALANCED, &c);
+  for (PetscInt i = 0; i < n; i++) v[i] = 0.5 * qf(7, i, 2);
+  TestCall(FwLearnerCreate(PETSC_COMM_SELF, &shape, FW_LOSS_MSE, c.n_example, c.x, c.y, &learner));
+  training = start(&plan, learner, decay, eta, v);
+  end      = advance(training, 30.0);
+  for (int k = 0; k < 30; k++) {
+    TestCall(FwLearnerGradient(learner, decay, v, NULL, g));
+    for (PetscInt i = 0; i < n; i++) {
+      u[i] = plan.momentum * u[i] + g[i];
+      v[i] -= eta * u[i];
+    }
+  }
+  for (PetscInt i = 0; i < n; i++) assert_close(end[i], v[i], 1e-12);
+  TestCall(FwTrainingDestroy(&training));
+  TestCall(FwLearnerDestroy(&learner));
+}
+
+/* f = w x by tiny steps: to first order an epoch in any order moves w by the gradients of all examples, once each */
+static void an_epoch_has_every_example_once(void **state)
+{
+  const FwLearnerShape shape = {
+    .n_layer = 1, .width = {1, 1},
+         .activation = FW_ACTIVATION_LINEAR
+  };
+  const FwTrainPlan plan = {.method = FW_TRAIN_SGD, .batch = 1};
+  const FwDecay     none = {0.0, 0.0};
+  const double      eta  = 1e-7;
+  double            x[10], y[10], w = 0.0, sum = 0.0;
+  FwLearner         learner;
+  FwTraining        training;
+
+  (void)state;
+  for (int n = 0; n < 10; n++) {
+    x[n] = 1.0;
+    y[n] = pow(2.0, n);
+    sum += y[n];
+  }
+  TestCall(FwLearnerCreate(PETSC_COMM_SELF, &shape, FW_LOSS_MSE, 10, x, y, &learner));
+  training = start(&plan, learner, none, eta, &w);
+  assert_close(advance(training, 10.0)[0] / eta, sum, 1e-5);
+  assert_close(advance(training, 20.0)[0] / eta, 2.0 * sum, 1e-5);
+  assert_true(fabs(advance(training, 21.0)[0] / eta - 2.0 * sum - y[0]) > 0.5 ||
+              fabs(advance(training, 22.0)[0] / eta - 2.0 * sum - y[0] - y[1]) > 0.5); /* not in the order given */
+  TestCall(FwTrainingDestroy(&training));
+  TestCall(FwLearnerDestroy(&learner));
+}
+
+static void plans_that_cannot_be_are_refused(void **state)
+{
+  static const struct {
+    FwTrainPlan plan;
+    double      step;
+  } bad[] = {
+    {{.method = FW_TRAIN_GD},                        0.0 },
+    {{.method = FW_TRAIN_FLOW, .tolerance = 0.0},    0.1 },
+    {{.method = FW_TRAIN_MOMENTUM, .momentum = 1.0}, 0.1 },
+    {{.method = FW_TRAIN_SGD, .batch = 1000},        0.1 },
+    {{.method = FW_TRAIN_GD, .batch = 3},            0.1 },
+    {{.method = FW_TRAIN_GD},                        -0.1},
+    {{.method = FW_TRAIN_GD},                        NAN },
+  };
+  AnsatzCase c;
+  FwLearner  learner;
+
+  (void)state;
+  read_case(UNBALANCED, &c);
+  learner = case_learner(&c);
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    const FwTrainRun run = {
+      learner, {0.0, 0.0},
+       bad[i].step, 1, c.theta
+    };
+    FwTraining training;
+
+    assert_int_equal(FwTrainingCreate(&bad[i].plan, 1, &run, &training), FW_ERR_INPUT);
+    FwErrorClear();
+  }
+  TestCall(FwLearnerDestroy(&learner));
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(reference_rows_end_where_they_should),
+    cmocka_unit_test(descent_obeys_the_recursion_of_the_balance),
+    cmocka_unit_test(flows_keep_the_balance_and_decay_shrinks_it),
+    cmocka_unit_test(singular_values_of_two_layers_grow_logistically),
+    cmocka_unit_test(relu_neurons_of_clusters_grow_logistically),
+    cmocka_unit_test(critical_points_are_balanced),
+    cmocka_unit_test(the_bits_of_a_run_do_not_depend_on_its_neighbours),
+    cmocka_unit_test(a_training_that_is_kept_goes_on_with_the_same_bits),
+    cmocka_unit_test(a_run_that_diverges_says_when_and_disturbs_no_other),
+    cmocka_unit_test(wide_networks_take_the_same_steps),
+    cmocka_unit_test(an_epoch_has_every_example_once),
+    cmocka_unit_test(plans_that_cannot_be_are_refused),
   };
   int n_failed;
 
