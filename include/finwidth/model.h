@@ -38,9 +38,12 @@ typedef struct {
 /** Read the `network_*` keys and `temperature`.
  *
  * Not collective. Release with FwModelDestroy().
- * @error FW_ERR_INPUT  lists whose lengths do not fit the depth
+ * @error FW_ERR_INPUT  lists whose lengths do not fit the depth, a depth of 0
  */
 PetscErrorCode FwModelFromOptions(FwModel *model);
+
+/** The same where network_depth 0, a linear model without hidden layers, is legal. */
+PetscErrorCode FwModelFromOptionsAnyDepth(FwModel *model);
 
 /** Cut an image of (channels, height, width) into the patches of a model; for `fc` the whole image is one patch.
  *

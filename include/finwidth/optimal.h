@@ -23,6 +23,7 @@
  */
 
 #include <finwidth/channel.h>
+#include <finwidth/record.h>
 #include <finwidth/reduction.h>
 
 typedef struct FwOptimalImpl *FwOptimal;
@@ -79,6 +80,18 @@ PetscErrorCode FwOptimalCreate(const FwReduction *reduction, const FwChannel *ch
 PetscErrorCode FwOptimalSolve(FwOptimal optimal, double alpha, FwOptimalPoint *point);
 
 PetscErrorCode FwOptimalGetThresholds(FwOptimal optimal, FwOptimalThresholds *thresholds);
+
+/** Error of the best guess with all of S known, alpha -> infinity: what is left is the nonlinear part, and noise. */
+PetscErrorCode FwOptimalGetFloor(FwOptimal optimal, double *error);
+
+/** Whether the answers are those of a theorem: with hidden layers that of Camilli et al. 2025 (odd activations and readout
+ *  with two bounded derivatives, noise added to the label), without them that of Barbier et al. 2019 (such readouts with
+ *  noise, or discrete labels). */
+PetscBool FwOptimalIsProved(const FwReduction *reduction, const FwChannel *channel);
+
+/** Put what is known of a point into a record, under the names of the group /optimal. */
+PetscErrorCode FwOptimalRecord(const FwReduction *reduction, const FwOptimalPoint *point,
+                               const FwOptimalThresholds *thresholds, FwRecord record);
 
 /** The curve and the potential at n overlaps: alpha(q), and f(q) at the given alpha. For pictures: each costs a
  *  FwChannelMoments().

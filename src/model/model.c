@@ -72,7 +72,7 @@ static PetscErrorCode ReadSides(const char key[], PetscInt side[2])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwModelFromOptions(FwModel *model)
+PetscErrorCode FwModelFromOptionsAnyDepth(FwModel *model)
 {
   PetscInt type;
 
@@ -88,6 +88,19 @@ PetscErrorCode FwModelFromOptions(FwModel *model)
   PetscCall(PetscArraycpy(model->stride, model->mask, 2));
   PetscCall(ReadSides("network_stride", model->stride));
   PetscCall(FwOptionReal("temperature", &model->temperature, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwModelFromOptions(FwModel *model)
+{
+  PetscInt64 depth;
+  PetscBool  is_set;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionInteger("network_depth", &depth, &is_set));
+  PetscCheck(!is_set || depth >= 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "key 'network_depth' is 0, want an integer >= 1 (only 'optimal' takes 0)");
+  PetscCall(FwModelFromOptionsAnyDepth(model));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -77,3 +77,22 @@ PetscErrorCode FwOptimalGetThresholds(FwOptimal optimal, FwOptimalThresholds *th
     PetscCall(Bisect(optimal, thresholds->spinodal_low, thresholds->spinodal_high, &thresholds->information_theoretic));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+PetscErrorCode FwOptimalGetFloor(FwOptimal optimal, double *error)
+{
+  double clean;
+
+  PetscFunctionBegin;
+  PetscCall(FwChannelErrors(&optimal->channel, optimal->eta2, optimal->gamma, error, &clean));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscBool FwOptimalIsProved(const FwReduction *reduction, const FwChannel *channel)
+{
+  const PetscBool is_smooth =
+    (PetscBool)(channel->noise > 0.0 && (channel->kind == FW_CHANNEL_GAUSSIAN || channel->kind == FW_CHANNEL_TANH ||
+                                         channel->kind == FW_CHANNEL_ERF));
+
+  if (reduction->depth) return (PetscBool)(reduction->is_smooth && is_smooth);
+  return (PetscBool)(is_smooth || FwChannelIsDiscrete(channel));
+}

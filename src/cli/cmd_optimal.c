@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * `finwidth optimal`: the best that any learner of a deep random network could do.
+ */
+
+#include "command.h"
+#include "optimal.h"
+
+#include <finwidth/option.h>
+
+#include <math.h>
+#include <stdio.h>
+
+/* What holds for all points */
+typedef struct {
+  const FwRequest *request;
+  PetscInt         n_beyond; /* points with more examples than the theorem covers */
+} Optimal;
+
+/* --- keys ------------------------------------------------------------------------------------------------------------------ */
+
+/* Without a depth, a list of activations says how many layers there are */
+static PetscErrorCode ChooseDepth(void)
+{
+  enum { LAYER_MAX = 4096 };
+  PetscInt  activation[LAYER_MAX], n = LAYER_MAX;
+  PetscBool has_depth, is_scanned;
+  char      text[32];
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionIsSet("network_depth", &has_depth));
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-scan_network_depth", &is_scanned));
+  PetscCall(FwOptionChoices("network_activation", &n, activation));
+  if (has_depth || is_scanned || n < 2) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscSNPrintf(text, sizeof text, "%" PetscInt_FMT, n));
+  PetscCall(PetscOptionsSetValue(NULL, "-network_depth", text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckPoints(Optimal *o)
+{
+  PetscInt n_point;
+
+  PetscFunctionBegin;
+  PetscCall(FwScanGetSize(o->request->scan, NULL, &n_point, NULL));
+  for (PetscInt p = 0; p < n_point; p++) {
+    FwOptimalSetting setting;
+    PetscBool        is_beyond;
+
+    PetscCall(FwScanApply(o->request->scan, p));
+    PetscCall(FwOptimalSettingRead(&setting));
+    PetscCall(FwOptimalIsBeyond(&setting, &is_beyond));
+    o->n_beyond += is_beyond;
+    PetscCall(FwOptimalSettingDestroy(&setting));
+  }
+  PetscCall(FwScanApply(o->request->scan, -1));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- one curve, many alpha --------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode ReadAlphas(FwScan scan, PetscInt n, const PetscInt point[], double alpha[], double range[2])
+{
+  PetscFunctionBegin;
+  range[0] = INFINITY;
+  range[1] = 0.0;
+  for (PetscInt i = 0; i < n; i++) {
+    PetscCall(FwScanApply(scan, point[i]));
+    PetscCall(FwOptionReal("optimal_alpha", &alpha[i], NULL));
+    range[0] = fmin(range[0], alpha[i]);
+    range[1] = fmax(range[1], alpha[i]);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CreateShared(const FwOptimalSetting *setting, const double range[2], FwOptimalShared *shared)
+{
+  const FwDeepTarget target = FwOptimalTarget(setting);
+
+  PetscFunctionBegin;
+  PetscCall(FwReductionCreate(&target, &shared->reduction));
+  PetscCall(FwOptimalCreate(&shared->reduction, &setting->channel, range[0], range[1], &shared->optimal));
+  PetscCall(FwOptimalGetThresholds(shared->optimal, &shared->thresholds));
+  PetscCall(FwOptimalGetFloor(shared->optimal, &shared->floor));
+  shared->is_proved = FwOptimalIsProved(&shared->reduction, &setting->channel);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DestroyShared(FwOptimalShared *shared)
+{
+  PetscFunctionBegin;
+  PetscCall(FwOptimalDestroy(&shared->optimal));
+  PetscCall(FwReductionDestroy(&shared->reduction));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The potential and the curve of a single point, for its picture */
+static PetscErrorCode RecordProfile(const FwOptimalShared *shared, double alpha, FwRecord record)
+{
+  enum { N = 241 };
+  const FwShape shape = {1, {"profile"}, {N}};
+  const double  from = -6.0, to = 12.0;
+  double        t[N], overlap[N], curve[N], potential[N];
+
+  PetscFunctionBegin;
+  for (int i = 0; i < N; i++) {
+    t[i]       = from + (to - from) * i / (N - 1);
+    overlap[i] = 1.0 / (1.0 + exp(-t[i]));
+  }
+  PetscCall(FwOptimalProfile(shared->optimal, alpha, N, t, curve, potential));
+  PetscCall(FwRecordReals(record, "profile_overlap", &shape, overlap, "1", "overlap"));
+  PetscCall(FwRecordReals(record, "profile_alpha", &shape, curve, "1", "alpha at which it is a stationary point"));
+  PetscCall(FwRecordReals(record, "profile_potential", &shape, potential, "nat", "replica potential per input"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunPoint(const Optimal *o, const FwOptimalShared *shared, double alpha, FwRecord record)
+{
+  FwOptimalPoint point;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptimalSolve(shared->optimal, alpha, &point));
+  PetscCall(FwOptimalRecord(&shared->reduction, &point, &shared->thresholds, record));
+  PetscCall(FwRecordReal(record, "error_floor", shared->floor, "label^2", "error at alpha = infinity"));
+  PetscCall(FwRecordInteger(record, "status_of_proof", shared->is_proved, "1", "1: proved, 0: conjectured"));
+  if (o->request->is_single && shared->reduction.eta != 0.0) PetscCall(RecordProfile(shared, alpha, record));
+  PetscCall(FwRecordInteger(record, "converged", 1, "1", "1: every number can be trusted"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunShared(const Optimal *o, const FwOptimalSetting *setting, PetscInt n, const double alpha[],
+                                const double range[2], FwRecord record[])
+{
+  FwOptimalShared shared = {0};
+  PetscErrorCode  code;
+
+  PetscFunctionBegin;
+  code = CreateShared(setting, range, &shared);
+  for (PetscInt i = 0; i < n && !code; i++) code = RunPoint(o, &shared, alpha[i], record[i]);
+  if (!code && o->request->is_single) PetscCall(FwPrintOptimal(setting, &shared, record[0]));
+  PetscCall(DestroyShared(&shared));
+  PetscFunctionReturn(code);
+}
+
+/* A numerical error is the end of these points, not of the scan */
+static PetscErrorCode GiveUp(PetscInt n, FwRecord record[])
+{
+  PetscFunctionBegin;
+  PetscCall(FwWarn("%s", FwErrorMessage()));
+  FwErrorClear();
+  for (PetscInt i = 0; i < n; i++) {
+    PetscCall(FwRecordDestroy(&record[i]));
+    PetscCall(FwRecordCreate(&record[i]));
+    PetscCall(FwRecordInteger(record[i], "converged", 0, "1", "1: every number can be trusted"));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const PetscInt point[], FwRecord record[],
+                               void *context)
+{
+  const Optimal   *o = context;
+  FwOptimalSetting setting;
+  double          *alpha, range[2];
+  PetscErrorCode   code;
+
+  PetscFunctionBegin;
+  (void)comm; /* every rank has all of it in no time */
+  PetscCall(PetscMalloc1(n, &alpha));
+  PetscCall(ReadAlphas(scan, n, point, alpha, range));
+  PetscCall(FwOptimalSettingRead(&setting));
+  code = RunShared(o, &setting, n, alpha, range, record);
+  PetscCall(PetscFree(alpha));
+  PetscCall(FwOptimalSettingDestroy(&setting));
+  if (code == FW_ERR_NUMERICAL)
+    PetscCall(GiveUp(n, record));
+  else
+    PetscCall(code);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the run ----------------------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary *summary, FwRecord all, void *context)
+{
+  const Optimal *o = context;
+  PetscMPIInt    rank;
+  PetscInt       n_several = 0, n_infinite = 0;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  if (!request->is_single) PetscCall(FwPrintOptimalScan(request->scan, all));
+  for (PetscInt p = 0; p < summary->n_point && rank == 0; p++) {
+    if (FwRecordAt(all, "overlap", p) != FwRecordAt(all, "overlap_amp", p) && FwRecordAt(all, "converged", p) > 0.0)
+      n_several++;
+    if (isinf(FwRecordAt(all, "information_network", p))) n_infinite++;
+  }
+  if (n_several)
+    PetscCall(FwWarn(
+      "the potential has several maxima, and message passing ends at one that is not the highest, at %" PetscInt_FMT
+      " of %" PetscInt_FMT " points: see all_overlaps",
+      n_several, summary->n_point));
+  if (n_infinite)
+    PetscCall(FwWarn("labels without noise carry infinite information about the network at %" PetscInt_FMT
+                     " of %" PetscInt_FMT " points: information_network is infinity there",
+                     n_infinite, summary->n_point));
+  if (o->n_beyond && rank == 0)
+    PetscCall(
+      FwWarn("more than d_min^{3/2} examples at %" PetscInt_FMT " of %" PetscInt_FMT
+             " points, d_min the smallest layer: there a network of this size need not behave as its linear part",
+             o->n_beyond, summary->n_point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwCommandRun_Optimal(const char *input)
+{
+  static const char *const shared[] = {"optimal_alpha", NULL}, *const groups[] = {"/optimal", NULL};
+  FwRequest request;
+  Optimal   o = {.request = &request};
+
+  PetscFunctionBegin;
+  PetscCall(ChooseDepth());
+  PetscCall(FwRequestCreate(input, "optimal", FW_FOR_OPTIMAL, &request));
+  PetscCall(CheckPoints(&o));
+  if (request.is_dry) {
+    PetscCall(
+      PetscPrintf(PETSC_COMM_WORLD, "%s\ntheory  less than a second for each network and channel\n", request.resolved));
+  } else {
+    const FwRequestPlan plan = {.shared   = shared,
+                                .groups   = groups,
+                                .function = RunGroup,
+                                .context  = &o,
+                                .failure  = "numbers that cannot be trusted",
+                                .report   = Conclude};
+
+    PetscCall(FwRequestRun(&request, &plan));
+  }
+  PetscCall(FwRequestDestroy(&request));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

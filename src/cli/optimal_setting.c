@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * The keys of a point of `finwidth optimal`.
+ */
+
+#include "optimal.h"
+
+#include <finwidth/activation.h>
+#include <finwidth/option.h>
+
+#include <math.h>
+
+/* Keys of other commands that would change the answer if they were heeded */
+static PetscErrorCode CheckForeign(const FwModel *model)
+{
+  PetscBool  is_set;
+  PetscInt64 n_output = 1;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionIsSet("temperature", &is_set));
+  PetscCheck(!is_set, PETSC_COMM_WORLD, FW_ERR_INPUT, "temperature: the noise of 'optimal' is optimal_noise");
+  PetscCheck(model->type == FW_NETWORK_FC, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "network_type: optimal is about 'fc' networks");
+  PetscCall(FwOptionInteger("network_outputs", &n_output, NULL));
+  PetscCheck(n_output == 1, PETSC_COMM_WORLD, FW_ERR_INPUT, "network_outputs: optimal is about one output");
+  for (PetscInt l = 0; l <= model->depth; l++)
+    PetscCheck(model->bias[l] == 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "network_bias: optimal is about networks without biases");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadGains(FwOptimalSetting *s)
+{
+  enum { GAIN_MAX = 4096 };
+  const PetscInt L = s->model.depth;
+  double         entry[GAIN_MAX];
+  PetscInt       n = GAIN_MAX;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionReals("optimal_gain", &n, entry));
+  PetscCheck(n == 1 || n == L, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "key 'optimal_gain' has %" PetscInt_FMT " entries, the network wants one, or %" PetscInt_FMT, n, L);
+  PetscCall(PetscMalloc1(L, &s->gain));
+  for (PetscInt l = 0; l < L; l++) s->gain[l] = entry[n > 1 ? l : 0] / sqrt(s->model.prior[l]);
+  s->readout_variance = 1.0 / s->model.prior[L];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadChannel(FwChannel *channel)
+{
+  PetscInt kind;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionChoice("optimal_channel", &kind, NULL));
+  channel->kind = (FwChannelKind)kind;
+  PetscCall(FwOptionReal("optimal_noise", &channel->noise, NULL));
+  PetscCall(FwOptionReal("optimal_beta", &channel->beta, NULL));
+  PetscCall(FwOptionReal("optimal_channel_gain", &channel->gain, NULL));
+  PetscCall(FwChannelCheck(channel));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadExperiment(FwOptimalSetting *s)
+{
+  PetscInt64 dimension, n_instance;
+  PetscBool  has_width, is_scanned;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionChoice("optimal_experiment", &s->experiment, NULL));
+  PetscCall(FwOptionInteger("optimal_dimension", &dimension, NULL));
+  PetscCall(FwOptionInteger("optimal_instances", &n_instance, NULL));
+  s->dimension  = (PetscInt)dimension;
+  s->n_instance = (PetscInt)n_instance;
+  PetscCall(FwOptionIsSet("network_width", &has_width));
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-scan_network_width", &is_scanned));
+  for (PetscInt l = 0; l < s->model.depth && !has_width && !is_scanned; l++) s->model.width[l] = (double)dimension;
+  PetscCheck(s->experiment == FW_EXPERIMENT_NONE, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "optimal_experiment: this version has none yet");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckOdd(FwOptimalSetting *s)
+{
+  PetscFunctionBegin;
+  s->is_odd = PETSC_TRUE;
+  for (PetscInt l = 0; l < s->model.depth && s->is_odd; l++) {
+    FwActivation activation;
+
+    PetscCall(FwActivationGet((FwActivationType)s->model.activation[l], &activation));
+    PetscCall(FwActivationIsOdd(activation, &s->is_odd));
+    PetscCheck(s->is_odd || s->channel.kind == FW_CHANNEL_GAUSSIAN, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "network_activation: above '%s', which is not odd, z has a bias that is drawn once, and the labels of "
+               "optimal_channel '%s' depend on it: want odd activations, or 'gaussian'",
+               FwActivationNames[s->model.activation[l]], FwChannelNames[s->channel.kind]);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwOptimalSettingRead(FwOptimalSetting *s)
+{
+  PetscFunctionBegin;
+  *s = (FwOptimalSetting){0};
+  PetscCall(FwModelFromOptionsAnyDepth(&s->model));
+  PetscCall(CheckForeign(&s->model));
+  PetscCall(ReadGains(s));
+  PetscCall(ReadChannel(&s->channel));
+  PetscCall(FwOptionReal("optimal_alpha", &s->alpha, NULL));
+  PetscCall(FwOptionReal("optimal_input_variance", &s->input_variance, NULL));
+  PetscCall(ReadExperiment(s));
+  PetscCall(CheckOdd(s));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwOptimalSettingDestroy(FwOptimalSetting *s)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscFree(s->gain));
+  PetscCall(FwModelDestroy(&s->model));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+FwDeepTarget FwOptimalTarget(const FwOptimalSetting *s)
+{
+  return (FwDeepTarget){s->model.depth, s->model.activation, s->gain, s->input_variance, s->readout_variance};
+}
+
+PetscErrorCode FwOptimalIsBeyond(const FwOptimalSetting *s, PetscBool *is_beyond)
+{
+  double    least = (double)s->dimension;
+  PetscBool is_given, is_scanned;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionIsSet("optimal_dimension", &is_given));
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-scan_optimal_dimension", &is_scanned));
+  for (PetscInt l = 0; l < s->model.depth; l++) least = fmin(least, s->model.width[l]);
+  *is_beyond = (PetscBool)((is_given || is_scanned || s->experiment != FW_EXPERIMENT_NONE) && s->model.depth > 0 &&
+                           s->alpha * (double)s->dimension > pow(least, 1.5));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
