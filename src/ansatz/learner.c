@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * A plain network on examples: its making, forward and backward through matrix products over pieces of the examples.
+ * A plain network on examples: its making, the way forward, and weight decay.
  */
 
 #include "learner_impl.h"
 
-#include <math.h>
-
-enum { PIECE = 256 }; /* examples that go through the network together */
+enum { PIECE = 128 }; /* examples that go through the network together; BLAS sums as many in one go */
 
 const char *const FwLossNames[FW_LOSS_COUNT] = {"mse", "cross-entropy"};
 
@@ -82,8 +80,7 @@ static PetscErrorCode PassCreate(const FwLearnerShape *shape, PetscInt n_most, F
   for (PetscInt l = 1; l < shape->n_layer; l++)
     PetscCall(
       PetscMalloc2(n * (size_t)shape->width[l], &pass->h[l - 1], n * (size_t)shape->width[l], &pass->slope[l - 1]));
-  PetscCall(PetscMalloc4(n * (size_t)c, &pass->f, widest, &pass->delta, widest, &pass->below, n, &pass->ones));
-  for (PetscInt i = 0; i < n_most; i++) pass->ones[i] = 1.0;
+  PetscCall(PetscMalloc3(n * (size_t)c, &pass->f, widest, &pass->delta, widest, &pass->below));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -92,7 +89,7 @@ static PetscErrorCode PassDestroy(const FwLearnerShape *shape, FwLearnerPass *pa
   PetscFunctionBegin;
   for (PetscInt l = 1; l < shape->n_layer; l++) PetscCall(PetscFree2(pass->h[l - 1], pass->slope[l - 1]));
   PetscCall(PetscFree2(pass->h, pass->slope));
-  PetscCall(PetscFree4(pass->f, pass->delta, pass->below, pass->ones));
+  PetscCall(PetscFree3(pass->f, pass->delta, pass->below));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -126,8 +123,7 @@ PetscErrorCode FwLearnerCreate(MPI_Comm comm, const FwLearnerShape *shape, FwLos
   PetscCallMPI(MPI_Comm_dup(comm, &made->comm));
   PetscCall(FwActivationGet(shape->activation, &made->activation));
   PetscCall(PassCreate(shape, PetscMin(PIECE, n_example), &made->pass));
-  PetscCall(PetscMalloc3(made->pass.n_most * shape->width[0], &made->batch_x, made->pass.n_most * c, &made->batch_y,
-                         made->n_theta, &made->piece));
+  PetscCall(PetscMalloc2(made->pass.n_most * shape->width[0], &made->batch_x, made->pass.n_most * c, &made->batch_y));
   PetscCall(FwLearnerMomentsCreate(made));
   *learner = made;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -141,7 +137,8 @@ PetscErrorCode FwLearnerDestroy(FwLearner *learner)
   if (!l) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PassDestroy(&l->shape, &l->pass));
   PetscCall(FwLearnerMomentsDestroy(l));
-  PetscCall(PetscFree3(l->batch_x, l->batch_y, l->piece));
+  PetscCall(FwLearnerSharesDestroy(l));
+  PetscCall(PetscFree2(l->batch_x, l->batch_y));
   PetscCallMPI(MPI_Comm_free(&l->comm));
   PetscCall(PetscFree(*learner));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -214,63 +211,6 @@ PetscErrorCode FwLearnerForward(FwLearner learner, const double theta[], PetscIn
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* --- loss ------------------------------------------------------------------------------------------------------- */
-
-static double SquaredError(PetscInt n, const double f[], const double y[], double weight, double delta[])
-{
-  double sum = 0.0;
-
-  for (PetscInt i = 0; i < n; i++) {
-    const double r = f[i] - y[i];
-
-    sum += r * r;
-    if (delta) delta[i] = weight * r;
-  }
-  return 0.5 * sum;
-}
-
-/* -sum_k y_k log p_k of one example, p = softmax(f); its derivative is (sum y) p - y */
-static double CrossEntropy(PetscInt c, const double f[], const double y[], double weight, double delta[])
-{
-  double largest = f[0], partition = 0.0, mass = 0.0, loss = 0.0;
-
-  for (PetscInt k = 1; k < c; k++) largest = PetscMax(largest, f[k]);
-  for (PetscInt k = 0; k < c; k++) partition += exp(f[k] - largest);
-  for (PetscInt k = 0; k < c; k++) mass += y[k];
-  for (PetscInt k = 0; k < c; k++) {
-    loss += y[k] * (log(partition) - (f[k] - largest));
-    if (delta) delta[k] = weight * (mass * exp(f[k] - largest) / partition - y[k]);
-  }
-  return loss;
-}
-
-double FwLearnerSumLoss(FwLearner learner, PetscInt n, const double f[], const double y[], double weight,
-                        double delta[])
-{
-  const PetscInt c   = learner->shape.width[learner->shape.n_layer];
-  double         sum = 0.0;
-
-  if (learner->loss == FW_LOSS_MSE) return SquaredError(n * c, f, y, weight, delta);
-  for (PetscInt i = 0; i < n; i++) sum += CrossEntropy(c, f + i * c, y + i * c, weight, delta ? delta + i * c : NULL);
-  return sum;
-}
-
-PetscErrorCode FwLearnerLoss(FwLearner learner, const double theta[], double *loss)
-{
-  const PetscInt d = learner->shape.width[0], c = learner->shape.width[learner->shape.n_layer];
-  double         sum = 0.0;
-
-  PetscFunctionBegin;
-  for (PetscInt first = 0; first < learner->n_example; first += learner->pass.n_most) {
-    const PetscInt n = PetscMin(learner->pass.n_most, learner->n_example - first);
-
-    PetscCall(FwLearnerPassForward(learner, theta, n, learner->x + (size_t)first * d));
-    sum += FwLearnerSumLoss(learner, n, learner->pass.f, learner->y + (size_t)first * c, 1.0, NULL);
-  }
-  *loss = sum / learner->n_example;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* --- decay ------------------------------------------------------------------------------------------------------ */
 
 double FwLearnerPenalty(FwLearner learner, FwDecay decay, const double theta[])
@@ -297,113 +237,4 @@ void FwLearnerAddDecay(FwLearner learner, FwDecay decay, const double theta[], d
       FwAxpy(layer.n_in * layer.n_out, decay.weight, theta + layer.weight, gradient + layer.weight);
     if (decay.bias != 0.0) FwAxpy(n_bias, decay.bias, theta + layer.bias, gradient + layer.bias);
   }
-}
-
-/* --- backward --------------------------------------------------------------------------------------------------- */
-
-/* Gradient in the weights and biases of layer l is added, from the derivative in its pre-activations */
-static void AddLayerGradient(FwLearner learner, PetscInt l, PetscInt n, const double h[], const double delta[],
-                             double gradient[])
-{
-  const FwLearnerLayer layer = FwLearnerGetLayer(&learner->shape, l);
-
-  FwGemm("N", "T", layer.n_out, layer.n_in, n, 1.0, delta, layer.n_out, h, layer.n_in, 1.0, gradient + layer.weight,
-         layer.n_out);
-  if (learner->shape.has_bias)
-    FwGemm("N", "N", layer.n_out, 1, n, 1.0, delta, layer.n_out, learner->pass.ones, n, 1.0, gradient + layer.bias,
-           layer.n_out);
-}
-
-void FwLearnerBack(FwLearner learner, const double theta[], PetscInt l, PetscInt n, const double delta[],
-                   double below[])
-{
-  const FwLearnerLayer layer = FwLearnerGetLayer(&learner->shape, l);
-  const double        *slope = learner->pass.slope[l - 2];
-
-  FwGemm("T", "N", layer.n_in, n, layer.n_out, 1.0, theta + layer.weight, layer.n_out, delta, layer.n_out, 0.0, below,
-         layer.n_in);
-  for (PetscInt i = 0; i < n * layer.n_in; i++) below[i] *= slope[i];
-}
-
-/* Loss of n <= n_most examples, and its gradient added, each example with a weight */
-static PetscErrorCode AddPiece(FwLearner learner, const double theta[], PetscInt n, const double x[], const double y[],
-                               double weight, double *loss, double gradient[])
-{
-  FwLearnerPass *pass  = &learner->pass;
-  double        *delta = pass->delta, *below = pass->below;
-
-  PetscFunctionBegin;
-  PetscCall(FwLearnerPassForward(learner, theta, n, x));
-  *loss += weight * FwLearnerSumLoss(learner, n, pass->f, y, weight, delta);
-  for (PetscInt l = learner->shape.n_layer; l >= 1; l--) {
-    double *swap = delta;
-
-    AddLayerGradient(learner, l, n, l > 1 ? pass->h[l - 2] : x, delta, gradient);
-    if (l == 1) break;
-    FwLearnerBack(learner, theta, l, n, delta, below);
-    delta = below;
-    below = swap;
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode GradientThroughExamples(FwLearner learner, const double theta[], double *loss, double gradient[])
-{
-  const PetscInt d = learner->shape.width[0], c = learner->shape.width[learner->shape.n_layer];
-
-  PetscFunctionBegin;
-  *loss = 0.0;
-  PetscCall(PetscArrayzero(gradient, learner->n_theta));
-  for (PetscInt first = 0; first < learner->n_example; first += learner->pass.n_most)
-    PetscCall(AddPiece(learner, theta, PetscMin(learner->pass.n_most, learner->n_example - first),
-                       learner->x + (size_t)first * d, learner->y + (size_t)first * c, 1.0 / learner->n_example, loss,
-                       gradient));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode FwLearnerGradient(FwLearner learner, FwDecay decay, const double theta[], double *objective,
-                                 double gradient[])
-{
-  double loss = 0.0;
-
-  PetscFunctionBegin;
-  if (learner->moments.xx) {
-    FwLearnerMomentsGradient(learner, theta, gradient);
-    if (objective) PetscCall(FwLearnerLoss(learner, theta, &loss));
-  } else {
-    PetscCall(GradientThroughExamples(learner, theta, &loss, gradient));
-  }
-  FwLearnerAddDecay(learner, decay, theta, gradient);
-  if (objective) *objective = loss + FwLearnerPenalty(learner, decay, theta);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode GatherPiece(FwLearner learner, PetscInt n, const PetscInt example[])
-{
-  const PetscInt d = learner->shape.width[0], c = learner->shape.width[learner->shape.n_layer];
-
-  PetscFunctionBegin;
-  for (PetscInt i = 0; i < n; i++) {
-    PetscCall(PetscArraycpy(learner->batch_x + i * d, learner->x + (size_t)example[i] * d, d));
-    PetscCall(PetscArraycpy(learner->batch_y + i * c, learner->y + (size_t)example[i] * c, c));
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode FwLearnerBatchGradient(FwLearner learner, FwDecay decay, PetscInt n, const PetscInt example[],
-                                      const double theta[], double *objective, double gradient[])
-{
-  double loss = 0.0;
-
-  PetscFunctionBegin;
-  PetscCall(PetscArrayzero(gradient, learner->n_theta));
-  for (PetscInt first = 0; first < n; first += learner->pass.n_most) {
-    const PetscInt n_here = PetscMin(learner->pass.n_most, n - first);
-
-    PetscCall(GatherPiece(learner, n_here, example + first));
-    PetscCall(AddPiece(learner, theta, n_here, learner->batch_x, learner->batch_y, 1.0 / n, &loss, gradient));
-  }
-  FwLearnerAddDecay(learner, decay, theta, gradient);
-  if (objective) *objective = loss + FwLearnerPenalty(learner, decay, theta);
-  PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -15,9 +15,10 @@
 
 /* Room for one piece of the examples, beside what the pass holds */
 typedef struct {
-  double **curvature;      /* [L - 1] phi''(z) */
-  double **z_dot, **h_dot; /* [L - 1] */
-  double  *f_dot, *delta_dot, *below_dot;
+  const double *theta, *v;
+  double      **curvature;      /* [L - 1] phi''(z) */
+  double      **z_dot, **h_dot; /* [L - 1] */
+  double       *f_dot, *delta_dot, *below_dot;
 } Tangent;
 
 static PetscErrorCode TangentCreate(FwLearner learner, Tangent *t)
@@ -105,20 +106,16 @@ static void LossDot(FwLearner learner, PetscInt n, const double y[], double weig
   }
 }
 
-/* gradient. of layer l is added */
-static void AddLayer(FwLearner learner, PetscInt l, PetscInt n, const double h[], const double h_dot[],
-                     const double delta[], const double delta_dot[], double product[])
+/* gradient. of layer l is added: delta. h^T + delta h.^T */
+static void AddLayerDot(FwLearner learner, PetscInt l, PetscInt n, const double h[], const double h_dot[],
+                        const double delta[], const double delta_dot[], double product[])
 {
   const FwLearnerLayer layer = FwLearnerGetLayer(&learner->shape, l);
 
-  FwGemm("N", "T", layer.n_out, layer.n_in, n, 1.0, delta_dot, layer.n_out, h, layer.n_in, 1.0, product + layer.weight,
-         layer.n_out);
+  FwLearnerAddLayer(learner, l, n, h, delta_dot, product);
   if (h_dot)
     FwGemm("N", "T", layer.n_out, layer.n_in, n, 1.0, delta, layer.n_out, h_dot, layer.n_in, 1.0,
            product + layer.weight, layer.n_out);
-  if (learner->shape.has_bias)
-    FwGemm("N", "N", layer.n_out, 1, n, 1.0, delta_dot, layer.n_out, learner->pass.ones, n, 1.0, product + layer.bias,
-           layer.n_out);
 }
 
 /* delta and delta. of the layer below l; `below` is left as phi' o W^T delta */
@@ -148,24 +145,27 @@ static void Swap(double **a, double **b)
   *b = swap;
 }
 
-static PetscErrorCode AddPiece(FwLearner learner, const double theta[], const double v[], PetscInt first, PetscInt n,
-                               Tangent *t, double product[])
+static PetscErrorCode AddProduct(FwLearner learner, void *context, PetscInt first, PetscInt n, double *scalar,
+                                 double product[])
 {
-  const PetscInt L = learner->shape.n_layer, c = learner->shape.width[L];
+  Tangent       *t      = context;
+  const PetscInt L      = learner->shape.n_layer;
   FwLearnerPass *pass   = &learner->pass;
   const double  *x      = learner->x + (size_t)first * learner->shape.width[0];
-  const double  *y      = learner->y + (size_t)first * c;
+  const double  *y      = learner->y + (size_t)first * learner->shape.width[L];
   const double   weight = 1.0 / learner->n_example;
   double        *delta = pass->delta, *below = pass->below;
 
   PetscFunctionBegin;
-  PetscCall(Forward(learner, theta, v, n, x, t));
+  (void)scalar;
+  PetscCall(Forward(learner, t->theta, t->v, n, x, t));
   (void)FwLearnerSumLoss(learner, n, pass->f, y, weight, delta);
   LossDot(learner, n, y, weight, t);
   for (PetscInt l = L; l >= 1; l--) {
-    AddLayer(learner, l, n, l > 1 ? pass->h[l - 2] : x, l > 1 ? t->h_dot[l - 2] : NULL, delta, t->delta_dot, product);
+    AddLayerDot(learner, l, n, l > 1 ? pass->h[l - 2] : x, l > 1 ? t->h_dot[l - 2] : NULL, delta, t->delta_dot,
+                product);
     if (l == 1) break;
-    BackDot(learner, theta, v, l, n, delta, t, below);
+    BackDot(learner, t->theta, t->v, l, n, delta, t, below);
     Swap(&delta, &below);
     Swap(&t->delta_dot, &t->below_dot);
   }
@@ -175,14 +175,12 @@ static PetscErrorCode AddPiece(FwLearner learner, const double theta[], const do
 PetscErrorCode FwLearnerHessianProduct(FwLearner learner, FwDecay decay, const double theta[], const double v[],
                                        double product[])
 {
-  Tangent t;
+  Tangent t = {.theta = theta, .v = v};
+  double  scalar;
 
   PetscFunctionBegin;
   PetscCall(TangentCreate(learner, &t));
-  PetscCall(PetscArrayzero(product, learner->n_theta));
-  for (PetscInt first = 0; first < learner->n_example; first += learner->pass.n_most)
-    PetscCall(
-      AddPiece(learner, theta, v, first, PetscMin(learner->pass.n_most, learner->n_example - first), &t, product));
+  PetscCall(FwLearnerSum(learner, learner->n_example, learner->n_theta, PETSC_FALSE, AddProduct, &t, &scalar, product));
   FwLearnerAddDecay(learner, decay, v, product);
   PetscCall(TangentDestroy(learner, &t));
   PetscFunctionReturn(PETSC_SUCCESS);

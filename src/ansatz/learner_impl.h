@@ -8,6 +8,7 @@
  * Matrices are stored by columns, an example is a column.
  */
 
+#include <finwidth/block_sum.h>
 #include <finwidth/dense.h>
 #include <finwidth/learner.h>
 
@@ -18,7 +19,6 @@ typedef struct {
   double **slope;         /**< [L - 1] phi'(z) */
   double  *f;             /**< c x n_most */
   double  *delta, *below; /**< widest x max(n_most, c): derivatives in z of a layer, and of the one below */
-  double  *ones;          /**< [n_most] for sums over examples */
 } FwLearnerPass;
 
 /** Second moments of the examples, with the constant 1 as a last input where there are biases: m = n_0 or n_0 + 1. */
@@ -31,6 +31,13 @@ typedef struct {
   double  *product, *chain; /**< c x widest each */
 } FwLearnerMoments;
 
+/** How sums over examples are shared by the ranks. */
+typedef struct {
+  FwRows     rows; /**< the examples of the last sum: all, or those of a batch */
+  FwBlockSum sum;
+  double    *total; /**< [numbers of the last sum + 1]; NULL before the first */
+} FwLearnerShares;
+
 struct FwLearnerImpl {
   MPI_Comm         comm;
   FwLearnerShape   shape;
@@ -40,8 +47,8 @@ struct FwLearnerImpl {
   FwActivation     activation;
   FwLearnerPass    pass;
   FwLearnerMoments moments;
+  FwLearnerShares  shares;
   double          *batch_x, *batch_y; /**< one piece of a batch, gathered */
-  double          *piece;             /**< [n] gradient of one piece */
 };
 
 /** Layers of a shape: n_l x n_{l-1} weights and n_l biases of layer l in theta. */
@@ -68,6 +75,23 @@ double FwLearnerSumLoss(FwLearner learner, PetscInt n, const double f[], const d
 /** Derivative in z of layer l - 1, from that in z of layer l >= 2, for n examples that went forward. */
 void FwLearnerBack(FwLearner learner, const double theta[], PetscInt l, PetscInt n, const double delta[],
                    double below[]);
+
+/** Add delta h^T to the weights of layer l in `sum`, and the sum of delta to its biases. */
+void FwLearnerAddLayer(FwLearner learner, PetscInt l, PetscInt n, const double h[], const double delta[], double sum[]);
+
+/** Add what n <= n_most examples from `first` on give to a scalar and to numbers. */
+typedef PetscErrorCode FwLearnerPiece(FwLearner learner, void *context, PetscInt first, PetscInt n, double *scalar,
+                                      double sum[]);
+
+/** Sum n numbers and a scalar over n_row examples, shared by the ranks; the same bits on any number of them.
+ *
+ * @collective{learner}
+ * @param[in]  adds_once  the piece adds to each number once, by a matrix product or after a sum of its own
+ * @param[out] total      [n]
+ */
+PetscErrorCode FwLearnerSum(FwLearner learner, PetscInt n_row, PetscInt n, PetscBool adds_once, FwLearnerPiece *piece,
+                            void *context, double *scalar, double total[]);
+PetscErrorCode FwLearnerSharesDestroy(FwLearner learner);
 
 /** Make the moments, where gradients through them are cheaper. Collective. */
 PetscErrorCode FwLearnerMomentsCreate(FwLearner learner);

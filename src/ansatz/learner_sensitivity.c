@@ -28,45 +28,62 @@ static void StartBack(FwLearner learner, const double theta[], PetscInt k, Petsc
       delta[a + (size_t)i * last.n_in] = theta[last.weight + k + a * last.n_out] * slope[a + (size_t)i * last.n_in];
 }
 
-/* D^T D of output k, and its mean, are added for layer l */
-static void AddOutput(FwLearner learner, PetscInt l, PetscInt k, PetscInt n, const double delta[], double gram[],
-                      double mean[])
+/* Where gram and mean of each layer are in one row of numbers; -1 where they are not wanted */
+typedef struct {
+  const double *theta;
+  PetscInt      n, lowest; /* numbers; the lowest layer that is wanted */
+  PetscInt      gram[FW_LEARNER_LAYERS], mean[FW_LEARNER_LAYERS];
+} Wanted;
+
+static void LayOut(FwLearner learner, const double theta[], double *const gram[], double *const mean[], Wanted *wanted)
 {
-  const PetscInt width  = learner->shape.width[l];
+  const PetscInt L = learner->shape.n_layer, c = learner->shape.width[L];
+
+  *wanted = (Wanted){.theta = theta, .lowest = L};
+  for (PetscInt l = L - 1; l >= 1; l--) {
+    const PetscInt  width    = learner->shape.width[l];
+    const PetscBool has_gram = (PetscBool) !!gram[l - 1], has_mean = (PetscBool)(mean && mean[l - 1]);
+
+    wanted->gram[l - 1] = has_gram ? wanted->n : -1;
+    wanted->n += has_gram ? width * width : 0;
+    wanted->mean[l - 1] = has_mean ? wanted->n : -1;
+    wanted->n += has_mean ? c * width : 0;
+    if (has_gram || has_mean) wanted->lowest = l;
+  }
+}
+
+/* D^T D of output k, and its mean, are added for layer l */
+static void AddOutput(FwLearner learner, const Wanted *wanted, PetscInt l, PetscInt k, PetscInt n, const double delta[],
+                      double sum[])
+{
+  const PetscInt width = learner->shape.width[l], c = learner->shape.width[learner->shape.n_layer];
   const double   weight = 1.0 / learner->n_example;
 
-  if (gram) FwSyrk("N", width, n, weight, delta, width, 1.0, gram, width);
-  for (PetscInt a = 0; mean && a < width; a++)
-    for (PetscInt i = 0; i < n; i++)
-      mean[k + a * learner->shape.width[learner->shape.n_layer]] += weight * delta[a + (size_t)i * width];
+  if (wanted->gram[l - 1] >= 0) FwSyrk("N", width, n, weight, delta, width, 1.0, sum + wanted->gram[l - 1], width);
+  for (PetscInt a = 0; wanted->mean[l - 1] >= 0 && a < width; a++)
+    for (PetscInt i = 0; i < n; i++) sum[wanted->mean[l - 1] + k + a * c] += weight * delta[a + (size_t)i * width];
 }
 
-static PetscInt LowestWanted(FwLearner learner, double *const gram[], double *const mean[])
+static PetscErrorCode AddSensitivity(FwLearner learner, void *context, PetscInt first, PetscInt n, double *scalar,
+                                     double sum[])
 {
-  PetscInt l = 1;
-
-  while (l < learner->shape.n_layer && !gram[l - 1] && !(mean && mean[l - 1])) l++;
-  return l;
-}
-
-static PetscErrorCode AddPiece(FwLearner learner, const double theta[], PetscInt first, PetscInt n,
-                               double *const gram[], double *const mean[])
-{
-  const PetscInt L = learner->shape.n_layer, lowest = LowestWanted(learner, gram, mean);
-  FwLearnerPass *pass = &learner->pass;
+  const Wanted  *wanted = context;
+  const PetscInt L      = learner->shape.n_layer;
+  FwLearnerPass *pass   = &learner->pass;
 
   PetscFunctionBegin;
-  PetscCall(FwLearnerPassForward(learner, theta, n, learner->x + (size_t)first * learner->shape.width[0]));
+  (void)scalar;
+  PetscCall(FwLearnerPassForward(learner, wanted->theta, n, learner->x + (size_t)first * learner->shape.width[0]));
   for (PetscInt k = 0; k < learner->shape.width[L]; k++) {
     double *delta = pass->delta, *below = pass->below;
 
-    StartBack(learner, theta, k, n, delta);
-    for (PetscInt l = L - 1; l >= lowest; l--) {
+    StartBack(learner, wanted->theta, k, n, delta);
+    for (PetscInt l = L - 1; l >= wanted->lowest; l--) {
       double *swap = delta;
 
-      AddOutput(learner, l, k, n, delta, gram[l - 1], mean ? mean[l - 1] : NULL);
-      if (l == lowest) break;
-      FwLearnerBack(learner, theta, l, n, delta, below);
+      AddOutput(learner, wanted, l, k, n, delta, sum);
+      if (l == wanted->lowest) break;
+      FwLearnerBack(learner, wanted->theta, l, n, delta, below);
       delta = below;
       below = swap;
     }
@@ -100,18 +117,22 @@ static PetscErrorCode LinearSensitivity(FwLearner learner, const double theta[],
 
 static PetscErrorCode SumExamples(FwLearner learner, const double theta[], double *const gram[], double *const mean[])
 {
-  const PetscInt L = learner->shape.n_layer;
+  const PetscInt L = learner->shape.n_layer, c = learner->shape.width[L];
+  Wanted         wanted;
+  double        *sum, scalar;
 
   PetscFunctionBegin;
+  LayOut(learner, theta, gram, mean, &wanted);
+  if (wanted.n == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1(wanted.n, &sum));
+  PetscCall(FwLearnerSum(learner, learner->n_example, wanted.n, PETSC_FALSE, AddSensitivity, &wanted, &scalar, sum));
   for (PetscInt l = 1; l < L; l++) {
-    const PetscInt n = learner->shape.width[l];
+    const PetscInt width = learner->shape.width[l];
 
-    if (gram[l - 1]) PetscCall(PetscArrayzero(gram[l - 1], (size_t)n * n));
-    if (mean && mean[l - 1]) PetscCall(PetscArrayzero(mean[l - 1], n * learner->shape.width[L]));
+    if (wanted.gram[l - 1] >= 0) PetscCall(PetscArraycpy(gram[l - 1], sum + wanted.gram[l - 1], width * width));
+    if (wanted.mean[l - 1] >= 0) PetscCall(PetscArraycpy(mean[l - 1], sum + wanted.mean[l - 1], c * width));
   }
-  if (LowestWanted(learner, gram, mean) == L) PetscFunctionReturn(PETSC_SUCCESS);
-  for (PetscInt first = 0; first < learner->n_example; first += learner->pass.n_most)
-    PetscCall(AddPiece(learner, theta, first, PetscMin(learner->pass.n_most, learner->n_example - first), gram, mean));
+  PetscCall(PetscFree(sum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

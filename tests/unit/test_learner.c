@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* ranks: 1 2 */
+/* ranks: 1 2 4 */
 /** @file
  * Loss, gradient, second derivative and sensitivity of plain networks: against differences, identities and the
  * reference values of tests/reference/ansatz.json.
@@ -200,6 +200,48 @@ static void reference_rows_start_with_their_loss_gradient_and_agop(void **state)
   reference_close(&file);
 }
 
+/* A network wide enough for several blocks, alone and shared by all ranks: loss, gradient, batch, product, sensitivity */
+static void ranks_that_share_a_network_give_the_same_bits(void **state)
+{
+  enum { N = 300, D = 5, C = 3, BATCH = 150 };
+  const FwLearnerShape shape = {
+    .n_layer = 3, .width = {D, 34, 7, C},
+         .activation = FW_ACTIVATION_TANH, .has_bias = PETSC_TRUE
+  };
+  const FwDecay  decay   = {0.01, 0.0};
+  const PetscInt n       = FwLearnerShapeSize(&shape);
+  const MPI_Comm comm[2] = {PETSC_COMM_SELF, PETSC_COMM_WORLD};
+  static double  many_x[N * D], many_y[N * C], theta[512], v[512], gram[2][34 * 34], mean[2][34 * C];
+  static double  gradient[2][512], batch[2][512], product[2][512];
+  PetscInt       example[BATCH];
+  double         objective[2], loss[2];
+
+  (void)state;
+  for (int i = 0; i < N * D; i++) many_x[i] = qf(1, i % 97, i / 97);
+  for (int i = 0; i < N * C; i++) many_y[i] = qf(2, i % 97, i / 97);
+  for (int i = 0; i < BATCH; i++) example[i] = (7 * i) % N;
+  make_theta(&shape, 5, theta);
+  make_theta(&shape, 6, v);
+  for (int p = 0; p < 2; p++) {
+    double   *grams[3] = {gram[p]}, *means[3] = {mean[p]};
+    FwLearner learner;
+
+    TestCall(FwLearnerCreate(comm[p], &shape, FW_LOSS_MSE, N, many_x, many_y, &learner));
+    TestCall(FwLearnerLoss(learner, theta, &loss[p]));
+    TestCall(FwLearnerGradient(learner, decay, theta, &objective[p], gradient[p]));
+    TestCall(FwLearnerBatchGradient(learner, decay, BATCH, example, theta, NULL, batch[p]));
+    TestCall(FwLearnerHessianProduct(learner, decay, theta, v, product[p]));
+    TestCall(FwLearnerSensitivity(learner, theta, grams, means));
+    TestCall(FwLearnerDestroy(&learner));
+  }
+  assert_true(loss[0] == loss[1] && objective[0] == objective[1]);
+  assert_memory_equal(gradient[0], gradient[1], (size_t)n * sizeof(double));
+  assert_memory_equal(batch[0], batch[1], (size_t)n * sizeof(double));
+  assert_memory_equal(product[0], product[1], (size_t)n * sizeof(double));
+  assert_memory_equal(gram[0], gram[1], sizeof gram[0]);
+  assert_memory_equal(mean[0], mean[1], sizeof mean[0]);
+}
+
 static void shapes_that_cannot_be_are_refused(void **state)
 {
   FwLearnerShape shape = make_shape(FW_ACTIVATION_TANH, PETSC_FALSE);
@@ -224,6 +266,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(moments_of_the_examples_say_what_the_examples_say),
     cmocka_unit_test(sensitivity_is_the_derivative_of_the_outputs),
     cmocka_unit_test(reference_rows_start_with_their_loss_gradient_and_agop),
+    cmocka_unit_test(ranks_that_share_a_network_give_the_same_bits),
     cmocka_unit_test(shapes_that_cannot_be_are_refused),
   };
   int n_failed;
