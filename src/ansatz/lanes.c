@@ -28,20 +28,16 @@ void FwLanesGet(PetscInt n, PetscInt lane, const FwLanes from[], double to[])
   for (PetscInt i = 0; i < n; i++) to[i] = from[i][lane];
 }
 
-/* Half of the lanes: what registers of most processors hold. Whole ones would be taken apart on those without AVX-512,
-   and where they are not, two halves are as fast */
-typedef double Half __attribute__((vector_size(sizeof(FwLanes) / 2), may_alias));
-
 /* A tile of C, rows x columns, of compile-time size: up to twelve sums side by side, so that none waits for its addition */
 FW_VECTOR_HELPER void Tile(int rows, int columns, PetscInt m, PetscInt k, FwLaneView a, FwLaneView b,
                            PetscBool is_added, FwLanes *c)
 {
   for (int half = 0; half < 2; half++) {
-    const Half *pa = (const Half *)a.at + half, *pb = (const Half *)b.at + half;
-    Half       *pc = (Half *)c + half, sum[12];
+    const FwHalfLanes *pa = (const FwHalfLanes *)a.at + half, *pb = (const FwHalfLanes *)b.at + half;
+    FwHalfLanes       *pc = (FwHalfLanes *)c + half, sum[12];
 
     for (int j = 0; j < columns; j++)
-      for (int i = 0; i < rows; i++) sum[j * rows + i] = is_added ? pc[2 * (i + j * m)] : (Half){0.0};
+      for (int i = 0; i < rows; i++) sum[j * rows + i] = is_added ? pc[2 * (i + j * m)] : (FwHalfLanes){0.0};
     for (PetscInt p = 0; p < k; p++, pa += 2 * a.column, pb += 2 * b.row)
       for (int j = 0; j < columns; j++)
         for (int i = 0; i < rows; i++) sum[j * rows + i] += pa[2 * (i * a.row)] * pb[2 * (j * b.column)];
@@ -85,8 +81,8 @@ FW_VECTOR void FwLanesMultiply(PetscInt m, PetscInt n, PetscInt k, FwLaneView a,
 
 FW_VECTOR void FwLanesSumSquares(PetscInt n, const FwLanes v[], double sum[FW_LANES])
 {
-  const Half *at      = (const Half *)v;
-  Half        part[4] = {{0.0}, {0.0}, {0.0}, {0.0}}; /* two halves, of even and of odd numbers */
+  const FwHalfLanes *at      = (const FwHalfLanes *)v;
+  FwHalfLanes        part[4] = {{0.0}, {0.0}, {0.0}, {0.0}}; /* two halves, of even and of odd numbers */
 
   for (PetscInt i = 0; i + 2 <= n; i += 2, at += 4)
     for (int p = 0; p < 4; p++) part[p] += at[p] * at[p];

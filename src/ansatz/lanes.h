@@ -12,6 +12,10 @@
 
 #include <finwidth/vector.h>
 
+/** Half of the lanes: what registers of most processors hold. Whole ones would be taken apart on those without AVX-512,
+ *  and where they are not, two halves are as fast. */
+typedef double FwHalfLanes __attribute__((vector_size(sizeof(FwLanes) / 2), may_alias));
+
 typedef struct {
   FwLearner learner; /**< of lane 0: shape and loss are those of all */
   PetscInt  n_theta;
@@ -26,8 +30,9 @@ typedef struct {
   FwLanes  *xx, *yx, *g, **above, *product, *chain, *offset; /**< as in FwLearnerMoments */
 } FwLaneNet;
 
-/** Whether a shape is small enough that eight of it fit the cache. */
-PetscBool FwLaneNetFits(const FwLearnerShape *shape);
+/** Whether networks are narrow enough that a matrix of eight fits the first cache, and the examples of eight into memory:
+ *  64 MB at most. */
+PetscBool FwLaneNetFits(FwLearner learner, PetscInt batch);
 
 /** Room for the networks of learners like this one, with `batch` examples per step, or 0 for all. */
 PetscErrorCode FwLaneNetCreate(FwLearner learner, PetscInt batch, FwLaneNet *net);

@@ -14,12 +14,14 @@ static PetscInt Outputs(const FwLaneNet *net)
   return net->learner->shape.width[net->learner->shape.n_layer];
 }
 
-PetscBool FwLaneNetFits(const FwLearnerShape *shape)
+PetscBool FwLaneNetFits(FwLearner learner, PetscInt batch)
 {
-  PetscInt widest = 0;
+  const FwLearnerShape *shape     = &learner->shape;
+  const double          n_example = batch ? batch : learner->moments.xx ? 0 : learner->n_example;
+  PetscInt              widest    = 0;
 
   for (PetscInt l = 0; l <= shape->n_layer; l++) widest = PetscMax(widest, shape->width[l]);
-  return (PetscBool)(widest <= 32); /* above, a matrix of eight lanes leaves the first cache */
+  return (PetscBool)(widest <= 32 && n_example * (shape->width[0] + shape->width[shape->n_layer]) <= 1e6);
 }
 
 static FwLanes *Take(FwLanes *room, size_t *used, size_t n)

@@ -17,7 +17,7 @@ static const struct {
   PetscInt             n_moment;
   PetscBool            has_step, has_tolerance, has_batch;
 } methods[FW_TRAIN_COUNT] = {
-  [FW_TRAIN_FLOW]          = {FwTrainAdvance_Flow,     NULL,                        0, PETSC_FALSE, PETSC_TRUE,  PETSC_FALSE},
+  [FW_TRAIN_FLOW]          = {FwTrainAdvance_Flow,     FwTrainAdvanceLanes_Flow,    0, PETSC_FALSE, PETSC_TRUE,  PETSC_FALSE},
   [FW_TRAIN_FLOW_MIDPOINT] = {FwTrainAdvance_Midpoint, NULL,                        0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
   [FW_TRAIN_FLOW_STRANG]   = {FwTrainAdvance_Midpoint, NULL,                        0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
   [FW_TRAIN_GD]       = {FwTrainAdvance_Descent,  FwTrainAdvanceLanes_Descent, 0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
@@ -114,7 +114,7 @@ PetscErrorCode FwTrainingCreate(const FwTrainPlan *plan, PetscInt n_run, const F
   t->n_theta     = FwLearnerShapeSize(shape);
   t->n_example   = n_example;
   t->n_moment    = methods[plan->method].n_moment;
-  t->is_in_lanes = (PetscBool)(methods[plan->method].advance_lanes && FwLaneNetFits(shape));
+  t->is_in_lanes = (PetscBool)(methods[plan->method].advance_lanes && FwLaneNetFits(run[0].learner, plan->batch));
   t->order_run = t->order_epoch = -1.0;
   PetscCall(PetscMalloc2(plan->batch, &t->batch, plan->batch ? n_example : 0, &t->order));
   PetscCall(PetscCalloc1(n_run, &t->one));

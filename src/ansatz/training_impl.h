@@ -42,7 +42,7 @@ FwTrainAdvance FwTrainAdvance_Descent, FwTrainAdvance_Flow, FwTrainAdvance_Midpo
 /** Bring up to FW_LANES runs of a small network to a time. */
 typedef PetscErrorCode FwTrainAdvanceLanes(FwTraining training, PetscInt n, FwTrainOne one[], double time);
 
-FwTrainAdvanceLanes FwTrainAdvanceLanes_Descent;
+FwTrainAdvanceLanes FwTrainAdvanceLanes_Descent, FwTrainAdvanceLanes_Flow;
 
 /** Gradient of the objective at any theta; counted. */
 PetscErrorCode FwTrainGradient(FwTrainOne *one, FwDecay decay, const double theta[], double *objective,

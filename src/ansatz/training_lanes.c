@@ -1,48 +1,62 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Descent of eight small networks at once. Runs come into the lanes for each call and leave them again; lanes without a
- * run, or with one that has diverged, compute what nobody reads.
+ * Small networks, eight at once: the way into lanes and back, and descent. Runs come into the lanes for each call and
+ * leave them again; lanes without a run, or with one that has diverged, compute what nobody reads.
  */
 
-#include "lanes.h"
-#include "training_impl.h"
+#include "training_lanes.h"
 
 #include <math.h>
 
-/* Room for eight runs */
+PetscErrorCode FwTrainLanesLoad(FwTraining training, PetscInt n, const FwTrainOne one[], FwLaneNet *net)
+{
+  PetscFunctionBegin;
+  PetscCall(FwLaneNetCreate(one[0].run.learner, training->plan.batch, net));
+  for (PetscInt lane = 0; lane < FW_LANES; lane++) {
+    const FwTrainOne *from = &one[lane < n ? lane : 0];
+
+    if (training->plan.batch == 0) FwLaneNetSetLearner(net, lane, from->run.learner);
+    FwLanesPut(net->n_theta, lane, from->theta, net->theta);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwTrainLanesStore(PetscInt n, FwTrainOne one[], FwLaneNet *net)
+{
+  PetscFunctionBegin;
+  for (PetscInt lane = 0; lane < n; lane++) FwLanesGet(net->n_theta, lane, net->theta, one[lane].theta);
+  PetscCall(FwLaneNetDestroy(net));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- descent ---------------------------------------------------------------------------------------------------- */
+
+/* Eight runs with what the method remembers of each */
 typedef struct {
   FwLaneNet net;
   void     *room;
   FwLanes  *moment; /* [n_moment][n] */
 } Group;
 
-static PetscErrorCode GroupCreate(FwTraining training, PetscInt n, const FwTrainOne one[], Group *group)
+static PetscErrorCode GroupLoad(FwTraining training, PetscInt n, const FwTrainOne one[], Group *group)
 {
   const PetscInt n_moment = training->n_moment * training->n_theta;
 
   PetscFunctionBegin;
-  PetscCall(FwLaneNetCreate(one[0].run.learner, training->plan.batch, &group->net));
+  PetscCall(FwTrainLanesLoad(training, n, one, &group->net));
   PetscCall(FwLanesAllocate((size_t)n_moment, &group->room, &group->moment));
-  for (PetscInt lane = 0; lane < FW_LANES; lane++) {
-    const FwTrainOne *from = &one[lane < n ? lane : 0];
-
-    if (training->plan.batch == 0) FwLaneNetSetLearner(&group->net, lane, from->run.learner);
-    FwLanesPut(training->n_theta, lane, from->theta, group->net.theta);
-    FwLanesPut(n_moment, lane, from->moment, group->moment);
-  }
+  for (PetscInt lane = 0; lane < n; lane++) FwLanesPut(n_moment, lane, one[lane].moment, group->moment);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The runs take their numbers back */
-static PetscErrorCode GroupDestroy(FwTraining training, PetscInt n, FwTrainOne one[], Group *group)
+static PetscErrorCode GroupStore(FwTraining training, PetscInt n, FwTrainOne one[], Group *group)
 {
+  const PetscInt n_moment = training->n_moment * training->n_theta;
+
   PetscFunctionBegin;
-  for (PetscInt lane = 0; lane < n; lane++) {
-    FwLanesGet(training->n_theta, lane, group->net.theta, one[lane].theta);
-    FwLanesGet(training->n_moment * training->n_theta, lane, group->moment, one[lane].moment);
-  }
+  for (PetscInt lane = 0; lane < n; lane++) FwLanesGet(n_moment, lane, group->moment, one[lane].moment);
   PetscCall(PetscFree(group->room));
-  PetscCall(FwLaneNetDestroy(&group->net));
+  PetscCall(FwTrainLanesStore(n, one, &group->net));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -101,11 +115,11 @@ PetscErrorCode FwTrainAdvanceLanes_Descent(FwTraining training, PetscInt n, FwTr
 
   PetscFunctionBegin;
   if (now >= time) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(GroupCreate(training, n, one, &group));
+  PetscCall(GroupLoad(training, n, one, &group));
   for (; any && now < time; now += 1.0) {
     PetscCall(MakeStep(training, &group, now + 1.0, n, one));
     any = CountStep(training, &group, n, one);
   }
-  PetscCall(GroupDestroy(training, n, one, &group));
+  PetscCall(GroupStore(training, n, one, &group));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -464,6 +464,35 @@ static void wide_networks_take_the_same_steps(void **state)
   TestCall(FwLearnerDestroy(&learner));
 }
 
+/* The same law by PETSc's own solver: |Delta(t)| = exp(-2 mu t) |Delta(0)| */
+static void wide_networks_flow_alike(void **state)
+{
+  const FwLearnerShape shape = {
+    .n_layer = 2, .width = {6, 40, 3},
+         .activation = FW_ACTIVATION_LINEAR
+  };
+  const FwDecay  decay = {0.1, 0.1};
+  const PetscInt n     = FwLearnerShapeSize(&shape);
+  AnsatzCase     c;
+  FwLearner      learner;
+  double         v[512];
+
+  (void)state;
+  read_case(UNBALANCED, &c);
+  for (PetscInt i = 0; i < n; i++) v[i] = 0.5 * qf(7, i, 2);
+  TestCall(FwLearnerCreate(PETSC_COMM_SELF, &shape, FW_LOSS_MSE, c.n_example, c.x, c.y, &learner));
+  for (int low = 0; low < 2; low++) {
+    const FwTrainPlan plan     = {.method = FW_TRAIN_FLOW, .tolerance = 1e-10, .is_low_order = (PetscBool)low};
+    FwTraining        training = start(&plan, learner, decay, 0.0, v);
+
+    for (double t = 1.0; t <= 4.0; t *= 2.0)
+      assert_close(case_imbalance(&shape, advance(training, t), 1),
+                   exp(-2.0 * decay.weight * t) * case_imbalance(&shape, v, 1), 1e-8);
+    TestCall(FwTrainingDestroy(&training));
+  }
+  TestCall(FwLearnerDestroy(&learner));
+}
+
 /* f = w x by tiny steps: to first order an epoch in any order moves w by the gradients of all examples, once each */
 static void an_epoch_has_every_example_once(void **state)
 {
@@ -540,6 +569,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(a_training_that_is_kept_goes_on_with_the_same_bits),
     cmocka_unit_test(a_run_that_diverges_says_when_and_disturbs_no_other),
     cmocka_unit_test(wide_networks_take_the_same_steps),
+    cmocka_unit_test(wide_networks_flow_alike),
     cmocka_unit_test(an_epoch_has_every_example_once),
     cmocka_unit_test(plans_that_cannot_be_are_refused),
   };
