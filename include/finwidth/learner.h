@@ -67,6 +67,14 @@ PetscErrorCode FwLearnerCreate(MPI_Comm comm, const FwLearnerShape *shape, FwLos
 /** Release and set the handle to NULL; NULL is fine. Collective. */
 PetscErrorCode FwLearnerDestroy(FwLearner *learner);
 
+/** Have gradients through examples make their products in single precision, about twice as fast; or not again.
+ *
+ * Weights and sums stay double. Loss, second derivatives, sensitivities and what small networks do in lanes (training.h)
+ * are double in any case, and linear networks with squared error do not go through examples. Not collective, but the same
+ * on all ranks.
+ */
+PetscErrorCode FwLearnerSetSingle(FwLearner learner, PetscBool is_single);
+
 /** The shape, borrowed, and the number of examples. Not collective. */
 PetscErrorCode FwLearnerGetShape(FwLearner learner, const FwLearnerShape **shape);
 PetscErrorCode FwLearnerGetExamples(FwLearner learner, PetscInt *n_example, const double **x, const double **y);

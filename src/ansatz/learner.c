@@ -138,9 +138,18 @@ PetscErrorCode FwLearnerDestroy(FwLearner *learner)
   PetscCall(PassDestroy(&l->shape, &l->pass));
   PetscCall(FwLearnerMomentsDestroy(l));
   PetscCall(FwLearnerSharesDestroy(l));
+  PetscCall(FwLearnerSingleDestroy(l));
   PetscCall(PetscFree2(l->batch_x, l->batch_y));
   PetscCallMPI(MPI_Comm_free(&l->comm));
   PetscCall(PetscFree(*learner));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLearnerSetSingle(FwLearner learner, PetscBool is_single)
+{
+  PetscFunctionBegin;
+  if (is_single && !learner->single.theta) PetscCall(FwLearnerSingleCreate(learner));
+  if (!is_single) PetscCall(FwLearnerSingleDestroy(learner));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

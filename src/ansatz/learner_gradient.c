@@ -123,6 +123,10 @@ static PetscErrorCode AddGradient(FwLearner learner, void *context, PetscInt fir
 
   PetscFunctionBegin;
   PetscCall(GetPiece(learner, mean, first, n, &x, &y));
+  if (learner->single.theta) {
+    PetscCall(FwLearnerSingleAddGradient(learner, n, x, y, 1.0 / mean->n, loss, sum));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(FwLearnerPassForward(learner, mean->theta, n, x));
   *loss += FwLearnerSumLoss(learner, n, pass->f, y, 1.0 / mean->n, delta);
   for (PetscInt l = learner->shape.n_layer; l >= 1; l--) {
@@ -165,6 +169,7 @@ PetscErrorCode FwLearnerBatchGradient(FwLearner learner, FwDecay decay, PetscInt
   double loss;
 
   PetscFunctionBegin;
+  if (learner->single.theta) FwLearnerSingleSetWeights(learner, theta);
   PetscCall(FwLearnerSum(learner, n, learner->n_theta, PETSC_TRUE, AddGradient, &some, &loss, gradient));
   Complete(learner, decay, theta, loss / n, objective, gradient);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -31,6 +31,12 @@ typedef struct {
   double  *product, *chain; /**< c x widest each */
 } FwLearnerMoments;
 
+/** The same as the pass in single precision, with the weights; NULL arrays in double precision. */
+typedef struct {
+  float  *theta, *x, *delta, *below, *product; /**< product: n_l x n_{l-1} of the largest layer */
+  float **h, **slope;
+} FwLearnerSingle;
+
 /** How sums over examples are shared by the ranks. */
 typedef struct {
   FwRows     rows; /**< the examples of the last sum: all, or those of a batch */
@@ -48,6 +54,7 @@ struct FwLearnerImpl {
   FwLearnerPass    pass;
   FwLearnerMoments moments;
   FwLearnerShares  shares;
+  FwLearnerSingle  single;
   double          *batch_x, *batch_y; /**< one piece of a batch, gathered */
 };
 
@@ -92,6 +99,14 @@ typedef PetscErrorCode FwLearnerPiece(FwLearner learner, void *context, PetscInt
 PetscErrorCode FwLearnerSum(FwLearner learner, PetscInt n_row, PetscInt n, PetscBool adds_once, FwLearnerPiece *piece,
                             void *context, double *scalar, double total[]);
 PetscErrorCode FwLearnerSharesDestroy(FwLearner learner);
+
+PetscErrorCode FwLearnerSingleCreate(FwLearner learner);
+PetscErrorCode FwLearnerSingleDestroy(FwLearner learner);
+/** Round the weights, before gradients at them. */
+void FwLearnerSingleSetWeights(FwLearner learner, const double theta[]);
+/** Add the loss and `weight` times its gradient of n <= n_most examples. */
+PetscErrorCode FwLearnerSingleAddGradient(FwLearner learner, PetscInt n, const double x[], const double y[],
+                                          double weight, double *loss, double sum[]);
 
 /** Make the moments, where gradients through them are cheaper. Collective. */
 PetscErrorCode FwLearnerMomentsCreate(FwLearner learner);

@@ -99,7 +99,7 @@ def moments(widths, n_example, dtype, n_run=None, adam=False):
 
 
 def line(task, runs, by, seconds):
-    print(f"{task:28} {runs:5}  {by:10} {seconds:.3e}", flush=True)
+    print(f"{task:28} {runs:5}  {by:12} {seconds:.3e}", flush=True)
 
 
 def linear(task, widths, n_example, n_run, adam=False):

@@ -212,7 +212,7 @@ static void ranks_that_share_a_network_give_the_same_bits(void **state)
   const PetscInt n       = FwLearnerShapeSize(&shape);
   const MPI_Comm comm[2] = {PETSC_COMM_SELF, PETSC_COMM_WORLD};
   static double  many_x[N * D], many_y[N * C], theta[512], v[512], gram[2][34 * 34], mean[2][34 * C];
-  static double  gradient[2][512], batch[2][512], product[2][512];
+  static double  gradient[2][512], batch[2][512], product[2][512], single[2][512];
   PetscInt       example[BATCH];
   double         objective[2], loss[2];
 
@@ -232,14 +232,43 @@ static void ranks_that_share_a_network_give_the_same_bits(void **state)
     TestCall(FwLearnerBatchGradient(learner, decay, BATCH, example, theta, NULL, batch[p]));
     TestCall(FwLearnerHessianProduct(learner, decay, theta, v, product[p]));
     TestCall(FwLearnerSensitivity(learner, theta, grams, means));
+    TestCall(FwLearnerSetSingle(learner, PETSC_TRUE));
+    TestCall(FwLearnerBatchGradient(learner, decay, BATCH, example, theta, NULL, single[p]));
     TestCall(FwLearnerDestroy(&learner));
   }
   assert_true(loss[0] == loss[1] && objective[0] == objective[1]);
   assert_memory_equal(gradient[0], gradient[1], (size_t)n * sizeof(double));
   assert_memory_equal(batch[0], batch[1], (size_t)n * sizeof(double));
   assert_memory_equal(product[0], product[1], (size_t)n * sizeof(double));
+  assert_memory_equal(single[0], single[1], (size_t)n * sizeof(double));
   assert_memory_equal(gram[0], gram[1], sizeof gram[0]);
   assert_memory_equal(mean[0], mean[1], sizeof mean[0]);
+}
+
+/* To rounding of single precision, and back to the very same numbers */
+static void single_precision_is_close_and_can_be_left(void **state)
+{
+  const FwLearnerShape shape   = make_shape(FW_ACTIVATION_GELU, PETSC_TRUE);
+  const FwDecay        decay   = {0.03, 0.2};
+  const PetscInt       n       = FwLearnerShapeSize(&shape);
+  FwLearner            learner = make_learner(&shape, FW_LOSS_MSE, N_EXAMPLE);
+  double               theta[64], gradient[64], single[64], again[64], objective[2], largest = 0.0;
+
+  (void)state;
+  make_theta(&shape, 5, theta);
+  TestCall(FwLearnerGradient(learner, decay, theta, &objective[0], gradient));
+  TestCall(FwLearnerSetSingle(learner, PETSC_TRUE));
+  TestCall(FwLearnerGradient(learner, decay, theta, &objective[1], single));
+  TestCall(FwLearnerSetSingle(learner, PETSC_FALSE));
+  TestCall(FwLearnerGradient(learner, decay, theta, NULL, again));
+  assert_close(objective[1], objective[0], 1e-6);
+  for (PetscInt i = 0; i < n; i++) {
+    assert_close(single[i], gradient[i], 1e-6);
+    largest = fmax(largest, fabs(single[i] - gradient[i]));
+  }
+  assert_true(largest > 1e-12); /* it was another precision */
+  assert_memory_equal(gradient, again, (size_t)n * sizeof(double));
+  TestCall(FwLearnerDestroy(&learner));
 }
 
 static void shapes_that_cannot_be_are_refused(void **state)
@@ -267,6 +296,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(sensitivity_is_the_derivative_of_the_outputs),
     cmocka_unit_test(reference_rows_start_with_their_loss_gradient_and_agop),
     cmocka_unit_test(ranks_that_share_a_network_give_the_same_bits),
+    cmocka_unit_test(single_precision_is_close_and_can_be_left),
     cmocka_unit_test(shapes_that_cannot_be_are_refused),
   };
   int n_failed;
