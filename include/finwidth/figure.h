@@ -16,7 +16,8 @@
  * @param[in] store   open for reading
  * @param[in] name    which figure, or NULL for the overview; of a single point `action`, `prediction`, `errors`, of
  *                    convolutional networks `order-parameter`, `patches`, of a
- *                    scan `errors`, `order-parameter`, `accuracy` and over two axes `map`
+ *                    scan `errors`, `order-parameter`, `accuracy` and over two axes `map`; of 'optimal' `potential`, `curve`,
+ *                    `errors`, `information`, `learnable`, `transitions`, `map`
  * @param[in] output  PNG, SVG or PDF by extension; replaced without asking, written beside and renamed
  * @error FW_ERR_INPUT  unknown figure (names those the file can give), unknown extension, or data the file does not hold
  * @error FW_ERR_FILE   gnuplot is not installed, or failed: with its first line

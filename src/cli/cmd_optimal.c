@@ -94,12 +94,13 @@ static PetscErrorCode DestroyShared(FwOptimalShared *shared)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The potential and the curve of a single point, for its picture */
-static PetscErrorCode RecordProfile(const FwOptimalShared *shared, double alpha, FwRecord record)
+/* The potential and the curve of a single point, for its picture: past the last maximum */
+static PetscErrorCode RecordProfile(const FwOptimalShared *shared, double alpha, const FwFixedPoint *last,
+                                    FwRecord record)
 {
   enum { N = 241 };
   const FwShape shape = {1, {"profile"}, {N}};
-  const double  from = -6.0, to = 12.0;
+  const double  from = -5.0, to = fmin(30.0, fmax(5.0, 3.0 + log(last->overlap / last->remainder)));
   double        t[N], overlap[N], curve[N], potential[N];
 
   PetscFunctionBegin;
@@ -121,9 +122,11 @@ static PetscErrorCode RunPoint(const Optimal *o, const FwOptimalShared *shared, 
   PetscFunctionBegin;
   PetscCall(FwOptimalSolve(shared->optimal, alpha, &point));
   PetscCall(FwOptimalRecord(&shared->reduction, &point, &shared->thresholds, record));
+  PetscCall(FwRecordReal(record, "alpha", alpha, "1", "examples per input"));
   PetscCall(FwRecordReal(record, "error_floor", shared->floor, "label^2", "error at alpha = infinity"));
   PetscCall(FwRecordInteger(record, "status_of_proof", shared->is_proved, "1", "1: proved, 0: conjectured"));
-  if (o->request->is_single && shared->reduction.eta != 0.0) PetscCall(RecordProfile(shared, alpha, record));
+  if (o->request->is_single && shared->reduction.eta != 0.0)
+    PetscCall(RecordProfile(shared, alpha, &point.fixed[point.n_fixed - 1], record));
   PetscCall(FwRecordInteger(record, "converged", 1, "1", "1: every number can be trusted"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

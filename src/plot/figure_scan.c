@@ -117,12 +117,6 @@ PetscErrorCode FwSlicePanel(const FwSlice *slice, const char title[], const char
 
 /* --- a family ----------------------------------------------------------------------------------------------- */
 
-typedef struct {
-  PetscInt   n;
-  PetscInt64 at[FW_CURVE_MAX];
-  double     shade[FW_CURVE_MAX];
-} Family;
-
 /* At most eight and from end to end; fewer where that makes the steps equal */
 static PetscInt CountCurves(PetscInt64 n)
 {
@@ -133,9 +127,9 @@ static PetscInt CountCurves(PetscInt64 n)
 }
 
 /* The lightest shades would not be seen on white */
-static Family ChooseFamily(const FwSliceAxis *axis)
+FwFamily FwSliceFamily(const FwSliceAxis *axis)
 {
-  Family       family = {.n = CountCurves(axis->n)};
+  FwFamily     family = {.n = CountCurves(axis->n)};
   const double light  = family.n < 4 ? 0.28 * (double)family.n : 0.88;
 
   for (PetscInt c = 0; c < family.n; c++) {
@@ -147,7 +141,7 @@ static Family ChooseFamily(const FwSliceAxis *axis)
   return family;
 }
 
-static PetscErrorCode AddShaded(FwPanel *panel, FwMark mark, double shade, const char title[], PetscInt64 n,
+PetscErrorCode FwPanelAddShaded(FwPanel *panel, FwMark mark, double shade, const char title[], PetscInt64 n,
                                 const double x[], const double y[])
 {
   PetscFunctionBegin;
@@ -157,7 +151,7 @@ static PetscErrorCode AddShaded(FwPanel *panel, FwMark mark, double shade, const
 }
 
 /* What depends on x alone: where two curves both have a number, it is the same up to rounding. `common` has it. */
-static PetscBool AreEqual(const Family *family, PetscInt64 n, const double value[], double common[])
+static PetscBool AreEqual(const FwFamily *family, PetscInt64 n, const double value[], double common[])
 {
   for (PetscInt64 i = 0; i < n; i++) {
     common[i] = NAN;
@@ -172,7 +166,7 @@ static PetscBool AreEqual(const Family *family, PetscInt64 n, const double value
   return PETSC_TRUE;
 }
 
-static PetscErrorCode AddInfinite(const FwSlice *slice, const Family *family, const char name[], FwPanel *panel)
+static PetscErrorCode AddInfinite(const FwSlice *slice, const FwFamily *family, const char name[], FwPanel *panel)
 {
   const FwSliceAxis *x    = &slice->x;
   const FwMark       mark = MarkOn(x, FW_MARK_DASHED);
@@ -186,7 +180,7 @@ static PetscErrorCode AddInfinite(const FwSlice *slice, const Family *family, co
     PetscCall(FwPanelAdd(panel, mark, FW_BLACK, "infinite width", x->n, x->value, common, NULL));
   } else if (has) {
     for (PetscInt c = 0; c < family->n; c++)
-      PetscCall(AddShaded(panel, mark, family->shade[c], "", x->n, x->value, value + family->at[c] * x->n));
+      PetscCall(FwPanelAddShaded(panel, mark, family->shade[c], "", x->n, x->value, value + family->at[c] * x->n));
     PetscCall(FwPanelAdd(panel, mark, FW_GRAY, "infinite width", 0, NULL, NULL, NULL));
   }
   PetscCall(PetscFree(common));
@@ -195,7 +189,7 @@ static PetscErrorCode AddInfinite(const FwSlice *slice, const Family *family, co
 }
 
 /* With samples beside it the theory is a bare line: the dots are theirs */
-static PetscErrorCode AddFamily(const FwSlice *slice, const Family *family, const char name[], const char sampled[],
+static PetscErrorCode AddFamily(const FwSlice *slice, const FwFamily *family, const char name[], const char sampled[],
                                 FwPanel *panel)
 {
   const FwSliceAxis *x = &slice->x;
@@ -208,8 +202,8 @@ static PetscErrorCode AddFamily(const FwSlice *slice, const Family *family, cons
   PetscCall(FwSliceGetMean(slice, name, &has, &value));
   for (PetscInt c = 0; c < family->n && has; c++) {
     FwSliceFormat(&slice->family, family->at[c], title);
-    PetscCall(AddShaded(panel, has_samples ? FW_MARK_LINE : MarkOn(x, FW_MARK_LINE_DOT), family->shade[c], title, x->n,
-                        x->value, value + family->at[c] * x->n));
+    PetscCall(FwPanelAddShaded(panel, has_samples ? FW_MARK_LINE : MarkOn(x, FW_MARK_LINE_DOT), family->shade[c], title,
+                               x->n, x->value, value + family->at[c] * x->n));
     PetscCall(FwPanelAddSampled(slice, sampled, family->at[c], FW_SHADE, family->shade[c], "", panel));
   }
   if (has_samples) PetscCall(FwPanelAdd(panel, FW_MARK_SAMPLED, FW_GRAY, "sampled", 0, NULL, NULL, NULL));
@@ -221,11 +215,11 @@ static PetscErrorCode AddFamily(const FwSlice *slice, const Family *family, cons
 static PetscErrorCode FillFamily(const FwSlice *slice, const char name[], const char title[], const char y_label[],
                                  FwFigure *figure)
 {
-  const Family family = ChooseFamily(&slice->family);
-  char         infinite[FW_LABEL_SIZE];
-  FwPanel     *panel;
-  PetscBool    has;
-  double      *value;
+  const FwFamily family = FwSliceFamily(&slice->family);
+  char           infinite[FW_LABEL_SIZE];
+  FwPanel       *panel;
+  PetscBool      has;
+  double        *value;
 
   PetscFunctionBegin;
   PetscCall(FwSliceGetMean(slice, name, &has, &value));
@@ -334,8 +328,8 @@ static PetscErrorCode AddOne(FwPanel *panel)
 
 static PetscErrorCode AddOrderFamily(const FwSlice *slice, FwPanel *panel)
 {
-  const Family family  = ChooseFamily(&slice->family);
-  PetscInt64   n_added = 0;
+  const FwFamily family  = FwSliceFamily(&slice->family);
+  PetscInt64     n_added = 0;
 
   PetscFunctionBegin;
   PetscCall(AddFamily(slice, &family, "total_order_parameter", "order_parameter", panel));

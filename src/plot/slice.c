@@ -17,7 +17,8 @@
 /* The array that has the axes of the scan and no others; "" where there is none */
 static PetscErrorCode FindScalar(FwStore store, char path[FW_LABEL_SIZE])
 {
-  static const char *const names[] = {"/predict/converged", "/predict/action", "/mixture/converged"};
+  static const char *const names[] = {"/predict/converged", "/predict/action", "/mixture/converged",
+                                            "/optimal/converged"};
   PetscBool                has     = PETSC_FALSE;
 
   PetscFunctionBegin;
@@ -57,6 +58,11 @@ static const struct {
   {"network_prior",         "prior λ"             },
   {"network_prior_readout", "prior of readout λ_L"},
   {"network_bias",          "variance of biases"   },
+  {"optimal_alpha",         "examples per input, α = n/d"},
+  {"optimal_noise",         "noise Δ"},
+  {"optimal_gain",          "gain"},
+  {"optimal_beta",          "steepness β"},
+  {"network_activation",    "activation"},
 };
 
 /* A key without a name of its own is shown with spaces */

@@ -74,5 +74,16 @@ PetscErrorCode FwSlicePanel(const FwSlice *slice, const char title[], const char
                             FwPanel **panel);
 void           FwPanelScale(PetscBool from_zero, FwPanel *panel);
 
+/** figure_scan.c: values of the second axis that get a curve, with their shades from dark to light; and such a curve. */
+typedef struct {
+  PetscInt   n;
+  PetscInt64 at[FW_CURVE_MAX];
+  double     shade[FW_CURVE_MAX];
+} FwFamily;
+
+FwFamily       FwSliceFamily(const FwSliceAxis *axis);
+PetscErrorCode FwPanelAddShaded(FwPanel *panel, FwMark mark, double shade, const char title[], PetscInt64 n,
+                                const double x[], const double y[]);
+
 /** figure_map.c: heat maps of a slice with a family. */
 PetscErrorCode FwFigureFill_Map(const FwSlice *slice, FwFigure *figure);
