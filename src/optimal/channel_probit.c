@@ -37,35 +37,30 @@ PetscErrorCode FwChannelGuessSign(const FwChannel *channel, PetscInt n, const do
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-enum { HALF = 23 };
-
-static const double step = 0.4; /* Phi has no zero within 2.8 of the real axis */
-
-/* Phi log Phi and density^2 / Phi at t */
+/* Phi log Phi and density^2 / Phi, summed over t and -t. Phi(-t) does not underflow where the weight of t is not lost */
 typedef struct {
   double entropy, square;
 } Pair;
 
+static const double density = 0.39894228040143267794, reach = 9.2;
+
 static Pair PairAt(double t)
 {
-  const double log_phi = gsl_sf_log_erfc(-M_SQRT1_2 * t) - M_LN2, phi = exp(log_phi), hazard = gsl_sf_hazard(-t);
+  const double tail = 0.5 * erfc(M_SQRT1_2 * t), bell = density * exp(-0.5 * t * t);
 
-  return (Pair){phi * log_phi, phi * hazard * hazard};
+  return (Pair){tail * log(tail) + (1.0 - tail) * log1p(-tail), bell * bell / (tail * (1.0 - tail))};
 }
 
-/* E over v ~ N(0, 1) of the pair at kappa v, in equal steps of v, or of t = kappa v where that is slower */
+/* E over v ~ N(0, 1) of half the pair at kappa v, in equal steps of v, or of t = kappa v where that is slower. Phi has no zero
+   within 2.8 of the real axis: steps of t up to 0.4; of v up to 0.7, for the weight itself */
 static Pair Average(double kappa)
 {
-  static Pair  table[2 * HALF + 1];
-  const double by_t = 1.0 / kappa, density = 0.39894228040143267794;
+  const double by_t = fmin(1.0, 1.0 / kappa), step = kappa > 1.0 ? 0.4 : fmin(0.7, 0.4 / kappa);
   Pair         sum = {0};
 
-  if (table[HALF].square == 0.0)
-    for (int i = -HALF; i <= HALF; i++) table[HALF + i] = PairAt(step * i);
-  for (int i = -HALF; i <= HALF; i++) {
-    const double t = step * i, v = kappa > 1.0 ? by_t * t : t;
-    const double weight = step * density * exp(-0.5 * v * v) * (kappa > 1.0 ? by_t : 1.0);
-    const Pair   at     = kappa > 1.0 ? table[HALF + i] : PairAt(kappa * t);
+  for (int i = 0; step * i <= reach; i++) {
+    const double v = by_t * step * i, weight = (i ? 1.0 : 0.5) * by_t * step * density * exp(-0.5 * v * v);
+    const Pair   at = PairAt(fmin(1.0, kappa) * step * i);
 
     sum.entropy += weight * at.entropy;
     sum.square += weight * at.square;
