@@ -15,7 +15,7 @@
  *
  * Notation: N examples, n_0 inputs, n_L = c outputs, n parameters.
  *
- * @source docs/theory/ansatz.md
+ * @source docs/theory/training.md
  */
 
 #include <finwidth/activation.h>

@@ -22,7 +22,7 @@
  *
  * Time is t for the flows and the number of steps (iterations) for all others.
  *
- * @source docs/theory/ansatz.md
+ * @source docs/theory/training.md
  */
 
 #include <finwidth/learner.h>

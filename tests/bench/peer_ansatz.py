@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The training steps of bench_ansatz by PyTorch: one thread, seconds per step and run.
 
-`usual` is autograd over all examples and torch.optim; `moments` the gradient of a linear network through x x^T and y x^T,
-by hand; `bmm` the same for 64 (or 8) runs at once by batched products: the fastest forms that we know. Times are those of
-the process, so that other programs on the machine do not count; the best of about two seconds each.
+`usual` is autograd over all examples and torch.optim; `autograd` the same for a loss of the moments x x^T and y x^T, all
+that a linear network needs; `moments` the gradient of that by hand, as finwidth has it; `bmm` by hand for 64 (or 8) runs at
+once by batched products: the fastest forms that we know. Times are those of the process, so that other programs on the
+machine do not count; the best of about two seconds each.
 """
 import sys
 import time
@@ -98,6 +99,25 @@ def moments(widths, n_example, dtype, n_run=None, adam=False):
         return best_time(step) / (n_run or 1)
 
 
+def autograd(widths, n_example, dtype, adam=False):
+    """Through moments, too, but their gradient by torch: E = W_L .. W_1, loss = tr(E xx E^T) / 2 - tr(E yx^T)."""
+    x, y = torch.randn(widths[0], n_example, dtype=dtype), torch.randn(widths[-1], n_example, dtype=dtype)
+    xx, yx = x @ x.T / n_example, y @ x.T / n_example
+    w = [v.requires_grad_() for v in weights(widths, dtype)]
+    kind = torch.optim.Adam if adam else torch.optim.SGD
+    optimiser = kind(w, lr=STEP, weight_decay=DECAY)
+
+    def step():
+        product = w[-1]
+        for v in reversed(w[:-1]):
+            product = product @ v
+        optimiser.zero_grad(set_to_none=True)
+        (0.5 * (product @ xx * product).sum() - (product * yx).sum()).backward()
+        optimiser.step()
+
+    return best_time(step)
+
+
 def line(task, runs, by, seconds):
     print(f"{task:28} {runs:5}  {by:12} {seconds:.3e}", flush=True)
 
@@ -105,6 +125,7 @@ def line(task, runs, by, seconds):
 def linear(task, widths, n_example, n_run, adam=False):
     f64 = torch.float64
     line(task, 1, "usual", usual(widths, n_example, f64, adam=adam))
+    line(task, 1, "autograd", autograd(widths, n_example, f64, adam))
     line(task, 1, "moments", moments(widths, n_example, f64, adam=adam))
     if n_run > 1:
         line(task, n_run, "bmm", moments(widths, n_example, f64, n_run, adam))
