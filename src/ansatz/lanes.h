@@ -21,21 +21,23 @@ typedef struct {
   PetscInt  n_theta;
   PetscInt  n_most;    /**< examples that go through the networks together */
   PetscInt  n_example; /**< examples that are held in x and y: all, or a batch; 0 where gradients go through moments */
-  PetscBool has_moments;
+  PetscBool has_moments, is_rotated;
   void     *room; /**< all of the arrays below */
   FwLanes  *theta, *gradient;
   FwLanes  *x, *y;                                           /**< [n_example][n_0], [n_example][c] */
   FwLanes **h, **slope;                                      /**< [L - 1][n_most][n_l] */
   FwLanes  *f, *delta, *below;                               /**< of n_most examples */
   FwLanes  *xx, *yx, *g, **above, *product, *chain, *offset; /**< as in FwLearnerMoments */
+  FwLanes  *lambda, *mean;                                   /**< as in FwLearnerBasis, in place of xx */
 } FwLaneNet;
 
 /** Whether networks are narrow enough that a matrix of eight fits the first cache, and the examples of eight into memory:
  *  64 MB at most. */
 PetscBool FwLaneNetFits(FwLearner learner, PetscInt batch);
 
-/** Room for the networks of learners like this one, with `batch` examples per step, or 0 for all. */
-PetscErrorCode FwLaneNetCreate(FwLearner learner, PetscInt batch, FwLaneNet *net);
+/** Room for the networks of learners like this one, with `batch` examples per step, or 0 for all; `is_rotated`: with theta
+ *  in the basis of the moments. */
+PetscErrorCode FwLaneNetCreate(FwLearner learner, PetscInt batch, PetscBool is_rotated, FwLaneNet *net);
 PetscErrorCode FwLaneNetDestroy(FwLaneNet *net);
 
 /** Take the moments, or all examples, of a learner into a lane. */

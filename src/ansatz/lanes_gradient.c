@@ -60,7 +60,9 @@ static void LayOutMoments(FwLaneNet *net, FwLanes *room, size_t *used)
     widest = PetscMax(widest, (size_t)shape->width[l]);
     if (l < shape->n_layer - 1) net->above[l] = Take(room, used, c * (size_t)shape->width[l]);
   }
-  net->xx      = Take(room, used, m * m);
+  net->xx      = Take(room, used, net->is_rotated ? 0 : m * m);
+  net->lambda  = Take(room, used, net->is_rotated ? m : 0);
+  net->mean    = Take(room, used, net->is_rotated ? m : 0);
   net->yx      = Take(room, used, c * m);
   net->g       = Take(room, used, c * m);
   net->product = Take(room, used, c * widest);
@@ -82,13 +84,13 @@ static size_t LayOut(FwLaneNet *net, FwLanes *room)
   return used;
 }
 
-PetscErrorCode FwLaneNetCreate(FwLearner learner, PetscInt batch, FwLaneNet *net)
+PetscErrorCode FwLaneNetCreate(FwLearner learner, PetscInt batch, PetscBool is_rotated, FwLaneNet *net)
 {
   const PetscInt L = learner->shape.n_layer;
   FwLanes       *room;
 
   PetscFunctionBegin;
-  *net             = (FwLaneNet){.learner = learner, .n_theta = learner->n_theta};
+  *net             = (FwLaneNet){.learner = learner, .n_theta = learner->n_theta, .is_rotated = is_rotated};
   net->has_moments = (PetscBool)(batch == 0 && learner->moments.xx);
   net->n_example   = batch ? batch : learner->n_example;
   net->n_most      = PetscMin(PIECE, net->n_example);
@@ -110,7 +112,11 @@ void FwLaneNetSetLearner(FwLaneNet *net, PetscInt lane, FwLearner learner)
 {
   const PetscInt d = learner->shape.width[0], c = Outputs(net), m = learner->moments.m;
 
-  if (net->has_moments) {
+  if (net->is_rotated) {
+    FwLanesPut(d, lane, learner->rotated.lambda, net->lambda);
+    if (m > d) FwLanesPut(d, lane, learner->rotated.mean, net->mean);
+    FwLanesPut(c * m, lane, learner->rotated.yx, net->yx);
+  } else if (net->has_moments) {
     FwLanesPut(m * m, lane, learner->moments.xx, net->xx);
     FwLanesPut(c * m, lane, learner->moments.yx, net->yx);
   } else {
@@ -185,6 +191,25 @@ static void ProductGradient(FwLaneNet *net, const FwLanes theta[])
   FwLanesMultiply(c, m, 1, Plain(c, net->offset), Plain(m, net->xx + d), PETSC_TRUE, net->g);
 }
 
+/* The same where <x x^T> is diagonal */
+static void RotatedProductGradient(FwLaneNet *net, const FwLanes theta[])
+{
+  const PetscInt d = net->learner->shape.width[0], c = Outputs(net);
+  const FwLanes *product = Above(net, theta, 0), *e = net->offset;
+  FwLanes       *g = net->g, *g_e = g + c * d;
+
+  for (PetscInt j = 0; j < d; j++)
+    for (PetscInt k = 0; k < c; k++) g[k + j * c] = product[k + j * c] * net->lambda[j] - net->yx[k + j * c];
+  if (!net->learner->shape.has_bias) return;
+  FormOffset(net, theta);
+  for (PetscInt k = 0; k < c; k++) g_e[k] = e[k] - net->yx[k + c * d];
+  for (PetscInt j = 0; j < d; j++)
+    for (PetscInt k = 0; k < c; k++) {
+      g_e[k] += product[k + j * c] * net->mean[j];
+      g[k + j * c] += e[k] * net->mean[j];
+    }
+}
+
 static void MomentsLayer(FwLaneNet *net, const FwLanes theta[], PetscInt l, const FwLanes chain[], FwLanes gradient[])
 {
   const FwLearnerShape *shape = &net->learner->shape;
@@ -212,7 +237,10 @@ static void GradientThroughMoments(FwLaneNet *net, const FwLanes theta[], FwLane
   FwLanes              *next = net->product, *other = net->chain;
 
   FormAbove(net, theta);
-  ProductGradient(net, theta);
+  if (net->is_rotated)
+    RotatedProductGradient(net, theta);
+  else
+    ProductGradient(net, theta);
   for (PetscInt l = 1; l <= shape->n_layer; l++) {
     const FwLearnerLayer layer = FwLearnerGetLayer(shape, l);
     FwLanes             *swap  = next;

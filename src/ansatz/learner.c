@@ -137,6 +137,7 @@ PetscErrorCode FwLearnerDestroy(FwLearner *learner)
   if (!l) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PassDestroy(&l->shape, &l->pass));
   PetscCall(FwLearnerMomentsDestroy(l));
+  PetscCall(FwLearnerBasisDestroy(l));
   PetscCall(FwLearnerSharesDestroy(l));
   PetscCall(FwLearnerSingleDestroy(l));
   PetscCall(PetscFree2(l->batch_x, l->batch_y));

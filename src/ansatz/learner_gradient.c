@@ -185,7 +185,7 @@ PetscErrorCode FwLearnerGradient(FwLearner learner, FwDecay decay, const double 
     PetscCall(FwLearnerBatchGradient(learner, decay, learner->n_example, NULL, theta, objective, gradient));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  FwLearnerMomentsGradient(learner, theta, gradient);
+  FwLearnerMomentsGradient(learner, PETSC_FALSE, theta, gradient);
   if (objective) PetscCall(FwLearnerLoss(learner, theta, &loss));
   Complete(learner, decay, theta, loss, objective, gradient);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -44,6 +44,14 @@ typedef struct {
   double    *total; /**< [numbers of the last sum + 1]; NULL before the first */
 } FwLearnerShares;
 
+/** Second moments in their own basis, x -> V^T x, where those of the inputs are diagonal; NULL arrays before it is asked for. */
+typedef struct {
+  double *basis;  /**< d x d: V */
+  double *lambda; /**< [d] */
+  double *mean;   /**< [d] V^T <x>; only read where there are biases */
+  double *yx;     /**< c x m */
+} FwLearnerBasis;
+
 struct FwLearnerImpl {
   MPI_Comm         comm;
   FwLearnerShape   shape;
@@ -53,6 +61,7 @@ struct FwLearnerImpl {
   FwActivation     activation;
   FwLearnerPass    pass;
   FwLearnerMoments moments;
+  FwLearnerBasis   rotated;
   FwLearnerShares  shares;
   FwLearnerSingle  single;
   double          *batch_x, *batch_y; /**< one piece of a batch, gathered */
@@ -111,5 +120,12 @@ PetscErrorCode FwLearnerSingleAddGradient(FwLearner learner, PetscInt n, const d
 /** Make the moments, where gradients through them are cheaper. Collective. */
 PetscErrorCode FwLearnerMomentsCreate(FwLearner learner);
 PetscErrorCode FwLearnerMomentsDestroy(FwLearner learner);
-/** Gradient of the loss through the moments. */
-void FwLearnerMomentsGradient(FwLearner learner, const double theta[], double gradient[]);
+/** Gradient of the loss through the moments; `is_rotated`: theta and gradient are in the basis of the moments. */
+void FwLearnerMomentsGradient(FwLearner learner, PetscBool is_rotated, const double theta[], double gradient[]);
+
+/** Find the basis of the moments, once. What is invariant under rotations of the inputs can then be done in it, at a cost
+ *  of c d instead of c d^2 multiplications: gradient flow and descent, but not adam. */
+PetscErrorCode FwLearnerBasisCreate(FwLearner learner);
+PetscErrorCode FwLearnerBasisDestroy(FwLearner learner);
+/** Bring weights into the basis, W_1 -> W_1 V, and back; `out` is not `theta`. */
+PetscErrorCode FwLearnerRotate(FwLearner learner, PetscBool is_back, const double theta[], double out[]);

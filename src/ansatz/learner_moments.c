@@ -140,6 +140,26 @@ static void ProductGradient(FwLearner learner, const double theta[])
   FwGemm("N", "N", c, m, 1, 1.0, moments->product, c, moments->xx + d, m, 1.0, moments->g, c);
 }
 
+/* The same where <x x^T> is diagonal */
+static void RotatedProductGradient(FwLearner learner, const double theta[])
+{
+  const FwLearnerBasis *rotated = &learner->rotated;
+  const PetscInt        d = learner->shape.width[0], c = Outputs(learner);
+  const double         *product = Above(learner, theta, 0), *e = learner->moments.product;
+  double               *g = learner->moments.g, *g_e = g + (size_t)c * d;
+
+  for (PetscInt j = 0; j < d; j++)
+    for (PetscInt k = 0; k < c; k++) g[k + j * c] = product[k + j * c] * rotated->lambda[j] - rotated->yx[k + j * c];
+  if (!learner->shape.has_bias) return;
+  OffsetOf(learner, theta, learner->moments.product);
+  for (PetscInt k = 0; k < c; k++) g_e[k] = e[k] - rotated->yx[k + c * d];
+  for (PetscInt j = 0; j < d; j++)
+    for (PetscInt k = 0; k < c; k++) {
+      g_e[k] += product[k + j * c] * rotated->mean[j];
+      g[k + j * c] += e[k] * rotated->mean[j];
+    }
+}
+
 /* Gradient in layer l from G_l, c x n_{l-1} */
 static void LayerGradient(FwLearner learner, const double theta[], PetscInt l, const double chain[], double gradient[])
 {
@@ -160,7 +180,7 @@ static void LayerGradient(FwLearner learner, const double theta[], PetscInt l, c
            layer.n_out);
 }
 
-void FwLearnerMomentsGradient(FwLearner learner, const double theta[], double gradient[])
+void FwLearnerMomentsGradient(FwLearner learner, PetscBool is_rotated, const double theta[], double gradient[])
 {
   FwLearnerMoments *moments = &learner->moments;
   const PetscInt    c       = Outputs(learner);
@@ -168,7 +188,10 @@ void FwLearnerMomentsGradient(FwLearner learner, const double theta[], double gr
   double           *next = moments->product, *other = moments->chain;
 
   FormAbove(learner, theta);
-  ProductGradient(learner, theta);
+  if (is_rotated)
+    RotatedProductGradient(learner, theta);
+  else
+    ProductGradient(learner, theta);
   for (PetscInt l = 1; l <= learner->shape.n_layer; l++) {
     const FwLearnerLayer layer = FwLearnerGetLayer(&learner->shape, l);
     double              *swap  = next;

@@ -16,18 +16,20 @@ static const struct {
   FwTrainAdvanceLanes *advance_lanes; /* of small networks; or NULL */
   PetscInt             n_moment;
   PetscBool            has_step, has_tolerance, has_batch;
+  PetscBool            may_rotate; /* needs nothing but gradients, and no rotation of the inputs changes what it does */
 } methods[FW_TRAIN_COUNT] = {
-  [FW_TRAIN_FLOW]          = {FwTrainAdvance_Flow,     FwTrainAdvanceLanes_Flow,    0, PETSC_FALSE, PETSC_TRUE,  PETSC_FALSE},
-  [FW_TRAIN_FLOW_MIDPOINT] = {FwTrainAdvance_Midpoint, NULL,                        0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
-  [FW_TRAIN_FLOW_STRANG]   = {FwTrainAdvance_Midpoint, NULL,                        0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
-  [FW_TRAIN_GD]       = {FwTrainAdvance_Descent,  FwTrainAdvanceLanes_Descent, 0, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
-  [FW_TRAIN_MOMENTUM] = {FwTrainAdvance_Descent,  FwTrainAdvanceLanes_Descent, 1, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
-  [FW_TRAIN_NESTEROV] = {FwTrainAdvance_Descent,  FwTrainAdvanceLanes_Descent, 1, PETSC_TRUE,  PETSC_FALSE, PETSC_FALSE},
-  [FW_TRAIN_SGD]      = {FwTrainAdvance_Descent,  FwTrainAdvanceLanes_Descent, 1, PETSC_TRUE,  PETSC_FALSE, PETSC_TRUE },
-  [FW_TRAIN_ADAM]     = {FwTrainAdvance_Descent,  FwTrainAdvanceLanes_Descent, 2, PETSC_TRUE,  PETSC_FALSE, PETSC_TRUE },
-  [FW_TRAIN_ADAMW]    = {FwTrainAdvance_Descent,  FwTrainAdvanceLanes_Descent, 2, PETSC_TRUE,  PETSC_FALSE, PETSC_TRUE },
-  [FW_TRAIN_LMVM]     = {FwTrainAdvance_Tao,      NULL,                        0, PETSC_FALSE, PETSC_TRUE,  PETSC_FALSE},
-  [FW_TRAIN_NEWTON]   = {FwTrainAdvance_Tao,      NULL,                        0, PETSC_FALSE, PETSC_TRUE,  PETSC_FALSE},
+  [FW_TRAIN_FLOW]          = {FwTrainAdvance_Flow,          FwTrainAdvanceLanes_Flow,    0,                           .has_tolerance = 1,               .may_rotate = 1},
+  [FW_TRAIN_FLOW_MIDPOINT] = {FwTrainAdvance_Midpoint,                            NULL,                                 0,                             .has_step = 1                           },
+  [FW_TRAIN_FLOW_STRANG]   = {FwTrainAdvance_Midpoint,                            NULL,                                 0,                             .has_step = 1},
+  [FW_TRAIN_GD]            = {FwTrainAdvance_Descent,                            FwTrainAdvanceLanes_Descent,                                  0,       .has_step = 1,     .may_rotate = 1},
+  [FW_TRAIN_MOMENTUM]      = {FwTrainAdvance_Descent,             FwTrainAdvanceLanes_Descent,                                        1,                                              .has_step = 1,                                   .may_rotate = 1},
+  [FW_TRAIN_NESTEROV]      = {FwTrainAdvance_Descent,               FwTrainAdvanceLanes_Descent,                           1,         .has_step = 1,.may_rotate = 1},
+  [FW_TRAIN_SGD]           = {FwTrainAdvance_Descent,                           FwTrainAdvanceLanes_Descent,               1,                   .has_step = 1,                                                                  .has_batch = 1,
+                              .may_rotate = 1},
+  [FW_TRAIN_ADAM]          = {FwTrainAdvance_Descent,FwTrainAdvanceLanes_Descent,2,.has_step = 1,.has_batch = 1},
+  [FW_TRAIN_ADAMW]         = {FwTrainAdvance_Descent,                            FwTrainAdvanceLanes_Descent,                                  2,                                                            .has_step = 1,                                                                                                         .has_batch = 1},
+  [FW_TRAIN_LMVM]          = {FwTrainAdvance_Tao,              NULL,                                         0,                                               .has_tolerance = 1                                                                                         },
+  [FW_TRAIN_NEWTON]        = {FwTrainAdvance_Tao,               NULL,                            0,.has_tolerance = 1},
 };
 
 PetscBool FwTrainMethodIsFlow(FwTrainMethod method)
@@ -45,6 +47,11 @@ PetscErrorCode FwTrainGradient(FwTrainOne *one, FwDecay decay, const double thet
 {
   PetscFunctionBegin;
   one->at.n_gradient += 1.0;
+  if (one->is_rotated) {
+    FwLearnerMomentsGradient(one->run.learner, PETSC_TRUE, theta, gradient);
+    FwLearnerAddDecay(one->run.learner, decay, theta, gradient);
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(FwLearnerGradient(one->run.learner, decay, theta, objective, gradient));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -91,8 +98,14 @@ static PetscErrorCode StartRun(FwTraining training, const FwTrainRun *run, FwTra
   one->run = *run;
   PetscCall(PetscMalloc2(n, &one->theta, n, &one->gradient));
   PetscCall(PetscCalloc1(training->n_moment * n, &one->moment));
-  PetscCall(PetscArraycpy(one->theta, run->theta, n));
-  one->run.theta = NULL;
+  if (training->is_rotated) {
+    PetscCall(FwLearnerBasisCreate(run->learner));
+    PetscCall(FwLearnerRotate(run->learner, PETSC_FALSE, run->theta, one->theta));
+  } else {
+    PetscCall(PetscArraycpy(one->theta, run->theta, n));
+  }
+  one->is_rotated = training->is_rotated;
+  one->run.theta  = NULL;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -115,8 +128,10 @@ PetscErrorCode FwTrainingCreate(const FwTrainPlan *plan, PetscInt n_run, const F
   t->n_example   = n_example;
   t->n_moment    = methods[plan->method].n_moment;
   t->is_in_lanes = (PetscBool)(methods[plan->method].advance_lanes && FwLaneNetFits(run[0].learner, plan->batch));
+  t->is_rotated  = (PetscBool)(methods[plan->method].may_rotate && plan->batch == 0 && run[0].learner->moments.xx);
   t->order_run = t->order_epoch = -1.0;
   PetscCall(PetscMalloc2(plan->batch, &t->batch, plan->batch ? n_example : 0, &t->order));
+  PetscCall(PetscMalloc1(t->is_rotated ? t->n_theta : 0, &t->state));
   PetscCall(PetscCalloc1(n_run, &t->one));
   for (PetscInt r = 0; r < n_run; r++) PetscCall(StartRun(t, &run[r], &t->one[r]));
   *training = t;
@@ -134,6 +149,7 @@ PetscErrorCode FwTrainingDestroy(FwTraining *training)
     PetscCall(PetscFree(t->one[r].moment));
   }
   PetscCall(PetscFree(t->one));
+  PetscCall(PetscFree(t->state));
   PetscCall(PetscFree2(t->batch, t->order));
   PetscCall(PetscFree(*training));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -171,7 +187,8 @@ PetscErrorCode FwTrainingGetState(FwTraining training, PetscInt run, FwTrainStat
   const FwTrainOne *one = &training->one[run];
 
   PetscFunctionBegin;
-  *state = (FwTrainState){.theta        = one->theta,
+  if (one->is_rotated) PetscCall(FwLearnerRotate(one->run.learner, PETSC_TRUE, one->theta, training->state));
+  *state = (FwTrainState){.theta        = one->is_rotated ? training->state : one->theta,
                           .time         = one->at.time,
                           .is_diverged  = (PetscBool)(one->at.is_diverged != 0.0),
                           .is_converged = (PetscBool)(one->at.is_converged != 0.0),

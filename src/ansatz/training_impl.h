@@ -19,6 +19,7 @@ typedef struct {
 typedef struct {
   FwTrainRun     run;
   FwTrainNumbers at;
+  PetscBool      is_rotated;
   double        *theta;    /**< [n] */
   double        *moment;   /**< [n_moment][n]: u of momentum; m and v of adam; NULL for none */
   double        *gradient; /**< [n] work */
@@ -28,6 +29,8 @@ struct FwTrainingImpl {
   FwTrainPlan plan;
   PetscInt    n_run, n_theta, n_example, n_moment;
   PetscBool   is_in_lanes; /**< eight runs at once */
+  PetscBool   is_rotated;  /**< theta is in the basis of the learner's moments (learner_impl.h) */
+  double     *state;       /**< [n] of a rotated training: theta as others know it */
   FwTrainOne *one;
   PetscInt   *batch;                  /**< examples of a step */
   PetscInt   *order;                  /**< the order of the examples in one epoch of one run */

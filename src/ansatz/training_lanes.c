@@ -11,7 +11,7 @@
 PetscErrorCode FwTrainLanesLoad(FwTraining training, PetscInt n, const FwTrainOne one[], FwLaneNet *net)
 {
   PetscFunctionBegin;
-  PetscCall(FwLaneNetCreate(one[0].run.learner, training->plan.batch, net));
+  PetscCall(FwLaneNetCreate(one[0].run.learner, training->plan.batch, training->is_rotated, net));
   for (PetscInt lane = 0; lane < FW_LANES; lane++) {
     const FwTrainOne *from = &one[lane < n ? lane : 0];
 
