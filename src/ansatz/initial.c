@@ -6,6 +6,7 @@
  */
 
 #include <finwidth/foreign.h>
+#include <finwidth/orthonormal.h>
 #include <finwidth/initial.h>
 #include <finwidth/dense.h>
 #include <finwidth/random.h>
@@ -159,16 +160,11 @@ static PetscErrorCode DecomposeDrawn(PetscInt n, PetscInt m, double g[], PetscIn
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Orthonormal columns: the left singular vectors of a Gaussian matrix */
 static PetscErrorCode DrawBasis(const FwInitial *initial, PetscInt l, PetscInt n, PetscInt r, double q[])
 {
-  double *g, *s, *v;
-
   PetscFunctionBegin;
-  PetscCall(PetscMalloc3(n * r, &g, r, &s, r * r, &v));
-  DrawGaussian(initial, FW_RANDOM_ANSATZ_BASIS, l, n, r, 1.0, g);
-  PetscCall(DecomposeDrawn(n, r, g, r, s, q, v));
-  PetscCall(PetscFree3(g, s, v));
+  DrawGaussian(initial, FW_RANDOM_ANSATZ_BASIS, l, n, r, 1.0, q);
+  PetscCall(FwOrthonormalise(n, r, q));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -97,6 +97,23 @@ static PetscErrorCode ReadTeacher(FwDataKeys *keys)
   PetscCall(ReadInteger("teacher_inputs", &keys->teacher_inputs));
   PetscCall(ReadInteger("teacher_width", &keys->teacher_width));
   PetscCall(FwOptionReal("teacher_noise", &keys->teacher_noise, NULL));
+  PetscCall(FwOptionReal("teacher_spread", &keys->teacher_spread, NULL));
+  keys->n_singular = FW_MAX_SINGULAR;
+  PetscCall(FwOptionReals("teacher_singular", &keys->n_singular, keys->singular));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A low-rank teacher's matrix is D x N_0 */
+static PetscErrorCode CheckTeacher(const FwDataKeys *keys, const FwSourceOps *ops)
+{
+  const PetscInt n_output = keys->n_output ? keys->n_output : keys->n_singular;
+
+  PetscFunctionBegin;
+  if (ops != &FwSourceOps_Teacher || keys->teacher_kind != FW_TEACHER_LOW_RANK) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(keys->n_singular <= PetscMin(n_output, keys->teacher_inputs), PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "teacher_singular has %" PetscInt_FMT " values, but the teacher has %" PetscInt_FMT
+             " outputs and %" PetscInt_FMT " inputs: want no more than the smaller",
+             keys->n_singular, n_output, keys->teacher_inputs);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -155,6 +172,7 @@ PetscErrorCode FwDataKeysRead(FwDataKeys *keys)
   PetscCall(ReadTeacher(keys));
   PetscCall(CheckFiles(keys, ops));
   PetscCall(CheckClasses(keys, ops));
+  PetscCall(CheckTeacher(keys, ops));
   PetscCall(CheckSize(keys, ops));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

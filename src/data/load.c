@@ -165,7 +165,7 @@ static PetscErrorCode DrawOwn(FwDataset data, FwPart part, Block *block, double 
   for (PetscInt begin = 0; begin < n_local; begin += n) {
     n = PetscMin(block->n_row, n_local - begin);
     PetscCall(ReadRows(data, FwPartOffset(data, part) + first + begin, n, block, data->x[part] + begin * n_input,
-                       label + begin));
+                       label + begin * data->source.info.n_label));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -178,7 +178,7 @@ static PetscErrorCode DrawAll(FwDataset data, Block *block, double *label[2])
     PetscInt size, first, n_local;
 
     FwPartLayout(data, (FwPart)part, data->rank, &size, &first, &n_local);
-    PetscCall(PetscMalloc1(n_local, &label[part]));
+    PetscCall(PetscMalloc1(n_local * data->source.info.n_label, &label[part]));
     PetscCall(DrawOwn(data, (FwPart)part, block, label[part]));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -201,6 +201,20 @@ PetscErrorCode FwDatasetGather(FwDataset data, FwPart part, MPI_Datatype type, c
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The labels of an example are one thing to gather */
+static PetscErrorCode GatherLabels(FwDataset data, FwPart part, const double local[])
+{
+  const PetscInt n_label = data->source.info.n_label;
+  MPI_Datatype   type;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Type_contiguous((int)n_label, MPI_DOUBLE, &type));
+  PetscCallMPI(MPI_Type_commit(&type));
+  PetscCall(FwDatasetGather(data, part, type, local, data->label + FwPartOffset(data, part) * n_label));
+  PetscCallMPI(MPI_Type_free(&type));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode LoadDrawn(FwDataset data, Block *block)
 {
   double *label[2] = {NULL, NULL};
@@ -208,8 +222,7 @@ static PetscErrorCode LoadDrawn(FwDataset data, Block *block)
   PetscFunctionBegin;
   PetscCall(FwErrorAgreeAny(data->comm, DrawAll(data, block, label)));
   for (int part = 0; part < 2; part++) {
-    PetscCall(
-      FwDatasetGather(data, (FwPart)part, MPI_DOUBLE, label[part], data->label + FwPartOffset(data, (FwPart)part)));
+    PetscCall(GatherLabels(data, (FwPart)part, label[part]));
     PetscCall(PetscFree(label[part]));
   }
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -10,13 +10,19 @@
 
 #include <finwidth/foreign.h>
 
-enum { FW_MAX_CLASS = 1000 };
+enum { FW_MAX_CLASS = 1000, FW_MAX_SINGULAR = 64 };
 
 /* in the order of the choices in the key table */
 typedef enum { FW_SPLIT_SEQUENCE, FW_SPLIT_FILES } FwSplit;
 typedef enum { FW_ENCODE_SIGN, FW_ENCODE_ONEHOT, FW_ENCODE_VALUE, FW_ENCODE_DEFAULT } FwEncoding;
 typedef enum { FW_NORMALISE_NONE, FW_NORMALISE_UNIT, FW_NORMALISE_STANDARD } FwNormalise;
-typedef enum { FW_TEACHER_LINEAR, FW_TEACHER_ONE_LAYER, FW_TEACHER_SINGLE_INDEX } FwTeacherKind;
+typedef enum {
+  FW_TEACHER_LINEAR,
+  FW_TEACHER_ONE_LAYER,
+  FW_TEACHER_SINGLE_INDEX,
+  FW_TEACHER_LOW_RANK,
+  FW_TEACHER_CLUSTERS
+} FwTeacherKind;
 
 /** Values of the data_* and teacher_* keys. */
 typedef struct {
@@ -41,6 +47,9 @@ typedef struct {
   FwTeacherKind teacher_kind;
   PetscInt      teacher_inputs, teacher_width;
   double        teacher_noise;
+  PetscInt      n_singular; /* of a low-rank teacher */
+  double        singular[FW_MAX_SINGULAR];
+  double        teacher_spread;
 } FwDataKeys;
 
 /** What `open` finds out; the same on every rank afterwards. */

@@ -5,39 +5,79 @@
  *   linear        y = w . x / sqrt(N_0)
  *   one-layer     y = 1 / sqrt(M) sum_j v_j erf(w_j . x / sqrt(N_0))
  *   single-index  y = z + sin(3 z) / 2 with z = w . x / sqrt(N_0)
+ *   low-rank      y = U diag(s) V^T x, drawn orthonormal columns in U (D x r) and V (N_0 x r)
+ *   clusters      x = c_k + spread z, c_k and z ~ N(0, 1), y = 1 at place k of D and 0 elsewhere; k at random
  */
 
 #include "source.h"
 
+#include <finwidth/orthonormal.h>
 #include <finwidth/random.h>
 
 #include <math.h>
 
 typedef struct {
   PetscInt64 n_unit;
-  double    *weight;  /* [n_unit, N_0] */
-  double    *readout; /* [n_unit] */
+  double    *weight;  /* [n_unit, N_0]: w, V of low-rank, centres of clusters */
+  double    *readout; /* [n_unit], of low-rank [n_unit, D]: U diag(s) by columns */
 } Teacher;
+
+static PetscInt64 CountUnits(const FwDataKeys *keys)
+{
+  switch (keys->teacher_kind) {
+    case FW_TEACHER_ONE_LAYER:
+      return keys->teacher_width;
+    case FW_TEACHER_LOW_RANK:
+      return keys->n_singular;
+    case FW_TEACHER_CLUSTERS:
+      return keys->n_output ? keys->n_output : 10;
+    default:
+      return 1;
+  }
+}
+
+static PetscInt CountLabels(const FwDataKeys *keys)
+{
+  if (keys->teacher_kind < FW_TEACHER_LOW_RANK) return 1;
+  return keys->n_output ? keys->n_output : (PetscInt)CountUnits(keys);
+}
+
+static PetscErrorCode MakeLowRank(const FwDataKeys *keys, PetscInt n_label, Teacher *teacher)
+{
+  PetscFunctionBegin;
+  FwStreamNormal(FwStreamCreate(keys->seed, FW_RANDOM_TEACHER_WEIGHT, 0, 1, 0), 0,
+                 (size_t)teacher->n_unit * (size_t)n_label, teacher->readout);
+  PetscCall(FwOrthonormalise(keys->teacher_inputs, keys->n_singular, teacher->weight));
+  PetscCall(FwOrthonormalise(n_label, keys->n_singular, teacher->readout));
+  for (PetscInt j = 0; j < keys->n_singular; j++)
+    for (PetscInt k = 0; k < n_label; k++) teacher->readout[j * n_label + k] *= keys->singular[j];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
 static PetscErrorCode OpenTeacher(FwSource *source)
 {
   const FwDataKeys *keys    = source->keys;
   const PetscInt64  n_input = keys->teacher_inputs;
+  const PetscInt    n_label = CountLabels(keys);
   PetscInt64        n;
   Teacher          *teacher;
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&teacher));
-  source->context        = teacher;
-  source->info           = (FwSourceInfo){.channels = 1, .height = 1, .width = keys->teacher_inputs, .n_label = 1};
+  source->context = teacher;
+  source->info    = (FwSourceInfo){.channels = 1, .height = 1, .width = keys->teacher_inputs, .n_label = n_label};
   source->info.n_example = source->info.n_training = keys->skip + keys->n_train + keys->n_test;
-  teacher->n_unit = keys->teacher_kind == FW_TEACHER_ONE_LAYER ? keys->teacher_width : 1;
+  teacher->n_unit                                  = CountUnits(keys);
   PetscCall(FwCountProduct(teacher->n_unit, n_input, "weights of the teacher", &n));
   PetscCall(PetscMalloc1(n, &teacher->weight));
-  PetscCall(PetscMalloc1(teacher->n_unit, &teacher->readout));
+  PetscCall(PetscMalloc1(teacher->n_unit * n_label, &teacher->readout));
   for (PetscInt64 j = 0; j < teacher->n_unit; j++)
     FwStreamNormal(FwStreamCreate(keys->seed, FW_RANDOM_TEACHER_WEIGHT, (uint64_t)j, 0, 0), 0, (size_t)n_input,
                    teacher->weight + j * n_input);
+  if (keys->teacher_kind == FW_TEACHER_LOW_RANK) {
+    PetscCall(MakeLowRank(keys, n_label, teacher));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   FwStreamNormal(FwStreamCreate(keys->seed, FW_RANDOM_TEACHER_WEIGHT, 0, 1, 0), 0, (size_t)teacher->n_unit,
                  teacher->readout);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -70,21 +110,52 @@ static double Answer(const Teacher *teacher, const FwDataKeys *keys, const doubl
   }
 }
 
+static void AnswerLowRank(const Teacher *teacher, PetscInt64 n_input, PetscInt n_label, const double x[], double y[])
+{
+  for (PetscInt k = 0; k < n_label; k++) y[k] = 0.0;
+  for (PetscInt64 j = 0; j < teacher->n_unit; j++) {
+    const double field = sqrt((double)n_input) * Field(teacher, j, n_input, x);
+
+    for (PetscInt k = 0; k < n_label; k++) y[k] += teacher->readout[j * n_label + k] * field;
+  }
+}
+
+/* Moves x to its centre */
+static void AnswerClusters(const Teacher *teacher, const FwDataKeys *keys, uint64_t number, double x[], double y[])
+{
+  const PetscInt64 n_input = keys->teacher_inputs;
+  double           uniform;
+  PetscInt64       k;
+
+  FwStreamUniform(FwStreamCreate(keys->seed, FW_RANDOM_TEACHER_INPUT, number, 1, 0), 0, 1, &uniform);
+  k = (PetscInt64)(uniform * (double)teacher->n_unit);
+  for (PetscInt64 i = 0; i < n_input; i++) x[i] = teacher->weight[k * n_input + i] + keys->teacher_spread * x[i];
+  for (PetscInt64 j = 0; j < teacher->n_unit; j++) y[j] = j == k ? 1.0 : 0.0;
+}
+
 static PetscErrorCode ReadTeacher(FwSource *source, PetscInt n, const PetscInt64 example[], double raw[],
                                   double label[])
 {
   const FwDataKeys *keys    = source->keys;
   const PetscInt64  n_input = keys->teacher_inputs;
+  const PetscInt    n_label = source->info.n_label;
 
   PetscFunctionBegin;
   for (PetscInt64 i = 0; i < n; i++) {
     const uint64_t number = (uint64_t)example[i];
-    double        *x      = raw + i * n_input;
-    double         noise;
+    double        *x = raw + i * n_input, *y = label + i * n_label, noise;
 
     FwStreamNormal(FwStreamCreate(keys->seed, FW_RANDOM_TEACHER_INPUT, number, 0, 0), 0, (size_t)n_input, x);
-    FwStreamNormal(FwStreamCreate(keys->seed, FW_RANDOM_TEACHER_NOISE, number, 0, 0), 0, 1, &noise);
-    label[i] = Answer(source->context, keys, x) + sqrt(keys->teacher_noise) * noise;
+    if (keys->teacher_kind == FW_TEACHER_LOW_RANK)
+      AnswerLowRank(source->context, n_input, n_label, x, y);
+    else if (keys->teacher_kind == FW_TEACHER_CLUSTERS)
+      AnswerClusters(source->context, keys, number, x, y);
+    else
+      *y = Answer(source->context, keys, x);
+    for (PetscInt k = 0; k < n_label && keys->teacher_kind != FW_TEACHER_CLUSTERS; k++) {
+      FwStreamNormal(FwStreamCreate(keys->seed, FW_RANDOM_TEACHER_NOISE, number, 0, 0), (uint64_t)k, 1, &noise);
+      y[k] += sqrt(keys->teacher_noise) * noise;
+    }
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -144,6 +144,53 @@ static void one_unit_is_an_error_function(void **state)
   TestCall(FwDatasetDestroy(&unit));
 }
 
+/* y = U diag(s) V^T x with N(0, 1) inputs: the mean of |y|^2 is sum s^2, and its determinant shows rank two */
+static void low_rank_teacher_has_its_singular_values(void **state)
+{
+  enum { N = 4000 };
+  FwDataset data = open_data(
+    "-data_source teacher -teacher_kind low-rank -teacher_inputs 7 -teacher_singular 3,0.5 "
+    "-network_outputs 3 -data_train 4000 -data_test 1 -data_normalise none");
+  const double *y;
+  double        c[9] = {0.0};
+
+  (void)state;
+  TestCall(FwDatasetGetTargets(data, FW_TRAIN, &y));
+  for (int n = 0; n < N; n++)
+    for (int k = 0; k < 9; k++) c[k] += y[3 * n + k / 3] * y[3 * n + k % 3] / N;
+  assert_close((c[0] + c[4] + c[8]) / 9.25, 1.0, 5.0 * sqrt(2.0 / N));
+  assert_close(
+    c[0] * (c[4] * c[8] - c[5] * c[7]) - c[1] * (c[3] * c[8] - c[5] * c[6]) + c[2] * (c[3] * c[7] - c[4] * c[6]), 0.0,
+    1e-12);
+  TestCall(FwDatasetDestroy(&data));
+}
+
+/* One place of each target is 1; without spread the inputs of a cluster are its centre */
+static void clusters_have_a_target_each(void **state)
+{
+  FwDataset data = open_data(
+    "-data_source teacher -teacher_kind clusters -teacher_inputs 6 -teacher_spread 0 "
+    "-network_outputs 4 -data_train 101 -data_test 5 -data_normalise none");
+  FwSlab        slab;
+  const double *y;
+  double        centre[4] = {NAN, NAN, NAN, NAN};
+
+  (void)state;
+  TestCall(FwDatasetGetSlab(data, FW_TRAIN, &slab));
+  TestCall(FwDatasetGetTargets(data, FW_TRAIN, &y));
+  for (int n = 0; n < 101; n++) assert_close(y[4 * n] + y[4 * n + 1] + y[4 * n + 2] + y[4 * n + 3], 1.0, 0.0);
+  for (int n = 0; n < 101; n++) {
+    const int own = n - (int)slab.first;
+    int       k   = 0;
+
+    while (y[4 * n + k] != 1.0) k++;
+    if (own < 0 || own >= slab.n_local) continue;
+    if (isnan(centre[k])) centre[k] = slab.x[6 * own];
+    if (slab.x[6 * own] != centre[k]) fail();
+  }
+  TestCall(FwDatasetDestroy(&data));
+}
+
 static void bad_keys_are_refused(void **state)
 {
   (void)state;
@@ -155,6 +202,7 @@ static void bad_keys_are_refused(void **state)
   assert_refused("-data_source teacher -data_classes 0,1", FW_ERR_INPUT, "data_classes");
   assert_refused("-data_source teacher -data_encoding sign", FW_ERR_INPUT, "data_encoding");
   assert_refused("-data_source teacher -network_outputs 2", FW_ERR_INPUT, "network_outputs");
+  assert_refused("-data_source teacher -teacher_kind low-rank -network_outputs 2", FW_ERR_INPUT, "teacher_singular");
   assert_refused("-data_source nonsense", FW_ERR_INPUT, "nonsense");
 }
 
@@ -168,6 +216,8 @@ int main(int argc, char **argv)
                                      cmocka_unit_test(teachers_have_the_variance_they_claim),
                                      cmocka_unit_test(single_index_is_a_function_of_the_field),
                                      cmocka_unit_test(one_unit_is_an_error_function),
+                                     cmocka_unit_test(low_rank_teacher_has_its_singular_values),
+                                     cmocka_unit_test(clusters_have_a_target_each),
                                      cmocka_unit_test(bad_keys_are_refused)};
   int                     n_failed;
 
