@@ -379,7 +379,7 @@ static PetscErrorCode PrintScript(const FwJob *job)
 
 PetscErrorCode FwCommandRun_Jobscript(const char *input, int n_word, char **word)
 {
-  static const char *const commands[] = {"predict", "sample", "mixture", "optimal"};
+  static const char *const commands[] = {"predict", "sample", "mixture", "optimal", "ansatz"};
   PetscInt                 scheduler, mode, command;
   FwJob                    job = {.n_task = 1};
   Scan                     scan;

@@ -34,7 +34,7 @@ typedef struct {
 FwCommandFilesFunction FwCommandRun_Gather;
 FwCommandWordsFunction FwCommandRun_Jobscript;
 FwCommandFunction FwCommandRun_Predict, FwCommandRun_Sample, FwCommandRun_Mixture, FwCommandRun_Optimal,
-  FwCommandRun_Plot, FwCommandRun_Selftest, FwCommandRun_Verify;
+  FwCommandRun_Ansatz, FwCommandRun_Plot, FwCommandRun_Selftest, FwCommandRun_Verify;
 
 /** Draw a result's overview beside it, as PATH without ".h5" + ".png"; a missing gnuplot is a warning. Collective. */
 PetscErrorCode FwCommandFigure(const char result[]);

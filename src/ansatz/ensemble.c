@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * Many trainings: batches, their measurements and checkpoints, and who works on which.
+ */
+
+#include <finwidth/checkpoint.h>
+#include <finwidth/counter.h>
+#include <finwidth/ensemble.h>
+#include <finwidth/progress.h>
+#include <finwidth/stop.h>
+
+#include <math.h>
+#include <petsctime.h>
+#include <stdio.h>
+
+enum { LANES = 8 };
+
+static const double piece_flops = 2e9; /* between looks at the clock: a second or less */
+static const double share_flops = 2e7; /* of a gradient from which on ranks share it */
+
+/* --- sizes ---------------------------------------------------------------------------------------------------------- */
+
+static double CountWeights(const FwLearnerShape *shape)
+{
+  double n = 0.0;
+
+  for (PetscInt l = 1; l <= shape->n_layer; l++) n += (double)shape->width[l] * (double)shape->width[l - 1];
+  return n;
+}
+
+/* Linear networks with squared error need only moments of the examples */
+double FwEnsembleGradientCost(const FwEnsemblePlan *plan)
+{
+  const double weights = CountWeights(&plan->shape);
+  const double n       = plan->plan.batch ? (double)plan->plan.batch : (double)plan->n_example;
+  const double direct  = 6.0 * n * weights;
+  const double moments = 2.0 * (double)plan->shape.width[plan->shape.n_layer] *
+                         ((double)plan->shape.width[0] * (double)plan->shape.width[0] + 3.0 * weights);
+
+  if (plan->shape.activation != FW_ACTIVATION_LINEAR || plan->loss != FW_LOSS_MSE || plan->plan.batch) return direct;
+  return fmin(direct, moments);
+}
+
+double FwEnsembleBytes(const FwEnsemblePlan *plan)
+{
+  const double    n_theta = (double)FwLearnerShapeSize(&plan->shape);
+  FwAlignmentRows rows;
+  double          activations = 0.0;
+
+  (void)FwAlignmentLayout(&plan->shape, plan->n_alpha, plan->alpha, &rows);
+  for (PetscInt l = 0; l <= plan->shape.n_layer; l++) activations += (double)plan->shape.width[l];
+  return 8.0 * ((double)plan->n_run * ((double)plan->n_time * (double)rows.n + 2.0 * n_theta) +
+                3.0 * (double)plan->n_example * activations + 20.0 * n_theta);
+}
+
+void FwEnsembleTimes(double end, PetscBool is_whole, PetscInt *n, double time[])
+{
+  const PetscInt n_wanted = *n;
+
+  time[0] = 0.0;
+  *n      = 1;
+  for (PetscInt i = 1; i < n_wanted; i++) {
+    double at = end * (n_wanted > 2 ? pow(1000.0, (double)(i - n_wanted + 1) / (double)(n_wanted - 2)) : 1.0);
+
+    if (i == n_wanted - 1) at = end;
+    if (is_whole) at = rint(at);
+    if (at > time[*n - 1]) time[(*n)++] = at;
+  }
+}
+
+/* Small networks fill the lanes of the vector unit; others, and flows, which keep their own steps, go one by one */
+static PetscInt BatchSize(const FwEnsemblePlan *plan)
+{
+  return FwTrainMethodIsFlow(plan->plan.method) || FwEnsembleGradientCost(plan) > 2e6 ? 1 : LANES;
+}
+
+/* --- one batch -------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const FwEnsemblePlan *plan;
+  FwEnsembleResult     *result;
+  MPI_Comm              comm; /* of the ranks that share a run: self, or all */
+  FwLearner             learner;
+  PetscInt              n_batch, size;      /* runs of a batch */
+  PetscInt             *n_measured;         /* [n_batch] times done */
+  PetscBool            *is_mine, *is_saved; /* [n_batch] */
+  PetscLogDouble        last_save;
+  FwProgress            progress;
+  PetscInt              n_rank, n_done; /* ranks that work apart, measurements on this one: for the progress */
+} Work;
+
+static PetscInt FirstRun(const Work *w, PetscInt batch)
+{
+  return batch * w->size;
+}
+
+static PetscInt CountRuns(const Work *w, PetscInt batch)
+{
+  return PetscMin(w->size, w->plan->n_run - FirstRun(w, batch));
+}
+
+static double *RowOf(const Work *w, PetscInt run, PetscInt time)
+{
+  return w->result->row + ((size_t)run * (size_t)w->plan->n_time + (size_t)time) * (size_t)w->result->rows.n;
+}
+
+/* Numbers that are too large to be measured have diverged as well, though nothing has overflowed yet. A solver for
+   critical points that can go no further has weights that are fine */
+static PetscErrorCode MeasureRun(Work *w, FwTraining training, PetscInt batch, PetscInt i, PetscInt time)
+{
+  const PetscInt       r        = FirstRun(w, batch) + i;
+  const FwEnsembleRun *run      = &w->plan->run[r];
+  const PetscBool      is_solve = w->plan->plan.method >= FW_TRAIN_LMVM ? PETSC_TRUE : PETSC_FALSE;
+  double              *row      = RowOf(w, r, time);
+  FwTrainState         state;
+  PetscErrorCode       code = PETSC_SUCCESS;
+
+  PetscFunctionBegin;
+  PetscCall(FwTrainingGetState(training, i, &state));
+  PetscCall(PetscArraycpy(w->result->theta + (size_t)r * (size_t)w->result->n_theta, state.theta, w->result->n_theta));
+  if (!state.is_diverged || is_solve)
+    code = FwAlignmentMeasure(&w->result->rows, w->learner, run->decay, run->start, state.theta, row);
+  w->result->end[r] =
+    (FwEnsembleEnd){.time         = state.time,
+                    .is_diverged  = code == FW_ERR_NUMERICAL || (state.is_diverged && !is_solve) ? 1.0 : 0.0,
+                    .is_converged = state.is_converged ? 1.0 : 0.0,
+                    .n_gradient   = state.n_gradient};
+  if (w->result->end[r].is_diverged > 0.0)
+    for (PetscInt k = 0; k < w->result->rows.n; k++) row[k] = NAN;
+  if (code == FW_ERR_NUMERICAL) FwErrorClear();
+  PetscFunctionReturn(code == FW_ERR_NUMERICAL ? PETSC_SUCCESS : code);
+}
+
+static PetscErrorCode MeasureBatch(Work *w, FwTraining training, PetscInt batch)
+{
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < CountRuns(w, batch); i++) PetscCall(MeasureRun(w, training, batch, i, w->n_measured[batch]));
+  w->n_measured[batch]++;
+  w->n_done++;
+  if (w->progress)
+    PetscCall(FwProgressStep(w->progress, PetscMin(w->n_done * w->n_rank, w->n_batch * w->plan->n_time)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CreateTraining(Work *w, PetscInt batch, FwTraining *training)
+{
+  FwTrainRun run[LANES];
+
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < CountRuns(w, batch); i++) {
+    const FwEnsembleRun *from = &w->plan->run[FirstRun(w, batch) + i];
+
+    run[i] = (FwTrainRun){w->learner, from->decay, from->step, from->seed, from->start};
+  }
+  PetscCall(FwTrainingCreate(&w->plan->plan, CountRuns(w, batch), run, training));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- checkpoints of a batch ---------------------------------------------------------------------------------------------- */
+
+static void PathOf(const Work *w, PetscInt batch, char path[PETSC_MAX_PATH_LEN])
+{
+  (void)snprintf(path, PETSC_MAX_PATH_LEN, "%s.%d", w->plan->checkpoint, (int)batch);
+}
+
+/* Times measured; where it stands in between; rows, weights and ends of its runs; the state of its training, which a
+   batch that is through no longer has */
+static size_t CountSaved(const Work *w, PetscInt batch, FwTraining training)
+{
+  const size_t n_run = (size_t)CountRuns(w, batch);
+  const size_t each  = (size_t)w->plan->n_time * (size_t)w->result->rows.n + (size_t)w->result->n_theta +
+                      sizeof(FwEnsembleEnd) / sizeof(double);
+
+  return 2 + n_run * each + (training ? FwTrainingPackedSize(training) : 0);
+}
+
+/* The parts of a checkpoint that are arrays of the result, written to `packed` or read from it */
+static PetscErrorCode CopySaved(const Work *w, PetscInt batch, PetscBool is_reading, double *packed)
+{
+  const PetscInt r = FirstRun(w, batch), n_run = CountRuns(w, batch);
+  double        *part[] = {RowOf(w, r, 0), w->result->theta + (size_t)r * (size_t)w->result->n_theta,
+                           (double *)&w->result->end[r]};
+  const size_t   n[]    = {(size_t)n_run * (size_t)w->plan->n_time * (size_t)w->result->rows.n,
+                           (size_t)n_run * (size_t)w->result->n_theta,
+                           (size_t)n_run * sizeof(FwEnsembleEnd) / sizeof(double)};
+
+  PetscFunctionBegin;
+  for (int p = 0; p < 3; p++) {
+    PetscCall(is_reading ? PetscArraycpy(part[p], packed, n[p]) : PetscArraycpy(packed, part[p], n[p]));
+    packed += n[p];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SaveBatch(Work *w, PetscInt batch, FwTraining training)
+{
+  const size_t n = CountSaved(w, batch, training), n_state = training ? FwTrainingPackedSize(training) : 0;
+  char         path[PETSC_MAX_PATH_LEN];
+  double      *packed;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(n, &packed));
+  packed[0] = (double)w->n_measured[batch];
+  packed[1] = (double)n_state;
+  PetscCall(CopySaved(w, batch, PETSC_FALSE, packed + 2));
+  if (training) PetscCall(FwTrainingPack(training, packed + n - n_state));
+  PathOf(w, batch, path);
+  PetscCall(FwCheckpointWrite(w->comm, path, w->plan->tag, n * sizeof(double), (const char *)packed));
+  PetscCall(PetscFree(packed));
+  w->is_saved[batch] = w->n_measured[batch] == w->plan->n_time ? PETSC_TRUE : PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The batches that are through, and the one in work */
+static PetscErrorCode SaveAll(Work *w, PetscInt batch, FwTraining training)
+{
+  PetscFunctionBegin;
+  for (PetscInt b = 0; b < w->n_batch; b++)
+    if (w->is_mine[b] && !w->is_saved[b] && w->n_measured[b] == w->plan->n_time) PetscCall(SaveBatch(w, b, NULL));
+  if (training) PetscCall(SaveBatch(w, batch, training));
+  PetscCall(PetscTime(&w->last_save));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Every rank of the batch gets the bytes that its first one has read */
+static PetscErrorCode ReadBytes(const Work *w, PetscInt batch, size_t *n, double **packed)
+{
+  char        path[PETSC_MAX_PATH_LEN], *bytes;
+  PetscMPIInt rank;
+  uint64_t    size;
+
+  PetscFunctionBegin;
+  PathOf(w, batch, path);
+  PetscCall(FwCheckpointRead(w->comm, path, w->plan->tag, n, &bytes));
+  PetscCallMPI(MPI_Comm_rank(w->comm, &rank));
+  size = rank == 0 && bytes ? *n / sizeof(double) : 0;
+  PetscCallMPI(MPI_Bcast(&size, 1, MPI_UINT64_T, 0, w->comm));
+  PetscCall(PetscMalloc1(size, packed));
+  if (rank == 0) PetscCall(PetscMemcpy(*packed, bytes, size * sizeof(double)));
+  PetscCallMPI(MPI_Bcast(*packed, (int)size, MPI_DOUBLE, 0, w->comm));
+  *n = (size_t)size;
+  if (rank == 0) PetscCall(PetscFree(bytes));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ResumeBatch(Work *w, PetscInt batch, FwTraining training)
+{
+  size_t  n, n_state;
+  double *packed;
+
+  PetscFunctionBegin;
+  if (!w->plan->resume) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(ReadBytes(w, batch, &n, &packed));
+  if (n > 2) {
+    n_state = (size_t)packed[1];
+    PetscCheck(n == CountSaved(w, batch, NULL) + n_state && (!n_state || n_state == FwTrainingPackedSize(training)),
+               w->comm, FW_ERR_FILE, "the checkpoint of batch %" PetscInt_FMT " does not fit this input", batch);
+    w->n_measured[batch] = (PetscInt)packed[0];
+    PetscCall(CopySaved(w, batch, PETSC_TRUE, packed + 2));
+    if (n_state) PetscCall(FwTrainingUnpack(training, packed + n - n_state));
+  }
+  PetscCall(PetscFree(packed));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- training a batch ------------------------------------------------------------------------------------------------------ */
+
+/* A checkpoint where it is time for one; FW_ERR_STOPPED where the run is to end */
+static PetscErrorCode Look(Work *w, PetscInt batch, FwTraining training)
+{
+  PetscLogDouble now;
+  PetscBool      stop, is_asked;
+  int            is_due;
+
+  PetscFunctionBegin;
+  PetscCall(FwStopRequested(w->comm, &stop));
+  PetscCall(FwCheckpointRequested(w->comm, &is_asked));
+  PetscCall(PetscTime(&now));
+  is_due = stop || is_asked || now - w->last_save > w->plan->interval;
+  PetscCallMPI(MPI_Bcast(&is_due, 1, MPI_INT, 0, w->comm));
+  if (is_due) PetscCall(SaveAll(w, batch, training));
+  PetscCheck(!stop, PETSC_COMM_SELF, FW_ERR_STOPPED,
+             "stopped early, checkpoints are written: run the same command with -resume");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Where a run is that has not diverged: all are at the same time */
+static PetscErrorCode TimeOf(const Work *w, PetscInt batch, FwTraining training, double *time)
+{
+  PetscFunctionBegin;
+  *time = 0.0;
+  for (PetscInt i = 0; i < CountRuns(w, batch); i++) {
+    FwTrainState state;
+
+    PetscCall(FwTrainingGetState(training, i, &state));
+    *time = fmax(*time, state.time);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Steps in pieces, which change nothing; a flow's steps would be others, and it is short */
+static PetscErrorCode AdvanceTo(Work *w, PetscInt batch, FwTraining training, double until)
+{
+  const FwTrainMethod method = w->plan->plan.method;
+  const double        piece  = fmax(1.0, floor(piece_flops / (FwEnsembleGradientCost(w->plan) * (double)w->size)));
+  double              time;
+
+  PetscFunctionBegin;
+  PetscCall(TimeOf(w, batch, training, &time));
+  while (!FwTrainMethodIsFlow(method) && method < FW_TRAIN_LMVM && time + piece < until) {
+    time += piece;
+    PetscCall(FwTrainingAdvance(training, time));
+    PetscCall(Look(w, batch, training));
+  }
+  PetscCall(FwTrainingAdvance(training, until));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TrainBatch(Work *w, PetscInt batch)
+{
+  FwTraining     training;
+  PetscErrorCode code = PETSC_SUCCESS;
+
+  PetscFunctionBegin;
+  w->is_mine[batch] = PETSC_TRUE;
+  PetscCall(CreateTraining(w, batch, &training));
+  PetscCall(ResumeBatch(w, batch, training));
+  while (w->n_measured[batch] < w->plan->n_time && !code) {
+    code = AdvanceTo(w, batch, training, w->plan->time[w->n_measured[batch]]);
+    if (!code) code = MeasureBatch(w, training, batch);
+    if (!code) code = Look(w, batch, w->n_measured[batch] < w->plan->n_time ? training : NULL);
+  }
+  PetscCall(FwTrainingDestroy(&training));
+  PetscFunctionReturn(code);
+}
+
+static PetscErrorCode TrainDrawn(Work *w, FwCounter counter)
+{
+  PetscInt batch;
+
+  PetscFunctionBegin;
+  PetscCall(FwCounterNext(counter, &batch));
+  while (batch < w->n_batch) {
+    PetscCall(TrainBatch(w, batch));
+    PetscCall(FwCounterNext(counter, &batch));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- all of them ------------------------------------------------------------------------------------------------------------- */
+
+/* What a rank has not computed is zero there: the sum is exact */
+static PetscErrorCode ShareResult(MPI_Comm comm, const FwEnsemblePlan *plan, FwEnsembleResult *result)
+{
+  double      *part[] = {result->row, result->theta, (double *)result->end};
+  const size_t n[]    = {(size_t)plan->n_run * (size_t)plan->n_time * (size_t)result->rows.n,
+                         (size_t)plan->n_run * (size_t)result->n_theta,
+                         (size_t)plan->n_run * sizeof(FwEnsembleEnd) / sizeof(double)};
+  const size_t block  = 1 << 24;
+
+  PetscFunctionBegin;
+  for (int p = 0; p < 3; p++)
+    for (size_t i = 0; i < n[p]; i += block)
+      PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, part[p] + i, (int)PetscMin(block, n[p] - i), MPI_DOUBLE, MPI_SUM, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode AllocateResult(const FwEnsemblePlan *plan, FwEnsembleResult *result)
+{
+  PetscFunctionBegin;
+  *result = (FwEnsembleResult){.n_theta = FwLearnerShapeSize(&plan->shape)};
+  PetscCall(FwAlignmentLayout(&plan->shape, plan->n_alpha, plan->alpha, &result->rows));
+  PetscCall(PetscCalloc1((size_t)plan->n_run * (size_t)plan->n_time * (size_t)result->rows.n, &result->row));
+  PetscCall(PetscCalloc1((size_t)plan->n_run * (size_t)result->n_theta, &result->theta));
+  PetscCall(PetscCalloc1(plan->n_run, &result->end));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Ranks draw batches; the error of one is that of all once each has left off */
+static PetscErrorCode TrainApart(MPI_Comm comm, Work *w)
+{
+  FwCounter      counter;
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(FwCounterCreate(comm, &counter));
+  code = TrainDrawn(w, counter);
+  code = FwErrorAgreeAny(comm, code);
+  PetscCall(FwCounterDestroy(&counter));
+  PetscFunctionReturn(code);
+}
+
+static PetscErrorCode TrainTogether(Work *w)
+{
+  PetscFunctionBegin;
+  for (PetscInt b = 0; b < w->n_batch; b++) PetscCall(TrainBatch(w, b));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TrainAll(MPI_Comm comm, Work *w, PetscBool is_together)
+{
+  const FwEnsemblePlan *plan = w->plan;
+  PetscErrorCode        code;
+
+  PetscFunctionBegin;
+  PetscCall(PetscTime(&w->last_save));
+  PetscCall(PetscCalloc3(w->n_batch, &w->n_measured, w->n_batch, &w->is_mine, w->n_batch, &w->is_saved));
+  PetscCall(FwLearnerCreate(w->comm, &plan->shape, plan->loss, plan->n_example, plan->x, plan->y, &w->learner));
+  if (plan->has_progress) PetscCall(FwProgressBegin("training", w->n_batch * plan->n_time, &w->progress));
+  code = is_together ? TrainTogether(w) : TrainApart(comm, w);
+  if (plan->has_progress) PetscCall(FwProgressEnd(&w->progress));
+  PetscCall(FwLearnerDestroy(&w->learner));
+  PetscCall(PetscFree3(w->n_measured, w->is_mine, w->is_saved));
+  PetscFunctionReturn(code);
+}
+
+PetscErrorCode FwEnsembleTrain(MPI_Comm comm, const FwEnsemblePlan *plan, FwEnsembleResult *result)
+{
+  Work           w = {.plan = plan, .result = result, .size = BatchSize(plan)};
+  PetscMPIInt    n_rank;
+  PetscBool      is_together;
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_size(comm, &n_rank));
+  w.n_batch   = (plan->n_run + w.size - 1) / w.size;
+  is_together = w.n_batch < n_rank && FwEnsembleGradientCost(plan) > share_flops ? PETSC_TRUE : PETSC_FALSE;
+  w.comm      = is_together ? comm : PETSC_COMM_SELF;
+  w.n_rank    = is_together ? 1 : n_rank;
+  PetscCall(AllocateResult(plan, result));
+  code = TrainAll(comm, &w, is_together);
+  if (!code && !is_together) code = ShareResult(comm, plan, result);
+  if (code) PetscCall(FwEnsembleDestroy(result));
+  PetscFunctionReturn(code);
+}
+
+PetscErrorCode FwEnsembleDestroy(FwEnsembleResult *result)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscFree(result->row));
+  PetscCall(PetscFree(result->theta));
+  PetscCall(PetscFree(result->end));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,635 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * A group of points of `finwidth ansatz`: one shape, the same examples and method; their runs are one ensemble.
+ */
+
+#include "ansatz.h"
+#include "predict.h"
+
+#include <finwidth/dense.h>
+#include <finwidth/estimate.h>
+#include <finwidth/examples.h>
+#include <finwidth/feature.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *const FwAnsatzSharedKeys[] = {"ansatz_decay", "ansatz_bias_decay", "ansatz_step",
+                                          "ansatz_init",  "ansatz_init_scale", NULL};
+
+/* More inputs than this, and whole matrices over them are not stored */
+enum { MATRIX_INPUTS = 64 };
+
+typedef struct {
+  MPI_Comm        comm;
+  const FwAnsatz *ansatz;
+  PetscInt        n_point;
+  FwAnsatzPoint  *point; /* [n_point] */
+  FwDataset       data;  /* NULL for a counterexample */
+  FwDataSizes     sizes;
+  FwExamples      examples;
+  double         *x, *y; /* of a counterexample */
+  FwEnsemblePlan  plan;
+  FwEnsembleRun  *run;   /* [n_point * n_seed] point by point */
+  double         *start; /* [n_run][n_theta] */
+  double         *time;
+} Group;
+
+/* --- examples --------------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode LoadExamples(Group *g)
+{
+  PetscFunctionBegin;
+  PetscCall(FwPredictLoadData(g->comm, &g->data));
+  PetscCall(FwDatasetGetSizes(g->data, &g->sizes));
+  PetscCall(FwExamplesCreate(g->data, PETSC_COMM_SELF, &g->examples));
+  g->plan.n_example = g->sizes.n_train;
+  g->plan.x         = g->examples.train.x;
+  g->plan.y         = g->examples.y_train;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode MakeExamples(Group *g)
+{
+  const FwCase *c = &g->point[0].counterexample;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(c->n_example * c->shape.width[0], &g->x));
+  PetscCall(PetscMalloc1(c->n_example * c->shape.width[c->shape.n_layer], &g->y));
+  PetscCall(FwCaseExamples(c, g->x, g->y));
+  g->plan.n_example = c->n_example;
+  g->plan.x         = g->x;
+  g->plan.y         = g->y;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- runs --------------------------------------------------------------------------------------------------------------- */
+
+/* The ends of the network are the data's */
+static void FitShape(const Group *g, FwLearnerShape *shape)
+{
+  if (!g->data) return;
+  shape->width[0]              = g->sizes.n_input;
+  shape->width[shape->n_layer] = g->sizes.n_output;
+}
+
+static PetscErrorCode MakeStart(const Group *g, const FwAnsatzPoint *point, PetscInt seed, double theta[])
+{
+  FwInitial initial = point->initial;
+
+  PetscFunctionBegin;
+  initial.singular = point->singular;
+  initial.seed     = point->seed + (uint64_t)seed;
+  if (point->has_case)
+    PetscCall(FwCaseStart(&point->counterexample, theta));
+  else if (point->weights[0])
+    PetscCall(FwInitialRead(g->comm, point->weights, &point->shape, theta));
+  else
+    PetscCall(FwInitialDraw(&initial, &point->shape, theta));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode MakeRuns(Group *g)
+{
+  const PetscInt n_seed = g->ansatz->n_seed, n_theta = FwLearnerShapeSize(&g->plan.shape);
+
+  PetscFunctionBegin;
+  g->plan.n_run = g->n_point * n_seed;
+  PetscCall(PetscMalloc1(g->plan.n_run, &g->run));
+  PetscCall(PetscMalloc1((size_t)g->plan.n_run * (size_t)n_theta, &g->start));
+  for (PetscInt r = 0; r < g->plan.n_run; r++) {
+    const FwAnsatzPoint *point = &g->point[r / n_seed];
+    double              *theta = g->start + (size_t)r * (size_t)n_theta;
+
+    PetscCall(MakeStart(g, point, r % n_seed, theta));
+    g->run[r] = (FwEnsembleRun){point->decay, point->step, point->seed + (uint64_t)(r % n_seed), theta};
+  }
+  g->plan.run = g->run;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* An sgd without ansatz_batch takes 100 examples, or all there are */
+static PetscErrorCode MakePlan(Group *g)
+{
+  const FwAnsatzPoint *point = &g->point[0];
+
+  PetscFunctionBegin;
+  g->plan.shape = point->shape;
+  g->plan.loss  = point->loss;
+  g->plan.plan  = point->plan;
+  if (point->plan.method == FW_TRAIN_SGD && !point->has_batch) g->plan.plan.batch = PetscMin(100, g->plan.n_example);
+  g->plan.n_alpha = g->ansatz->n_alpha;
+  g->plan.alpha   = g->ansatz->alpha;
+  g->plan.n_time  = point->n_time;
+  PetscCall(PetscMalloc1(PetscMax(2, point->n_time), &g->time));
+  g->time[0] = 0.0;
+  if (point->n_time > 1)
+    FwEnsembleTimes(point->end, FwTrainMethodIsFlow(point->plan.method) ? PETSC_FALSE : PETSC_TRUE, &g->plan.n_time,
+                    g->time);
+  g->plan.time = g->time;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckMemory(const Group *g)
+{
+  FwEnsemblePlan plan = g->plan;
+  double         bytes, needed;
+
+  PetscFunctionBegin;
+  plan.n_run = g->n_point * g->ansatz->n_seed;
+  needed     = FwEnsembleBytes(&plan);
+  PetscCall(FwEstimateMemory(g->comm, &bytes));
+  PetscCheck(needed <= bytes, g->comm, FW_ERR_MEMORY,
+             "%" PetscInt_FMT
+             " runs of a network need %.3g GiB on each rank, of %.3g GiB: fewer ansatz_seeds, "
+             "ansatz_measurements, data_train or a narrower network",
+             plan.n_run, needed / 1073741824.0, bytes / 1073741824.0);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadPoints(Group *g, FwScan scan, const PetscInt point[])
+{
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(g->n_point, &g->point));
+  for (PetscInt i = 0; i < g->n_point; i++) {
+    PetscCall(FwScanApply(scan, point[i]));
+    PetscCall(FwAnsatzPointRead(g->comm, &g->point[i]));
+  }
+  PetscCall(FwScanApply(scan, point[0]));
+  PetscCall(g->point[0].has_case ? MakeExamples(g) : LoadExamples(g));
+  for (PetscInt i = 0; i < g->n_point; i++) {
+    FwInitial initial = g->point[i].initial;
+
+    FitShape(g, &g->point[i].shape);
+    initial.singular = g->point[i].singular;
+    if (!g->point[i].has_case && !g->point[i].weights[0]) PetscCall(FwInitialCheck(&initial, &g->point[i].shape));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DestroyGroup(Group *g)
+{
+  PetscFunctionBegin;
+  if (g->data) PetscCall(FwExamplesDestroy(&g->examples));
+  PetscCall(FwDatasetDestroy(&g->data));
+  PetscCall(PetscFree(g->x));
+  PetscCall(PetscFree(g->y));
+  PetscCall(PetscFree(g->point));
+  PetscCall(PetscFree(g->run));
+  PetscCall(PetscFree(g->start));
+  PetscCall(PetscFree(g->time));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- what is recorded ------------------------------------------------------------------------------------------------------ */
+
+/* One point of the result */
+typedef struct {
+  const Group            *group;
+  const FwAnsatzPoint    *point;
+  const FwEnsembleResult *result;
+  PetscInt                first, n_seed; /* runs */
+  FwLearner               learner;
+  FwRecord                record;
+} Found;
+
+static const double *RowOf(const Found *f, PetscInt seed, PetscInt time)
+{
+  const size_t run = (size_t)(f->first + seed);
+
+  return f->result->row + (run * (size_t)f->group->plan.n_time + (size_t)time) * (size_t)f->result->rows.n;
+}
+
+static double Measured(const Found *f, PetscInt seed, PetscInt time, FwAlignmentField field)
+{
+  return RowOf(f, seed, time)[f->result->rows.column[field].first];
+}
+
+static const double *WeightsOf(const Found *f, PetscInt seed)
+{
+  return f->result->theta + (size_t)(f->first + seed) * (size_t)f->result->n_theta;
+}
+
+static PetscErrorCode RecordColumn(const Found *f, const FwAlignmentColumn *column)
+{
+  const PetscInt n_time = f->group->plan.n_time;
+  const FwShape  shape  = {
+      column->axis ? 3 : 2, {"run_seed", "time", column->axis},
+           {f->n_seed,  n_time, column->n   }
+  };
+  double *value;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1((size_t)f->n_seed * (size_t)n_time * (size_t)column->n, &value));
+  for (PetscInt s = 0; s < f->n_seed; s++)
+    for (PetscInt t = 0; t < n_time; t++)
+      PetscCall(PetscArraycpy(value + ((size_t)s * (size_t)n_time + (size_t)t) * (size_t)column->n,
+                              RowOf(f, s, t) + column->first, column->n));
+  PetscCall(FwRecordReals(f->record, column->name, &shape, value, "1", column->long_name));
+  PetscCall(PetscFree(value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordTimes(const Found *f)
+{
+  const PetscInt n     = f->group->plan.n_time;
+  const FwShape  shape = {1, {"time"}, {n}};
+  double        *time;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(n, &time));
+  for (PetscInt t = 0; t < n; t++) time[t] = f->group->time[t] * FwAnsatzTimeUnit(f->point);
+  PetscCall(FwRecordReals(f->record, "training_time", &shape, time, "1",
+                          "t of the flow, or steps times eta (/(1 - beta) with momentum)"));
+  PetscCall(PetscFree(time));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* |Delta| of all layers together over time */
+static PetscErrorCode RateOf(const Found *f, PetscInt seed, double *rate)
+{
+  const FwAlignmentColumn *column = &f->result->rows.column[FW_ALIGNMENT_IMBALANCE];
+  const PetscInt           n      = f->group->plan.n_time;
+  const double             norm   = Measured(f, seed, 0, FW_ALIGNMENT_WEIGHT_NORM);
+  double                  *time, *total;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc2(n, &time, n, &total));
+  for (PetscInt t = 0; t < n; t++) {
+    const double *imbalance = RowOf(f, seed, t) + column->first;
+
+    time[t]  = f->group->time[t] * FwAnsatzTimeUnit(f->point);
+    total[t] = sqrt(FwDot(column->n, imbalance, imbalance));
+  }
+  *rate = FwAlignmentRate(n, time, total, norm * norm);
+  PetscCall(PetscFree2(time, total));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Of what the features were at their largest, less than a millionth is left */
+static PetscBool HasCollapsed(const Found *f, PetscInt seed)
+{
+  const PetscInt n       = f->group->plan.n_time;
+  double         largest = 0.0;
+
+  for (PetscInt t = 0; t < n; t++) largest = fmax(largest, Measured(f, seed, t, FW_ALIGNMENT_AGOP_NORM));
+  return Measured(f, seed, n - 1, FW_ALIGNMENT_AGOP_NORM) < 1e-6 * largest ? PETSC_TRUE : PETSC_FALSE;
+}
+
+enum { DIVERGED, SOLVED, COLLAPSED, UNDETERMINED, OUTCOMES };
+
+static void JudgeRun(const Found *f, PetscInt seed, PetscInt64 outcome[OUTCOMES])
+{
+  const FwEnsembleEnd *end        = &f->result->end[f->first + seed];
+  const PetscInt       last       = f->group->plan.n_time - 1;
+  const double         best_alpha = Measured(f, seed, last, FW_ALIGNMENT_BEST_ALPHA);
+
+  outcome[DIVERGED]     = end->is_diverged > 0.0;
+  outcome[SOLVED]       = f->point->plan.method < FW_TRAIN_LMVM || end->is_converged > 0.0;
+  outcome[COLLAPSED]    = HasCollapsed(f, seed);
+  outcome[UNDETERMINED] = isnan(best_alpha) && !outcome[DIVERGED];
+}
+
+static PetscErrorCode RecordOutcomes(const Found *f)
+{
+  static const char *const names[OUTCOMES][2] = {
+    {"diverged",     "1: training diverged, at stopped_at"                       },
+    {"solved",       "0: a solver for critical points was stopped before its end"},
+    {"collapsed",    "1: less than a millionth of the AGOP is left"              },
+    {"undetermined", "1: the AGOP has one direction, all alpha are alike"        },
+  };
+  const FwShape shape        = {1, {"run_seed"}, {f->n_seed}};
+  PetscBool     is_converged = PETSC_TRUE;
+  PetscInt64   *value;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(f->n_seed, &value));
+  for (int o = 0; o < OUTCOMES; o++) {
+    for (PetscInt s = 0; s < f->n_seed; s++) {
+      PetscInt64 outcome[OUTCOMES];
+
+      JudgeRun(f, s, outcome);
+      value[s] = outcome[o];
+      if (outcome[DIVERGED] || !outcome[SOLVED]) is_converged = PETSC_FALSE;
+    }
+    PetscCall(FwRecordIntegers(f->record, names[o][0], &shape, value, "1", names[o][1]));
+  }
+  PetscCall(PetscFree(value));
+  PetscCall(FwRecordInteger(f->record, "converged", is_converged, "1", "1: every number can be trusted"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordEnds(const Found *f)
+{
+  const FwShape shape = {1, {"run_seed"}, {f->n_seed}};
+  double       *rate, *stopped, *n_gradient;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc3(f->n_seed, &rate, f->n_seed, &stopped, f->n_seed, &n_gradient));
+  for (PetscInt s = 0; s < f->n_seed; s++) {
+    PetscCall(RateOf(f, s, &rate[s]));
+    stopped[s]    = f->result->end[f->first + s].time;
+    n_gradient[s] = f->result->end[f->first + s].n_gradient;
+  }
+  PetscCall(FwRecordReals(f->record, "imbalance_rate", &shape, rate, "1",
+                          "fitted rate at which the imbalance decays, 2 mu in the theory"));
+  PetscCall(FwRecordReals(f->record, "stopped_at", &shape, stopped, "1", "time or step at which the run ended"));
+  PetscCall(FwRecordReals(f->record, "gradients", &shape, n_gradient, "1", "gradients evaluated"));
+  PetscCall(PetscFree3(rate, stopped, n_gradient));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the end in single numbers ------------------------------------------------------------------------------------------------ */
+
+/* Mean and standard deviation over the runs that have the number */
+static void MeanOver(PetscInt n, const double value[], double *mean, double *deviation)
+{
+  PetscInt count = 0;
+  double   sum = 0.0, square = 0.0;
+
+  for (PetscInt i = 0; i < n; i++) {
+    if (isnan(value[i])) continue;
+    sum += value[i];
+    count++;
+  }
+  *mean = count ? sum / (double)count : NAN;
+  for (PetscInt i = 0; i < n; i++)
+    if (!isnan(value[i])) square += (value[i] - *mean) * (value[i] - *mean);
+  *deviation = count > 1 ? sqrt(square / (double)(count - 1)) : NAN;
+}
+
+static PetscErrorCode RecordFinal(const Found *f, const char name[], const double value[], const char long_name[])
+{
+  char   full[64];
+  double mean, deviation;
+
+  PetscFunctionBegin;
+  MeanOver(f->n_seed, value, &mean, &deviation);
+  (void)snprintf(full, sizeof full, "final_%s", name);
+  PetscCall(FwRecordReal(f->record, full, mean, "1", long_name));
+  (void)snprintf(full, sizeof full, "final_%s_deviation", name);
+  PetscCall(FwRecordReal(f->record, full, deviation, "1", "standard deviation of it over runs"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordFinals(const Found *f)
+{
+  static const struct {
+    const char      *name;
+    FwAlignmentField field; /* its first entry */
+    const char      *long_name;
+  } finals[] = {
+    {"loss",            FW_ALIGNMENT_LOSS,             "loss at the end, mean over runs"                               },
+    {"similarity",      FW_ALIGNMENT_LAYER_SIMILARITY, "cosine at alpha = 1/L at the end, mean over runs"              },
+    {"best_similarity", FW_ALIGNMENT_BEST_SIMILARITY,  "largest cosine at the end, mean over runs"                     },
+    {"best_alpha",      FW_ALIGNMENT_BEST_ALPHA,       "its alpha, mean over runs"                                     },
+    {"slope_alpha",     FW_ALIGNMENT_SLOPE_ALPHA,      "alpha of the slope at the end, mean over runs"                 },
+    {"residual",        FW_ALIGNMENT_RESIDUAL,         "residual at alpha = 1/L at the end, mean over runs"            },
+    {"update",          FW_ALIGNMENT_UPDATE,           "update_similarity at the end, mean over runs"                  },
+    {"imbalance",       FW_ALIGNMENT_IMBALANCE,        "imbalance of the first hidden layer at the end, mean over runs"},
+  };
+  double *value;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(f->n_seed, &value));
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(finals); i++) {
+    for (PetscInt s = 0; s < f->n_seed; s++) value[s] = Measured(f, s, f->group->plan.n_time - 1, finals[i].field);
+    PetscCall(RecordFinal(f, finals[i].name, value, finals[i].long_name));
+  }
+  for (PetscInt s = 0; s < f->n_seed; s++) PetscCall(RateOf(f, s, &value[s]));
+  PetscCall(RecordFinal(f, "imbalance_rate", value, "fitted rate of the imbalance, mean over runs"));
+  PetscCall(PetscFree(value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- matrices and weights ---------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode RecordMatrices(const Found *f)
+{
+  const PetscInt d     = f->point->shape.width[0];
+  const FwShape  shape = {
+     2, {"input", "other_input"},
+      {d,       d            }
+  };
+  double *m, *a;
+
+  PetscFunctionBegin;
+  if (d > MATRIX_INPUTS) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc2(d * d, &m, d * d, &a));
+  PetscCall(FwAlignmentMatrices(f->learner, WeightsOf(f, 0), PETSC_FALSE, m, a));
+  PetscCall(FwRecordReals(f->record, "feature_matrix", &shape, m, "1", "W1^T W1 at the end, first run"));
+  PetscCall(FwRecordReals(f->record, "agop_power", &shape, a, "1", "AGOP^(1/L) at the end, first run"));
+  PetscCall(PetscFree2(m, a));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordDiagonals(const Found *f)
+{
+  const PetscInt d     = f->point->shape.width[0];
+  const FwShape  shape = {
+     2, {"run_seed", "input"},
+      {f->n_seed,  d      }
+  };
+  double *m, *a;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc2(f->n_seed * d, &m, f->n_seed * d, &a));
+  for (PetscInt s = 0; s < f->n_seed; s++)
+    PetscCall(FwAlignmentMatrices(f->learner, WeightsOf(f, s), PETSC_TRUE, m + s * d, a + s * d));
+  PetscCall(FwRecordReals(f->record, "feature_diagonal", &shape, m, "1", "diagonal of W1^T W1 at the end"));
+  PetscCall(FwRecordReals(f->record, "agop_power_diagonal", &shape, a, "1", "diagonal of AGOP^(1/L) at the end"));
+  PetscCall(PetscFree2(m, a));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordImage(const Found *f)
+{
+  const FwDataSizes *sizes = &f->group->sizes;
+
+  PetscFunctionBegin;
+  if (!f->group->data || sizes->height < 2) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwRecordInteger(f->record, "image_channels", sizes->channels, "1", "channels of an input"));
+  PetscCall(FwRecordInteger(f->record, "image_height", sizes->height, "1", "rows of an input"));
+  PetscCall(FwRecordInteger(f->record, "image_width", sizes->width, "1", "columns of an input"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* W_l by rows, b_l */
+static PetscErrorCode RecordLayer(const Found *f, PetscInt l)
+{
+  const FwLearnerShape *shape = &f->point->shape;
+  const PetscInt        n = shape->width[l], m = shape->width[l - 1];
+  char                  w_name[16], b_name[16], above[16], below[16];
+  const FwShape         w_shape =
+                  {
+                    3, {"run_seed", above, below},
+                     {f->n_seed,  n,     m    }
+  },
+                b_shape = {2, {"run_seed", above}, {f->n_seed, n}};
+  double *w, *b;
+
+  PetscFunctionBegin;
+  (void)snprintf(w_name, sizeof w_name, "W%d", (int)l);
+  (void)snprintf(b_name, sizeof b_name, "b%d", (int)l);
+  (void)snprintf(above, sizeof above, "unit_%d", (int)l);
+  (void)snprintf(below, sizeof below, l > 1 ? "unit_%d" : "input", (int)l - 1);
+  PetscCall(PetscMalloc2((size_t)f->n_seed * (size_t)n * (size_t)m, &w, (size_t)f->n_seed * (size_t)n, &b));
+  for (PetscInt s = 0; s < f->n_seed; s++) {
+    const double *from = WeightsOf(f, s) + FwLearnerShapeWeight(shape, l);
+
+    for (PetscInt i = 0; i < n; i++)
+      for (PetscInt j = 0; j < m; j++) w[((size_t)s * (size_t)n + (size_t)i) * (size_t)m + (size_t)j] = from[j * n + i];
+    if (shape->has_bias) PetscCall(PetscArraycpy(b + s * n, WeightsOf(f, s) + FwLearnerShapeBias(shape, l), n));
+  }
+  PetscCall(FwRecordReals(f->record, w_name, &w_shape, w, "1", "weights at the end"));
+  if (shape->has_bias) PetscCall(FwRecordReals(f->record, b_name, &b_shape, b, "1", "biases at the end"));
+  PetscCall(PetscFree2(w, b));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- theory beside it ---------------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode RecordCritical(const Found *f)
+{
+  double critical;
+
+  PetscFunctionBegin;
+  if (f->point->shape.activation != FW_ACTIVATION_LINEAR || f->point->loss != FW_LOSS_MSE)
+    PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwAlignmentCriticalDecay(f->learner, &critical));
+  PetscCall(FwRecordReal(f->record, "critical_decay", critical, "1",
+                         "ansatz_decay beyond which the network collapses (exact for L = 2 and for white inputs)"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The measures of the closed form at each time, and the formula of the end */
+static PetscErrorCode RecordExact(const Found *f)
+{
+  const FwCase          *c      = &f->point->counterexample;
+  const FwAlignmentRows *rows   = &f->result->rows;
+  const PetscInt         n_time = f->group->plan.n_time, n_alpha = rows->n_alpha;
+  const FwShape          shape =
+                  {
+                    2, {"time", "alpha"},
+                     {n_time, n_alpha}
+  },
+                formula_shape = {1, {"alpha"}, {n_alpha}};
+  double *row, *theta, *exact, *formula;
+
+  PetscFunctionBegin;
+  if (!f->point->has_case) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc4(rows->n, &row, f->result->n_theta, &theta, n_time * n_alpha, &exact, n_alpha, &formula));
+  for (PetscInt t = 0; t < n_time; t++) {
+    PetscCall(PetscArrayzero(theta, f->result->n_theta));
+    PetscCall(FwCaseExact(c, f->group->time[t] * FwAnsatzTimeUnit(f->point), theta));
+    PetscCall(FwAlignmentMeasure(rows, f->learner, f->point->decay, f->group->run[f->first].start, theta, row));
+    PetscCall(PetscArraycpy(exact + t * n_alpha, row + rows->column[FW_ALIGNMENT_SIMILARITY].first, n_alpha));
+  }
+  for (PetscInt a = 0; a < n_alpha; a++) formula[a] = FwCaseFormula(c, rows->alpha[a]);
+  PetscCall(FwRecordReals(f->record, "exact_similarity", &shape, exact, "1",
+                          c->kind == FW_CASE_QUADRATIC_AXES ? "similarity of the closed form at the end of time"
+                                                            : "similarity of the closed form"));
+  PetscCall(FwRecordReals(f->record, "formula_similarity", &formula_shape, formula, "1",
+                          "sum p^alpha / sqrt(k sum p^(2 alpha)) of the end of time"));
+  PetscCall(PetscFree4(row, theta, exact, formula));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordPoint(const Found *f)
+{
+  PetscFunctionBegin;
+  PetscCall(RecordTimes(f));
+  for (int c = 0; c < FW_ALIGNMENT_COUNT; c++) PetscCall(RecordColumn(f, &f->result->rows.column[c]));
+  PetscCall(RecordEnds(f));
+  PetscCall(RecordOutcomes(f));
+  PetscCall(RecordFinals(f));
+  PetscCall(RecordCritical(f));
+  PetscCall(RecordExact(f));
+  PetscCall(RecordDiagonals(f));
+  PetscCall(RecordMatrices(f));
+  PetscCall(RecordImage(f));
+  for (PetscInt l = 1; l <= f->point->shape.n_layer && f->group->ansatz->with_weights; l++)
+    PetscCall(RecordLayer(f, l));
+  PetscCall(FwRecordInteger(f->record, "layers", f->point->shape.n_layer, "1", "weight matrices L"));
+  if (f->group->data) PetscCall(FwPredictRecordDigest(f->group->data, f->record));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* On one rank alone: what it needs is there */
+static PetscErrorCode RecordAll(const Group *g, const FwEnsembleResult *result, FwRecord record[])
+{
+  FwLearner learner;
+
+  PetscFunctionBegin;
+  PetscCall(
+    FwLearnerCreate(PETSC_COMM_SELF, &g->plan.shape, g->plan.loss, g->plan.n_example, g->plan.x, g->plan.y, &learner));
+  for (PetscInt i = 0; i < g->n_point; i++) {
+    const Found found = {g, &g->point[i], result, i * g->ansatz->n_seed, g->ansatz->n_seed, learner, record[i]};
+
+    PetscCall(RecordPoint(&found));
+  }
+  PetscCall(FwLearnerDestroy(&learner));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the group ------------------------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode PrintHeader(const Group *g)
+{
+  const char *summary = g->data ? "" : FwCaseNames[g->point[0].counterexample.kind];
+
+  PetscFunctionBegin;
+  if (g->data) PetscCall(FwDatasetGetSummary(g->data, &summary));
+  PetscCall(FwPrintAnsatzHeader(&g->point[0], summary, g->plan.n_example, g->ansatz->n_seed));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TrainGroup(Group *g, PetscInt first, FwRecord record[])
+{
+  const FwRequest *request   = g->ansatz->request;
+  const PetscBool  is_single = request->is_single;
+  char             path[PETSC_MAX_PATH_LEN];
+  PetscMPIInt      rank;
+  FwEnsembleResult result;
+  PetscErrorCode   code = PETSC_SUCCESS;
+
+  PetscFunctionBegin;
+  PetscCall(FwRequestPointCheckpoint(request, first, sizeof path, path));
+  g->plan.checkpoint   = path;
+  g->plan.tag          = request->tag;
+  g->plan.resume       = request->resume;
+  g->plan.interval     = FwRequestCheckpointSeconds();
+  g->plan.has_progress = is_single;
+  if (is_single) PetscCall(PrintHeader(g));
+  PetscCall(FwEnsembleTrain(g->comm, &g->plan, &result));
+  PetscCallMPI(MPI_Comm_rank(g->comm, &rank));
+  if (rank == 0) code = RecordAll(g, &result, record);
+  PetscCall(FwErrorAgree(g->comm, 0, code));
+  if (is_single) PetscCall(FwPrintAnsatz(record[0], g->ansatz->n_seed));
+  PetscCall(FwEnsembleDestroy(&result));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrepareGroup(Group *g, FwScan scan, const PetscInt point[])
+{
+  PetscFunctionBegin;
+  PetscCall(ReadPoints(g, scan, point));
+  PetscCall(MakePlan(g));
+  PetscCall(CheckMemory(g));
+  PetscCall(MakeRuns(g));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwAnsatzGroup(MPI_Comm comm, FwScan scan, PetscInt n, const PetscInt point[], FwRecord record[],
+                             void *context)
+{
+  Group          g = {.comm = comm, .ansatz = context, .n_point = n};
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  code = PrepareGroup(&g, scan, point);
+  if (!code) code = TrainGroup(&g, point[0], record);
+  PetscCall(DestroyGroup(&g));
+  PetscFunctionReturn(code);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * The tables that `finwidth ansatz` prints.
+ */
+
+#include "ansatz.h"
+#include "mixture_print.h"
+
+#include <finwidth/activation.h>
+
+#include <math.h>
+#include <stdio.h>
+
+/* --- the header ------------------------------------------------------------------------------------------------------ */
+
+static void DescribeWidths(const FwLearnerShape *shape, size_t size, char text[])
+{
+  size_t length = 0;
+
+  text[0] = '\0';
+  for (PetscInt l = 0; l <= shape->n_layer && length < size; l++)
+    length += (size_t)snprintf(text + length, size - length, "%s%d", l ? "-" : "", (int)shape->width[l]);
+}
+
+static PetscErrorCode PrintTraining(const FwAnsatzPoint *p, PetscInt n_seed)
+{
+  const PetscBool is_flow = FwTrainMethodIsFlow(p->plan.method);
+  char            text[256];
+  size_t          n;
+
+  PetscFunctionBegin;
+  if (p->has_case && p->counterexample.is_static) {
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "train   nothing: the weights are those of the closed form\n"));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  n = (size_t)snprintf(text, sizeof text, "%s to %s%g", FwTrainMethodNames[p->plan.method], is_flow ? "t = " : "step ",
+                       p->end);
+  if (p->plan.method != FW_TRAIN_FLOW && p->plan.method < FW_TRAIN_LMVM)
+    n += (size_t)snprintf(text + n, sizeof text - n, ", %s = %g", is_flow ? "h" : "eta", p->step);
+  (void)snprintf(text + n, sizeof text - n, ", mu = %g", p->decay.weight);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "train   %s; %d run%s from %s\n", text, (int)n_seed, n_seed > 1 ? "s" : "",
+                        p->has_case     ? "the case's start"
+                        : p->weights[0] ? p->weights
+                                        : FwInitialNames[p->initial.scheme]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPrintAnsatzHeader(const FwAnsatzPoint *point, const char data[], PetscInt n_example, PetscInt n_seed)
+{
+  char widths[512];
+
+  PetscFunctionBegin;
+  DescribeWidths(&point->shape, sizeof widths, widths);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "data    %s, N = %d\n", data, (int)n_example));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "network %s, %s%s, L = %d weight matrices\n", widths,
+                        FwActivationNames[point->shape.activation], point->shape.has_bias ? " with biases" : "",
+                        (int)point->shape.n_layer));
+  PetscCall(PrintTraining(point, n_seed));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- one point ------------------------------------------------------------------------------------------------------- */
+
+/* Arrays [run_seed][time][each]; each: 1, or the layers, or one less */
+typedef enum { SCALAR, LAYERS, HIDDEN } Extent;
+
+static const struct {
+  const char *name, *title;
+  Extent      extent;
+} columns[] = {
+  {"loss",             "loss",       SCALAR},
+  {"gradient_norm",    "|gradient|", SCALAR},
+  {"layer_similarity", "cos 1/L",    LAYERS},
+  {"best_alpha",       "best alpha", SCALAR},
+  {"slope_alpha",      "slope",      SCALAR},
+  {"residual",         "residual",   SCALAR},
+  {"imbalance",        "imbalance",  HIDDEN},
+};
+
+static char *Cell(double value, char cell[16])
+{
+  if (isnan(value))
+    (void)snprintf(cell, 16, "%12s", "-");
+  else if (value != 0.0 && (fabs(value) < 1e-3 || fabs(value) >= 100.0))
+    (void)snprintf(cell, 16, "%12.4g", value);
+  else
+    (void)snprintf(cell, 16, "%12.8f", value);
+  return cell;
+}
+
+/* The first entry of each run, averaged */
+static double MeanAt(FwRecord record, size_t c, PetscInt n_seed, PetscInt n_time, PetscInt time)
+{
+  const PetscInt64 L    = FwRecordIntegerAt(record, "layers", 0);
+  const PetscInt64 each = columns[c].extent == SCALAR ? 1 : columns[c].extent == LAYERS ? L : L - 1;
+  double           sum  = 0.0;
+
+  for (PetscInt s = 0; s < n_seed; s++)
+    sum += FwRecordAt(record, columns[c].name, ((PetscInt64)s * n_time + time) * each) / (double)n_seed;
+  return sum;
+}
+
+static PetscInt CountTimes(FwRecord record)
+{
+  PetscInt n = 0;
+
+  while (!isnan(FwRecordAt(record, "training_time", n))) n++;
+  return n;
+}
+
+static PetscErrorCode PrintTimes(FwRecord record, PetscInt n_seed)
+{
+  enum { LINES = 8 };
+  const PetscInt n_time = CountTimes(record);
+  char           cell[16];
+
+  PetscFunctionBegin;
+  PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n%12s", "time"));
+  for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(columns); c++)
+    PetscCall(PetscPrintf(PETSC_COMM_SELF, "%12s", columns[c].title));
+  for (PetscInt line = 0; line < PetscMin(LINES, n_time); line++) {
+    const PetscInt t = n_time > LINES ? line * (n_time - 1) / (LINES - 1) : line;
+
+    PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n%12.5g", FwRecordAt(record, "training_time", t)));
+    for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(columns); c++)
+      PetscCall(PetscPrintf(PETSC_COMM_SELF, "%s", Cell(MeanAt(record, c, n_seed, n_time, t), cell)));
+  }
+  PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static char *Six(double value, char cell[16])
+{
+  (void)snprintf(cell, 16, "%.6f", value);
+  return cell;
+}
+
+/* alpha by layer and the decay of the imbalance beside their theory */
+static PetscErrorCode PrintTheory(FwRecord record, PetscInt n_seed)
+{
+  const PetscInt L = (PetscInt)FwRecordIntegerAt(record, "layers", 0), n_time = CountTimes(record);
+  const double   rate     = FwRecordPointMean(record, "imbalance_rate", 1, 0);
+  const double   critical = FwRecordAt(record, "critical_decay", 0);
+  char           cell[16];
+
+  PetscFunctionBegin;
+  PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n  best alpha by layer "));
+  for (PetscInt l = 0; l < L; l++) {
+    double sum = 0.0;
+
+    for (PetscInt s = 0; s < n_seed; s++)
+      sum += FwRecordAt(record, "layer_best_alpha", ((PetscInt64)s * n_time + n_time - 1) * L + l) / (double)n_seed;
+    PetscCall(PetscPrintf(PETSC_COMM_SELF, "  %s (%.6f)", isnan(sum) ? "-" : Six(sum, cell), 1.0 / (double)(L - l)));
+  }
+  PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
+  if (!isnan(rate)) PetscCall(PetscPrintf(PETSC_COMM_SELF, "  imbalance decays at %.8f\n", rate));
+  if (isfinite(critical)) PetscCall(PetscPrintf(PETSC_COMM_SELF, "  collapse beyond decay %.6g\n", critical));
+  PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPrintAnsatz(FwRecord record, PetscInt n_seed)
+{
+  PetscMPIInt rank;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  if (rank != 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PrintTimes(record, n_seed));
+  PetscCall(PrintTheory(record, n_seed));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- a scan ------------------------------------------------------------------------------------------------------------ */
+
+static PetscErrorCode PrintAll(FwScan scan, FwRecord all)
+{
+  static const char *const cells[][2] = {
+    {"final_loss",            "loss"      },
+    {"final_similarity",      "cos 1/L"   },
+    {"final_best_similarity", "best cos"  },
+    {"final_best_alpha",      "best alpha"},
+    {"final_slope_alpha",     "slope"     },
+    {"final_residual",        "residual"  },
+    {"final_imbalance",       "imbalance" },
+    {"final_imbalance_rate",  "rate"      },
+  };
+  PetscInt n_axis, n_point;
+  char     cell[16];
+
+  PetscFunctionBegin;
+  PetscCall(FwScanGetSize(scan, &n_axis, &n_point, NULL));
+  PetscCall(FwPrintScanAxes(scan, n_axis, -1));
+  for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(cells); c++)
+    PetscCall(PetscPrintf(PETSC_COMM_SELF, "%12s", cells[c][1]));
+  PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
+  for (PetscInt p = 0; p < n_point; p++) {
+    if (!(FwRecordAt(all, "converged", p) >= 0.0)) continue;
+    PetscCall(FwPrintScanAxes(scan, n_axis, p));
+    for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(cells); c++)
+      PetscCall(PetscPrintf(PETSC_COMM_SELF, "%s", Cell(FwRecordAt(all, cells[c][0], p), cell)));
+    PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
+  }
+  PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPrintAnsatzScan(FwScan scan, FwRecord all)
+{
+  PetscMPIInt rank;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  if (rank == 0) PetscCall(PrintAll(scan, all));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * `finwidth ansatz`: networks are trained and the Neural Feature Ansatz is measured on them.
+ */
+
+#include "ansatz.h"
+#include "command.h"
+
+#include <finwidth/estimate.h>
+#include <finwidth/option.h>
+
+#include <math.h>
+#include <stdio.h>
+
+/* --- keys ------------------------------------------------------------------------------------------------------------ */
+
+/* What other commands mean otherwise: their networks are erf and they look at test examples */
+static PetscErrorCode SetDefaults(void)
+{
+  static const char *const values[][2] = {
+    {"network_activation", "linear"},
+    {"data_test",          "0"     }
+  };
+
+  PetscFunctionBegin;
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(values); i++) {
+    char      option[64];
+    PetscBool is_set;
+
+    PetscCall(FwOptionIsSet(values[i][0], &is_set));
+    PetscCall(PetscSNPrintf(option, sizeof option, "-%s", values[i][0]));
+    if (!is_set) PetscCall(PetscOptionsSetValue(NULL, option, values[i][1]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Keys of networks and data that have no meaning here, or none beside a counterexample */
+static PetscErrorCode RefuseKeys(PetscBool has_case)
+{
+  static const char *const never[]  = {"network_prior", "network_prior_readout", "network_bias", NULL};
+  static const char *const beside[] = {
+    "network_width",  "network_depth", "data_source", "data_train",      "ansatz_init",
+    "ansatz_weights", "ansatz_biases", "ansatz_loss", "network_outputs", NULL};
+  PetscBool is_set;
+
+  PetscFunctionBegin;
+  for (const char *const *key = never; *key; key++) {
+    PetscCall(FwOptionIsSet(*key, &is_set));
+    PetscCheck(!is_set, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "key '%s' has no meaning for ansatz, whose networks are trained from a start: see ansatz_init and "
+               "ansatz_biases",
+               *key);
+  }
+  for (const char *const *key = beside; *key && has_case; key++) {
+    PetscCall(FwOptionIsSet(*key, &is_set));
+    PetscCheck(!is_set, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "ansatz_case is given, which sets network, data and start: leave out '%s'", *key);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadNetwork(MPI_Comm comm, FwAnsatzPoint *point)
+{
+  FwModel   model;
+  PetscBool has_biases = PETSC_FALSE, is_given;
+
+  PetscFunctionBegin;
+  PetscCall(FwModelFromOptions(&model));
+  PetscCheck(model.type == FW_NETWORK_FC, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "network_type: ansatz is about 'fc' networks");
+  PetscCheck(model.depth < FW_LEARNER_LAYERS, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "network_depth %" PetscInt_FMT ": ansatz trains at most %d hidden layers", model.depth,
+             FW_LEARNER_LAYERS - 1);
+  for (PetscInt l = 1; l < model.depth; l++)
+    PetscCheck(model.activation[l] == model.activation[0], PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "network_activation: ansatz trains networks of one activation in all hidden layers");
+  PetscCheck(model.activation[0] != FW_ACTIVATION_SIGN, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "network_activation sign has no gradient to train with");
+  point->shape = (FwLearnerShape){.n_layer = model.depth + 1, .activation = (FwActivationType)model.activation[0]};
+  for (PetscInt l = 1; l <= model.depth; l++) point->shape.width[l] = (PetscInt)model.width[l - 1];
+  PetscCall(FwModelDestroy(&model));
+  PetscCall(FwOptionText("ansatz_weights", sizeof point->weights, point->weights, NULL));
+  PetscCall(FwOptionBoolean("ansatz_biases", &point->shape.has_bias, NULL));
+  PetscCall(FwOptionIsSet("ansatz_biases", &is_given));
+  if (point->weights[0] && !is_given) PetscCall(FwInitialHasBiases(comm, point->weights, &has_biases));
+  if (has_biases) point->shape.has_bias = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadCase(FwAnsatzPoint *point)
+{
+  PetscInt kind, n                          = FW_CASE_VALUES + 1;
+  double   value[FW_CASE_VALUES + 1], start = 0.3;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionChoice("ansatz_case", &kind, &point->has_case));
+  PetscCall(RefuseKeys(point->has_case));
+  if (!point->has_case) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwOptionReals("ansatz_case_values", &n, value));
+  PetscCall(FwOptionReal("ansatz_init_scale", &start, NULL));
+  PetscCall(FwCaseCreate((FwCaseKind)kind, n, value, start, &point->counterexample));
+  point->shape = point->counterexample.shape;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadInitial(FwAnsatzPoint *point)
+{
+  PetscInt   scheme;
+  PetscInt64 seed;
+  PetscBool  is_set;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionChoice("ansatz_init", &scheme, NULL));
+  PetscCall(FwOptionInteger("seed", &seed, NULL));
+  point->seed       = (uint64_t)seed;
+  point->n_singular = FW_ANSATZ_LIST_MAX;
+  PetscCall(FwOptionReals("ansatz_init_singular", &point->n_singular, point->singular));
+  point->initial = (FwInitial){.scheme     = (FwInitialScheme)scheme,
+                               .scale      = FwInitialDefaultScale((FwInitialScheme)scheme),
+                               .n_singular = point->n_singular};
+  PetscCall(FwOptionReal("ansatz_init_scale", &point->initial.scale, &is_set));
+  if (!is_set) point->initial.scale = FwInitialDefaultScale(point->initial.scheme);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadEnd(FwAnsatzPoint *point)
+{
+  PetscInt64 steps, n_time;
+  PetscBool  has_time, has_steps, is_scanned[2];
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionReal("ansatz_time", &point->end, NULL));
+  PetscCall(FwOptionInteger("ansatz_steps", &steps, NULL));
+  PetscCall(FwOptionInteger("ansatz_measurements", &n_time, NULL));
+  PetscCall(FwOptionIsSet("ansatz_time", &has_time));
+  PetscCall(FwOptionIsSet("ansatz_steps", &has_steps));
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-scan_ansatz_optimiser", &is_scanned[0]));
+  point->n_time = point->has_case && point->counterexample.is_static ? 1 : (PetscInt)n_time;
+  if (FwTrainMethodIsFlow(point->plan.method)) {
+    PetscCheck(!has_steps || has_time || is_scanned[0], PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "ansatz_steps is given without ansatz_time, but '%s' runs for a time: want ansatz_time",
+               FwTrainMethodNames[point->plan.method]);
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCheck(!has_time || has_steps || is_scanned[0], PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "ansatz_time is given without ansatz_steps, but '%s' makes steps: want ansatz_steps",
+             FwTrainMethodNames[point->plan.method]);
+  point->end = (double)steps;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadTraining(FwAnsatzPoint *point)
+{
+  PetscInt   method, loss, order;
+  PetscInt64 batch = 0;
+  PetscBool  is_shuffled, has_momentum, has_bias_decay;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionChoice("ansatz_optimiser", &method, NULL));
+  PetscCall(FwOptionChoice("ansatz_loss", &loss, NULL));
+  PetscCall(FwOptionChoice("ansatz_order", &order, NULL));
+  PetscCall(FwOptionReal("ansatz_step", &point->step, NULL));
+  PetscCall(FwOptionInteger("ansatz_batch", &batch, &point->has_batch));
+  PetscCall(FwOptionBoolean("ansatz_shuffle", &is_shuffled, NULL));
+  point->loss = (FwLoss)loss;
+  point->plan = (FwTrainPlan){.method       = (FwTrainMethod)method,
+                              .batch        = (PetscInt)batch,
+                              .is_cyclic    = is_shuffled ? PETSC_FALSE : PETSC_TRUE,
+                              .is_low_order = order == 1 ? PETSC_TRUE : PETSC_FALSE};
+  PetscCall(FwOptionReal("ansatz_tolerance", &point->plan.tolerance, NULL));
+  PetscCall(FwOptionReal("ansatz_momentum", &point->plan.momentum, NULL));
+  PetscCall(FwOptionIsSet("ansatz_momentum", &has_momentum));
+  PetscCheck(point->plan.momentum < 1.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "key 'ansatz_momentum' is %g, want a number < 1", point->plan.momentum);
+  if (point->plan.method == FW_TRAIN_SGD && !has_momentum) point->plan.momentum = 0.0;
+  PetscCall(FwOptionReal("ansatz_decay", &point->decay.weight, NULL));
+  PetscCall(FwOptionReal("ansatz_bias_decay", &point->decay.bias, &has_bias_decay));
+  if (!has_bias_decay) point->decay.bias = point->decay.weight;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwAnsatzPointRead(MPI_Comm comm, FwAnsatzPoint *point)
+{
+  PetscFunctionBegin;
+  *point = (FwAnsatzPoint){0};
+  PetscCall(ReadCase(point));
+  if (!point->has_case) PetscCall(ReadNetwork(comm, point));
+  PetscCall(ReadInitial(point));
+  PetscCall(ReadTraining(point));
+  PetscCall(ReadEnd(point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+double FwAnsatzTimeUnit(const FwAnsatzPoint *point)
+{
+  switch (point->plan.method) {
+    case FW_TRAIN_GD:
+    case FW_TRAIN_ADAM:
+    case FW_TRAIN_ADAMW:
+      return point->step;
+    case FW_TRAIN_MOMENTUM:
+    case FW_TRAIN_NESTEROV:
+    case FW_TRAIN_SGD:
+      return point->step / (1.0 - point->plan.momentum);
+    default:
+      return 1.0;
+  }
+}
+
+/* --- the run --------------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode SetUp(const FwRequest *request, FwAnsatz *ansatz)
+{
+  PetscInt64 n_seed;
+  PetscInt   n_point;
+
+  PetscFunctionBegin;
+  *ansatz = (FwAnsatz){.request = request, .n_alpha = FW_ANSATZ_LIST_MAX};
+  PetscCall(FwOptionInteger("ansatz_seeds", &n_seed, NULL));
+  PetscCall(FwOptionReals("ansatz_alpha", &ansatz->n_alpha, ansatz->alpha));
+  PetscCall(FwOptionBoolean("save_weights", &ansatz->with_weights, NULL));
+  ansatz->n_seed = (PetscInt)n_seed;
+  PetscCall(FwScanGetSize(request->scan, NULL, &n_point, NULL));
+  for (PetscInt p = 0; p < n_point; p++) {
+    FwAnsatzPoint point;
+
+    PetscCall(FwScanApply(request->scan, p));
+    PetscCall(FwAnsatzPointRead(PETSC_COMM_WORLD, &point));
+  }
+  PetscCall(FwScanApply(request->scan, -1));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The scale of alpha; that of the runs' seeds where the seed is one */
+static PetscErrorCode Describe(const FwRequest *request, FwStore store, void *context)
+{
+  const FwAnsatz *ansatz = context;
+  const FwShape   alpha = {1, {"alpha"}, {ansatz->n_alpha}}, run = {1, {"run_seed"}, {ansatz->n_seed}};
+  PetscInt64     *seed, first;
+  PetscBool       is_scanned;
+
+  PetscFunctionBegin;
+  (void)request;
+  PetscCall(FwStoreReals(store, "/ansatz/alpha", &alpha, ansatz->alpha, "1", "power of the AGOP"));
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-scan_seed", &is_scanned));
+  if (is_scanned) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwOptionInteger("seed", &first, NULL));
+  PetscCall(PetscMalloc1(ansatz->n_seed, &seed));
+  for (PetscInt s = 0; s < ansatz->n_seed; s++) seed[s] = first + s;
+  PetscCall(FwStoreIntegers(store, "/ansatz/run_seed", &run, seed, "1", "seed of the start"));
+  PetscCall(PetscFree(seed));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Runs of all points that ended as `name` says, and on rank 0 the last of them */
+static PetscInt CountRuns(const FwAnsatz *ansatz, FwRecord all, PetscInt n_point, const char name[], PetscInt *last)
+{
+  PetscInt n = 0;
+
+  for (PetscInt r = 0; r < n_point * ansatz->n_seed; r++)
+    if (FwRecordIntegerAt(all, name, r) == 1) {
+      *last = r;
+      n++;
+    }
+  return n;
+}
+
+static PetscErrorCode WarnAboutRuns(FwAnsatz *ansatz, FwRecord all, PetscInt n_point)
+{
+  const PetscInt n_run = n_point * ansatz->n_seed;
+  PetscInt       last  = 0, n;
+
+  PetscFunctionBegin;
+  n = CountRuns(ansatz, all, n_point, "collapsed", &last);
+  if (n)
+    PetscCall(FwWarn("the weights collapsed in %" PetscInt_FMT " of %" PetscInt_FMT
+                     " runs: there is no feature left to compare; critical_decay says beyond which decay they must",
+                     n, n_run));
+  n = CountRuns(ansatz, all, n_point, "undetermined", &last);
+  if (n && ansatz->n_alpha > 1)
+    PetscCall(FwWarn(
+      "alpha is undetermined in %" PetscInt_FMT " of %" PetscInt_FMT
+      " runs: their AGOP has no more than one direction, as with one output, and every alpha gives the same cosine",
+      n, n_run));
+  n = CountRuns(ansatz, all, n_point, "diverged", &last);
+  if (n)
+    (void)snprintf(ansatz->failure, sizeof ansatz->failure,
+                   "training diverged in %" PetscInt_FMT " of %" PetscInt_FMT
+                   " runs, %sat %g: want a smaller ansatz_step",
+                   n, n_run, n > 1 ? "the last " : "", FwRecordAt(all, "stopped_at", last));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary *summary, FwRecord all, void *context)
+{
+  FwAnsatz   *ansatz = context;
+  PetscMPIInt rank;
+
+  PetscFunctionBegin;
+  (void)snprintf(ansatz->failure, sizeof ansatz->failure,
+                 "the gradient did not come down to ansatz_tolerance within ansatz_steps");
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  if (!request->is_single) PetscCall(FwPrintAnsatzScan(request->scan, all));
+  if (rank == 0) PetscCall(WarnAboutRuns(ansatz, all, summary->n_point));
+  PetscCallMPI(MPI_Bcast(ansatz->failure, sizeof ansatz->failure, MPI_CHAR, 0, PETSC_COMM_WORLD));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DryRun(const FwAnsatz *ansatz)
+{
+  FwAnsatzPoint point;
+  char          line[160];
+
+  PetscFunctionBegin;
+  PetscCall(FwAnsatzPointRead(PETSC_COMM_WORLD, &point));
+  (void)snprintf(line, sizeof line,
+                 "runs    %" PetscInt_FMT " of each point, measured at %" PetscInt_FMT " times to %s %g",
+                 ansatz->n_seed, point.n_time, FwTrainMethodIsFlow(point.plan.method) ? "t =" : "step", point.end);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n%s\n", ansatz->request->resolved, line));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwCommandRun_Ansatz(const char *input)
+{
+  static const char *const groups[] = {"/ansatz", NULL};
+  FwRequest                request;
+  FwAnsatz                *ansatz;
+
+  PetscFunctionBegin;
+  PetscCall(SetDefaults());
+  PetscCall(FwRequestCreate(input, "ansatz", FW_FOR_ANSATZ, &request));
+  PetscCall(PetscNew(&ansatz));
+  PetscCall(SetUp(&request, ansatz));
+  if (request.is_dry) {
+    PetscCall(DryRun(ansatz));
+  } else {
+    const FwRequestPlan plan = {.shared   = FwAnsatzSharedKeys,
+                                .groups   = groups,
+                                .function = FwAnsatzGroup,
+                                .context  = ansatz,
+                                .failure  = ansatz->failure,
+                                .report   = Conclude,
+                                .describe = Describe};
+
+    PetscCall(FwRequestRun(&request, &plan));
+  }
+  PetscCall(PetscFree(ansatz));
+  PetscCall(FwRequestDestroy(&request));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
