@@ -4,7 +4,6 @@
  */
 
 #include <finwidth/checkpoint.h>
-#include <finwidth/counter.h>
 #include <finwidth/ensemble.h>
 #include <finwidth/progress.h>
 #include <finwidth/stop.h>
@@ -334,16 +333,12 @@ static PetscErrorCode TrainBatch(Work *w, PetscInt batch)
   PetscFunctionReturn(code);
 }
 
-static PetscErrorCode TrainDrawn(Work *w, FwCounter counter)
+/* Batches are dealt out in turn: they cost about the same. A shared counter would be evener, but Open MPI 4.1 cannot make
+   the window for it in two communicators at once (their shared files get one name) */
+static PetscErrorCode TrainDealt(Work *w, PetscMPIInt rank)
 {
-  PetscInt batch;
-
   PetscFunctionBegin;
-  PetscCall(FwCounterNext(counter, &batch));
-  while (batch < w->n_batch) {
-    PetscCall(TrainBatch(w, batch));
-    PetscCall(FwCounterNext(counter, &batch));
-  }
+  for (PetscInt b = rank; b < w->n_batch; b += w->n_rank) PetscCall(TrainBatch(w, b));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -376,38 +371,19 @@ static PetscErrorCode AllocateResult(const FwEnsemblePlan *plan, FwEnsembleResul
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Ranks draw batches; the error of one is that of all once each has left off */
-static PetscErrorCode TrainApart(MPI_Comm comm, Work *w)
-{
-  FwCounter      counter;
-  PetscErrorCode code;
-
-  PetscFunctionBegin;
-  PetscCall(FwCounterCreate(comm, &counter));
-  code = TrainDrawn(w, counter);
-  code = FwErrorAgreeAny(comm, code);
-  PetscCall(FwCounterDestroy(&counter));
-  PetscFunctionReturn(code);
-}
-
-static PetscErrorCode TrainTogether(Work *w)
-{
-  PetscFunctionBegin;
-  for (PetscInt b = 0; b < w->n_batch; b++) PetscCall(TrainBatch(w, b));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode TrainAll(MPI_Comm comm, Work *w, PetscBool is_together)
 {
   const FwEnsemblePlan *plan = w->plan;
+  PetscMPIInt           rank;
   PetscErrorCode        code;
 
   PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCall(PetscTime(&w->last_save));
   PetscCall(PetscCalloc3(w->n_batch, &w->n_measured, w->n_batch, &w->is_mine, w->n_batch, &w->is_saved));
   PetscCall(FwLearnerCreate(w->comm, &plan->shape, plan->loss, plan->n_example, plan->x, plan->y, &w->learner));
   if (plan->has_progress) PetscCall(FwProgressBegin("training", w->n_batch * plan->n_time, &w->progress));
-  code = is_together ? TrainTogether(w) : TrainApart(comm, w);
+  code = is_together ? TrainDealt(w, 0) : FwErrorAgreeAny(comm, TrainDealt(w, rank));
   if (plan->has_progress) PetscCall(FwProgressEnd(&w->progress));
   PetscCall(FwLearnerDestroy(&w->learner));
   PetscCall(PetscFree3(w->n_measured, w->is_mine, w->is_saved));

@@ -211,6 +211,11 @@ static const double *WeightsOf(const Found *f, PetscInt seed)
   return f->result->theta + (size_t)(f->first + seed) * (size_t)f->result->n_theta;
 }
 
+static PetscBool HasDiverged(const Found *f, PetscInt seed)
+{
+  return f->result->end[f->first + seed].is_diverged > 0.0 ? PETSC_TRUE : PETSC_FALSE;
+}
+
 static PetscErrorCode RecordColumn(const Found *f, const FwAlignmentColumn *column)
 {
   const PetscInt n_time = f->group->plan.n_time;
@@ -285,7 +290,7 @@ static void JudgeRun(const Found *f, PetscInt seed, PetscInt64 outcome[OUTCOMES]
   const PetscInt       last       = f->group->plan.n_time - 1;
   const double         best_alpha = Measured(f, seed, last, FW_ALIGNMENT_BEST_ALPHA);
 
-  outcome[DIVERGED]     = end->is_diverged > 0.0;
+  outcome[DIVERGED]     = HasDiverged(f, seed);
   outcome[SOLVED]       = f->point->plan.method < FW_TRAIN_LMVM || end->is_converged > 0.0;
   outcome[COLLAPSED]    = HasCollapsed(f, seed);
   outcome[UNDETERMINED] = isnan(best_alpha) && !outcome[DIVERGED];
@@ -415,7 +420,7 @@ static PetscErrorCode RecordMatrices(const Found *f)
   double *m, *a;
 
   PetscFunctionBegin;
-  if (d > MATRIX_INPUTS) PetscFunctionReturn(PETSC_SUCCESS);
+  if (d > MATRIX_INPUTS || HasDiverged(f, 0)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc2(d * d, &m, d * d, &a));
   PetscCall(FwAlignmentMatrices(f->learner, WeightsOf(f, 0), PETSC_FALSE, m, a));
   PetscCall(FwRecordReals(f->record, "feature_matrix", &shape, m, "1", "W1^T W1 at the end, first run"));
@@ -435,8 +440,10 @@ static PetscErrorCode RecordDiagonals(const Found *f)
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc2(f->n_seed * d, &m, f->n_seed * d, &a));
+  for (PetscInt i = 0; i < f->n_seed * d; i++) m[i] = a[i] = NAN;
   for (PetscInt s = 0; s < f->n_seed; s++)
-    PetscCall(FwAlignmentMatrices(f->learner, WeightsOf(f, s), PETSC_TRUE, m + s * d, a + s * d));
+    if (!HasDiverged(f, s))
+      PetscCall(FwAlignmentMatrices(f->learner, WeightsOf(f, s), PETSC_TRUE, m + s * d, a + s * d));
   PetscCall(FwRecordReals(f->record, "feature_diagonal", &shape, m, "1", "diagonal of W1^T W1 at the end"));
   PetscCall(FwRecordReals(f->record, "agop_power_diagonal", &shape, a, "1", "diagonal of AGOP^(1/L) at the end"));
   PetscCall(PetscFree2(m, a));

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""finwidth ansatz: reference rows through files, same bits on any number of ranks and after any end, counterexamples,
+bad input."""
+import os
+import signal
+import sys
+import time
+import unittest
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+from harness import read, reference, run
+
+SMALL = ["-data_source", "teacher", "-teacher_kind", "low-rank", "-teacher_inputs", 8, "-data_train", 50, "-data_normalise",
+         "none", "-network_width", "6,5"]
+ACTIVATIONS = {"quad": "quadratic"}
+
+
+def qf(s, n, m):
+    i, j = np.arange(n)[:, None], np.arange(m)[None, :]
+    return (((i + 1) * (j + 1) * (s + 3) * (i + 2 * j + 5) + 11 * i**3 + 23 * j**2 + 37 * s**2 + 5) % 101) / 50 - 1
+
+
+def reflection(layer, n):
+    w = 1.25 + qf(20 + layer, n, 1)
+    return np.eye(n) - 2 * w @ w.T / (w.T @ w)
+
+
+def start_of(spec):
+    """W1, b1, ... of a row of the reference file, as it describes them."""
+    widths, arrays = spec["widths"], {}
+    L = len(widths) - 1
+    for l in range(1, L + 1):
+        if spec["init"] == "balanced":
+            r = len(spec["sig"])
+            s = np.diag(np.array(spec["sig"]) ** (1 / L))
+            arrays[f"W{l}"] = reflection(l, widths[l])[:, :r] @ s @ reflection(l - 1, widths[l - 1])[:, :r].T
+            arrays[f"b{l}"] = np.zeros(widths[l])
+        else:
+            arrays[f"W{l}"] = spec.get("gain", 1) * np.sqrt(3 / widths[l - 1]) * qf(9 + l, widths[l], widths[l - 1])
+            arrays[f"b{l}"] = 0.1 * qf(29 + l, widths[l], 1)[:, 0]
+        if not spec.get("bias"):
+            del arrays[f"b{l}"]
+    return arrays
+
+
+def words_of(spec):
+    """The keys that train a row of the reference file."""
+    kind = {"gd": "nesterov" if spec.get("nesterov") else "gd", "midpoint": "flow-midpoint"}.get(spec["kind"], spec["kind"])
+    words = ["-ansatz_optimiser", kind, "-ansatz_decay", spec["mu"], "-ansatz_shuffle", "false", "-ansatz_tolerance", 1e-12,
+             "-network_width", ",".join(map(str, spec["widths"][1:-1])), "-data_train", spec["N"], "-network_activation",
+             ACTIVATIONS.get(spec.get("act"), spec.get("act", "linear"))]
+    for key, name in (("eta", "ansatz_step"), ("h", "ansatz_step"), ("beta", "ansatz_momentum"), ("batch", "ansatz_batch")):
+        if key in spec:
+            words += ["-" + name, spec[key]]
+    if "steps" in spec and kind != "flow-midpoint":
+        return words + ["-ansatz_steps", spec["steps"]]
+    return words + ["-ansatz_time", spec.get("T", spec.get("h", 0) * spec.get("steps", 0))]
+
+
+class Ansatz(unittest.TestCase):
+    def setUp(self):
+        self.place = harness.folder().resolve()
+
+    def ansatz(self, *words, ranks=1, **more):
+        return run("ansatz", *words, ranks=ranks, cwd=self.place, **more)
+
+    def result(self, name="ansatz.h5"):
+        return read(self.place / name, "ansatz")
+
+    def same_bits(self, one, other):
+        a, b = self.result(one), self.result(other)
+        self.assertEqual(set(a), set(b))
+        for name in a:
+            self.assertEqual(np.asarray(a[name]).tobytes(), np.asarray(b[name]).tobytes(), name)
+
+    # --- reference values ---
+
+    def check_end(self, spec, expected):
+        """All 18 quantities of a row, at the last time; weights from -save_weights."""
+        r, L = self.result(), len(spec["widths"]) - 1
+        last = {name: value[0, -1] for name, value in r.items() if np.ndim(value) >= 2 and name in (
+            "loss", "objective", "gradient_norm", "weight_norm", "feature_norm", "agop_norm", "best_alpha", "best_similarity",
+            "slope_alpha", "residual", "layer_similarity", "imbalance", "agop_eigenvalue", "similarity")}
+        at = dict(zip(np.round(r["alpha"], 12), last["similarity"]))
+        ours = {"loss": last["loss"], "objective": last["objective"], "grad_norm": last["gradient_norm"],
+                "norm_M": last["feature_norm"], "norm_AGOP": last["agop_norm"], "cos_1_over_L": at[round(1 / L, 12)],
+                "cos_half": at[0.5], "cos_one": at[1.0], "best_alpha": last["best_alpha"], "best_cos": last["best_similarity"],
+                "slope_alpha": last["slope_alpha"], "resid": last["residual"], "layer_cos": last["layer_similarity"],
+                "imbalance": last["imbalance"], "agop_eig": last["agop_eigenvalue"][:len(expected["agop_eig"])],
+                "W1_00": r["W1"][0, 0, 0], f"WL_00": r[f"W{L}"][0, 0, 0], "param_norm": last["weight_norm"],
+                "param_sum": sum(v.sum() for k, v in r.items() if k[0] in "Wb" and k[1:].isdigit())}
+        self.assertEqual(set(ours), set(expected))
+        for name, value in expected.items():
+            np.testing.assert_allclose(ours[name], value, rtol=1e-8, atol=1e-8, err_msg=f"{spec['name']} {name}")
+
+    def test_reference_rows_through_files(self):
+        for row in reference("ansatz")["cases"]:
+            spec, N = row["spec"], row["spec"]["N"]
+            d, c, L = spec["widths"][0], spec["widths"][-1], len(spec["widths"]) - 1
+            x = qf(1, d, N)
+            y = qf(2, c, d) @ x + 0.1 * qf(3, c, N) + np.array(spec.get("offset", [0.0] * c))[:, None]
+            harness.write_arrays(self.place / "data.h5", x=x.T, y=y.T)
+            harness.write_arrays(self.place / "start.h5", **start_of(spec))
+            done = self.ansatz("-data_source", "hdf5", "-data_path", "data.h5", "-data_normalise", "none", "-ansatz_weights",
+                               "start.h5", "-save_weights", "-ansatz_measurements", 2, "-overwrite", "-ansatz_alpha",
+                               ",".join(map(repr, sorted({1 / L, 0.5, 1.0}))), *words_of(spec))
+            self.assertEqual(done.code, 0, (spec["name"], done.err))
+            self.check_end(spec, row["result"])
+
+    # --- theory ---
+
+    def test_alpha_is_one_over_the_number_of_layers(self):
+        done = self.ansatz(*SMALL, "-network_width", 6, "-scan_network_depth", "1,2,3,4", "-ansatz_time", 20)
+        self.assertEqual(done.code, 0, done.err)
+        np.testing.assert_allclose(self.result()["final_best_alpha"], [1 / 2, 1 / 3, 1 / 4, 1 / 5], atol=1e-8)
+        np.testing.assert_allclose(self.result()["final_similarity"], 1, atol=1e-12)
+
+    def test_imbalance_decays_at_twice_the_weight_decay(self):
+        done = self.ansatz(*SMALL, "-ansatz_init", "lecun", "-scan_ansatz_decay", "0,0.02,0.1", "-ansatz_time", 60,
+                           "-ansatz_seeds", 2)
+        self.assertEqual(done.code, 0, done.err)
+        r = self.result()
+        np.testing.assert_allclose(r["imbalance_rate"], np.array([[0, 0], [0.04, 0.04], [0.2, 0.2]]), atol=1e-7)
+        self.assertGreater(r["final_similarity"][2], 0.999)
+        self.assertLess(r["final_similarity"][0], 0.95)
+        self.assertTrue((r["telescoping_difference"] <= r["telescoping_bound"] + 1e-12).all())
+
+    def test_counterexamples_beside_their_closed_forms(self):
+        for case, words, tolerance in (("relu-clusters", ["-ansatz_case_values", "0.97,0.01,0.01,0.01"], 1e-8),
+                                       ("quadratic-axes", [], None), ("tanh-static", [], 1e-15)):
+            done = self.ansatz("-ansatz_case", case, "-overwrite", "-ansatz_time", 300, *words)
+            self.assertEqual(done.code, 0, done.err)
+            r = self.result()
+            if tolerance:
+                np.testing.assert_allclose(r["similarity"][0], r["exact_similarity"], atol=tolerance)
+            else:
+                np.testing.assert_allclose(r["similarity"][0, -1], r["formula_similarity"], atol=1e-9)
+                np.testing.assert_allclose(r["exact_similarity"][-1], r["formula_similarity"], atol=1e-12)
+        done = self.ansatz("-ansatz_case", "relu-bias", "-overwrite")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertEqual((self.result()["loss"][0, 0], self.result()["agop_norm"][0, 0]), (0, 0))
+
+    # --- ranks, stops ---
+
+    def test_same_bits_on_any_number_of_ranks(self):
+        words = [*SMALL, "-scan_ansatz_decay", "0,0.01", "-scan_network_depth", "1,2", "-network_width", 6, "-ansatz_init",
+                 "torch", "-ansatz_seeds", 3, "-ansatz_measurements", 5, "-save_weights"]
+        for optimiser, more in (("flow", ["-ansatz_time", 5]), ("sgd", ["-ansatz_steps", 300, "-ansatz_batch", 7])):
+            for ranks in (1, 3, 4):
+                done = self.ansatz(*words, "-ansatz_optimiser", optimiser, *more, "-output", f"{optimiser}{ranks}.h5", ranks=ranks)
+                self.assertEqual(done.code, 0, done.err)
+                self.same_bits(f"{optimiser}1.h5", f"{optimiser}{ranks}.h5")
+
+    def test_a_run_that_is_stopped_or_killed_goes_on_with_the_same_bits(self):
+        words = [*SMALL, "-ansatz_optimiser", "gd", "-ansatz_steps", 1000000, "-ansatz_init", "lecun", "-ansatz_seeds", 9,
+                 "-ansatz_decay", 0.001, "-ansatz_step", 0.001]
+        done = self.ansatz(*words, "-output", "whole.h5")
+        self.assertEqual(done.code, 0, done.err)
+        checkpoint = self.place / "part.h5.chk.0.0"
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if checkpoint.exists():
+                checkpoint.replace(self.place / "part.h5.chk.0.0.previous")  # it will be read, and a new one appear
+            process = harness.start("ansatz", *words, "-output", "part.h5", "-resume", ranks=2, cwd=self.place,
+                                    env={"FINWIDTH_CHECKPOINT_SECONDS": "0"})
+            self.assertTrue(harness.wait_for(checkpoint))
+            harness.signal_ranks(self.place, number)
+            process.communicate(timeout=60)
+            self.assertNotEqual(process.returncode, 0)
+            self.assertFalse((self.place / "part.h5").exists())
+        done = self.ansatz(*words, "-output", "part.h5", "-resume")
+        self.assertEqual(done.code, 0, done.err)
+        self.same_bits("whole.h5", "part.h5")
+        self.assertEqual(list(self.place.glob("part.h5.chk*")), [])
+
+    # --- bad input ---
+
+    def check_refused(self, words, code, text):
+        done = self.ansatz(*words, "-overwrite")
+        self.assertEqual(done.code, code, (words, done.err))
+        self.assertEqual(len(done.errors), 1, done.err)
+        self.assertIn(text, done.errors[0])
+
+    def test_bad_input_is_refused(self):
+        harness.write_arrays(self.place / "start.h5", W1=np.zeros((6, 8)), W2=np.zeros((5, 6)), W3=np.zeros((3, 4)))
+        for words, text in (
+                ([*SMALL, "-ansatz_init", "balanced-first"], "W_1 (6 x 8) has rank 6, but layer 3 has only width 3"),
+                ([*SMALL, "-ansatz_init_singular", "1,1,1,1"], "rank 4 does not pass layer 3 of width 3"),
+                ([*SMALL, "-ansatz_init", "householder"], "ansatz_init_singular"),
+                ([*SMALL, "-ansatz_weights", "start.h5"], "'W3' is not 3 x 5"),
+                ([*SMALL, "-ansatz_momentum", 1], "want a number < 1"),
+                ([*SMALL, "-ansatz_optimiser", "sgd", "-ansatz_steps", 9, "-ansatz_batch", 51], "batch"),
+                ([*SMALL, "-ansatz_optimiser", "gd", "-ansatz_time", 9], "want ansatz_steps"),
+                ([*SMALL, "-network_activation", "tanh,relu"], "one activation"),
+                ([*SMALL, "-network_bias", 1], "ansatz_biases"),
+                ([*SMALL, "-ansatz_loss", "cross-entropy"], "negative"),
+                (["-ansatz_case", "relu-clusters", "-network_width", 3], "leave out 'network_width'"),
+                (["-ansatz_case", "relu-clusters", "-ansatz_case_values", "0.5,0.6"], "add up to 1.1")):
+            self.check_refused(words, 2, text)
+
+    def test_divergence_is_exit_4_and_says_where(self):
+        words = [*SMALL, "-ansatz_optimiser", "gd", "-ansatz_step", 10, "-ansatz_steps", 1000]
+        self.check_refused(words, 4, "training diverged in 1 of 1 runs, at ")
+        self.assertEqual(harness.attribute(self.place / "ansatz.h5", "status"), "failed")
+        r = self.result()
+        self.assertEqual((r["diverged"][0], r["converged"]), (1, 0))
+        self.assertTrue(0 <= r["stopped_at"][0] < 1000 and np.isnan(r["loss"][0, -1]) and np.isfinite(r["loss"][0, 0]))
+
+    def test_what_the_measures_cannot_say_is_said(self):
+        done = self.ansatz("-data_source", "teacher", "-teacher_inputs", 5, "-network_width", 4, "-ansatz_time", 1)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertIn("alpha is undetermined in 1 of 1 runs", done.err)
+        done = self.ansatz(*SMALL, "-ansatz_decay", 5, "-overwrite")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertIn("collapsed in 1 of 1 runs", done.err)
+        self.assertLess(self.result()["critical_decay"], 5)
+
+
+if __name__ == "__main__":
+    harness.main()
