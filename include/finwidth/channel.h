@@ -66,7 +66,7 @@ PetscErrorCode FwChannelOutput(const FwChannel *channel, PetscInt n, const doubl
  * `psi` is minus the entropy of y given m, nats; at V = 0 it may be infinite, and `square` is not given.
  * Cost: gaussian 20 ns, probit 10 us, logistic 50 us, abs 0.3 ms, tanh and erf 0.5 ms (more where noise is small).
  *
- * @error FW_ERR_INPUT  noise of tanh or erf between 0 and 1e-9, where the quadrature would be too long
+ * @error FW_ERR_NUMERICAL  noise of tanh or erf so small, or their gain so large, that the quadrature would be too long
  */
 PetscErrorCode FwChannelMoments(const FwChannel *channel, double Q, double variance, double *psi, double *square);
 

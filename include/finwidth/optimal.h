@@ -67,8 +67,9 @@ typedef struct {
  *
  * @param[in] reduction  only read here
  * @param[in] least, most  0 < least <= most: the range of alpha
- * @error FW_ERR_INPUT      the channel, or the range
- * @error FW_ERR_NUMERICAL  labels that are discrete or even, from a network that is not odd: they depend on its bias b
+ * @error FW_ERR_INPUT      the channel, the range, or a channel that is not gaussian behind a network that is not odd: labels
+ *                          then depend on its bias b
+ * @error FW_ERR_NUMERICAL  as FwChannelMoments()
  */
 PetscErrorCode FwOptimalCreate(const FwReduction *reduction, const FwChannel *channel, double least, double most,
                                FwOptimal *optimal);

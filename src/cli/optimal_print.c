@@ -112,8 +112,9 @@ PetscErrorCode FwPrintOptimal(const FwOptimalSetting *s, const FwOptimalShared *
   PetscCall(PrintModel(&shared->reduction));
   PetscCall(PrintChannel(&s->channel));
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "alpha   %.8g\nstatus  %s\n", s->alpha,
-                        shared->is_proved ? "proved (odd and smooth; n and all widths large, n << d^(3/2))"
-                                          : "conjectured (outside the theorem)"));
+                        !shared->is_proved ? "conjectured: outside the theorem"
+                        : s->model.depth   ? "proved for n and all widths large, n << d^(3/2)"
+                                           : "proved for n and d large"));
   PetscCall(PrintTable(s, record));
   PetscCall(PrintTransitions(&shared->thresholds, record));
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));

@@ -17,6 +17,14 @@ static const struct FwChannelImpl *const registry[FW_CHANNEL_COUNT] = {
   [FW_CHANNEL_TANH] = &FwChannel_Readout,      [FW_CHANNEL_ERF] = &FwChannel_Readout,
 };
 
+/* tanh and erf: below this the quadrature of their labels would be too long */
+static const double least_noise = 1e-9;
+
+static PetscBool IsReadout(FwChannelKind kind)
+{
+  return (PetscBool)(kind == FW_CHANNEL_TANH || kind == FW_CHANNEL_ERF);
+}
+
 PetscErrorCode FwChannelCheck(const FwChannel *channel)
 {
   const FwChannelKind kind = channel->kind;
@@ -28,8 +36,11 @@ PetscErrorCode FwChannelCheck(const FwChannel *channel)
              FW_ERR_INPUT, "a noise of variance %g: it is to be 0 or more", channel->noise);
   PetscCheck(kind != FW_CHANNEL_LOGISTIC || (channel->beta > 0.0 && isfinite(channel->beta)), PETSC_COMM_SELF,
              FW_ERR_INPUT, "a logistic channel of beta %g: it is to be more than 0", channel->beta);
-  PetscCheck((kind != FW_CHANNEL_TANH && kind != FW_CHANNEL_ERF) || (channel->gain > 0.0 && isfinite(channel->gain)),
-             PETSC_COMM_SELF, FW_ERR_INPUT, "a channel of gain %g: it is to be more than 0", channel->gain);
+  PetscCheck(!IsReadout(kind) || (channel->gain > 0.0 && isfinite(channel->gain)), PETSC_COMM_SELF, FW_ERR_INPUT,
+             "a channel of gain %g: it is to be more than 0", channel->gain);
+  PetscCheck(!IsReadout(kind) || channel->noise == 0.0 || channel->noise >= least_noise, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "a noise of variance %g behind %s: it is to be 0, or %g or more", channel->noise, FwChannelNames[kind],
+             least_noise);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -24,20 +24,6 @@ static FwSeen Average(const FwNormalRule *rule, double centre, double spread)
   return sum;
 }
 
-/* Poles lie at t = (i pi - centre) / spread: equal steps while they are far, made once, else panels around them */
-static PetscErrorCode PrepareRule(double centre, double spread, FwNormalRule *rule)
-{
-  const double    distance = M_PI / spread;
-  const FwFeature feature  = {-centre / spread, distance};
-
-  PetscFunctionBegin;
-  if (distance < 0.1)
-    PetscCall(FwNormalRuleMake(1, &feature, 0.5, rule));
-  else if (!rule->n)
-    PetscCall(FwNormalRuleSteps(distance, rule));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode Output(const FwChannel *channel, PetscInt n, const double y[], const double w[], double variance,
                              FwSeen seen[])
 {
@@ -48,7 +34,7 @@ static PetscErrorCode Output(const FwChannel *channel, PetscInt n, const double 
   for (PetscInt i = 0; i < n; i++) {
     const double centre = beta * y[i] * w[i];
 
-    PetscCall(PrepareRule(centre, spread, &rule));
+    PetscCall(FwNormalRuleAround(-centre / spread, M_PI / spread, &rule)); /* poles of the sigmoid */
     const FwSeen sum = Average(&rule, centre, spread);
     const double g   = beta * y[i] * sum.g / sum.log_z;
 
@@ -76,7 +62,7 @@ static PetscErrorCode Moments(const FwChannel *channel, double Q, double varianc
   for (PetscInt i = -(PetscInt)ceil(far / step); i * step <= far; i++) {
     const double u = step * (double)i, centre = beta * root * u, weight = 2.0 * step * density * exp(-0.5 * u * u);
 
-    PetscCall(PrepareRule(centre, spread, &rule));
+    PetscCall(FwNormalRuleAround(-centre / spread, M_PI / spread, &rule));
     const FwSeen sum = Average(&rule, centre, spread);
 
     if (sum.log_z < 1e-300) continue;

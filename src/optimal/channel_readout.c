@@ -120,19 +120,39 @@ static double Draw(const FwChannel *channel, double z, double random)
   return Readout(channel, z) + sqrt(channel->noise) * random;
 }
 
+/* E tanh(centre + spread t) and its variance */
+typedef struct {
+  double mean, variance;
+} Spread;
+
+static PetscErrorCode SpreadOfTanh(double centre, double spread, FwNormalRule *rule, Spread *s)
+{
+  PetscFunctionBegin;
+  PetscCall(FwNormalRuleAround(-centre / spread, M_PI_2 / spread, rule));
+  *s = (Spread){0};
+  for (PetscInt k = 0; k < rule->n; k++) s->mean += rule->weight[k] * tanh(centre + spread * rule->x[k]);
+  for (PetscInt k = 0; k < rule->n; k++)
+    s->variance += rule->weight[k] * pow(tanh(centre + spread * rule->x[k]) - s->mean, 2);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* E f(gain (w + sqrt(V) t)) */
 static PetscErrorCode Guess(const FwChannel *channel, PetscInt n, const double w[], double variance, double y[])
 {
   const double spread = channel->gain * sqrt(variance);
   FwNormalRule rule   = {0};
+  Spread       s;
 
   PetscFunctionBegin;
-  if (channel->kind == FW_CHANNEL_TANH) PetscCall(FwNormalRuleSteps(M_PI_2 / fmax(spread, 1e-300), &rule));
   for (PetscInt i = 0; i < n; i++) {
     const double centre = channel->gain * w[i];
 
-    if (channel->kind == FW_CHANNEL_ERF) y[i] = erf(centre / sqrt(1.0 + 2.0 * spread * spread));
-    for (PetscInt k = 0; k < rule.n; k++) y[i] = (k ? y[i] : 0.0) + rule.weight[k] * tanh(centre + spread * rule.x[k]);
+    if (channel->kind == FW_CHANNEL_ERF || spread == 0.0) {
+      y[i] = Readout(channel, w[i] / sqrt(1.0 + 2.0 * spread * spread));
+    } else {
+      PetscCall(SpreadOfTanh(centre, spread, &rule, &s));
+      y[i] = s.mean;
+    }
   }
   PetscCall(FwNormalRuleDestroy(&rule));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -140,7 +160,8 @@ static PetscErrorCode Guess(const FwChannel *channel, PetscInt n, const double w
 
 /* --- averages ------------------------------------------------------------------------------------------------------- */
 
-static const double density = 0.39894228040143267794, least_noise = 1e-9, enough = 9.2; /* deviations */
+static const double density = 0.39894228040143267794, enough = 9.2; /* deviations */
+static const double steepest_step = 1e3; /* deviations of z over what y resolves: beyond, the quadrature is too long */
 
 /* The noiseless label says z: psi is that of z, less the average of log dy/dz */
 static PetscErrorCode InvertedMoments(const FwChannel *channel, double Q, double variance, FwMoments *moments)
@@ -151,7 +172,7 @@ static PetscErrorCode InvertedMoments(const FwChannel *channel, double Q, double
 
   PetscFunctionBegin;
   if (channel->kind == FW_CHANNEL_TANH) {
-    PetscCall(FwNormalRuleSteps(M_PI_2 / spread, &rule));
+    PetscCall(FwNormalRuleAround(0.0, M_PI_2 / spread, &rule));
     slope = 0.0;
     for (PetscInt i = 0; i < rule.n; i++)
       slope += rule.weight[i] * LogSlope(channel, rule.x[i] * spread / channel->gain);
@@ -246,9 +267,13 @@ static PetscErrorCode NoisyMoments(const FwChannel *channel, double Q, double va
 static PetscErrorCode Moments(const FwChannel *channel, double Q, double variance, FwMoments *moments)
 {
   PetscFunctionBegin;
-  PetscCheck(channel->noise == 0.0 || channel->noise >= least_noise, PETSC_COMM_SELF, FW_ERR_INPUT,
-             "a noise of variance %g behind %s: it is to be 0, or %g or more", channel->noise,
-             FwChannelNames[channel->kind], least_noise);
+  PetscCheck(
+    channel->noise == 0.0 || sqrt(Q + variance) < steepest_step * Resolution(channel), PETSC_COMM_SELF,
+    FW_ERR_NUMERICAL,
+    "a noise of variance %g behind %s of gain %g tells values of z apart that lie %g of its deviation from each "
+    "other: want %g at least, or no noise",
+    channel->noise, FwChannelNames[channel->kind], channel->gain, Resolution(channel) / sqrt(Q + variance),
+    1.0 / steepest_step);
   if (channel->noise == 0.0)
     PetscCall(InvertedMoments(channel, Q, variance, moments));
   else if (variance == 0.0)
@@ -258,41 +283,43 @@ static PetscErrorCode Moments(const FwChannel *channel, double Q, double varianc
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Steps for averages of f and f^2 over a normal number times `root` */
-static PetscErrorCode StepsOver(const FwChannel *channel, double root, FwNormalRule *rule)
+/* E_m Var_t erf = (2 / pi) (asin a - asin b), a and b = 2 g^2 (R and Q) / (1 + 2 g^2 R), without the difference */
+static double LostOfErf(double gain, double Q, double variance)
 {
-  const double spread = channel->gain * root;
+  const double square = 2.0 * gain * gain, whole = 1.0 + square * (Q + variance);
+  const double a = square * (Q + variance) / whole, b = square * Q / whole;
+  const double sum = a * sqrt((1.0 + b) * (1.0 + square * variance) / whole) + b * sqrt((1.0 + a) / whole);
+
+  return sum > 0.0 ? M_2_PI * asin(square * variance / whole * (a + b) / sum) : 0.0;
+}
+
+/* E_m Var_t tanh; in m it changes over sqrt(V), or 1 / gain where that is more */
+static PetscErrorCode LostOfTanh(double gain, double Q, double variance, double *lost)
+{
+  const double spread = gain * sqrt(variance);
+  FwNormalRule over_m = {0}, over_t = {0};
+  Spread       s;
 
   PetscFunctionBegin;
-  PetscCall(FwNormalRuleSteps(
-    channel->kind == FW_CHANNEL_TANH ? M_PI_2 / fmax(spread, 1e-300) : 4.2 / sqrt(1.0 + 4.0 * spread * spread), rule));
+  *lost = 0.0;
+  if (spread == 0.0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwNormalRuleAround(0.0, M_PI_2 / fmax(gain * sqrt(Q), 1e-300), &over_m));
+  for (PetscInt i = 0; i < over_m.n; i++) {
+    PetscCall(SpreadOfTanh(gain * sqrt(Q) * over_m.x[i], spread, &over_t, &s));
+    *lost += over_m.weight[i] * s.variance;
+  }
+  PetscCall(FwNormalRuleDestroy(&over_m));
+  PetscCall(FwNormalRuleDestroy(&over_t));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* E_m Var_t f */
 static PetscErrorCode Errors(const FwChannel *channel, double Q, double variance, FwErrors *errors)
 {
-  FwNormalRule over_m = {0}, over_t = {0};
-  double      *f, sum               = 0.0;
+  double lost = LostOfErf(channel->gain, Q, variance);
 
   PetscFunctionBegin;
-  PetscCall(StepsOver(channel, sqrt(Q), &over_m));
-  PetscCall(StepsOver(channel, sqrt(variance), &over_t));
-  PetscCall(PetscMalloc1(over_t.n, &f));
-  for (PetscInt i = 0; i < over_m.n; i++) {
-    double mean = 0.0, spread = 0.0;
-
-    for (PetscInt k = 0; k < over_t.n; k++) {
-      f[k] = Readout(channel, sqrt(Q) * over_m.x[i] + sqrt(variance) * over_t.x[k]);
-      mean += over_t.weight[k] * f[k];
-    }
-    for (PetscInt k = 0; k < over_t.n; k++) spread += over_t.weight[k] * (f[k] - mean) * (f[k] - mean);
-    sum += over_m.weight[i] * spread;
-  }
-  *errors = (FwErrors){.noisy = channel->noise + sum, .clean = sum};
-  PetscCall(PetscFree(f));
-  PetscCall(FwNormalRuleDestroy(&over_m));
-  PetscCall(FwNormalRuleDestroy(&over_t));
+  if (channel->kind == FW_CHANNEL_TANH) PetscCall(LostOfTanh(channel->gain, Q, variance, &lost));
+  *errors = (FwErrors){.noisy = channel->noise + lost, .clean = lost};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -110,6 +110,19 @@ PetscErrorCode FwNormalRuleSteps(double distance, FwNormalRule *rule)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwNormalRuleAround(double centre, double distance, FwNormalRule *rule)
+{
+  const FwFeature feature = {centre, distance};
+  const double    near = 0.1, widest = 0.5;
+
+  PetscFunctionBegin;
+  if (distance < near)
+    PetscCall(FwNormalRuleMake(1, &feature, widest, rule));
+  else if (!rule->n)
+    PetscCall(FwNormalRuleSteps(distance, rule));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwNormalRuleDestroy(FwNormalRule *rule)
 {
   PetscFunctionBegin;

@@ -26,7 +26,11 @@ typedef struct {
    narrower than about `widest`. The rule may be zeros or one made before, whose memory is used again. */
 PetscErrorCode FwNormalRuleMake(PetscInt n_feature, const FwFeature feature[], double widest, FwNormalRule *rule);
 /* The same in equal steps, for an integrand that is analytic within `distance` of the real axis: spectrally exact, and
-   short where the distance is 0.3 or more */
+   short where the distance is 0.1 or more */
 PetscErrorCode FwNormalRuleSteps(double distance, FwNormalRule *rule);
+
+/* For an integrand whose nearest poles are at centre +- i distance: steps while they are far, which do not depend on the
+   centre and are kept as they are in the rule, else panels around them */
+PetscErrorCode FwNormalRuleAround(double centre, double distance, FwNormalRule *rule);
 
 PetscErrorCode FwNormalRuleDestroy(FwNormalRule *rule);

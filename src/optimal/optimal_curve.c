@@ -91,7 +91,7 @@ static Reach ReachOf(FwOptimal optimal, double log_alpha_zero)
 
 static PetscErrorCode FirstPass(FwOptimal optimal)
 {
-  const double wanted = log(optimal->most) + 0.1, last = 80.0, little = -12.0;
+  const double wanted = log(optimal->most) + 0.1, last = 700.0, little = -12.0;
   FwCurvePoint point;
   Reach        reach;
 
