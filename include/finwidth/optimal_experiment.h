@@ -21,6 +21,8 @@
 
 #include <finwidth/channel.h>
 #include <finwidth/deep_teacher.h>
+#include <finwidth/record.h>
+#include <finwidth/reduction.h>
 
 /** In the order of the choices of `optimal_experiment`. */
 typedef enum { FW_EXPERIMENT_NONE, FW_EXPERIMENT_RIDGE, FW_EXPERIMENT_GAMP, FW_EXPERIMENT_HMC } FwExperimentKind;
@@ -107,5 +109,25 @@ void FwExperimentEstimate(const FwExperiment *experiment, PetscInt n_rank, FwExp
  */
 PetscErrorCode FwExperimentDo(MPI_Comm comm, const FwExperiment *experiment, const FwExperimentRun *run,
                               FwExperimentResult *result);
+
+/** Put into a record what was measured, beside theory at alpha = n / d. Not collective.
+ *
+ * Names, each with NAME_error_bar over instances and, where theory has one, NAME_predicted and NAME_z_score:
+ *
+ *     error               the learner's; for gamp theory is that of message passing
+ *     conditional_ratio   error over that predicted for the teacher's own signal and rest, 1 in theory (ridge)
+ *     train_error         of z at the training inputs (ridge)
+ *     ridge_error, gain   ridge on the same data, and how much lower the learner's error is, teacher by teacher (hmc)
+ *     posterior_variance  of a new label, as the learner believes it to be (hmc; gamp with gaussian channel)
+ *     overlap             s.S / d (gamp)
+ *     signal, rest        eta^2 and gamma of the teachers, by a linear fit
+ *
+ * `overlap_trajectory` [iteration] has `overlap_state_evolution` beside it; `instance_*` [instance] are the numbers of each
+ * teacher; `z_score` is that of the error. `converged` is 1 where all instances have converged.
+ *
+ * @param[out] is_converged  every instance has
+ */
+PetscErrorCode FwExperimentRecord(const FwExperiment *experiment, const FwReduction *reduction,
+                                  const FwExperimentResult *result, FwRecord record, PetscBool *is_converged);
 
 PetscErrorCode FwExperimentResultDestroy(FwExperimentResult *result);

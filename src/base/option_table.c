@@ -47,7 +47,8 @@ static const double any = DBL_MAX, huge_count = 2147483647.0;
 enum {
   DATA    = FW_FOR_PREDICT | FW_FOR_SAMPLE | FW_FOR_MIXTURE | FW_FOR_ANSATZ,
   NETWORK = FW_FOR_ALL,
-  PREDICT = FW_FOR_PREDICT | FW_FOR_SAMPLE
+  PREDICT = FW_FOR_PREDICT | FW_FOR_SAMPLE,
+  SAMPLER = FW_FOR_SAMPLE | FW_FOR_OPTIMAL
 };
 
 #define ACTIVATIONS "erf,relu,linear,tanh,sin,gelu,sign,quadratic,softplus,leaky-relu,hardtanh"
@@ -136,11 +137,11 @@ static const FwKey table[] = {
   BOOLEAN("sampler_collapsed", NULL, FW_FOR_SAMPLE,
           "integrate the readout out exactly (true for hmc, false for mala and langevin)"),
   COUNT("sampler_chains", "4", 2, 1000, FW_FOR_SAMPLE, "independent chains"),
-  COUNT("sampler_samples", "1000", 8, 1e6, FW_FOR_SAMPLE, "samples of each chain after burn-in"),
-  COUNT("sampler_burnin", "500", 0, 1e6, FW_FOR_SAMPLE, "samples of each chain that are thrown away"),
-  REAL("sampler_step", NULL, NULL, 0.0, PETSC_TRUE, FW_FOR_SAMPLE,
+  COUNT("sampler_samples", "1000", 8, 1e6, SAMPLER, "samples of each chain after burn-in"),
+  COUNT("sampler_burnin", "500", 0, 1e6, SAMPLER, "samples of each chain that are thrown away"),
+  REAL("sampler_step", NULL, NULL, 0.0, PETSC_TRUE, SAMPLER,
        "step e of a leapfrog; langevin's h is e^2/2 (tuned in burn-in)"),
-  COUNT("sampler_leapfrog", NULL, 1, 680, FW_FOR_SAMPLE, /* times 3/2: the sampler's longest trajectory */
+  COUNT("sampler_leapfrog", NULL, 1, 680, SAMPLER, /* times 3/2: the sampler's longest trajectory */
         "mean leapfrog steps of a sample; mala, langevin: moves (a trajectory of pi/2; 1/e^2 moves)"),
   {                                                                                                     .name     = "mixture_a",
                                                                      .type     = FW_KEY_REAL,
@@ -170,9 +171,11 @@ static const FwKey table[] = {
   REAL("optimal_noise", "0.1", "label^2", 0.0, PETSC_FALSE, FW_FOR_OPTIMAL, "variance of the noise of a label"),
   REAL("optimal_beta", "1", NULL, 0.0, PETSC_TRUE, FW_FOR_OPTIMAL, "steepness of the channel logistic"),
   CHOICE("optimal_experiment", "none", "none,ridge,gamp,hmc", FW_FOR_OPTIMAL,
-         "learner that is tried on drawn networks, beside the theory"),
-  INTEGER("optimal_dimension", "200", 1, FW_FOR_OPTIMAL, "inputs d_0 of an experiment; its widths are network_width, or d_0"),
-  INTEGER("optimal_instances", "16", 2, FW_FOR_OPTIMAL, "networks that are drawn"),
+         "learner to be tried on drawn teachers: ridge regression, message passing, posterior of the network"),
+  INTEGER("optimal_dimension", "200", 2, FW_FOR_OPTIMAL,
+          "inputs d of an experiment; its layers are as wide where network_width is not given"),
+  INTEGER("optimal_instances", "16", 2, FW_FOR_OPTIMAL, "teachers of an experiment"),
+  INTEGER("optimal_test", NULL, 2, FW_FOR_OPTIMAL, "fresh inputs for each teacher (20000; hmc: 1000)"),
 
   CHOICE("ansatz_optimiser", "flow", "flow,flow-midpoint,flow-strang,gd,momentum,nesterov,sgd,adam,adamw,lmvm,newton",
          FW_FOR_ANSATZ, "how the network is trained: gradient flow, descent, or to a critical point"),

@@ -279,7 +279,7 @@ static FwGampPlan GampPlan(const Block *b)
     .channel   = b->e->channel,
     .eta       = b->e->eta,
     .gamma     = b->e->gamma,
-    .damping   = is_even ? 0.2 : 0.0,
+    .damping   = FwExperimentDamping(&b->e->channel),
     .start     = is_even ? 0.1 : 0.0,
     .stream    = FwStreamCreate(b->e->teacher.seed, FW_RANDOM_OPTIMAL_START, (uint64_t)b->at.block, 0, 0),
     .tolerance = 1e-9,

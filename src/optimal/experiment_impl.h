@@ -28,6 +28,12 @@ typedef struct {
 PetscErrorCode FwExperimentBlock(MPI_Comm comm, const FwExperiment *experiment, FwInstances instances, double number[],
                                  PetscInt *n_step, double overlap[]);
 
+/** Part of a step that message passing does not take: labels that do not tell z from -z make it swing. */
+static inline double FwExperimentDamping(const FwChannel *channel)
+{
+  return FwChannelIsEven(channel) ? 0.2 : 0.0;
+}
+
 /** Shapes of the designs of training and fresh inputs of a block. */
 void FwExperimentDesigns(const FwExperiment *experiment, FwInstances instances, FwDesignPlan *train,
                          FwDesignPlan *test);

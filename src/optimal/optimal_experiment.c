@@ -52,17 +52,40 @@ static PetscInt BlockSize(const FwExperiment *e)
   return PetscClipInterval(e->teacher.d / 25, 1, FW_BLOCK_MOST);
 }
 
+static PetscInt Blocks(const FwExperiment *e)
+{
+  const PetscInt K = BlockSize(e);
+
+  return (e->n_instance + K - 1) / K;
+}
+
+/* Ranks that share a block: small inputs are not worth dividing, a sampler has two chains */
+static PetscInt RanksOfBlock(const FwExperiment *e)
+{
+  const double bytes = 8.0 * (double)e->n_train * (double)e->teacher.d, worth = 67108864.0, rows = 256.0;
+
+  if (e->kind == FW_EXPERIMENT_HMC) return 2;
+  return (PetscInt)PetscClipInterval(ceil(bytes / worth), 1.0, ceil((double)e->n_train / rows));
+}
+
+/* Parts that the ranks are cut into */
+static PetscInt Parts(const FwExperiment *e, PetscInt n_rank)
+{
+  return PetscClipInterval(n_rank / RanksOfBlock(e), 1, Blocks(e));
+}
+
 void FwExperimentEstimate(const FwExperiment *e, PetscInt n_rank, FwExperimentCost *cost)
 {
   const double      K = BlockSize(e), n = (double)e->n_train, m = (double)e->n_test, d = e->teacher.d, passes = 50.0;
   const FwInstances at     = {.n = BlockSize(e)};
+  const PetscInt    share  = n_rank / Parts(e, n_rank); /* ranks of the smallest part */
   double            widest = d;
   FwDesignPlan      train, test;
 
   for (PetscInt l = 0; l < e->teacher.depth; l++) widest = PetscMax(widest, e->teacher.width[l]);
   FwExperimentDesigns(e, at, &train, &test);
-  cost->rank_bytes = FwDesignBytes(&train, n_rank) + FwDesignBytes(&test, n_rank) +
-                     8.0 * (K * (3.0 * n + 2.0 * m) / n_rank + 8.0 * K * d + widest * (256.0 + 2.0 * 2048.0));
+  cost->rank_bytes = FwDesignBytes(&train, share) + FwDesignBytes(&test, share) +
+                     8.0 * (K * (3.0 * n + 2.0 * m) / share + 8.0 * K * d + widest * (256.0 + 2.0 * 2048.0));
   cost->flops = e->n_instance * ((n + m) * FwDeepTeacherFlops(&e->teacher) + 4.0 * d * (passes * n + 2.0 * m));
 }
 
@@ -84,13 +107,6 @@ typedef struct {
   PetscLogDouble         last_checkpoint;
 } Work;
 
-static PetscInt Blocks(const FwExperiment *e)
-{
-  const PetscInt K = BlockSize(e);
-
-  return (e->n_instance + K - 1) / K;
-}
-
 static FwInstances InstancesOf(const FwExperiment *e, PetscInt block)
 {
   const PetscInt K = BlockSize(e);
@@ -98,21 +114,12 @@ static FwInstances InstancesOf(const FwExperiment *e, PetscInt block)
   return (FwInstances){.block = block, .first = block * K, .n = PetscMin(K, e->n_instance - block * K)};
 }
 
-/* Ranks that share a block: small inputs are not worth dividing, a sampler has two chains */
-static PetscInt RanksOfBlock(const FwExperiment *e)
-{
-  const double bytes = 8.0 * (double)e->n_train * (double)e->teacher.d, worth = 67108864.0, rows = 256.0;
-
-  if (e->kind == FW_EXPERIMENT_HMC) return 2;
-  return (PetscInt)PetscClipInterval(ceil(bytes / worth), 1.0, ceil((double)e->n_train / rows));
-}
-
 static PetscErrorCode CutRanks(Work *w)
 {
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(w->comm, &w->rank));
   PetscCallMPI(MPI_Comm_size(w->comm, &w->size));
-  w->n_part = PetscClipInterval(w->size / RanksOfBlock(w->e), 1, Blocks(w->e));
+  w->n_part = Parts(w->e, (PetscInt)w->size);
   w->part   = (PetscInt)((PetscInt64)w->rank * w->n_part / w->size);
   PetscCallMPI(MPI_Comm_split(w->comm, (int)w->part, w->rank, &w->part_comm));
   PetscFunctionReturn(PETSC_SUCCESS);
