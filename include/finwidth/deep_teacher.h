@@ -4,7 +4,7 @@
 /** @file
  * Deep random networks that answer: with x_0 = x,
  *
- *     x_l = phi_l( g_l W_l x_{l-1} / sqrt(d_{l-1}) ),   l = 1 .. L,        z = a . x_L / sqrt(d_L),
+ *     x_l = phi_l( g_l W_l x_{l-1} / sqrt(d_{l-1}) ),   l = 1 .. L,        z = g_a a . x_L / sqrt(d_L),
  *
  * every entry of W_l and a a standard normal number. Weights are drawn while they are used, some rows of W_l at a time, and
  * never kept: a teacher of width 10^4 would take 0.8 GB a layer.
@@ -17,11 +17,12 @@
 
 /** One architecture. The arrays are borrowed. */
 typedef struct {
-  PetscInt        depth;      /**< L, 0 for z = a . x / sqrt(d) */
-  PetscInt        d;          /**< inputs d_0 */
-  const PetscInt *width;      /**< [L] d_1 .. d_L */
-  const PetscInt *activation; /**< [L] FwActivationType */
-  const double   *gain;       /**< [L] g_l */
+  PetscInt        depth;        /**< L, 0 for z = g_a a . x / sqrt(d) */
+  PetscInt        d;            /**< inputs d_0 */
+  const PetscInt *width;        /**< [L] d_1 .. d_L */
+  const PetscInt *activation;   /**< [L] FwActivationType */
+  const double   *gain;         /**< [L] g_l; inputs of another variance are a gain of the first layer */
+  double          readout_gain; /**< g_a */
   uint64_t        seed;
 } FwDeepTeacher;
 

@@ -14,7 +14,11 @@
  *     q <- qhat / (1 + qhat),   qhat = alpha eta^2 E g^2(eta^2 q, gamma + eta^2 (1 - q)),
  *
  * whose fixed point is the best that is known to be reached in polynomial time. Where the labels do not tell z from -z,
- * s = 0 is a fixed point: the iteration then starts from a small random s, and s and v move by a part of each step.
+ * s = 0 is a fixed point: the iteration then starts from a small random s.
+ *
+ * At finite d it may swing about its fixed point instead of settling. After n free steps s, v and g therefore move by half of
+ * each step, after 3 n by a quarter, after 7 n by an eighth. (With s and v alone the term -V g would no longer cancel what an
+ * estimate does to itself, and the iteration would not leave s = 0.) Gamma is kept from being negative.
  *
  * @source Rangan 2011; docs/theory/optimal_experiments.md
  */
@@ -25,7 +29,7 @@
 typedef struct {
   FwChannel channel;
   double    eta, gamma;
-  double    damping;   /**< part of the old s and v that is kept, 0 <= damping < 1 */
+  PetscInt  n_free;    /**< iterations before damping begins, at least 1 */
   double    start;     /**< the first s is this times standard normal numbers, and v is 1 - start^2 */
   FwStream  stream;    /**< of the start: number k d + i */
   double    tolerance; /**< on the root mean square change of s */

@@ -33,7 +33,7 @@ static PetscErrorCode CreateModel(const FwOptimalSampler *s, FwModel *model)
     model->activation[l] = t->activation[l];
     model->prior[l]      = 1.0 / (t->gain[l] * t->gain[l]);
   }
-  model->prior[t->depth] = 1.0;
+  model->prior[t->depth] = 1.0 / (t->readout_gain * t->readout_gain);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

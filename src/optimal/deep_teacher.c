@@ -100,7 +100,7 @@ static PetscErrorCode AnswerChunk(const Chunk *c, PetscInt stride, const double 
   }
   PetscCall(FwDeepTeacherReadout(t, c->instance, c->weight));
   for (PetscInt i = 0; i < c->n_row; i++)
-    z[i] = FwDot(n_in, c->weight, x + (size_t)i * (size_t)stride) / sqrt((double)n_in);
+    z[i] = t->readout_gain * FwDot(n_in, c->weight, x + (size_t)i * (size_t)stride) / sqrt((double)n_in);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

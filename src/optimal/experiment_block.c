@@ -273,14 +273,12 @@ static PetscErrorCode FindDirections(const Block *b, double direction[])
 
 static FwGampPlan GampPlan(const Block *b)
 {
-  const PetscBool is_even = FwChannelIsEven(&b->e->channel);
-
   return (FwGampPlan){
     .channel   = b->e->channel,
     .eta       = b->e->eta,
     .gamma     = b->e->gamma,
-    .damping   = FwExperimentDamping(&b->e->channel),
-    .start     = is_even ? 0.1 : 0.0,
+    .n_free    = 100,
+    .start     = FwChannelIsEven(&b->e->channel) ? 0.1 : 0.0,
     .stream    = FwStreamCreate(b->e->teacher.seed, FW_RANDOM_OPTIMAL_START, (uint64_t)b->at.block, 0, 0),
     .tolerance = 1e-9,
     .most      = FW_BLOCK_STEP_MOST};

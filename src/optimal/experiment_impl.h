@@ -9,7 +9,7 @@
 
 enum {
   FW_BLOCK_MOST      = 8,   /* teachers on the same inputs */
-  FW_BLOCK_STEP_MOST = 1000 /* iterations of message passing */
+  FW_BLOCK_STEP_MOST = 1500 /* iterations of message passing */
 };
 
 /** Instances of block `block`: first .. first + n - 1. */
@@ -27,12 +27,6 @@ typedef struct {
  */
 PetscErrorCode FwExperimentBlock(MPI_Comm comm, const FwExperiment *experiment, FwInstances instances, double number[],
                                  PetscInt *n_step, double overlap[]);
-
-/** Part of a step that message passing does not take: labels that do not tell z from -z make it swing. */
-static inline double FwExperimentDamping(const FwChannel *channel)
-{
-  return FwChannelIsEven(channel) ? 0.2 : 0.0;
-}
 
 /** Shapes of the designs of training and fresh inputs of a block. */
 void FwExperimentDesigns(const FwExperiment *experiment, FwInstances instances, FwDesignPlan *train,

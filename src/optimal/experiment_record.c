@@ -113,11 +113,10 @@ static PetscErrorCode AddRidge(const Report *r)
 
 /* --- trajectories -------------------------------------------------------------------------------------------------------- */
 
-/* State evolution with the part of each step that message passing takes */
+/* As message passing goes while it is not damped */
 static PetscErrorCode StateEvolution(const Report *r, double first, double overlap[])
 {
   const double alpha = (double)r->e->n_train / (double)r->e->teacher.d, eta2 = r->e->eta * r->e->eta;
-  const double keep = FwExperimentDamping(&r->e->channel);
 
   PetscFunctionBegin;
   overlap[0] = first;
@@ -127,7 +126,7 @@ static PetscErrorCode StateEvolution(const Report *r, double first, double overl
 
     PetscCall(FwChannelMoments(&r->e->channel, eta2 * q, r->e->gamma + eta2 * (1.0 - q), &psi, &square));
     known      = alpha * eta2 * square;
-    overlap[t] = keep * q + (1.0 - keep) * known / (1.0 + known);
+    overlap[t] = known / (1.0 + known);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

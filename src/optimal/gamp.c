@@ -13,12 +13,13 @@ typedef struct {
   const double     *y, *direction;
   const FwGampPlan *plan;
   PetscInt          n_column, d, n_local;
-  double           *s, *v;    /* [n_column, d] of the caller, [n_column] */
-  double           *g;        /* [n_column, local rows] */
-  double           *out;      /* [n_column, d] X^T g / sqrt(d) */
-  double           *slope;    /* [n_scalar] sums of g' over all rows, one for each column */
-  double           *w, *here; /* room for one panel: means, and g' */
-  double           *change;   /* [n_column] mean square of the last change of s */
+  double           *s, *v;                 /* [n_column, d] of the caller, [n_column] */
+  double           *g;                     /* [n_column, local rows] */
+  double           *out;                   /* [n_column, d] X^T g / sqrt(d) */
+  double           *slope;                 /* [n_scalar] sums of g' over all rows, one for each column */
+  double           *w, *here, *slope_here; /* room for one panel: means, g and g' */
+  double            keep;                  /* damping of this iteration */
+  double           *change;                /* [n_column] mean square of the last change of s */
 } Gamp;
 
 /* --- one iteration --------------------------------------------------------------------------------------------- */
@@ -32,9 +33,11 @@ static PetscErrorCode SeeLabels(const Gamp *a, PetscInt k, PetscInt first, Petsc
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n; i++) a->w[i] = eta * u[i] - variance * g[i];
   PetscCall(FwChannelOutput(&a->plan->channel, n, a->y + (size_t)k * (size_t)a->n_local + first, a->w,
-                            variance + a->plan->gamma, NULL, g, a->here));
-  for (PetscInt i = 0; i < n; i++) *slope += a->here[i];
-  PetscCall(PetscArraycpy(u, g, n));
+                            variance + a->plan->gamma, NULL, a->here, a->slope_here));
+  for (PetscInt i = 0; i < n; i++) {
+    *slope += a->slope_here[i];
+    u[i] = g[i] = a->here[i] + a->keep * (g[i] - a->here[i]);
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -50,8 +53,8 @@ static PetscErrorCode SeePanel(void *context, PetscInt first, PetscInt n, double
 /* The belief about S of teacher k from what its labels said; `precision` is Gamma */
 static void Update(Gamp *a, PetscInt k)
 {
-  const double  eta = a->plan->eta, keep = a->plan->damping;
-  const double  precision = -eta * eta * a->slope[k] / (double)a->d; /* alpha / n = 1 / d */
+  const double  eta = a->plan->eta, keep = a->keep;
+  const double  precision = PetscMax(0.0, -eta * eta * a->slope[k] / (double)a->d); /* alpha / n = 1 / d */
   const double *out       = a->out + (size_t)k * (size_t)a->d;
   double       *s = a->s + (size_t)k * (size_t)a->d, sum = 0.0;
 
@@ -73,6 +76,15 @@ static void MeasureOverlaps(const Gamp *a, double overlap[])
     overlap[k] = FwDot(a->d, a->s + at, a->direction + at) / (double)a->d;
     if (FwChannelIsEven(&a->plan->channel)) overlap[k] = fabs(overlap[k]);
   }
+}
+
+/* 0, then 1/2, 3/4, 7/8, each for twice as long as the one before */
+static double Damping(const FwGampPlan *plan, PetscInt iteration)
+{
+  double part = 1.0;
+
+  for (PetscInt n = PetscMax(plan->n_free, 1), end = n; iteration >= end; end = 2 * end + n) part *= 0.5;
+  return 1.0 - part;
 }
 
 /* --- the whole -------------------------------------------------------------------------------------------------- */
@@ -107,7 +119,8 @@ static PetscErrorCode Iterate(Gamp *a, FwGampState *state)
   PetscFunctionBegin;
   MeasureOverlaps(a, state->overlap);
   while (state->n_iteration < a->plan->most) {
-    code = FwDesignPass(a->design, a->s, SeePanel, a, a->slope, a->out);
+    a->keep = Damping(a->plan, state->n_iteration);
+    code    = FwDesignPass(a->design, a->s, SeePanel, a, a->slope, a->out);
     if (code == FW_ERR_NUMERICAL) { /* the trajectory so far is the result */
       FwErrorClear();
       PetscCall(PetscArrayzero(state->is_converged, a->n_column));
@@ -143,12 +156,12 @@ PetscErrorCode FwGampSolve(FwDesign design, const double y[], const double direc
   PetscCall(PetscCalloc1(K, &state->is_converged));
   PetscCall(PetscMalloc1(K, &state->variance));
   PetscCall(PetscMalloc1((size_t)(plan->most + 1) * (size_t)K, &state->overlap));
-  PetscCall(PetscMalloc6((size_t)K * (size_t)a.n_local, &a.g, n, &a.out, shape->n_scalar, &a.slope, PANEL_MOST, &a.w,
-                         PANEL_MOST, &a.here, K, &a.change));
+  PetscCall(PetscMalloc7((size_t)K * (size_t)a.n_local, &a.g, n, &a.out, shape->n_scalar, &a.slope, PANEL_MOST, &a.w,
+                         PANEL_MOST, &a.here, PANEL_MOST, &a.slope_here, K, &a.change));
   a.v = state->variance;
   PetscCall(Start(&a));
   PetscCall(Iterate(&a, state));
-  PetscCall(PetscFree6(a.g, a.out, a.slope, a.w, a.here, a.change));
+  PetscCall(PetscFree7(a.g, a.out, a.slope, a.w, a.here, a.slope_here, a.change));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

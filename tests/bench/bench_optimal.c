@@ -39,7 +39,7 @@ static PetscErrorCode Measure(PetscInt size, PetscInt n_iteration, PetscInt n_co
                              .is_kept  = PETSC_TRUE};
   const FwGampPlan   gamp = {
       .channel = {.kind = FW_CHANNEL_PROBIT, .noise = 0.1},
-        .eta = 0.8, .gamma = 0.1, .most = n_iteration
+        .eta = 0.8, .gamma = 0.1, .n_free = 100, .most = n_iteration
   };
   FwDesign      design;
   FwGampState   state;

@@ -125,6 +125,7 @@ static FwGampPlan gamp_of(FwChannelKind kind)
     .channel   = {.kind = kind, .noise = 0.2, .beta = 2.0, .gain = 1.0},
     .eta       = 0.8,
     .gamma     = 0.1,
+    .n_free    = 100,
     .tolerance = 1e-12,
     .most      = 500
   };
@@ -205,8 +206,9 @@ static const double   gains[] = {1.0, 1.0};
 static FwExperiment experiment_of(FwExperimentKind kind)
 {
   return (FwExperiment){
-    .kind       = kind,
-    .teacher    = {.depth = 2,                 .d = 60,       .width = widths, .activation = activations, .gain = gains, .seed = 4},
+    .kind = kind,
+    .teacher =
+      {.depth = 2,                 .d = 60,       .width = widths, .activation = activations, .gain = gains, .readout_gain = 1.0, .seed = 4},
     .channel    = {.kind = kind == FW_EXPERIMENT_GAMP ? FW_CHANNEL_PROBIT : FW_CHANNEL_GAUSSIAN, .noise = 0.1},
     .eta        = 0.7,
     .gamma      = 0.05,
@@ -261,8 +263,7 @@ static void an_experiment_that_goes_on_from_a_checkpoint_has_the_same_bits(void 
   (void)state;
   snprintf(path, sizeof path, "%s", run.checkpoint); /* the name lives in a buffer that is used again */
   run.checkpoint = path;
-  TestCall(
-    FwExperimentDo(PETSC_COMM_WORLD, &experiment, &run, &whole));
+  TestCall(FwExperimentDo(PETSC_COMM_WORLD, &experiment, &run, &whole));
   run.resume = PETSC_TRUE;
   TestCall(FwExperimentDo(PETSC_COMM_WORLD, &experiment, &run, &resumed));
   assert_same_result(&whole, &resumed);
