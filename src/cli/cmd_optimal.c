@@ -5,6 +5,7 @@
 
 #include "command.h"
 #include "optimal.h"
+#include "optimal_trial.h"
 
 #include <finwidth/option.h>
 
@@ -14,7 +15,8 @@
 /* What holds for all points */
 typedef struct {
   const FwRequest *request;
-  PetscInt         n_beyond; /* points with more examples than the theorem covers */
+  PetscInt         n_beyond;  /* points with more examples than the theorem covers */
+  PetscBool        has_trial; /* some point has an experiment */
 } Optimal;
 
 /* --- keys ------------------------------------------------------------------------------------------------------------------ */
@@ -51,6 +53,8 @@ static PetscErrorCode CheckPoints(Optimal *o)
     PetscCall(FwOptimalSettingRead(&setting));
     PetscCall(FwOptimalIsBeyond(&setting, &is_beyond));
     o->n_beyond += is_beyond;
+    if (setting.experiment != FW_EXPERIMENT_NONE) o->has_trial = PETSC_TRUE;
+    PetscCall(FwTrialCheck(o->request, &setting));
     PetscCall(FwOptimalSettingDestroy(&setting));
   }
   PetscCall(FwScanApply(o->request->scan, -1));
@@ -127,12 +131,41 @@ static PetscErrorCode RunPoint(const Optimal *o, const FwOptimalShared *shared, 
   PetscCall(FwRecordInteger(record, "status_of_proof", shared->is_proved, "1", "1: proved, 0: conjectured"));
   if (o->request->is_single && shared->reduction.eta != 0.0)
     PetscCall(RecordProfile(shared, alpha, &point.fixed[point.n_fixed - 1], record));
-  PetscCall(FwRecordInteger(record, "converged", 1, "1", "1: every number can be trusted"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RunShared(const Optimal *o, const FwOptimalSetting *setting, PetscInt n, const double alpha[],
-                                const double range[2], FwRecord record[])
+/* A record with anything in it counts as a finished point */
+static PetscErrorCode Empty(PetscInt n, FwRecord record[])
+{
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < n; i++) {
+    PetscCall(FwRecordDestroy(&record[i]));
+    PetscCall(FwRecordCreate(&record[i]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* One point after the other; those after a stop are computed anew */
+static PetscErrorCode RunTrials(MPI_Comm comm, const Optimal *o, FwOptimalSetting *setting,
+                                const FwReduction *reduction, PetscInt n, const PetscInt point[], const double alpha[],
+                                FwRecord record[])
+{
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < n; i++) {
+    PetscBool      is_converged;
+    PetscErrorCode code;
+
+    setting->alpha = alpha[i];
+    code           = FwTrialRun(comm, o->request, point[i], setting, reduction, record[i], &is_converged);
+    if (code) PetscCall(Empty(n - i, record + i));
+    PetscCall(code);
+    PetscCall(FwRecordInteger(record[i], "converged", is_converged, "1", "1: every number can be trusted"));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunShared(MPI_Comm comm, const Optimal *o, FwOptimalSetting *setting, PetscInt n,
+                                const PetscInt point[], const double alpha[], const double range[2], FwRecord record[])
 {
   FwOptimalShared shared = {0};
   PetscErrorCode  code;
@@ -141,6 +174,7 @@ static PetscErrorCode RunShared(const Optimal *o, const FwOptimalSetting *settin
   code = CreateShared(setting, range, &shared);
   for (PetscInt i = 0; i < n && !code; i++) code = RunPoint(o, &shared, alpha[i], record[i]);
   if (!code && o->request->is_single) PetscCall(FwPrintOptimal(setting, &shared, record[0]));
+  if (!code) code = RunTrials(comm, o, setting, &shared.reduction, n, point, alpha, record);
   PetscCall(DestroyShared(&shared));
   PetscFunctionReturn(code);
 }
@@ -151,11 +185,9 @@ static PetscErrorCode GiveUp(PetscInt n, FwRecord record[])
   PetscFunctionBegin;
   PetscCall(FwWarn("%s", FwErrorMessage()));
   FwErrorClear();
-  for (PetscInt i = 0; i < n; i++) {
-    PetscCall(FwRecordDestroy(&record[i]));
-    PetscCall(FwRecordCreate(&record[i]));
+  PetscCall(Empty(n, record));
+  for (PetscInt i = 0; i < n; i++)
     PetscCall(FwRecordInteger(record[i], "converged", 0, "1", "1: every number can be trusted"));
-  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -168,11 +200,10 @@ static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pet
   PetscErrorCode   code;
 
   PetscFunctionBegin;
-  (void)comm; /* every rank has all of it in no time */
   PetscCall(PetscMalloc1(n, &alpha));
   PetscCall(ReadAlphas(scan, n, point, alpha, range));
   PetscCall(FwOptimalSettingRead(&setting));
-  code = RunShared(o, &setting, n, alpha, range, record);
+  code = RunShared(comm, o, &setting, n, point, alpha, range, record);
   PetscCall(PetscFree(alpha));
   PetscCall(FwOptimalSettingDestroy(&setting));
   if (code == FW_ERR_NUMERICAL)
@@ -217,9 +248,10 @@ static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary 
 
 PetscErrorCode FwCommandRun_Optimal(const char *input)
 {
-  static const char *const shared[] = {"optimal_alpha", NULL}, *const groups[] = {"/optimal", NULL};
-  FwRequest request;
-  Optimal   o = {.request = &request};
+  static const char *const shared[] = {"optimal_alpha", NULL}, *const groups[] = {"/optimal", FW_TRIAL_GROUP, NULL},
+                           *const theory[] = {"/optimal", NULL};
+  FwRequest                       request;
+  Optimal                         o = {.request = &request};
 
   PetscFunctionBegin;
   PetscCall(ChooseDepth());
@@ -230,7 +262,7 @@ PetscErrorCode FwCommandRun_Optimal(const char *input)
       PetscPrintf(PETSC_COMM_WORLD, "%s\ntheory  less than a second for each network and channel\n", request.resolved));
   } else {
     const FwRequestPlan plan = {.shared   = shared,
-                                .groups   = groups,
+                                .groups   = o.has_trial ? groups : theory,
                                 .function = RunGroup,
                                 .context  = &o,
                                 .failure  = "numbers that cannot be trusted",

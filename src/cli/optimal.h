@@ -9,9 +9,7 @@
 
 #include <finwidth/model.h>
 #include <finwidth/optimal.h>
-
-/** In the order of the choices of `optimal_experiment`. */
-typedef enum { FW_EXPERIMENT_NONE } FwOptimalExperimentChoice;
+#include <finwidth/optimal_experiment.h>
 
 /** The keys of one point. */
 typedef struct {
@@ -19,7 +17,7 @@ typedef struct {
   double   *gain;  /**< [L] with weights of variance 1: optimal_gain / sqrt(network_prior) */
   FwChannel channel;
   double    alpha, input_variance, readout_variance;
-  PetscInt  experiment, dimension, n_instance; /**< optimal_experiment, ... */
+  PetscInt  experiment, dimension, n_instance; /**< an FwExperimentKind, optimal_dimension, optimal_instances */
   PetscBool is_odd;                            /**< every activation is */
 } FwOptimalSetting;
 

@@ -74,8 +74,6 @@ static PetscErrorCode ReadExperiment(FwOptimalSetting *s)
   PetscCall(FwOptionIsSet("network_width", &has_width));
   PetscCall(PetscOptionsHasName(NULL, NULL, "-scan_network_width", &is_scanned));
   for (PetscInt l = 0; l < s->model.depth && !has_width && !is_scanned; l++) s->model.width[l] = (double)dimension;
-  PetscCheck(s->experiment == FW_EXPERIMENT_NONE, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "optimal_experiment: this version has none yet");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -18,6 +18,7 @@ typedef struct {
   FwExperiment     e;
   FwOptimalSampler sampler;
   PetscInt        *width; /* [L] */
+  double          *gain;  /* [L] */
 } Trial;
 
 /* --- keys ------------------------------------------------------------------------------------------------------------ */
@@ -30,25 +31,6 @@ static PetscErrorCode ReadCount(const char key[], PetscInt absent, PetscInt *val
   PetscFunctionBegin;
   PetscCall(FwOptionInteger(key, &number, &is_set));
   *value = is_set ? (PetscInt)number : absent;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* As many as there are layers, or one for all; all as wide as the inputs where none is given */
-static PetscErrorCode ReadWidths(PetscInt depth, PetscInt d, PetscInt width[])
-{
-  enum { MOST = 4096 };
-  PetscInt64 given[MOST];
-  PetscInt   n = MOST;
-  PetscBool  is_set;
-
-  PetscFunctionBegin;
-  PetscCall(FwOptionIsSet("network_width", &is_set));
-  PetscCall(FwOptionIntegers("network_width", &n, given));
-  PetscCheck(!is_set || n == 1 || n == depth, PETSC_COMM_SELF, FW_ERR_INPUT,
-             "network_width has %" PetscInt_FMT " widths for %" PetscInt_FMT
-             " hidden layers: give one, or one for each",
-             n, depth);
-  for (PetscInt l = 0; l < depth; l++) width[l] = !is_set ? d : (PetscInt)given[n == 1 ? 0 : l];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -68,58 +50,53 @@ static PetscErrorCode ReadPlan(uint64_t seed, FwSamplerPlan *plan)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadKind(FwExperimentKind *kind)
+/* Inputs of another variance are a gain of what reads them */
+static PetscErrorCode ReadTeacher(const FwOptimalSetting *setting, Trial *trial)
 {
-  PetscInt choice;
+  const PetscInt L    = setting->model.depth;
+  const double   gain = sqrt(setting->input_variance);
+  PetscInt64     seed;
 
   PetscFunctionBegin;
-  PetscCall(FwOptionChoice("optimal_experiment", &choice, NULL));
-  *kind = (FwExperimentKind)choice;
+  PetscCall(FwOptionInteger("seed", &seed, NULL));
+  PetscCall(PetscMalloc2(L, &trial->width, L, &trial->gain));
+  for (PetscInt l = 0; l < L; l++) {
+    trial->width[l] = (PetscInt)setting->model.width[l];
+    trial->gain[l]  = setting->gain[l] * (l == 0 ? gain : 1.0);
+  }
+  trial->e.teacher = (FwDeepTeacher){.depth        = L,
+                                     .d            = setting->dimension,
+                                     .width        = trial->width,
+                                     .activation   = setting->model.activation,
+                                     .gain         = trial->gain,
+                                     .readout_gain = sqrt(setting->readout_variance) * (L == 0 ? gain : 1.0),
+                                     .seed         = (uint64_t)seed};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwTrialIsWanted(PetscBool *is_wanted)
-{
-  FwExperimentKind kind = FW_EXPERIMENT_NONE;
-
-  PetscFunctionBegin;
-  PetscCall(ReadKind(&kind));
-  *is_wanted = kind == FW_EXPERIMENT_NONE ? PETSC_FALSE : PETSC_TRUE;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode ReadTrial(const FwTrialTheory *theory, Trial *trial)
+static PetscErrorCode ReadTrial(const FwOptimalSetting *setting, const FwReduction *reduction, Trial *trial)
 {
   const PetscInt test = 20000, test_sampled = 1000; /* sampled networks are looked at in every sample */
+  const double   n = setting->alpha * (double)setting->dimension;
   FwExperiment  *e = &trial->e;
-  PetscInt64     seed;
-  PetscInt       d = 0;
 
   PetscFunctionBegin;
+  PetscCheck(n <= 2147483647.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "optimal_alpha %g times optimal_dimension %" PetscInt_FMT " are too many examples", setting->alpha,
+             setting->dimension);
   *trial = (Trial){
-    .e = {.channel = *theory->channel,
-          .eta     = theory->reduction->eta,
-          .gamma   = theory->reduction->gamma,
-          .bias    = theory->reduction->bias}
+    .e = {.kind       = (FwExperimentKind)setting->experiment,
+          .channel    = setting->channel,
+          .eta        = reduction->eta,
+          .gamma      = reduction->gamma,
+          .bias       = reduction->bias,
+          .n_train    = (PetscInt)lround(n),
+          .n_instance = setting->n_instance,
+          .sampler    = FwOptimalSample}
   };
-  PetscCall(ReadKind(&e->kind));
-  PetscCall(FwOptionInteger("seed", &seed, NULL));
-  PetscCall(ReadCount("optimal_dimension", 0, &d));
-  PetscCall(ReadCount("optimal_instances", 0, &e->n_instance));
   PetscCall(ReadCount("optimal_test", e->kind == FW_EXPERIMENT_HMC ? test_sampled : test, &e->n_test));
-  PetscCall(PetscMalloc1(theory->target->depth, &trial->width));
-  PetscCall(ReadWidths(theory->target->depth, d, trial->width));
-  PetscCheck(theory->alpha * d <= 2147483647.0, PETSC_COMM_SELF, FW_ERR_INPUT,
-             "optimal_alpha %g times optimal_dimension %" PetscInt_FMT " are too many examples", theory->alpha, d);
-  e->n_train = (PetscInt)lround(theory->alpha * d);
-  e->teacher = (FwDeepTeacher){.depth      = theory->target->depth,
-                               .d          = d,
-                               .width      = trial->width,
-                               .activation = theory->target->activation,
-                               .gain       = theory->target->gain,
-                               .seed       = (uint64_t)seed};
-  e->sampler = FwOptimalSample;
-  if (e->kind == FW_EXPERIMENT_HMC) PetscCall(ReadPlan((uint64_t)seed, &trial->sampler.plan));
+  PetscCall(ReadTeacher(setting, trial));
+  if (e->kind == FW_EXPERIMENT_HMC) PetscCall(ReadPlan(e->teacher.seed, &trial->sampler.plan));
   trial->sampler.teacher = &e->teacher;
   trial->sampler.noise   = e->channel.noise;
   e->context             = &trial->sampler;
@@ -129,7 +106,7 @@ static PetscErrorCode ReadTrial(const FwTrialTheory *theory, Trial *trial)
 static PetscErrorCode DestroyTrial(Trial *trial)
 {
   PetscFunctionBegin;
-  PetscCall(PetscFree(trial->width));
+  PetscCall(PetscFree2(trial->width, trial->gain));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -167,29 +144,34 @@ static PetscErrorCode CheckMemory(MPI_Comm comm, const Trial *trial)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintEstimate(MPI_Comm comm, const Trial *trial)
+static PetscErrorCode PrintEstimate(const Trial *trial)
 {
   FwExperimentCost cost;
   double           rate;
 
   PetscFunctionBegin;
-  PetscCall(Estimate(comm, trial, &cost));
-  PetscCall(FwEstimateRate(comm, &rate));
-  PetscCall(
-    PetscPrintf(comm, "\nexperiment %.2g GiB a rank\n", (cost.rank_bytes + FW_ESTIMATE_BASE_BYTES) / 1073741824.0));
+  PetscCall(Estimate(PETSC_COMM_WORLD, trial, &cost));
+  PetscCall(FwEstimateRate(PETSC_COMM_WORLD, &rate));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "memory  %.2g GiB a rank\n",
+                        (cost.rank_bytes + FW_ESTIMATE_BASE_BYTES) / 1073741824.0));
   PetscCall(FwPrintStage("experiment", cost.flops, cost.flops / rate));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwTrialCheck(MPI_Comm comm, const FwRequest *request, const FwTrialTheory *theory)
+PetscErrorCode FwTrialCheck(const FwRequest *request, const FwOptimalSetting *setting)
 {
-  Trial trial;
+  const FwDeepTarget target = FwOptimalTarget(setting);
+  FwReduction        reduction;
+  Trial              trial;
 
   PetscFunctionBegin;
-  PetscCall(ReadTrial(theory, &trial));
+  if (setting->experiment == FW_EXPERIMENT_NONE) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwReductionCreate(&target, &reduction));
+  PetscCall(ReadTrial(setting, &reduction, &trial));
   PetscCall(FwExperimentCheck(&trial.e));
-  if (request->is_dry) PetscCall(PrintEstimate(comm, &trial));
+  if (request->is_dry) PetscCall(PrintEstimate(&trial));
   PetscCall(DestroyTrial(&trial));
+  PetscCall(FwReductionDestroy(&reduction));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -269,7 +251,7 @@ static PetscErrorCode WarnAboutConvergence(const Trial *trial, FwRecord record)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Report(const FwRequest *request, const Trial *trial, const FwTrialTheory *theory,
+static PetscErrorCode Report(const FwRequest *request, const Trial *trial, const FwReduction *reduction,
                              const FwExperimentResult *result, FwRecord record, PetscBool *is_converged)
 {
   PetscMPIInt rank;
@@ -277,7 +259,7 @@ static PetscErrorCode Report(const FwRequest *request, const Trial *trial, const
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
   PetscCall(FwRecordSetPrefix(record, FW_TRIAL_GROUP "/"));
-  PetscCall(FwExperimentRecord(&trial->e, theory->reduction, result, record, is_converged));
+  PetscCall(FwExperimentRecord(&trial->e, reduction, result, record, is_converged));
   PetscCall(FwRecordSetPrefix(record, ""));
   if (request->is_single && rank == 0) PetscCall(PrintTable(trial, record));
   if (request->is_single) PetscCall(WarnAboutDeviation(record));
@@ -285,15 +267,17 @@ static PetscErrorCode Report(const FwRequest *request, const Trial *trial, const
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwTrialRun(MPI_Comm comm, const FwRequest *request, PetscInt point, const FwTrialTheory *theory,
-                          FwRecord record, PetscBool *is_converged)
+PetscErrorCode FwTrialRun(MPI_Comm comm, const FwRequest *request, PetscInt point, const FwOptimalSetting *setting,
+                          const FwReduction *reduction, FwRecord record, PetscBool *is_converged)
 {
   char               path[PETSC_MAX_PATH_LEN];
   Trial              trial;
   FwExperimentResult result;
 
   PetscFunctionBegin;
-  PetscCall(ReadTrial(theory, &trial));
+  *is_converged = PETSC_TRUE;
+  if (setting->experiment == FW_EXPERIMENT_NONE) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(ReadTrial(setting, reduction, &trial));
   PetscCall(CheckMemory(comm, &trial));
   PetscCall(FwRequestPointCheckpoint(request, point, sizeof path, path));
   const FwExperimentRun run = {.checkpoint   = path,
@@ -307,7 +291,7 @@ PetscErrorCode FwTrialRun(MPI_Comm comm, const FwRequest *request, PetscInt poin
   trial.sampler.resume     = request->resume;
   trial.sampler.interval   = run.interval;
   PetscCall(FwExperimentDo(comm, &trial.e, &run, &result));
-  PetscCall(Report(request, &trial, theory, &result, record, is_converged));
+  PetscCall(Report(request, &trial, reduction, &result, record, is_converged));
   PetscCall(FwExperimentResultDestroy(&result));
   PetscCall(DestroyTrial(&trial));
   PetscFunctionReturn(PETSC_SUCCESS);

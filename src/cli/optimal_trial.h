@@ -5,39 +5,27 @@
  * The experiment of one point of `finwidth optimal`: its keys, its estimate, its run, its table.
  */
 
-#include "request.h"
+#include "optimal.h"
 
-#include <finwidth/optimal_experiment.h>
-#include <finwidth/reduction.h>
+/** The group that records fill. */
+#define FW_TRIAL_GROUP "/optimal/experiment"
 
-/** What a point is, from the keys that theory reads too; borrowed. */
-typedef struct {
-  const FwDeepTarget *target;
-  const FwReduction  *reduction;
-  const FwChannel    *channel;
-  double              alpha;
-} FwTrialTheory;
-
-/** Whether the point in the options database has an experiment. */
-PetscErrorCode FwTrialIsWanted(PetscBool *is_wanted);
-
-/** Refuse an experiment that cannot be done, or would not fit, before anything is computed; print its estimate in a dry run.
+/** Refuse an experiment that cannot be done, before anything is computed; in a dry run print its estimate.
  *
- * @collective{comm}
- * @error FW_ERR_INPUT   keys that do not fit each other
- * @error FW_ERR_MEMORY  says what is needed
+ * @collective{PETSC_COMM_WORLD}
+ * @param[in] setting  the point that stands in the options database
+ * @error FW_ERR_INPUT  keys that do not fit each other
  */
-PetscErrorCode FwTrialCheck(MPI_Comm comm, const FwRequest *request, const FwTrialTheory *theory);
+PetscErrorCode FwTrialCheck(const FwRequest *request, const FwOptimalSetting *setting);
 
-/** Do the experiment, and put it into a record under /optimal/experiment.
+/** Do the experiment of a point, put it into its record, print it where there is no scan.
  *
  * @collective{comm}
  * @param[in]  point         its number, for the checkpoint
+ * @param[in]  setting       its keys; of an experiment also those in the options database are read
  * @param[out] is_converged  every learner has
  * @error FW_ERR_STOPPED  asked to stop; a checkpoint is written
+ * @error FW_ERR_MEMORY   it would not fit
  */
-PetscErrorCode FwTrialRun(MPI_Comm comm, const FwRequest *request, PetscInt point, const FwTrialTheory *theory,
-                          FwRecord record, PetscBool *is_converged);
-
-/** The group that the records fill, for the request's plan. */
-#define FW_TRIAL_GROUP "/optimal/experiment"
+PetscErrorCode FwTrialRun(MPI_Comm comm, const FwRequest *request, PetscInt point, const FwOptimalSetting *setting,
+                          const FwReduction *reduction, FwRecord record, PetscBool *is_converged);

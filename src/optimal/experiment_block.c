@@ -284,6 +284,17 @@ static FwGampPlan GampPlan(const Block *b)
     .most      = FW_BLOCK_STEP_MOST};
 }
 
+/* Of s and -s, which even labels do not tell apart, the one along S: what it leaves of z is then small */
+static void ChooseSigns(const Block *b, const double direction[])
+{
+  for (PetscInt k = 0; k < b->K && FwChannelIsEven(&b->e->channel); k++) {
+    double *w = b->w + (size_t)k * (size_t)b->d;
+
+    if (FwDot(b->d, w, direction + (size_t)k * (size_t)b->d) < 0.0)
+      for (PetscInt i = 0; i < b->d; i++) w[i] = -w[i];
+  }
+}
+
 static PetscErrorCode LearnByGamp(Block *b, PetscInt *n_step, double overlap[])
 {
   const FwGampPlan plan = GampPlan(b);
@@ -306,6 +317,7 @@ static PetscErrorCode LearnByGamp(Block *b, PetscInt *n_step, double overlap[])
     number[FW_INSTANCE_CONVERGED]  = state.is_converged[k];
     if (plan.channel.kind == FW_CHANNEL_GAUSSIAN) number[FW_INSTANCE_VARIANCE] = variance[k] + plan.channel.noise;
   }
+  ChooseSigns(b, direction);
   PetscCall(MeasureErrors(b, plan.eta, variance, FW_INSTANCE_ERROR));
   PetscCall(FwGampStateDestroy(&state));
   PetscCall(PetscFree(direction));
