@@ -4,10 +4,9 @@
  * ranks: 1
  */
 
-#include <finwidth/activation.h>
 #include <finwidth/reduction.h>
 #include "../support/collective_assert.h"
-#include "../support/reference.h"
+#include "../support/optimal_reference.h"
 
 enum { DEEP = 8 };
 
@@ -116,33 +115,18 @@ static void what_is_odd_above_a_layer_that_is_not_has_a_bias(void **state)
   TestCall(FwReductionDestroy(&b));
 }
 
-static FwActivationType type_of(Reference name, double *gain)
-{
-  const char *text = (const char *)name.node->data.scalar.value;
-
-  *gain = strcmp(text, "tanh2x") ? 1.0 : 2.0;
-  if (!strcmp(text, "tanh2x")) return FW_ACTIVATION_TANH;
-  for (int t = 0; t < FW_ACTIVATION_COUNT; t++)
-    if (!strcmp(text, FwActivationNames[t])) return (FwActivationType)t;
-  abort();
-}
-
 static void reference_networks(void **state)
 {
   Reference file = reference_open("optimal.json"), rows = reference_get(file, "rows");
 
   (void)state;
   for (int i = 0; i < reference_size(rows); i++) {
-    Reference row = reference_at(rows, i), phi = reference_get(row, "activation"),
-              layers = reference_get(row, "layers");
-    const int   L    = (int)reference_value(row, "L");
-    PetscInt    activation[DEEP];
-    double      gain[DEEP];
-    FwReduction r;
+    Reference              row = reference_at(rows, i), layers = reference_get(row, "layers");
+    const ReferenceNetwork n = reference_network(row);
+    FwReduction            r;
 
-    for (int l = 0; l < L; l++) activation[l] = type_of(reference_size(phi) ? reference_at(phi, l) : phi, &gain[l]);
-    TestCall(FwReductionCreate(&(FwDeepTarget){L, activation, gain, 1.0, 1.0}, &r));
-    for (int l = 0; l < L; l++) {
+    TestCall(FwReductionCreate(&(FwDeepTarget){n.depth, n.activation, n.gain, 1.0, 1.0}, &r));
+    for (int l = 0; l < n.depth; l++) {
       assert_close(r.sigma[l + 1], reference_number(reference_at(reference_get(layers, "sigma"), l + 1)), 1e-14);
       assert_close(r.mean[l + 1], reference_number(reference_at(reference_get(layers, "mean_kernel"), l + 1)), 1e-14);
       assert_close(r.rho[l], reference_number(reference_at(reference_get(layers, "rho"), l)), 1e-14);
