@@ -215,6 +215,18 @@ static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pet
 
 /* --- the run ----------------------------------------------------------------------------------------------------------------- */
 
+/* The words for status_of_proof */
+static PetscErrorCode Describe(const FwRequest *request, FwStore store, void *context)
+{
+  static const char *const word[] = {"conjectured", "proved"};
+  const FwShape            shape  = {1, {"status"}, {2}};
+
+  PetscFunctionBegin;
+  (void)request, (void)context;
+  PetscCall(FwStoreTexts(store, "/optimal/status", &shape, word, "1", "meaning of status_of_proof 0 and 1"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary *summary, FwRecord all, void *context)
 {
   const Optimal *o = context;
@@ -266,7 +278,8 @@ PetscErrorCode FwCommandRun_Optimal(const char *input)
                                 .function = RunGroup,
                                 .context  = &o,
                                 .failure  = "numbers that cannot be trusted",
-                                .report   = Conclude};
+                                .report   = Conclude,
+                                .describe = Describe};
 
     PetscCall(FwRequestRun(&request, &plan));
   }

@@ -97,6 +97,7 @@ class Optimal(unittest.TestCase):
             done = self.optimal(*words, "-overwrite")
             self.assertEqual(done.code, 0, done.err)
             self.assertEqual(self.result()["status_of_proof"], proved, words)
+            self.assertEqual(self.result()["status"][proved].decode(), ["conjectured", "proved"][proved])
             self.assertRegex(done.out, r"status  proved" if proved else r"status  conjectured")
         self.assertEqual(len(self.result()["sigma"]), 2)
 
