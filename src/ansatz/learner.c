@@ -149,6 +149,7 @@ PetscErrorCode FwLearnerDestroy(FwLearner *learner)
 PetscErrorCode FwLearnerSetSingle(FwLearner learner, PetscBool is_single)
 {
   PetscFunctionBegin;
+  PetscCall(FwLearnerSharesDestroy(learner)); /* blocks are others */
   if (is_single && !learner->single.theta) PetscCall(FwLearnerSingleCreate(learner));
   if (!is_single) PetscCall(FwLearnerSingleDestroy(learner));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -74,19 +74,25 @@ static PetscErrorCode CheckPlan(const FwTrainPlan *plan, PetscInt n_example)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscBool AreAlike(FwLearner a, FwLearner b)
+{
+  if (a->shape.n_layer != b->shape.n_layer || a->shape.activation != b->shape.activation ||
+      a->shape.has_bias != b->shape.has_bias || a->loss != b->loss || a->n_example != b->n_example)
+    return PETSC_FALSE;
+  for (PetscInt l = 0; l <= a->shape.n_layer; l++)
+    if (a->shape.width[l] != b->shape.width[l]) return PETSC_FALSE;
+  return PETSC_TRUE;
+}
+
 static PetscErrorCode CheckRun(const FwTrainPlan *plan, const FwTrainRun *first, const FwTrainRun *run)
 {
-  const FwLearnerShape *shape, *shape_first;
-
   PetscFunctionBegin;
-  PetscCheck(!methods[plan->method].has_step || run->step > 0.0, PETSC_COMM_SELF, FW_ERR_INPUT,
+  PetscCheck(!methods[plan->method].has_step || (run->step > 0.0 && isfinite(run->step)), PETSC_COMM_SELF, FW_ERR_INPUT,
              "%s needs a step above 0, not %g", FwTrainMethodNames[plan->method], run->step);
   PetscCheck(run->decay.weight >= 0.0 && run->decay.bias >= 0.0, PETSC_COMM_SELF, FW_ERR_INPUT,
              "a decay of %g is negative", PetscMin(run->decay.weight, run->decay.bias));
-  PetscCall(FwLearnerGetShape(first->learner, &shape_first));
-  PetscCall(FwLearnerGetShape(run->learner, &shape));
-  PetscCheck(FwLearnerShapeSize(shape) == FwLearnerShapeSize(shape_first), PETSC_COMM_SELF, PETSC_ERR_ARG_INCOMP,
-             "the runs of a training have one shape");
+  PetscCheck(AreAlike(first->learner, run->learner), PETSC_COMM_SELF, PETSC_ERR_ARG_INCOMP,
+             "the runs of a training have one shape, one loss and the same number of examples");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

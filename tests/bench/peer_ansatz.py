@@ -99,6 +99,24 @@ def moments(widths, n_example, dtype, n_run=None, adam=False):
         return best_time(step) / (n_run or 1)
 
 
+def many(widths, n_example, dtype, n_run, act):
+    """Autograd for runs beside each other, by batched products over all examples."""
+    x, y = torch.randn(n_example, widths[0], dtype=dtype), torch.randn(n_example, widths[-1], dtype=dtype)
+    x, y = x.expand(n_run, -1, -1).contiguous(), y.expand(n_run, -1, -1).contiguous()
+    w = [v.transpose(1, 2).contiguous().requires_grad_() for v in weights(widths, dtype, n_run)]
+    optimiser = torch.optim.SGD(w, lr=STEP, weight_decay=DECAY)
+
+    def step():
+        h = x
+        for v in w[:-1]:
+            h = act(torch.bmm(h, v))
+        optimiser.zero_grad(set_to_none=True)
+        ((torch.bmm(h, w[-1]) - y).square().sum() / (2 * n_example)).backward()
+        optimiser.step()
+
+    return best_time(step) / n_run
+
+
 def autograd(widths, n_example, dtype, adam=False):
     """Through moments, too, but their gradient by torch: E = W_L .. W_1, loss = tr(E xx E^T) / 2 - tr(E yx^T)."""
     x, y = torch.randn(widths[0], n_example, dtype=dtype), torch.randn(widths[-1], n_example, dtype=dtype)
@@ -138,6 +156,7 @@ def main():
     linear("linear 64-64-64-10", [64, 64, 64, 10], 1000, 8)
     linear("linear 784-256-256-10", [784, 256, 256, 10], 2000, 1)
     line("tanh 20-12-12-6", 1, "usual", usual([20, 12, 12, 6], 300, torch.float64, torch.nn.Tanh))
+    line("tanh 20-12-12-6", 64, "bmm", many([20, 12, 12, 6], 300, torch.float64, 64, torch.tanh))
     for dtype, name in ((torch.float64, "usual"), (torch.float32, "usual f32")):
         line("relu 784-256-256-10 b 128", 1, name,
              usual([784, 256, 256, 10], 2000, dtype, torch.nn.ReLU, batch=128, bias=True))

@@ -429,39 +429,43 @@ static void a_run_that_diverges_says_when_and_disturbs_no_other(void **state)
   TestCall(FwLearnerDestroy(&learner));
 }
 
-/* A network too wide for lanes, by heavy ball and by hand */
+/* Networks too wide for lanes, by heavy ball and by hand: through examples, and through moments in their own basis */
 static void wide_networks_take_the_same_steps(void **state)
 {
-  const FwLearnerShape shape = {
-    .n_layer = 2, .width = {6, 40, 3},
-         .activation = FW_ACTIVATION_TANH, .has_bias = PETSC_TRUE
-  };
-  const FwTrainPlan plan  = {.method = FW_TRAIN_MOMENTUM, .momentum = 0.9};
-  const FwDecay     decay = {0.01, 0.2};
-  const double      eta   = 0.03;
-  const PetscInt    n     = FwLearnerShapeSize(&shape);
-  AnsatzCase        c;
-  FwLearner         learner;
-  FwTraining        training;
-  double            v[512], u[512] = {0.0}, g[512];
-  const double     *end;
+  static const FwActivationType activation[] = {FW_ACTIVATION_TANH, FW_ACTIVATION_LINEAR};
+  const FwTrainPlan             plan         = {.method = FW_TRAIN_MOMENTUM, .momentum = 0.9};
+  const FwDecay                 decay        = {0.01, 0.2};
+  const double                  eta          = 0.03;
+  AnsatzCase                    c;
 
   (void)state;
   read_case(UNBALANCED, &c);
-  for (PetscInt i = 0; i < n; i++) v[i] = 0.5 * qf(7, i, 2);
-  TestCall(FwLearnerCreate(PETSC_COMM_SELF, &shape, FW_LOSS_MSE, c.n_example, c.x, c.y, &learner));
-  training = start(&plan, learner, decay, eta, v);
-  end      = advance(training, 30.0);
-  for (int k = 0; k < 30; k++) {
-    TestCall(FwLearnerGradient(learner, decay, v, NULL, g));
-    for (PetscInt i = 0; i < n; i++) {
-      u[i] = plan.momentum * u[i] + g[i];
-      v[i] -= eta * u[i];
+  for (int a = 0; a < 2; a++) {
+    const FwLearnerShape shape = {
+      .n_layer = 2, .width = {6, 40, 3},
+           .activation = activation[a], .has_bias = PETSC_TRUE
+    };
+    const PetscInt n = FwLearnerShapeSize(&shape);
+    FwLearner      learner;
+    FwTraining     training;
+    double         v[512], u[512] = {0.0}, g[512];
+    const double  *end;
+
+    for (PetscInt i = 0; i < n; i++) v[i] = 0.5 * qf(7, i, 2);
+    TestCall(FwLearnerCreate(PETSC_COMM_SELF, &shape, FW_LOSS_MSE, c.n_example, c.x, c.y, &learner));
+    training = start(&plan, learner, decay, eta, v);
+    end      = advance(training, 30.0);
+    for (int k = 0; k < 30; k++) {
+      TestCall(FwLearnerGradient(learner, decay, v, NULL, g));
+      for (PetscInt i = 0; i < n; i++) {
+        u[i] = plan.momentum * u[i] + g[i];
+        v[i] -= eta * u[i];
+      }
     }
+    for (PetscInt i = 0; i < n; i++) assert_close(end[i], v[i], 1e-12);
+    TestCall(FwTrainingDestroy(&training));
+    TestCall(FwLearnerDestroy(&learner));
   }
-  for (PetscInt i = 0; i < n; i++) assert_close(end[i], v[i], 1e-12);
-  TestCall(FwTrainingDestroy(&training));
-  TestCall(FwLearnerDestroy(&learner));
 }
 
 /* The same law by PETSc's own solver: |Delta(t)| = exp(-2 mu t) |Delta(0)| */
