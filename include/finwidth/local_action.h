@@ -2,7 +2,7 @@
 #pragma once
 
 /** @file
- * Effective action of a convolutional or locally-connected network of one hidden layer.
+ * Effective action of a convolutional or locally-connected network.
  *
  * The readout of a convolutional network mixes its patches: given the Gram matrix of the readout weights,
  * Q_ij = (lambda_1 / N) sum_a v_ai v_aj over the N channels, the network is a Gaussian process with the kernel
@@ -28,10 +28,25 @@
  * kernel between outputs d and e is sum_ij Q_(di)(ej) B_ij: A has D P rows, example by example and output by output within.
  * All of the above holds with r = (d, i) in the place of i and 1, tr, log det of m = D n rows.
  *
+ * Several hidden layers (one output): the law of Q before learning is another, and 1 in dS/dQ and in C becomes P. Both
+ * families of patch_kernel.h have one.
+ *
+ * - Paths. Given the weights above it, the Gram matrix Q_1 of what multiplies the first layer is a Wishart matrix of N_1
+ *   degrees of freedom and mean S_1 = 1 x Q_2 over the taps of the second layer, and so on up to Q_L of mean 1; exact for
+ *   linear networks, a closure for others.
+ *
+ *       S = sum_l (N_l / N_L) [tr S_l^-1 Q_l - log det S_l^-1 Q_l] + (1/N_L)[log det A + y^T A^-1 y],   P = S_1^-1,
+ *
+ *   at its minimum over Q_2 .. Q_L; kernel sum_pq Q_pq K_pq / (n prod_l lambda_l) over paths. N below is N_1.
+ * - Stacked, all widths equal: S = L tr Q^{1/L} - log det Q + (1/N)[..], P = Q^{1/L - 1}, Q between positions of the last layer.
+ *   A closure also for linear networks.
+ *
+ * tr Q^{1/L} lies below its tangent, and S below its value at fixed Q_2 .. Q_L: the step still never raises S.
+ *
  * Matrices Q, G are m x m, symmetric, in full, row d n + i; those of a locally-connected network have no entries between
  * different patches.
  *
- * @source Aiudi et al., arXiv:2307.11807; docs/theory/convolutional.md
+ * @source Aiudi et al., arXiv:2307.11807; arXiv:2605.29684; docs/theory/convolutional.md
  */
 
 #include <finwidth/cholesky.h>
@@ -46,11 +61,12 @@ typedef struct {
   double  fit;           /**< y^T A^-1 y */
   double  residual2;     /**< |a|^2 */
   double  trace_inverse; /**< tr A^-1 */
-  double  stationarity;  /**< max |Q dS/dQ| over the entries that Q may have */
-  double  sum_rule;      /**< tr Q - m + (tr A^-1 K' - a^T K' a) / N with K' the renormalised part of A: zero at a
+  double  stationarity;  /**< max |Q dS/dQ|, in units of N_1 / N_L, over the entries that Q may have */
+  double  sum_rule;      /**< tr P Q - m + (tr A^-1 K' - a^T K' a) / N with K' the renormalised part of A: zero at a
                               stationary point, from other numbers than the gradient's */
   double *trace;         /**< [m, m] G1 */
   double *quadratic;     /**< [m, m] G2 */
+  double *prior;         /**< [m, m] P; 1 for one hidden layer */
 } FwLocalPoint;
 
 /** Create an action on a family of kernels, which is borrowed, as are the labels y, [P][D] on every rank.
@@ -66,8 +82,14 @@ PetscErrorCode FwLocalActionGetSize(FwLocalAction action, PetscInt *n_row, Petsc
 /** Whether Q has an entry in row i and column j. Not collective. */
 PetscBool FwLocalActionCouples(FwLocalAction action, PetscInt i, PetscInt j);
 
-/** The width N. Not collective. */
+/** The width N of the data's part of the slope. Not collective. */
 double FwLocalActionWidth(FwLocalAction action);
+
+/** S without data at Q = 1: the evidence is exp(-N_L/2 (S - that)), up to (2 pi)^(-D P / 2). Not collective. */
+double FwLocalActionRest(FwLocalAction action);
+
+/** Q_{l+1} of the paths from layer l + 1 (l = 1 .. L - 1) at the minimum for Q: [n_path[l], n_path[l]]. Not collective. */
+PetscErrorCode FwLocalActionUpper(FwLocalAction action, const double order[], PetscInt l, double upper[]);
 
 /** The communicator that works on the action. Borrowed. */
 MPI_Comm FwLocalActionComm(FwLocalAction action);

@@ -2,7 +2,7 @@
 #pragma once
 
 /** @file
- * From a dataset and a convolutional or locally-connected network of one hidden layer to predicted errors: infinite
+ * From a dataset and a convolutional (of any depth) or locally-connected network to predicted errors: infinite
  * width, the saddle point, and on request the average over the Gram matrix of the readout, side by side.
  *
  * A predictor holds one family of kernels between patches (patch_kernel.h); every temperature, width and readout prior is
@@ -16,14 +16,15 @@
 
 /** How a predictor works. */
 typedef struct {
-  FwPatchForm form; /**< pairs for cnn, of several outputs ordered; the diagonal for lcn, and for infinite width */
-  PetscBool   is_centred;   /**< take the means of a non-odd activation out of what is renormalised */
-  PetscInt    n_start;      /**< starts of the search for minima */
-  uint64_t    seed;         /**< of the starts */
-  double      store_bytes;  /**< memory of a rank for features that are kept */
-  PetscInt    n_set;        /**< kernels of test examples that are held at once */
-  PetscInt    n_draw;       /**< draws of each of FW_LOCAL_CHAINS chains, where an average is asked for */
-  PetscBool   with_kernels; /**< also observables that need kernels */
+  FwPatchForm    form; /**< pairs for cnn, of several outputs ordered; the diagonal for lcn, and for infinite width */
+  FwPatchClosure closure;      /**< of several hidden layers */
+  PetscBool      is_centred;   /**< take the means of a non-odd activation out of what is renormalised */
+  PetscInt       n_start;      /**< starts of the search for minima */
+  uint64_t       seed;         /**< of the starts */
+  double         store_bytes;  /**< memory of a rank for features that are kept */
+  PetscInt       n_set;        /**< kernels of test examples that are held at once */
+  PetscInt       n_draw;       /**< draws of each of FW_LOCAL_CHAINS chains, where an average is asked for */
+  PetscBool      with_kernels; /**< also observables that need kernels */
 } FwLocalPlan;
 
 /** What a predictor will need. */
@@ -50,7 +51,9 @@ typedef struct {
   FwPrediction       common;
   FwPatches          patches;
   FwPatchFamily      family;
-  double             width;
+  FwTower            tower;       /**< borrowed from the predictor */
+  double             width, rest; /**< N_L, and S without data at Q = 1 */
+  double            *upper;       /**< order parameters of layers 2 .. L of paths, one after the other; else NULL */
   FwLocalSaddle      saddle;
   FwLocalAverage     average;
   FwLocalObservables observables; /**< at the saddle point */

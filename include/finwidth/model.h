@@ -23,6 +23,7 @@ typedef struct {
   double       *bias;        /**< [L+1] variances of the biases; the last is the readout's */
   PetscInt      mask[2];     /**< height and width of a patch, pixels; cnn, lcn, pool */
   PetscInt      stride[2];   /**< steps between patches, pixels */
+  PetscInt     *upper_mask, *upper_stride; /**< [L-1] sides of the patches of positions that layers 2 .. L see; cnn */
   double        temperature; /**< T, label^2 */
 } FwModel;
 
@@ -54,6 +55,19 @@ PetscErrorCode FwModelFromOptionsAnyDepth(FwModel *model);
  */
 PetscErrorCode FwModelGetPatches(const FwModel *model, PetscInt channels, PetscInt height, PetscInt width,
                                  FwPatches *patches);
+
+/** Places of a square patch of positions, and the position under each of its taps: layer l of a deep network (l = 1 is the
+ *  first above the patches of pixels) on n_row x n_col positions of the layer below. On a line of positions only columns
+ *  count.
+ *
+ * Not collective.
+ * @param[in,out] n_row, n_col  of the layer below, then of this one
+ * @param[out]    n_tap         taps of each place
+ * @param[out]    tap           [n_row * n_col][n_tap] position below; release with PetscFree()
+ * @error FW_ERR_INPUT  the mask is larger than the layer below
+ */
+PetscErrorCode FwModelGetTaps(const FwModel *model, PetscInt l, PetscInt *n_row, PetscInt *n_col, PetscInt *n_tap,
+                              PetscInt **tap);
 
 /** Copy patch `patch` of an image, [channels][height][width], to `pixel`, [n_pixel]. Not collective. */
 void FwPatchesExtract(const FwPatches *patches, PetscInt patch, const double image[], double pixel[]);

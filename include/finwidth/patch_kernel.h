@@ -20,6 +20,17 @@
  * (a D + d, b D + e) is sum_ij Q_(di)(ej) K_ij(x_a, x_b). Q_(di)(ej) is not symmetric in (i, j) for d != e, and all n^2 K_ij
  * are features. Coefficients come in D^2 rows, one for each pair (d, e) of outputs.
  *
+ * Several hidden layers (cnn): layer l sees n_tap[l] positions of layer l - 1 (l = 0 the patches of pixels), and
+ *
+ *     C^l_uv = sum_t K^{l-1}_{t(u) t(v)} / (n_tap[l] lambda_l),   K^l_uv = k(C^l_uu, C^l_uv, C^l_vv),   t(u) under tap t of u.
+ *
+ * Two families: FW_DEEP_STACKED has the kernels K^L_uv of the last layer in the place of K_ij. FW_DEEP_PATHS has a row of Q for
+ * each path p = (t_2, .., t_L, u) through the layers,
+ *
+ *     K_pq = K^1_{p_1 q_1} prod_{l > 1} K^l_{p_l q_l} / C^l_{p_l q_l},   p_l the position of p in layer l,
+ *
+ * whose diagonal adds up to the kernel of infinite width; activations have to be odd for the ratio to exist where C^l = 0.
+ *
  * Features are kept, as far as the memory granted goes, in chunks of some hundred entries with all features of these
  * together, so that assembly and pull-back are tall products that read the store once. What is not kept is computed
  * again, chunk by chunk, at each call.
@@ -43,34 +54,65 @@ typedef enum {
   FW_PATCH_ORDERED   /**< K_ij of all i and j, row-major, not summed with K_ji: several outputs */
 } FwPatchForm;
 
+/** What a row of Q belongs to in a network of several hidden layers. */
+typedef enum { FW_DEEP_PATHS, FW_DEEP_STACKED } FwPatchClosure;
+
+/** The layers of a network on patches. */
+typedef struct {
+  PetscInt   n_layer;
+  PetscInt  *n_row, *n_col, *n_position; /**< [L] of positions, rows times columns */
+  PetscInt  *n_tap;                      /**< [L]; 1 for the first */
+  PetscInt **tap;                        /**< [L][n_position, n_tap] position below; NULL for the first */
+  PetscInt  *n_path;   /**< [L] paths that begin at the layer: n_path[l] = n_tap[l + 1] n_path[l + 1] */
+  PetscInt **position; /**< [L][n_path[0]] position of a path in each layer; path p of layer l is path
+                                              p modulo n_path[l + 1] from the next layer on */
+} FwTower;
+
+/** How a family is made. */
+typedef struct {
+  FwPatchForm    form;
+  FwPatchClosure closure;     /**< of several hidden layers */
+  PetscBool      is_centred;  /**< take the means out; one hidden layer */
+  PetscInt       n_output;    /**< D; several not with FW_PATCH_PAIRS */
+  double         store_bytes; /**< memory that each rank may spend on keeping features */
+} FwPatchPlan;
+
 /** What a family holds. */
 typedef struct {
-  FwPatchForm form;
-  PetscBool   is_centred;  /**< means taken out; the last feature is theirs */
-  PetscInt    n_patch;     /**< n */
-  PetscInt    n_train;     /**< P */
-  PetscInt    n_output;    /**< D */
-  PetscInt    n_feature;   /**< including that of the means */
-  double      store_bytes; /**< of this rank's store */
-  double      stored;      /**< share of this rank's entries that are kept */
+  FwPatchForm    form;
+  FwPatchClosure closure;
+  PetscInt       n_layer;
+  PetscBool      is_centred;  /**< means taken out; the last feature is theirs */
+  PetscInt       n_patch;     /**< n: patches, or what stands in their place in a deep network */
+  PetscInt       n_train;     /**< P */
+  PetscInt       n_output;    /**< D */
+  PetscInt       n_feature;   /**< including that of the means */
+  double         store_bytes; /**< of this rank's store */
+  double         stored;      /**< share of this rank's entries that are kept */
 } FwPatchFamily;
 
-/** Whether a network of patches can be predicted: one hidden layer without biases. Not collective. @error FW_ERR_INPUT */
+/** Whether a network of patches can be predicted: one hidden layer, of cnn several, without biases. Not collective.
+ *  @error FW_ERR_INPUT */
 PetscErrorCode FwPatchNetworkCheck(MPI_Comm comm, const FwModel *model);
+
+/** Rows of Q for one output. Not collective. @error FW_ERR_INPUT  an upper mask is larger than what it lies on */
+PetscErrorCode FwPatchCountSites(const FwModel *model, const FwPatches *patches, FwPatchClosure closure,
+                                 PetscInt *n_site);
 
 /** Bring the images of a dataset to every rank.
  *
  * @collective{comm}
  * @param[in]  comm    the ranks of the dataset
- * @param[in]  model   one hidden layer without biases; borrowed
+ * @param[in]  model   without biases; borrowed
  * @param[out] images  release with FwPatchImagesDestroy(), after every family on it
- * @error FW_ERR_INPUT  the mask is larger than the image, a bias, more than one hidden layer
+ * @error FW_ERR_INPUT  a mask is larger than what it lies on, a bias, more than one hidden layer of lcn or pool
  * @cost (P + P_t)(N_0 + 2n) doubles on every rank
  */
 PetscErrorCode FwPatchImagesCreate(MPI_Comm comm, const FwModel *model, FwDataset data, FwPatchImages *images);
 
-/** The patches. Borrowed. Not collective. */
+/** The patches, and the layers on them. Borrowed. Not collective. */
 const FwPatches *FwPatchImagesPatches(FwPatchImages images);
+const FwTower   *FwPatchImagesTower(FwPatchImages images);
 
 /** Release and set the handle to NULL; NULL is fine. Not collective. */
 PetscErrorCode FwPatchImagesDestroy(FwPatchImages *images);
@@ -80,17 +122,16 @@ PetscErrorCode FwPatchImagesDestroy(FwPatchImages *images);
  * @collective{grid}
  * @param[in]  grid         where its matrices live: of all ranks, or of fewer
  * @param[in]  images       borrowed
- * @param[in]  is_centred   take the means out
- * @param[in]  n_output     D; several not with FW_PATCH_PAIRS
- * @param[in]  store_bytes  memory that each rank may spend on keeping features
+ * @param[in]  plan         copied
  * @param[out] kernel       release with FwPatchKernelDestroy()
  * @error FW_ERR_NUMERICAL  a variance that the map cannot take
+ * @error FW_ERR_INPUT      paths with an activation that is not odd above the first layer
  */
-PetscErrorCode FwPatchKernelCreate(FwGrid grid, FwPatchImages images, FwPatchForm form, PetscBool is_centred,
-                                   PetscInt n_output, double store_bytes, FwPatchKernel *kernel);
+PetscErrorCode FwPatchKernelCreate(FwGrid grid, FwPatchImages images, const FwPatchPlan *plan, FwPatchKernel *kernel);
 
-/** The grid. Borrowed. */
-FwGrid FwPatchKernelGrid(FwPatchKernel kernel);
+/** The grid, and the images. Borrowed. */
+FwGrid        FwPatchKernelGrid(FwPatchKernel kernel);
+FwPatchImages FwPatchKernelImages(FwPatchKernel kernel);
 
 /** What a family holds. Not collective. */
 PetscErrorCode FwPatchKernelGetFamily(FwPatchKernel kernel, FwPatchFamily *family);
@@ -108,8 +149,8 @@ PetscErrorCode FwPatchKernelTrain(FwPatchKernel kernel, const double coefficient
 /** A column of D P numbers, [P][D] on every rank, in the blocks of FwPatchKernelTrain(). Collective. */
 PetscErrorCode FwPatchKernelColumn(FwPatchKernel kernel, const double value[], FwMatrix *column);
 
-/** Assemble sum_j w_j K_ij between training examples, for one patch i of the rows: P x P, in full, since it is not symmetric;
- *  means stay in. Collective. Cost n maps per entry, or one for each w_j that is not zero.
+/** Of one hidden layer: assemble sum_j w_j K_ij between training examples, for one patch i of the rows: P x P, in full, since
+ *  it is not symmetric; means stay in. Collective. Cost n maps per entry, or one for each w_j that is not zero.
  * @param[in] weight  [n] */
 PetscErrorCode FwPatchKernelRow(FwPatchKernel kernel, PetscInt i, const double weight[], FwMatrix *row);
 

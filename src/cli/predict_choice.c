@@ -55,7 +55,7 @@ static PetscErrorCode MeanShare(FwDataset data, double *share)
 static const char *Obstacle(const FwPredictPoint *point, PetscInt n_output, PetscBool has_mean)
 {
   if (!has_mean) return "the activation has no mean";
-  if (FwPredictIsLocal(&point->model)) return NULL;
+  if (FwPredictIsLocal(&point->model)) return point->model.depth > 1 ? "they are for one hidden layer" : NULL;
   if (point->model.type != FW_NETWORK_FC) return "network_type 'pool' has none in this version";
   if (point->model.depth > 1) return "they are for one hidden layer";
   if (n_output > 1) return "they are for one output";
@@ -98,6 +98,9 @@ static PetscErrorCode CheckOutputs(PetscInt n_output, FwPredictPoint *point)
   PetscFunctionBegin;
   PetscCheck(point->theory.composition == FW_COMPOSITION_PRODUCT, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_composition: several outputs (here %" PetscInt_FMT ") need 'product'", n_output);
+  PetscCheck(!FwPredictIsLocal(&point->model) || point->model.depth == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "network_depth: cnn with several outputs (here %" PetscInt_FMT ") has one hidden layer in this version",
+             n_output);
   PetscCall(FwOptionBoolean("theory_observables", &has_observables, NULL));
   PetscCheck(!has_observables, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_observables are those of one output, the data have %" PetscInt_FMT, n_output);

@@ -19,18 +19,21 @@
 
 static PetscErrorCode ReadPlan(FwDataset data, PetscInt n, const FwPredictPoint point[], FwLocalPlan *plan)
 {
+  PetscInt    closure;
   FwDataSizes sizes;
   PetscInt64  n_start = 1, seed = 1, n_draw = 0;
   PetscBool   with_kernels = PETSC_FALSE;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(FwOptionChoice("theory_closure", &closure, NULL));
   PetscCall(FwOptionInteger("theory_starts", &n_start, NULL));
   PetscCall(FwOptionInteger("seed", &seed, NULL));
   PetscCall(FwOptionBoolean("theory_observables", &with_kernels, NULL));
   for (PetscInt i = 0; i < n && !n_draw; i++)
     if (point[i].theory.with_average) PetscCall(FwOptionInteger("theory_draws", &n_draw, NULL));
-  *plan = (FwLocalPlan){.is_centred   = point->theory.with_mean,
+  *plan = (FwLocalPlan){.closure      = (FwPatchClosure)closure,
+                        .is_centred   = point->theory.with_mean,
                         .n_start      = (PetscInt)n_start,
                         .seed         = (uint64_t)seed,
                         .n_draw       = (PetscInt)n_draw,
@@ -41,7 +44,24 @@ static PetscErrorCode ReadPlan(FwDataset data, PetscInt n, const FwPredictPoint 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintPlan(const FwLocalPlan *plan, const FwLocalEstimate *e)
+/* What is known of the theory's validity with several layers */
+static PetscErrorCode PrintClosure(const FwLocalPlan *plan, const FwModel *model)
+{
+  PetscBool is_linear = PETSC_TRUE;
+
+  PetscFunctionBegin;
+  for (PetscInt l = 0; l < model->depth; l++)
+    if (model->activation[l] != FW_ACTIVATION_LINEAR) is_linear = PETSC_FALSE;
+  if (plan->closure == FW_DEEP_STACKED)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "depth   stacked closure: cheap, not exact even for linear networks\n"));
+  else
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "depth   %s\n",
+                          is_linear ? "Gram matrices between paths: exact for linear networks, here at the saddle point"
+                                    : "path-gain closure: exact for linear networks, unproved for others"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintPlan(const FwLocalPlan *plan, const FwModel *model, const FwLocalEstimate *e)
 {
   char line[160];
 
@@ -50,6 +70,7 @@ static PetscErrorCode PrintPlan(const FwLocalPlan *plan, const FwLocalEstimate *
            plan->form == FW_PATCH_DIAGONAL ? "diagonal" : "pairs", 100.0 * e->stored,
            e->feature_seconds + e->saddle_seconds + e->test_seconds + e->average_seconds, e->peak_bytes / 1073741824.0);
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", line));
+  if (model->depth > 1) PetscCall(PrintClosure(plan, model));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -61,7 +82,7 @@ static PetscErrorCode WarnAboutNetwork(FwDataset data, PetscInt n, const FwPredi
   FwActivation activation;
   FwDataSizes  sizes;
   FwPatches    patches;
-  PetscInt     n_dropped;
+  PetscInt     n_dropped, n_site, closure;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
@@ -72,11 +93,14 @@ static PetscErrorCode WarnAboutNetwork(FwDataset data, PetscInt n, const FwPredi
     PetscCall(FwWarn("%" PetscInt_FMT " of %" PetscInt_FMT " pixels are in no patch and are not seen by the network",
                      n_dropped, sizes.height * sizes.width));
   if (point[0].theory.theory != FW_THEORY_RENORMALISED) PetscFunctionReturn(PETSC_SUCCESS);
-  if (patches.n_patch * sizes.n_output > narrowest)
+  PetscCall(FwOptionChoice("theory_closure", &closure, NULL));
+  PetscCall(FwPatchCountSites(&point[0].model, &patches, (FwPatchClosure)closure, &n_site));
+  if (n_site * sizes.n_output > narrowest)
     PetscCall(FwWarn("%" PetscInt_FMT
-                     " patches%s are more than %.0f channels: the error of the saddle point is of the order "
+                     " %s%s are more than %.0f channels: the error of the saddle point is of the order "
                      "of their ratio",
-                     patches.n_patch * sizes.n_output, sizes.n_output > 1 ? " times outputs" : "", narrowest));
+                     n_site * sizes.n_output, n_site == patches.n_patch ? "patches" : "paths",
+                     sizes.n_output > 1 ? " times outputs" : "", narrowest));
   PetscCall(FwActivationGet((FwActivationType)point[0].model.activation[0], &activation));
   PetscCall(FwActivationIsOdd(activation, &is_odd));
   if (!is_odd)
@@ -166,7 +190,7 @@ PetscErrorCode FwPredictLocalEstimate(FwGrid grid, FwDataset data, PetscInt n, c
   PetscFunctionBegin;
   PetscCall(ReadPlan(data, n, point, &plan));
   PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, n, &e));
-  PetscCall(PrintPlan(&plan, &e));
+  PetscCall(PrintPlan(&plan, &point[0].model, &e));
   PetscCall(FwPrintStage("pairs of patches", e.feature_flops, e.feature_seconds));
   PetscCall(FwPrintStage("saddle points", e.saddle_flops, e.saddle_seconds));
   PetscCall(FwPrintStage("predictions", e.test_flops, e.test_seconds));
@@ -244,7 +268,7 @@ PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_qu
   PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, n, &estimate));
   plan.store_bytes = estimate.store_bytes;
   plan.n_set       = estimate.n_set;
-  if (!is_quiet) PetscCall(PrintPlan(&plan, &estimate));
+  if (!is_quiet) PetscCall(PrintPlan(&plan, &point[0].model, &estimate));
   PetscCall(WarnAboutNetwork(data, n, point));
   PetscCall(PredictInTurns(grid, data, &plan, n, point, record));
   PetscFunctionReturn(PETSC_SUCCESS);

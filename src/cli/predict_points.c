@@ -31,6 +31,26 @@ static PetscErrorCode ReadTheory(const FwModel *model, FwTheory *theory)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What is not there for several hidden layers of cnn */
+static PetscErrorCode CheckDeep(const FwPredictPoint *point)
+{
+  const FwModel *model = &point->model;
+  PetscInt       closure;
+  PetscBool      wants_observables;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionChoice("theory_closure", &closure, NULL));
+  PetscCall(FwOptionBoolean("theory_observables", &wants_observables, NULL));
+  PetscCheck(!point->theory.with_average, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_average: several hidden layers of cnn have none in this version");
+  PetscCheck(!wants_observables, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_observables: several hidden layers of cnn have none in this version");
+  for (PetscInt l = 1; l < model->depth && closure == FW_DEEP_STACKED; l++)
+    PetscCheck(model->width[l] == model->width[0], PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "theory_closure: 'stacked' wants all widths equal");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* What is not there for networks of patches */
 static PetscErrorCode CheckPatches(FwPredictPoint *point)
 {
@@ -50,6 +70,7 @@ static PetscErrorCode CheckPatches(FwPredictPoint *point)
   PetscCall(FwOptionIsSet("theory_decomposition", &has_file));
   PetscCheck(!has_file, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_decomposition keeps one kernel: cnn and lcn have a family of them");
+  if (model->depth > 1) PetscCall(CheckDeep(point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -23,11 +23,12 @@ static PetscErrorCode MakeCoefficients(FwKernel k, double **coefficient)
 
 PetscErrorCode FwKernelPoolSetUp(FwKernel k)
 {
-  double *coefficient;
+  const FwPatchPlan plan = {.form = FW_PATCH_PAIRS, .n_output = 1};
+  double           *coefficient;
 
   PetscFunctionBegin;
   PetscCall(FwPatchImagesCreate(FwGridComm(k->grid), k->model, k->data, &k->images));
-  PetscCall(FwPatchKernelCreate(k->grid, k->images, FW_PATCH_PAIRS, PETSC_FALSE, 1, 0.0, &k->family));
+  PetscCall(FwPatchKernelCreate(k->grid, k->images, &plan, &k->family));
   PetscCall(MakeCoefficients(k, &coefficient));
   for (int part = 0; part < FW_PART_COUNT; part++) {
     FwSlab slab;

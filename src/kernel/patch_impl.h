@@ -10,8 +10,9 @@
 
 struct FwPatchImagesImpl {
   const FwModel *model;
-  FwActivation   activation;
+  FwActivation  *activation; /* [L] */
   FwPatches      patches;
+  FwTower        tower;
   PetscInt       n_input;
   PetscInt       n[FW_PART_COUNT];
   double        *x[FW_PART_COUNT];        /* [n][n_input] images */
@@ -21,25 +22,25 @@ struct FwPatchImagesImpl {
 /** The patches of some examples, copied side by side. Of rows: patch by patch, [n_patch][n][n_pixel], so that a run of
  *  rows is contiguous for each patch; of columns: [n][n_patch][n_pixel]. All arrays are in that order. */
 typedef struct {
-  PetscInt n;
-  double  *pixel;
-  double  *mean;     /* m_i, or NULL where they stay in */
-  double  *diagonal; /* k(a, a, a) of each patch */
-  FwPoints points;
+  PetscInt  n, n_layer;
+  double   *pixel;
+  double   *mean;     /* m_i, or NULL where they stay in */
+  double  **diagonal; /* [L] k(a, a, a) of each position of a layer */
+  FwPoints *points;   /* [L] */
 } FwPatchSide;
 
 struct FwPatchKernelImpl {
   FwGrid        grid;   /* borrowed */
   FwPatchImages images; /* borrowed */
-  FwPatchForm   form;
-  PetscBool     is_centred;
-  PetscInt      n_output, n_feature;
-  PetscInt      n_piece;                 /* rows of a piece at most */
-  FwPatchSide   rows, columns;           /* of the matrix between training examples */
-  double       *covariance;              /* workspace: [n_patch][n_patch][n_piece] */
-  double       *feature;                 /* workspace: [n_feature][n_piece] */
-  double       *store;                   /* pieces one after the other, each [n_feature][rows of the piece] */
-  size_t        capacity, filled, total; /* numbers: room, those that are there, those of all pieces */
+  FwPatchPlan   plan;
+  PetscInt      n_output, n_site, n_feature; /* n_site: rows of Q per output */
+  PetscInt      n_piece;                     /* rows of a piece at most */
+  FwPatchSide   rows, columns;               /* of the matrix between training examples */
+  double      **covariance;                  /* workspace: [L][n_position][n_position][n_piece] */
+  double       *site, *gain;                 /* of several layers: [n_site][n_site][n_piece], [n_position]^2[n_piece] */
+  double       *feature;                     /* workspace: [n_feature][n_piece] */
+  double       *store;                       /* pieces one after the other, each [n_feature][rows of the piece] */
+  size_t        capacity, filled, total;     /* numbers: room, those that are there, those of all pieces */
 };
 
 /** A run of rows of one column of a matrix, local indices of examples: with D outputs each is D rows and columns. */
@@ -65,6 +66,33 @@ PetscErrorCode FwPatchPieceMap(FwPatchKernel kernel, const FwPatchSide *columns,
 /** out = sum_j weight[j] k_ij on one piece, for one patch i of the rows. Not collective. */
 PetscErrorCode FwPatchPieceRow(FwPatchKernel kernel, const FwPatchPiece *piece, PetscInt i, const double weight[],
                                double out[]);
+
+/** Examples of a side: a run of rows, or one column (then n = 1). */
+typedef struct {
+  const FwPatchSide *side;
+  PetscBool          is_row; /* the order of the side's arrays */
+  PetscInt           first, n;
+} FwPatchRun;
+
+/** patch_tower.c: raise k of the first layer, value[0] of [n_patch][n_patch][rows.n], to kernels between paths or positions of
+ *  the last layer, site[n_site][n_site][rows.n]; `value` has room for each layer. `diagonal`: the row that is the column's
+ *  own example, or -1. In the diagonal form only i = j. */
+PetscErrorCode FwTowerRaise(FwPatchKernel kernel, const FwPatchRun *rows, const FwPatchRun *column, PetscInt diagonal,
+                            double *const value[], double site[]);
+
+/** patch_tower.c: the layers of a model on its patches, and their release. */
+PetscErrorCode FwTowerCreate(const FwModel *model, const FwPatches *patches, FwTower *tower);
+PetscErrorCode FwTowerDestroy(FwTower *tower);
+
+/** patch_tower.c: rows of Q for one output; patches where there is one layer. */
+PetscInt FwTowerSites(const FwTower *tower, FwPatchClosure closure);
+
+/** patch_tower.c: variances C^l_uu of n examples in a layer from those below, in the order of rows or of columns. */
+PetscErrorCode FwTowerVariances(FwPatchImages images, PetscInt l, PetscInt n, PetscBool is_row, const double below[],
+                                double variance[]);
+
+/** patch_images.c: where position `position` of `example` stands among n_position of n examples. */
+size_t FwPatchPlace(PetscBool is_row, PetscInt n, PetscInt n_position, PetscInt example, PetscInt position);
 
 /** Turn k between the patches of n pairs of examples, value[i][j][n], into features, feature[d][n]. `row_mean` is [i][n]
  *  with `stride` between patches, `column_mean` [j]; NULL where means stay in. */

@@ -46,7 +46,7 @@ static PetscErrorCode SideOf(FwPatchKernel k, FwMatrix matrix, FwPart part, Pets
   PetscCall(PetscMalloc1(n, &example));
   for (PetscInt i = 0; i < n; i++)
     example[i] = (is_row ? FwMatrixRow(matrix, i * D) : FwMatrixColumn(matrix, i * D)) / D;
-  code = FwPatchSideCreate(k->images, part, n, example, is_row, k->is_centred, side);
+  code = FwPatchSideCreate(k->images, part, n, example, is_row, k->plan.is_centred, side);
   PetscCall(PetscFree(example));
   PetscCall(FwErrorAgreeAny(FwGridComm(k->grid), code)); /* a variance may be bad on one rank only */
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -92,27 +92,65 @@ static PetscInt CountFeatures(FwPatchForm form, PetscInt n)
   return form == FW_PATCH_DIAGONAL ? n : form == FW_PATCH_PAIRS ? n * (n + 1) / 2 : n * n;
 }
 
-PetscErrorCode FwPatchKernelCreate(FwGrid grid, FwPatchImages images, FwPatchForm form, PetscBool is_centred,
-                                   PetscInt n_output, double store_bytes, FwPatchKernel *kernel)
+static PetscErrorCode CheckActivations(FwPatchKernel k)
 {
-  const PetscInt n = images->patches.n_patch;
+  PetscFunctionBegin;
+  for (PetscInt l = 1; l < k->images->tower.n_layer && k->plan.closure == FW_DEEP_PATHS; l++) {
+    PetscBool is_odd;
+
+    PetscCall(FwActivationIsOdd(k->images->activation[l], &is_odd));
+    PetscCheck(is_odd, FwGridComm(k->grid), FW_ERR_INPUT,
+               "theory_closure: 'paths' needs odd activations above the first layer, '%s' is not: choose 'stacked'",
+               FwActivationNames[k->images->model->activation[l]]);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Workspaces of one piece */
+static PetscErrorCode CreateRoom(FwPatchKernel k)
+{
+  const FwTower *t    = &k->images->tower;
+  size_t         most = 0;
+
+  PetscFunctionBegin;
+  PetscCall(PetscCalloc1(t->n_layer, &k->covariance));
+  for (PetscInt l = 0; l < t->n_layer; l++) {
+    const size_t n = (size_t)t->n_position[l] * t->n_position[l] * k->n_piece;
+
+    PetscCall(PetscMalloc1(n, &k->covariance[l]));
+    if (l) most = PetscMax(most, n);
+  }
+  if (most) PetscCall(PetscMalloc2((size_t)k->n_site * k->n_site * k->n_piece, &k->site, most, &k->gain));
+  PetscCall(PetscMalloc1((size_t)k->n_feature * k->n_piece, &k->feature));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPatchKernelCreate(FwGrid grid, FwPatchImages images, const FwPatchPlan *plan, FwPatchKernel *kernel)
+{
+  const FwTower *t = &images->tower;
   FwPatchKernel  k;
 
   PetscFunctionBegin;
-  PetscAssert(n_output == 1 || form != FW_PATCH_PAIRS, FwGridComm(grid), PETSC_ERR_ARG_INCOMP,
+  PetscAssert(plan->n_output == 1 || plan->form != FW_PATCH_PAIRS, FwGridComm(grid), PETSC_ERR_ARG_INCOMP,
               "pairs are features of one output");
   PetscCall(PetscNew(&k));
-  k->grid       = grid;
-  k->images     = images;
-  k->form       = form;
-  k->is_centred = is_centred;
-  k->n_output   = n_output;
-  k->n_feature  = CountFeatures(form, n) + (is_centred ? 1 : 0);
-  k->n_piece    = n > MANY_PATCHES ? PIECE_MANY : PIECE_FEW;
-  PetscCall(PetscMalloc2((size_t)n * n * k->n_piece, &k->covariance, (size_t)k->n_feature * k->n_piece, &k->feature));
-  PetscCall(SetUpTrain(k, store_bytes));
+  k->grid      = grid;
+  k->images    = images;
+  k->plan      = *plan;
+  k->n_output  = plan->n_output;
+  k->n_site    = FwTowerSites(t, plan->closure);
+  k->n_feature = CountFeatures(plan->form, k->n_site) + (plan->is_centred ? 1 : 0);
+  k->n_piece   = PetscMax(k->n_site, t->n_position[0]) > MANY_PATCHES ? PIECE_MANY : PIECE_FEW;
+  PetscCall(CheckActivations(k));
+  PetscCall(CreateRoom(k));
+  PetscCall(SetUpTrain(k, plan->store_bytes));
   *kernel = k;
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+FwPatchImages FwPatchKernelImages(FwPatchKernel kernel)
+{
+  return kernel->images;
 }
 
 FwGrid FwPatchKernelGrid(FwPatchKernel kernel)
@@ -123,9 +161,11 @@ FwGrid FwPatchKernelGrid(FwPatchKernel kernel)
 PetscErrorCode FwPatchKernelGetFamily(FwPatchKernel k, FwPatchFamily *family)
 {
   PetscFunctionBegin;
-  *family = (FwPatchFamily){.form        = k->form,
-                            .is_centred  = k->is_centred,
-                            .n_patch     = k->images->patches.n_patch,
+  *family = (FwPatchFamily){.form        = k->plan.form,
+                            .closure     = k->plan.closure,
+                            .n_layer     = k->images->tower.n_layer,
+                            .is_centred  = k->plan.is_centred,
+                            .n_patch     = k->n_site,
                             .n_train     = k->images->n[FW_TRAIN],
                             .n_output    = k->n_output,
                             .n_feature   = k->n_feature,
@@ -140,7 +180,10 @@ PetscErrorCode FwPatchKernelDestroy(FwPatchKernel *kernel)
   if (!*kernel) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwPatchSideDestroy(&(*kernel)->rows));
   PetscCall(FwPatchSideDestroy(&(*kernel)->columns));
-  PetscCall(PetscFree2((*kernel)->covariance, (*kernel)->feature));
+  for (PetscInt l = 0; l < (*kernel)->images->tower.n_layer; l++) PetscCall(PetscFree((*kernel)->covariance[l]));
+  PetscCall(PetscFree((*kernel)->covariance));
+  PetscCall(PetscFree2((*kernel)->site, (*kernel)->gain));
+  PetscCall(PetscFree((*kernel)->feature));
   free((*kernel)->store);
   PetscCall(PetscFree(*kernel));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -446,44 +489,48 @@ PetscErrorCode FwPatchKernelCross(FwPatchKernel k, FwPart columns, PetscInt n_se
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* k between all pairs of patches of one example: value[i][j] */
-static PetscErrorCode MapExample(FwPatchKernel k, const FwPatchSide *side, PetscInt example, double value[])
+/* k between all pairs of patches of one example, value[0][i][j], and above them */
+static PetscErrorCode MapExample(FwPatchKernel k, const FwPatchSide *side, PetscInt example, double *const value[],
+                                 double site[])
 {
   const FwPatches   *patches = &k->images->patches;
   const PetscScalar  scale = 1.0 / (k->images->model->prior[0] * patches->n_pixel), zero = 0.0;
   const PetscBLASInt n = patches->n_patch, length = patches->n_pixel;
   const double      *pixel = side->pixel + (size_t)example * n * length;
   const PetscInt     first = example * n;
+  const FwPatchRun   run   = {.side = side, .is_row = PETSC_FALSE, .first = example, .n = 1};
 
   PetscFunctionBegin;
   PetscCallBLAS("BLASgemm",
-                BLASgemm_("T", "N", &n, &n, &length, &scale, pixel, &length, pixel, &length, &zero, value, &n));
+                BLASgemm_("T", "N", &n, &n, &length, &scale, pixel, &length, pixel, &length, &zero, value[0], &n));
   for (PetscInt i = 0; i < n; i++) {
-    PetscCall(FwActivationMap(k->images->activation, FW_MAP_VALUE, side->points, first, n, side->points, first + i,
-                              value + (size_t)i * n, value + (size_t)i * n));
-    value[i * n + i] = side->diagonal[first + i];
+    PetscCall(FwActivationMap(k->images->activation[0], FW_MAP_VALUE, side->points[0], first, n, side->points[0],
+                              first + i, value[0] + (size_t)i * n, value[0] + (size_t)i * n));
+    value[0][i * n + i] = side->diagonal[0][first + i];
   }
+  if (site) PetscCall(FwTowerRaise(k, &run, &run, 0, value, site));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* One example needs no more room than a piece */
 static PetscErrorCode DiagonalOf(FwPatchKernel k, const FwPatchSide *side, PetscInt n_set, const double coefficient[],
                                  double diagonal[])
 {
   const PetscInt n = k->images->patches.n_patch, n_pair = k->n_output * k->n_output;
-  double        *value, *feature, *set;
+  double        *set;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc3(n * n, &value, k->n_feature, &feature, n_set * n_pair, &set));
+  PetscCall(PetscMalloc1(n_set * n_pair, &set));
   for (PetscInt a = 0; a < side->n; a++) {
-    const double *mean = k->is_centred ? side->mean + (size_t)a * n : NULL;
+    const double *mean = k->plan.is_centred ? side->mean + (size_t)a * n : NULL;
 
-    PetscCall(MapExample(k, side, a, value));
-    FwPatchCombine(k->form, n, 1, value, mean, 1, mean, feature);
-    PetscCall(Assemble(1, k->n_feature, feature, n_set * n_pair, coefficient, set));
+    PetscCall(MapExample(k, side, a, k->covariance, k->site));
+    FwPatchCombine(k->plan.form, k->n_site, 1, k->site ? k->site : k->covariance[0], mean, 1, mean, k->feature);
+    PetscCall(Assemble(1, k->n_feature, k->feature, n_set * n_pair, coefficient, set));
     for (PetscInt s = 0; s < n_set; s++)
       PetscCall(PetscArraycpy(diagonal + ((size_t)s * side->n + a) * n_pair, set + (size_t)s * n_pair, n_pair));
   }
-  PetscCall(PetscFree3(value, feature, set));
+  PetscCall(PetscFree(set));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -497,7 +544,7 @@ PetscErrorCode FwPatchKernelDiagonal(FwPatchKernel k, FwPart part, PetscInt n_se
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(n, &example));
   for (PetscInt a = 0; a < n; a++) example[a] = a;
-  PetscCall(FwPatchSideCreate(k->images, part, n, example, PETSC_FALSE, k->is_centred, &side));
+  PetscCall(FwPatchSideCreate(k->images, part, n, example, PETSC_FALSE, k->plan.is_centred, &side));
   PetscCall(DiagonalOf(k, &side, n_set, coefficient, diagonal));
   PetscCall(FwPatchSideDestroy(&side));
   PetscCall(PetscFree(example));

@@ -29,21 +29,21 @@ static PetscErrorCode MapPair(FwPatchKernel k, const FwPatchSide *columns, const
   const PetscInt n_patch = k->images->patches.n_patch, row = i * k->rows.n + piece->first;
 
   PetscFunctionBegin;
-  PetscCall(FwActivationMap(k->images->activation, FW_MAP_VALUE, k->rows.points, row, piece->n, columns->points,
-                            piece->column * n_patch + j, value, value));
-  if (i == j && piece->diagonal >= 0) value[piece->diagonal] = k->rows.diagonal[row + piece->diagonal];
+  PetscCall(FwActivationMap(k->images->activation[0], FW_MAP_VALUE, k->rows.points[0], row, piece->n,
+                            columns->points[0], piece->column * n_patch + j, value, value));
+  if (i == j && piece->diagonal >= 0) value[piece->diagonal] = k->rows.diagonal[0][row + piece->diagonal];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwPatchPieceMap(FwPatchKernel k, const FwPatchSide *columns, const FwPatchPiece *piece)
 {
   const PetscInt  n_patch     = k->images->patches.n_patch;
-  const PetscBool is_diagonal = k->form == FW_PATCH_DIAGONAL ? PETSC_TRUE : PETSC_FALSE;
+  const PetscBool is_diagonal = k->plan.form == FW_PATCH_DIAGONAL ? PETSC_TRUE : PETSC_FALSE;
 
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n_patch; i++) {
     const PetscInt first = is_diagonal ? i : 0, n_j = is_diagonal ? 1 : n_patch;
-    double        *value = k->covariance + ((size_t)i * n_patch + first) * piece->n;
+    double        *value = k->covariance[0] + ((size_t)i * n_patch + first) * piece->n;
 
     PetscCall(Covariances(k, columns, piece, i, first, n_j, value));
     for (PetscInt j = 0; j < n_j; j++)
@@ -59,9 +59,9 @@ PetscErrorCode FwPatchPieceRow(FwPatchKernel k, const FwPatchPiece *piece, Petsc
   for (PetscInt r = 0; r < piece->n; r++) out[r] = 0.0;
   for (PetscInt j = 0; j < k->images->patches.n_patch; j++) {
     if (weight[j] == 0.0) continue;
-    PetscCall(Covariances(k, &k->columns, piece, i, j, 1, k->covariance));
-    PetscCall(MapPair(k, &k->columns, piece, i, j, k->covariance));
-    for (PetscInt r = 0; r < piece->n; r++) out[r] += weight[j] * k->covariance[r];
+    PetscCall(Covariances(k, &k->columns, piece, i, j, 1, k->covariance[0]));
+    PetscCall(MapPair(k, &k->columns, piece, i, j, k->covariance[0]));
+    for (PetscInt r = 0; r < piece->n; r++) out[r] += weight[j] * k->covariance[0][r];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -103,11 +103,16 @@ void FwPatchCombine(FwPatchForm form, PetscInt n_patch, PetscInt n, const double
 PetscErrorCode FwPatchPieceFeatures(FwPatchKernel k, const FwPatchSide *columns, const FwPatchPiece *piece,
                                     double feature[])
 {
-  const PetscInt n_patch = k->images->patches.n_patch;
+  const PetscInt   n_patch    = k->images->patches.n_patch;
+  const PetscBool  is_centred = k->plan.is_centred;
+  const FwPatchRun rows       = {.side = &k->rows, .is_row = PETSC_TRUE, .first = piece->first, .n = piece->n};
+  const FwPatchRun column     = {.side = columns, .is_row = PETSC_FALSE, .first = piece->column, .n = 1};
 
   PetscFunctionBegin;
   PetscCall(FwPatchPieceMap(k, columns, piece));
-  FwPatchCombine(k->form, n_patch, piece->n, k->covariance, k->is_centred ? k->rows.mean + piece->first : NULL,
-                 k->rows.n, k->is_centred ? columns->mean + (size_t)piece->column * n_patch : NULL, feature);
+  if (k->site) PetscCall(FwTowerRaise(k, &rows, &column, piece->diagonal, k->covariance, k->site));
+  FwPatchCombine(k->plan.form, k->n_site, piece->n, k->site ? k->site : k->covariance[0],
+                 is_centred ? k->rows.mean + piece->first : NULL, k->rows.n,
+                 is_centred ? columns->mean + (size_t)piece->column * n_patch : NULL, feature);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

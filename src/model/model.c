@@ -72,6 +72,32 @@ static PetscErrorCode ReadSides(const char key[], PetscInt side[2])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode ReadUpper(const char key[], PetscInt n_layer, PetscInt value[])
+{
+  PetscInt64 entry[LAYER_MAX];
+  PetscInt   n = LAYER_MAX;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionIntegers(key, &n, entry));
+  if (n) PetscCall(CheckLength(key, n, n_layer));
+  for (PetscInt l = 0; l < n_layer && n; l++) value[l] = (PetscInt)entry[n > 1 ? l : 0];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Masks and strides of a deep cnn above its first layer */
+static PetscErrorCode ReadUpperLayers(FwModel *model)
+{
+  const PetscInt n = PetscMax(0, model->depth - 1);
+
+  PetscFunctionBegin;
+  PetscCall(PetscCalloc2(n, &model->upper_mask, n, &model->upper_stride));
+  if (model->type != FW_NETWORK_CNN || !n) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(ReadUpper("network_upper_mask", n, model->upper_mask));
+  PetscCall(PetscArraycpy(model->upper_stride, model->upper_mask, n));
+  PetscCall(ReadUpper("network_upper_stride", n, model->upper_stride));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwModelFromOptionsAnyDepth(FwModel *model)
 {
   PetscInt type;
@@ -87,6 +113,7 @@ PetscErrorCode FwModelFromOptionsAnyDepth(FwModel *model)
   PetscCall(ReadSides("network_mask", model->mask));
   PetscCall(PetscArraycpy(model->stride, model->mask, 2));
   PetscCall(ReadSides("network_stride", model->stride));
+  PetscCall(ReadUpperLayers(model));
   PetscCall(FwOptionReal("temperature", &model->temperature, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -105,12 +132,13 @@ PetscErrorCode FwModelFromOptions(FwModel *model)
 }
 
 /* Places of a patch along one side */
-static PetscErrorCode CountPlaces(const char side[], PetscInt length, PetscInt mask, PetscInt stride, PetscInt *n)
+static PetscErrorCode CountPlaces(const char key[], const char side[], PetscInt length, PetscInt mask, PetscInt stride,
+                                  PetscInt *n)
 {
   PetscFunctionBegin;
   PetscCheck(mask <= length, PETSC_COMM_SELF, FW_ERR_INPUT,
-             "network_mask: the %s %" PetscInt_FMT " of the patch is more than the image's %" PetscInt_FMT, side, mask,
-             length);
+             "%s: the %s %" PetscInt_FMT " of the patch is more than the %" PetscInt_FMT " of what it lies on", key,
+             side, mask, length);
   *n = (length - mask) / stride + 1;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -126,10 +154,27 @@ PetscErrorCode FwModelGetPatches(const FwModel *model, PetscInt channels, PetscI
   patches->mask[1]   = is_whole ? width : model->mask[1];
   patches->stride[0] = is_whole || height == 1 ? 1 : model->stride[0];
   patches->stride[1] = is_whole ? 1 : model->stride[1];
-  PetscCall(CountPlaces("height", height, patches->mask[0], patches->stride[0], &patches->n_row));
-  PetscCall(CountPlaces("width", width, patches->mask[1], patches->stride[1], &patches->n_col));
+  PetscCall(CountPlaces("network_mask", "height", height, patches->mask[0], patches->stride[0], &patches->n_row));
+  PetscCall(CountPlaces("network_mask", "width", width, patches->mask[1], patches->stride[1], &patches->n_col));
   patches->n_patch = patches->n_row * patches->n_col;
   patches->n_pixel = channels * patches->mask[0] * patches->mask[1];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwModelGetTaps(const FwModel *model, PetscInt l, PetscInt *n_row, PetscInt *n_col, PetscInt *n_tap,
+                              PetscInt **tap)
+{
+  const PetscInt below = *n_col, stride = model->upper_stride[l - 1], width = model->upper_mask[l - 1];
+  const PetscInt height = *n_row == 1 ? 1 : width;
+
+  PetscFunctionBegin;
+  PetscCall(CountPlaces("network_upper_mask", "height", *n_row, height, stride, n_row));
+  PetscCall(CountPlaces("network_upper_mask", "width", *n_col, width, stride, n_col));
+  *n_tap = height * width;
+  PetscCall(PetscMalloc1((size_t)*n_row * *n_col * *n_tap, tap));
+  for (PetscInt place = 0; place < *n_row * *n_col; place++)
+    for (PetscInt t = 0; t < *n_tap; t++)
+      (*tap)[place * *n_tap + t] = (place / *n_col * stride + t / width) * below + place % *n_col * stride + t % width;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -159,5 +204,6 @@ PetscErrorCode FwModelDestroy(FwModel *model)
 {
   PetscFunctionBegin;
   PetscCall(PetscFree4(model->width, model->activation, model->prior, model->bias));
+  PetscCall(PetscFree2(model->upper_mask, model->upper_stride));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -18,14 +18,17 @@ PetscErrorCode FwFigureFill_OrderMatrix(FwStore store, FwPanel *panel)
 {
   PetscInt   n_dim;
   PetscInt64 size[FW_STORE_MAX_DIM], n;
+  PetscBool  is_deep;
   double    *order;
 
   PetscFunctionBegin;
   PetscCall(Get(store, "/predict/order_parameter", size, &n_dim, &order));
   n = n_dim == 4 ? size[0] * size[1] : size[0];
   for (PetscInt64 i = 0; i < n; i++) order[i * n + i] -= 1.0;
+  PetscCall(FwStoreHas(store, "/predict/other_path", &is_deep));
   PetscCall(n_dim == 4 ? FwPanelDescribe(panel, "Order parameter Q − 1", "output, and patch within", "output, patch")
-                       : FwPanelDescribe(panel, "Order parameter Q − 1", "patch", "patch"));
+                       : FwPanelDescribe(panel, "Order parameter Q − 1", is_deep ? "path through the layers" : "patch",
+                                         is_deep ? "path" : "patch"));
   PetscCall(FwPanelSetGrid(panel, n, n, order));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -34,10 +37,12 @@ PetscErrorCode FwFigureFill_OrderGrid(FwStore store, FwPanel *panel)
 {
   PetscInt   n_dim, n_scalar;
   PetscInt64 size[FW_STORE_MAX_DIM], unused[FW_STORE_MAX_DIM], n, n_output;
+  PetscBool  is_deep;
   double    *order, *rows, *columns, *diagonal;
 
   PetscFunctionBegin;
-  PetscCall(Get(store, "/predict/order_parameter", size, &n_dim, &order));
+  PetscCall(FwStoreHas(store, "/predict/order_on_patches", &is_deep));
+  PetscCall(Get(store, is_deep ? "/predict/order_on_patches" : "/predict/order_parameter", size, &n_dim, &order));
   PetscCall(Get(store, "/predict/patch_rows", unused, &n_scalar, &rows));
   PetscCall(Get(store, "/predict/patch_columns", unused, &n_scalar, &columns));
   n        = n_dim == 4 ? size[1] : size[0];

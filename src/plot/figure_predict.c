@@ -345,6 +345,7 @@ static const struct {
 } figures[] = {
   {"action",          {"log_q", "action_curve", NULL},                     NULL,         Fill_Action             },
   {"order-parameter", {"order_parameter", "other_patch", NULL},            NULL,         FwFigureFill_OrderMatrix},
+  {"order-parameter", {"order_parameter", "other_path", NULL},             NULL,         FwFigureFill_OrderMatrix},
   {"patches",         {"order_parameter", "patch_rows", "order_distance"}, NULL,         FwFigureFill_OrderGrid  },
   {"prediction",      {"test_mean", "test_std", "test_target"},            NULL,         Fill_Prediction         },
   {"errors",          {"train_error", "infinite_train_error", NULL},       NULL,         Fill_Errors             },

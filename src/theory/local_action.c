@@ -8,6 +8,7 @@
 
 #include <finwidth/local_action.h>
 
+#include "local_law.h"
 #include "symmetric.h"
 
 #include <math.h>
@@ -16,9 +17,12 @@ struct FwLocalActionImpl {
   FwPatchKernel kernel;
   FwGrid        grid;
   FwPatchFamily family;
+  FwLocalLaw    law;
   PetscInt      n_row, n_label; /* of Q; D P */
   const double *y;
-  double        width, temperature, prior;
+  double        width, temperature; /* width: N_1 of paths, else that of the last layer */
+  double        share;              /* of one K_pp in the kernel: 1 / (n prod lambda) of paths, else 1 / (n lambda_L) */
+  double        unit;               /* S over the value of the law: N_1 / N_L of paths, else 1 */
   double       *coefficient, *matrix_slope, *vector_slope; /* [D^2][n_feature] */
   double       *solved;                                    /* [D P] */
 };
@@ -38,7 +42,8 @@ PetscErrorCode FwLocalActionCreate(FwPatchKernel kernel, const double y[], FwLoc
   PetscCall(FwPatchKernelGetFamily(kernel, &a->family));
   a->n_row   = a->family.n_output * a->family.n_patch;
   a->n_label = a->family.n_output * a->family.n_train;
-  n_slope    = (size_t)a->family.n_output * a->family.n_output * a->family.n_feature;
+  PetscCall(FwLocalLawCreate(a->n_row, a->family.closure, FwPatchImagesTower(FwPatchKernelImages(kernel)), &a->law));
+  n_slope = (size_t)a->family.n_output * a->family.n_output * a->family.n_feature;
   PetscCall(PetscMalloc4(n_slope, &a->coefficient, n_slope, &a->matrix_slope, n_slope, &a->vector_slope, a->n_label,
                          &a->solved));
   *action = a;
@@ -47,10 +52,16 @@ PetscErrorCode FwLocalActionCreate(FwPatchKernel kernel, const double y[], FwLoc
 
 PetscErrorCode FwLocalActionSetModel(FwLocalAction a, const FwModel *model)
 {
+  const PetscInt  L        = a->family.n_layer;
+  const PetscBool is_paths = a->family.closure == FW_DEEP_PATHS ? PETSC_TRUE : PETSC_FALSE;
+
   PetscFunctionBegin;
-  a->width       = model->width[0];
+  a->width       = model->width[is_paths ? 0 : L - 1];
+  a->unit        = a->width / model->width[L - 1];
   a->temperature = model->temperature;
-  a->prior       = model->prior[1];
+  a->share       = 1.0 / (a->family.n_patch * model->prior[L]);
+  for (PetscInt l = 1; l < L && is_paths; l++) a->share /= model->prior[l];
+  PetscCall(FwLocalLawSetWidths(&a->law, model->width));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -91,6 +102,7 @@ PetscErrorCode FwLocalActionDestroy(FwLocalAction *action)
 
   PetscFunctionBegin;
   if (!a) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwLocalLawDestroy(&a->law));
   PetscCall(PetscFree4(a->coefficient, a->matrix_slope, a->vector_slope, a->solved));
   PetscCall(PetscFree(*action));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -102,14 +114,14 @@ PetscErrorCode FwLocalPointCreate(FwLocalAction a, FwLocalPoint *point)
 
   PetscFunctionBegin;
   *point = (FwLocalPoint){.value = INFINITY};
-  PetscCall(PetscCalloc2(n2, &point->trace, n2, &point->quadratic));
+  PetscCall(PetscCalloc3(n2, &point->trace, n2, &point->quadratic, n2, &point->prior));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwLocalPointDestroy(FwLocalPoint *point)
 {
   PetscFunctionBegin;
-  PetscCall(PetscFree2(point->trace, point->quadratic));
+  PetscCall(PetscFree3(point->trace, point->quadratic, point->prior));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -128,7 +140,7 @@ static PetscInt FeatureOf(FwLocalAction a, PetscInt i, PetscInt j)
 PetscErrorCode FwLocalActionCoefficients(FwLocalAction a, const double order[], double coefficient[])
 {
   const PetscInt n = a->family.n_patch, D = a->family.n_output, n_feature = a->family.n_feature;
-  const double   scale = 1.0 / (a->prior * n);
+  const double   scale = a->share;
 
   PetscFunctionBegin;
   for (PetscInt d = 0; d < D; d++)
@@ -150,7 +162,7 @@ PetscErrorCode FwLocalActionCoefficients(FwLocalAction a, const double order[], 
 static void SlopesToMatrix(FwLocalAction a, const double slope[], double matrix[])
 {
   const PetscInt n = a->family.n_patch, D = a->family.n_output, n_feature = a->family.n_feature;
-  const double   scale = 0.5 / (a->prior * n);
+  const double   scale = 0.5 * a->share;
 
   for (PetscInt r = 0; r < a->n_row; r++)
     for (PetscInt s = 0; s < a->n_row; s++) {
@@ -196,23 +208,7 @@ PetscErrorCode FwLocalActionFactor(FwLocalAction a, const double order[], FwChol
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* tr Q and log det Q; false where Q is not positive definite */
-static PetscErrorCode Entropy(PetscInt n, const double order[], double *trace, double *log_det, PetscBool *is_positive)
-{
-  double *value, *vectors;
-
-  PetscFunctionBegin;
-  PetscCall(PetscMalloc2(n, &value, (size_t)n * n, &vectors));
-  PetscCall(FwSymmetricEigen(n, order, value, vectors));
-  *trace = *log_det = 0.0;
-  for (PetscInt k = 0; k < n; k++) *trace += value[k];
-  for (PetscInt k = 0; k < n; k++) *log_det += log(PetscMax(value[k], 0.0));
-  *is_positive = value[0] > 0.0 ? PETSC_TRUE : PETSC_FALSE;
-  PetscCall(PetscFree2(value, vectors));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* max |Q - 1 + Q G / N| over the entries that Q may have */
+/* max |Q P - 1 + Q G / N| over the entries that Q may have */
 static PetscErrorCode Stationarity(FwLocalAction a, const double order[], FwLocalPoint *point)
 {
   const PetscInt n = a->n_row;
@@ -220,13 +216,12 @@ static PetscErrorCode Stationarity(FwLocalAction a, const double order[], FwLoca
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc2((size_t)n * n, &gradient, (size_t)n * n, &product));
-  for (PetscInt i = 0; i < n * n; i++) gradient[i] = (point->trace[i] - point->quadratic[i]) / a->width;
+  for (PetscInt i = 0; i < n * n; i++)
+    gradient[i] = point->prior[i] + (point->trace[i] - point->quadratic[i]) / a->width;
   PetscCall(FwSymmetricMultiply(n, order, gradient, product));
   point->stationarity = 0.0;
-  for (PetscInt i = 0; i < n; i++)
-    for (PetscInt j = 0; j < n; j++)
-      point->stationarity =
-        PetscMax(point->stationarity, fabs(order[i + j * n] - (i == j ? 1.0 : 0.0) + product[i + j * n]));
+  for (PetscInt i = 0; i < n * n; i++)
+    point->stationarity = PetscMax(point->stationarity, fabs(product[i] - (i % (n + 1) == 0 ? 1.0 : 0.0)));
   PetscCall(PetscFree2(gradient, product));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -241,7 +236,7 @@ static double Balance(FwLocalAction a, const FwLocalPoint *point)
   for (PetscInt d = 0; d < D && a->family.is_centred; d++) {
     const size_t last = (size_t)(d * D + d + 1) * n_feature - 1;
 
-    balance -= (a->matrix_slope[last] - a->vector_slope[last]) / (a->prior * a->family.n_patch);
+    balance -= (a->matrix_slope[last] - a->vector_slope[last]) * a->share;
   }
   return balance;
 }
@@ -304,19 +299,36 @@ PetscErrorCode FwLocalActionEvaluateData(FwLocalAction a, const double order[], 
 
 PetscErrorCode FwLocalActionEvaluate(FwLocalAction a, const double order[], FwLocalPoint *point)
 {
-  const PetscInt n     = a->n_row;
-  double         trace = 0.0, log_det = 0.0;
-  PetscBool      is_positive = PETSC_FALSE;
+  FwLocalLawPoint law = {PETSC_FALSE};
 
   PetscFunctionBegin;
   point->value = INFINITY;
-  PetscCall(Entropy(n, order, &trace, &log_det, &is_positive));
-  if (!is_positive) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwLocalLawEvaluate(&a->law, order, &law, point->prior));
+  if (!law.is_positive) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwLocalActionEvaluateData(a, order, point));
   if (isinf(point->value)) PetscFunctionReturn(PETSC_SUCCESS);
-  point->value    = trace - log_det + (point->log_det + point->fit) / a->width;
-  point->sum_rule = trace - n + Balance(a, point) / a->width;
+  point->value    = a->unit * (law.value + (point->log_det + point->fit) / a->width);
+  point->sum_rule = law.trace - a->n_row + Balance(a, point) / a->width;
   PetscCall(Stationarity(a, order, point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+double FwLocalActionRest(FwLocalAction a)
+{
+  return a->unit * FwLocalLawRest(&a->law);
+}
+
+PetscErrorCode FwLocalActionUpper(FwLocalAction a, const double order[], PetscInt l, double upper[])
+{
+  const PetscInt  n = a->law.tower->n_path[l];
+  FwLocalLawPoint point;
+  double         *prior;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1((size_t)a->n_row * a->n_row, &prior));
+  PetscCall(FwLocalLawEvaluate(&a->law, order, &point, prior));
+  PetscCall(PetscArraycpy(upper, a->law.order[l], (size_t)n * n));
+  PetscCall(PetscFree(prior));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -331,7 +343,7 @@ PetscErrorCode FwLocalActionStep(FwLocalAction a, const double order[], const Fw
   PetscFunctionBegin;
   PetscCall(PetscMalloc2(n2, &c, n2, &d));
   for (PetscInt i = 0; i < n; i++)
-    for (PetscInt j = 0; j < n; j++) c[i + j * n] = (i == j ? 1.0 : 0.0) + point->trace[i + j * n] / a->width;
+    for (PetscInt j = 0; j < n; j++) c[i + j * n] = point->prior[i + j * n] + point->trace[i + j * n] / a->width;
   PetscCall(FwSymmetricSandwich(n, order, point->quadratic, d));
   for (size_t i = 0; i < n2; i++) d[i] /= a->width;
   PetscCall(FwSymmetricRiccati(n, c, 1.0, d, next));

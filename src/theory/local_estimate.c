@@ -18,27 +18,34 @@ static const double evaluations_per_start = 20.0;
 static const double n_set_most = 8.0;
 
 typedef struct {
-  double n_rank, n_train, n_test, n_input, n_patch, n_pixel, n_feature, n_map, n_output; /* n_map: maps per entry */
+  double n_rank, n_train, n_test, n_input, n_patch, n_pixel, n_site, n_feature, n_map,
+    n_output; /* n_map: maps per entry */
 } Sizes;
 
-static PetscErrorCode GetSizes(FwGrid grid, const FwModel *model, FwDataset data, FwPatchForm form, Sizes *s)
+static PetscErrorCode GetSizes(FwGrid grid, const FwModel *model, FwDataset data, const FwLocalPlan *plan, Sizes *s)
 {
-  PetscMPIInt n_row, n_col;
-  FwDataSizes sizes   = {0};
-  FwPatches   patches = {0};
+  const PetscBool is_diagonal = plan->form == FW_PATCH_DIAGONAL ? PETSC_TRUE : PETSC_FALSE;
+  PetscInt        n_site;
+  PetscMPIInt     n_row, n_col;
+  FwDataSizes     sizes   = {0};
+  FwPatches       patches = {0};
 
   PetscFunctionBegin;
   PetscCall(FwGridGetSize(grid, &n_row, &n_col));
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwModelGetPatches(model, sizes.channels, sizes.height, sizes.width, &patches));
-  *s           = (Sizes){.n_rank  = (double)n_row * n_col,
-                         .n_train = sizes.n_train,
-                         .n_test  = (double)sizes.n_test + sizes.n_new,
-                         .n_input = sizes.n_input,
-                         .n_patch = patches.n_patch,
-                         .n_pixel = patches.n_pixel};
-  s->n_map     = form == FW_PATCH_DIAGONAL ? s->n_patch : s->n_patch * s->n_patch;
-  s->n_feature = form == FW_PATCH_PAIRS ? 0.5 * s->n_patch * (s->n_patch + 1.0) : s->n_map;
+  *s = (Sizes){.n_rank  = (double)n_row * n_col,
+               .n_train = sizes.n_train,
+               .n_test  = (double)sizes.n_test + sizes.n_new,
+               .n_input = sizes.n_input,
+               .n_patch = patches.n_patch,
+               .n_pixel = patches.n_pixel};
+  PetscCall(FwPatchCountSites(model, &patches, plan->closure, &n_site));
+  s->n_site    = n_site;
+  s->n_map     = is_diagonal ? s->n_patch : PetscSqr(s->n_patch);
+  s->n_feature = is_diagonal                    ? s->n_site
+                 : plan->form == FW_PATCH_PAIRS ? 0.5 * s->n_site * (s->n_site + 1.0)
+                                                : PetscSqr(s->n_site);
   s->n_output  = sizes.n_output;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -52,8 +59,9 @@ static double FixedNumbers(const Sizes *s)
   return (s->n_rank > 1.0 ? 2.0 : 1.0) * pow(s->n_output * s->n_train, 2.0) / s->n_rank +
          examples * (s->n_input * (1.0 + 1.0 / s->n_rank) + s->n_patch) +
          (2.0 * s->n_train + s->n_test) / side * s->n_patch * (s->n_pixel + 5.0) +
-         256.0 * (s->n_patch * s->n_patch + s->n_feature) + 8.0 * pow(s->n_output, 2.0) * s->n_feature +
-         (s->n_test + 1024.0) * pow(s->n_output, 2.0) + 40.0 * pow(s->n_output * s->n_patch, 2.0);
+         256.0 * (s->n_patch * s->n_patch + s->n_site * s->n_site + s->n_feature) +
+         8.0 * pow(s->n_output, 2.0) * s->n_feature + (s->n_test + 1024.0) * pow(s->n_output, 2.0) +
+         40.0 * pow(s->n_output * s->n_site, 2.0);
 }
 
 static PetscErrorCode DivideMemory(FwGrid grid, const Sizes *s, PetscBool with_average, FwLocalEstimate *e)
@@ -88,7 +96,7 @@ PetscErrorCode FwLocalPredictorEstimate(FwGrid grid, const FwModel *model, FwDat
   Sizes  s    = {0};
 
   PetscFunctionBegin;
-  PetscCall(GetSizes(grid, model, data, plan->form, &s));
+  PetscCall(GetSizes(grid, model, data, plan, &s));
   PetscCall(DivideMemory(grid, &s, plan->n_draw ? PETSC_TRUE : PETSC_FALSE, e));
   PetscCall(FwEstimateRate(FwGridComm(grid), &rate));
   entries            = 0.5 * s.n_train * s.n_train;

@@ -14,12 +14,16 @@
 /* The family and its action on the predictor's grid */
 static PetscErrorCode SetUpAction(FwLocalPredictor p)
 {
-  const double *y;
-  PetscInt      n_unknown;
+  const FwPatchPlan plan = {.form        = p->plan.form,
+                            .closure     = p->plan.closure,
+                            .is_centred  = p->plan.is_centred,
+                            .n_output    = p->sizes.n_output,
+                            .store_bytes = p->plan.store_bytes};
+  const double     *y;
+  PetscInt          n_unknown;
 
   PetscFunctionBegin;
-  PetscCall(FwPatchKernelCreate(p->grid, p->images, p->plan.form, p->plan.is_centred, p->sizes.n_output,
-                                p->plan.store_bytes, &p->kernel));
+  PetscCall(FwPatchKernelCreate(p->grid, p->images, &plan, &p->kernel));
   PetscCall(FwDatasetGetTargets(p->data, FW_TRAIN, &y));
   PetscCall(FwLocalActionCreate(p->kernel, y, &p->action));
   PetscCall(FwLocalActionGetSize(p->action, &p->n_row, &n_unknown));
@@ -79,6 +83,7 @@ PetscErrorCode FwLocalPredictionDestroy(FwLocalPrediction *prediction)
   PetscCall(FwLocalSaddleDestroy(&prediction->saddle));
   PetscCall(FwLocalObservablesDestroy(&prediction->observables));
   PetscCall(PetscFree2(prediction->average.order, prediction->average.order_bar));
+  PetscCall(PetscFree(prediction->upper));
   PetscCall(FwPredictionDestroy(&prediction->common));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -104,6 +109,24 @@ static PetscErrorCode FindSaddle(FwLocalPredictor p, const FwModel *model, const
   PetscFunctionReturn(code);
 }
 
+/* Order parameters of the upper layers of paths */
+static PetscErrorCode KeepUpper(FwLocalPredictor p, FwLocalPrediction *q)
+{
+  const FwTower *t    = &q->tower;
+  size_t         size = 0, place = 0;
+
+  PetscFunctionBegin;
+  q->rest = FwLocalActionRest(p->action);
+  if (t->n_layer == 1 || q->family.closure != FW_DEEP_PATHS || !q->saddle.n_minimum) PetscFunctionReturn(PETSC_SUCCESS);
+  for (PetscInt l = 1; l < t->n_layer; l++) size += (size_t)t->n_path[l] * t->n_path[l];
+  PetscCall(PetscMalloc1(size, &q->upper));
+  for (PetscInt l = 1; l < t->n_layer; l++) {
+    PetscCall(FwLocalActionUpper(p->action, q->saddle.minimum[0].order, l, q->upper + place));
+    place += (size_t)t->n_path[l] * t->n_path[l];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode FindSaddles(FwLocalPredictor p, PetscInt n, const FwModel model[], FwLocalPrediction prediction[])
 {
   const FwLocalSaddle *before = NULL;
@@ -116,6 +139,7 @@ static PetscErrorCode FindSaddles(FwLocalPredictor p, PetscInt n, const FwModel 
 
     if (common->request.theory != FW_THEORY_RENORMALISED) continue;
     PetscCall(FwPredictionFail(common, FindSaddle(p, &model[i], before, &prediction[i].saddle)));
+    if (!common->failure) PetscCall(KeepUpper(p, &prediction[i]));
     if (!common->failure && prediction[i].saddle.is_converged) before = &prediction[i].saddle;
     PetscCall(FwProgressStep(progress, i + 1));
   }
@@ -144,14 +168,16 @@ PetscErrorCode FwLocalProcessErrors(FwLocalPredictor p, const FwLocalProcess *pr
 static double LogEvidence(const FwLocalPrediction *q)
 {
   return FwSaddleEvidence(q->width, (double)q->common.n_train * q->common.n_output, q->saddle.minimum[0].point.value,
-                          q->saddle.n_row);
+                          q->rest);
 }
 
 /* Infinite networks of the same temperature and readout prior are the same */
 static PetscInt FindInfinite(PetscInt n, const FwLocalProcess process[], const FwModel *model)
 {
   for (PetscInt i = 0; i < n; i++)
-    if (process[i].model->temperature == model->temperature && process[i].model->prior[1] == model->prior[1]) return i;
+    if (process[i].model->temperature == model->temperature &&
+        process[i].model->prior[model->depth] == model->prior[model->depth])
+      return i;
   return n;
 }
 
@@ -273,7 +299,8 @@ PetscErrorCode FwLocalPredictorRun(FwLocalPredictor p, PetscInt n, const FwModel
                   .request     = theory[i],
                   .temperature = model[i].temperature},
       .patches = *FwPatchImagesPatches(p->images),
-      .width   = model[i].width[0]
+      .tower   = *FwPatchImagesTower(p->images),
+      .width   = model[i].width[model[i].depth - 1]
     };
     prediction[i].common.request.with_mean = PETSC_FALSE; /* that of one hidden layer as a whole; here the family's */
     PetscCall(FwPatchKernelGetFamily(p->kernel, &prediction[i].family));

@@ -29,8 +29,8 @@ typedef struct {
   double         log_likelihood; /**< log p(y | Q) */
   double        *mean;           /**< [P_t + n_new][D] */
   double        *covariance;     /**< [P_t + n_new][D][D] latent */
-  PetscErrorCode failure;                    /**< A is not positive definite: nothing of the above is set */
-  char           reason[512];                /**< its message */
+  PetscErrorCode failure;        /**< A is not positive definite: nothing of the above is set */
+  char           reason[512];    /**< its message */
 } FwLocalProcess;
 
 /** Compute n posteriors; the kernels of test examples of plan.n_set of them are assembled in one go.

@@ -41,12 +41,14 @@ static void AddAxis(const char name[], PetscInt size, FwShape *shape)
 /* Axes of an order parameter behind those that are there: outputs only where there are several */
 static void SetOrderShape(const FwLocalPrediction *q, FwShape *shape)
 {
-  const PetscInt n = q->family.n_patch, D = q->family.n_output;
+  const PetscInt  n = q->family.n_patch, D = q->family.n_output;
+  const PetscBool is_paths = q->tower.n_layer > 1 && q->family.closure == FW_DEEP_PATHS ? PETSC_TRUE : PETSC_FALSE;
+  const char     *patch = is_paths ? "path" : "patch", *other = is_paths ? "other_path" : "other_patch";
 
   if (D > 1) AddAxis("output", D, shape);
-  AddAxis("patch", n, shape);
+  AddAxis(patch, n, shape);
   if (D > 1) AddAxis("other_output", D, shape);
-  if (!IsVector(q)) AddAxis("other_patch", n, shape);
+  if (!IsVector(q)) AddAxis(other, n, shape);
 }
 
 /* One row of NaN where there is no other minimum */
@@ -166,12 +168,67 @@ static PetscErrorCode RecordAverage(const FwLocalPrediction *q, FwRecord record)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RecordPatches(const FwPatches *p, FwRecord record)
+/* Which closure a deep network was predicted with, and the order parameters of its upper layers */
+static PetscErrorCode RecordLayers(const FwLocalPrediction *q, FwRecord record)
 {
+  const FwTower *t     = &q->tower;
+  const double  *upper = q->upper;
+
   PetscFunctionBegin;
-  PetscCall(FwRecordInteger(record, "patch_rows", p->n_row, "1", "patches below each other"));
-  PetscCall(FwRecordInteger(record, "patch_columns", p->n_col, "1", "patches beside each other"));
-  PetscCall(FwRecordInteger(record, "dropped_pixels", FwPatchesDropped(p), "1", "pixels of an image in no patch"));
+  if (t->n_layer == 1) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwRecordInteger(record, "closure", (PetscInt)q->family.closure, "1",
+                            "rows of the order parameter: 0 paths through the layers, 1 positions of the last layer"));
+  PetscCall(FwRecordInteger(record, "exact_for_linear", q->family.closure == FW_DEEP_PATHS ? 1 : 0, "1",
+                            "1 where the action is exact for linear networks; for others it is a closure"));
+  for (PetscInt l = 1; l < t->n_layer && upper; l++) {
+    char    name[64], axis[64], other[64];
+    FwShape shape = {
+      .n_dim = 2, .name = {axis,         other       },
+           .size = {t->n_path[l], t->n_path[l]}
+    };
+
+    PetscCall(PetscSNPrintf(name, sizeof name, "order_parameter_%" PetscInt_FMT, l + 1));
+    PetscCall(PetscSNPrintf(axis, sizeof axis, "path_%" PetscInt_FMT, l + 1));
+    PetscCall(PetscSNPrintf(other, sizeof other, "other_path_%" PetscInt_FMT, l + 1));
+    PetscCall(FwRecordReals(record, name, &shape, upper, "1", "order parameter between paths from this layer on"));
+    upper += (size_t)t->n_path[l] * t->n_path[l];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Mean of Q_pp over the paths that begin at each patch; NaN where none does */
+static PetscErrorCode RecordOnPatches(const FwLocalPrediction *q, FwRecord record)
+{
+  const FwTower *t = &q->tower;
+  const PetscInt n = t->n_position[0], m = q->family.n_patch;
+  const FwShape  shape = {.n_dim = 1, .name = {"patch"}, .size = {n}};
+  double        *sum, *count;
+
+  PetscFunctionBegin;
+  PetscCall(PetscCalloc2(n, &sum, n, &count));
+  for (PetscInt p = 0; p < m; p++) {
+    sum[t->position[0][p]] += q->saddle.minimum[0].order[p * m + p];
+    count[t->position[0][p]] += 1.0;
+  }
+  for (PetscInt i = 0; i < n; i++) sum[i] /= count[i];
+  PetscCall(FwRecordReals(record, "order_on_patches", &shape, sum, "1",
+                          "mean of the order parameter's diagonal over the paths that begin at a patch"));
+  PetscCall(PetscFree2(sum, count));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Of the layer that the order parameter belongs to */
+static PetscErrorCode RecordPatches(const FwLocalPrediction *q, FwRecord record)
+{
+  const FwTower *t     = &q->tower;
+  const PetscInt layer = q->family.closure == FW_DEEP_STACKED ? t->n_layer - 1 : 0;
+
+  PetscFunctionBegin;
+  PetscCall(FwRecordInteger(record, "patch_rows", t->n_row[layer], "1", "patches below each other"));
+  PetscCall(FwRecordInteger(record, "patch_columns", t->n_col[layer], "1", "patches beside each other"));
+  PetscCall(
+    FwRecordInteger(record, "dropped_pixels", FwPatchesDropped(&q->patches), "1", "pixels of an image in no patch"));
+  if (q->upper) PetscCall(RecordOnPatches(q, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -194,6 +251,7 @@ PetscErrorCode FwLocalPredictionRecord(const FwLocalPrediction *q, const double 
                          "free energy -T log evidence at the saddle point"));
   if (is_finite) PetscCall(FwLocalObservablesRecord(&q->observables, record));
   if (q->average.is_available) PetscCall(RecordAverage(q, record));
-  PetscCall(RecordPatches(&q->patches, record));
+  PetscCall(RecordLayers(q, record));
+  PetscCall(RecordPatches(q, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

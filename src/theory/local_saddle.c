@@ -73,14 +73,16 @@ static PetscErrorCode FromCoordinates(const Descent *d, const double x[], double
 
 static PetscErrorCode CopyPoint(const Descent *d, const FwLocalPoint *from, FwLocalPoint *to)
 {
-  double *trace = to->trace, *quadratic = to->quadratic;
+  double *trace = to->trace, *quadratic = to->quadratic, *prior = to->prior;
 
   PetscFunctionBegin;
   *to           = *from;
   to->trace     = trace;
   to->quadratic = quadratic;
+  to->prior     = prior;
   PetscCall(PetscArraycpy(trace, from->trace, (size_t)d->n * d->n));
   PetscCall(PetscArraycpy(quadratic, from->quadratic, (size_t)d->n * d->n));
+  PetscCall(PetscArraycpy(prior, from->prior, (size_t)d->n * d->n));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

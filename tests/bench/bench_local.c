@@ -167,7 +167,8 @@ static PetscErrorCode Run(void)
   PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &y));
   PetscCall(FwGridCreate(PETSC_COMM_WORLD, &b.grid));
   PetscCall(FwPatchImagesCreate(PETSC_COMM_WORLD, &model, data, &images));
-  PetscCall(FwPatchKernelCreate(b.grid, images, FW_PATCH_PAIRS, PETSC_FALSE, 1, store, &b.kernel));
+  PetscCall(FwPatchKernelCreate(
+    b.grid, images, &(FwPatchPlan){.form = FW_PATCH_PAIRS, .n_output = 1, .store_bytes = store}, &b.kernel));
   PetscCall(FwPatchKernelGetFamily(b.kernel, &b.family));
   PetscCall(FwLocalActionCreate(b.kernel, y, &b.action));
   PetscCall(FwLocalActionSetModel(b.action, &model));

@@ -245,6 +245,119 @@ class SeveralOutputs(Folder):
         self.check("lcn")
 
 
+class Deep(Folder):
+    """Two and three convolutional layers against plain loops over paths, at the program's own order parameters."""
+    P, PT, T, MASK, WIDTH, PRIOR = 20, 8, 0.1, 4, [15, 12, 9], [1.1, 0.9, 1.2, 0.8]
+
+    def predict_deep(self, depth, activation, *words, width=None):
+        x, y = make_images((1, 1, 16), self.P + self.PT)
+        self.x, self.y = x[:, 0, 0], y
+        data = harness.write_arrays(self.place / "data.h5", x=x, y=y)
+        return self.predict("-data_source", "hdf5", "-data_path", data, "-data_train", self.P, "-data_test", self.PT,
+                            "-data_normalise", "none", "-network_type", "cnn", "-network_mask", self.MASK,
+                            "-network_depth", depth, "-network_width", width or text(self.WIDTH[:depth]),
+                            "-network_prior", text(self.PRIOR[:depth + 1]), "-network_activation", activation,
+                            "-temperature", self.T, "-save_predictions", "true", *words)
+
+    def layers(self, depth, activation, stride):
+        """K^l between positions and K^l / C^l, and the positions under each of the two taps."""
+        patch = self.x.reshape(len(self.x), -1, self.MASK)
+        c = np.einsum("aim,bjm->ijab", patch, patch) / self.MASK / self.PRIOR[0]
+        kernel, gain, taps = [], [], [None]
+        for layer in range(depth):
+            if layer:
+                n = (len(c) - 2) // stride + 1
+                taps.append([[u * stride, u * stride + 1] for u in range(n)])
+                below = kernel[-1] / (2 * self.PRIOR[layer])
+                c = np.array([[sum(below[a, b] for a, b in zip(taps[-1][u], taps[-1][v])) for v in range(n)]
+                              for u in range(n)])
+            a = 1 + 2 * np.einsum("iiaa->ia", c)
+            erf = 2 / np.pi * np.arcsin(2 * c / np.sqrt(a[:, None, :, None] * a[None, :, None, :]))
+            kernel.append(c if activation == "linear" else erf)
+            gain.append(kernel[-1] / c)
+        return kernel, gain, taps
+
+    def family(self, depth, activation, stride):
+        kernel, gain, taps = self.layers(depth, activation, stride)
+        paths = [(u,) for u in range(len(kernel[-1]))]
+        for layer in range(depth - 1, 0, -1):
+            paths = [(taps[layer][p[0]][t],) + p for t in range(2) for p in paths]
+        product = [[kernel[0][p[0], q[0]] * np.prod([gain[k][p[k], q[k]] for k in range(1, depth)], axis=0)
+                    for q in paths] for p in paths]
+        infinite = np.einsum("uuab->ab", kernel[-1]) / len(kernel[-1]) / self.PRIOR[depth]
+        return np.array(product) / (len(paths) * np.prod(self.PRIOR[1:depth + 1])), infinite
+
+    def data_part(self, q, family):
+        a = np.einsum("ij,ijab->ab", q, family)[:self.P, :self.P] + self.T * np.eye(self.P)
+        return np.linalg.slogdet(a)[1] + self.y[:self.P] @ np.linalg.solve(a, self.y[:self.P])
+
+    def action(self, orders, family):
+        total = self.data_part(orders[0], family)
+        for layer, q in enumerate(orders):
+            above = np.kron(np.eye(2), orders[layer + 1]) if layer + 1 < len(orders) else np.eye(len(q))
+            ratio = np.linalg.solve(above, q)
+            total += self.WIDTH[layer] * (np.trace(ratio) - np.linalg.slogdet(ratio)[1])
+        return total / self.WIDTH[len(orders) - 1]
+
+    def check_predictions(self, r, q, family):
+        kernel = np.einsum("ij,ijab->ab", q, family)
+        a, cross = kernel[:self.P, :self.P] + self.T * np.eye(self.P), kernel[:self.P, self.P:]
+        self.close("mean", r["test_mean"][:, 0], cross.T @ np.linalg.solve(a, self.y[:self.P]))
+        variance = np.diag(kernel[self.P:, self.P:] - cross.T @ np.linalg.solve(a, cross))
+        self.close("deviation", r["test_std"][:, 0], np.sqrt(variance))
+
+    def check_stationary(self, action, orders):
+        """Along a random direction of each order parameter."""
+        random = np.random.default_rng(1)
+        for layer, q in enumerate(orders):
+            way = random.normal(size=q.shape)
+            step = [np.zeros(other.shape) for other in orders]
+            step[layer] = 1e-5 * (way + way.T)
+            up, down = ([q + sign * s for q, s in zip(orders, step)] for sign in (1, -1))
+            self.assertLess(abs(action(up) - action(down)) / 2e-5, 1e-6)
+
+    def check_paths(self, depth, activation, stride):
+        r = self.predict_deep(depth, activation, "-network_upper_mask", 2, "-network_upper_stride", stride)
+        family, infinite = self.family(depth, activation, stride)
+        self.close("infinite width", np.einsum("ppab->ab", family), infinite, 1e-13)
+        orders = [r["order_parameter"]] + [r[f"order_parameter_{k + 1}"] for k in range(1, depth)]
+        self.close("S", r["action"], self.action(orders, family), 1e-11)
+        self.check_stationary(lambda q: self.action(q, family), orders)
+        self.check_predictions(r, orders[0], family)
+        self.assertLess(abs(r["sum_rule"]), 1e-9)
+        self.assertEqual(r["exact_for_linear"], 1)
+
+    def test_paths_without_overlap(self):
+        self.check_paths(2, "erf", 2)
+
+    def test_paths_that_overlap_in_three_layers(self):
+        self.check_paths(3, "linear", 1)
+        self.check_paths(3, "erf", 1)
+
+    def test_stacked(self):
+        r = self.predict_deep(2, "erf", "-theory_closure", "stacked", width=15)
+        kernel = self.layers(2, "erf", 2)[0][-1]
+        family = kernel / (len(kernel) * self.PRIOR[2])
+        q = r["order_parameter"]
+
+        def action(orders):
+            value = np.linalg.eigvalsh(orders[0])
+            return 2 * np.sqrt(value).sum() - np.log(value).sum() + self.data_part(orders[0], family) / 15
+
+        self.close("S", r["action"], action([q]), 1e-11)
+        self.check_stationary(action, [q])
+        self.check_predictions(r, q, family)
+        self.assertEqual(r["exact_for_linear"], 0)
+
+    def test_wide_layers_above_are_one_hidden_layer_of_a_linear_network(self):
+        """With mask 1 above and N_2 infinite, Q_2 = 1 and the first layer is alone."""
+        words = ["-network_upper_mask", 1, "-network_prior", 1]
+        deep = self.predict_deep(2, "linear", *words, width="15,100000000")
+        flat = self.predict_deep(1, "linear", "-network_prior", 1, width=15)
+        self.close("Q", deep["order_parameter"], flat["order_parameter"], 1e-6)
+        self.close("error", deep["test_error"], flat["test_error"], 1e-6)
+
+
 @once
 @harness.needs_data
 class Classes(Folder):
@@ -278,6 +391,16 @@ class BadInput(Folder):
         self.refused("ntk", *cnn, "-theory_model", "ntk")
         self.refused("theory_decomposition", *cnn, "-theory_decomposition", "d.h5")
         self.refused("memory", *cnn, "-memory", "1M", code=5)
+        deep = [*cnn, "-network_depth", 2]
+        self.refused("theory_average", *deep, "-theory_average", "true")
+        self.refused("theory_observables", *deep, "-theory_observables", "true")
+        self.refused("network_upper_mask", *deep, "-network_upper_mask", 3)
+        self.refused("network_upper_mask", *deep, "-network_upper_mask", "2,2")
+        self.refused("network_upper_stride", *deep, "-network_upper_stride", 0)
+        self.refused("widths equal", *deep, "-network_width", "10,20", "-theory_closure", "stacked")
+        self.refused("'paths' needs odd", *deep, "-network_activation", "relu")
+        self.refused("one hidden layer", *deep, "-data_classes", "0,1", "-data_encoding", "onehot")
+        self.refused("one hidden layer", "-network_type", "lcn", "-network_depth", 2)
 
     def test_what_is_worth_a_warning(self):
         done = self.run_program(*SMALL, "-network_type", "cnn", "-network_mask", 3, "-network_width", 3)

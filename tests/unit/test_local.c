@@ -199,7 +199,9 @@ static void open_outputs(const Case *c, int n_output, const double x[], const do
   const FwPatchForm form = c->type == FW_NETWORK_LCN ? FW_PATCH_DIAGONAL
                            : n_output > 1            ? FW_PATCH_ORDERED
                                                      : FW_PATCH_PAIRS;
-  const double     *targets;
+  const FwPatchPlan plan = {
+    .form = form, .is_centred = c->is_centred, .n_output = n_output, .store_bytes = store_bytes};
+  const double *targets;
 
   *n = (Network){
     .model      = {.type = c->type,                .depth = 1, .temperature = c->temperature},
@@ -215,7 +217,7 @@ static void open_outputs(const Case *c, int n_output, const double x[], const do
   for (int d = 0; d < 2; d++) n->model.stride[d] = c->stride[d];
   n->data = dataset_from_outputs(c->n_train, P_TEST, c->image[0], c->image[1], c->image[2], n_output, x, y);
   TestCall(FwPatchImagesCreate(PETSC_COMM_WORLD, &n->model, n->data, &n->images));
-  TestCall(FwPatchKernelCreate(grid, n->images, form, c->is_centred, n_output, store_bytes, &n->kernel));
+  TestCall(FwPatchKernelCreate(grid, n->images, &plan, &n->kernel));
   TestCall(FwDatasetGetTargets(n->data, FW_TRAIN, &targets));
   TestCall(FwLocalActionCreate(n->kernel, targets, &n->action));
   TestCall(FwLocalActionSetModel(n->action, &n->model));
