@@ -88,6 +88,10 @@ double FwLocalActionWidth(FwLocalAction action);
 /** S without data at Q = 1: the evidence is exp(-N_L/2 (S - that)), up to (2 pi)^(-D P / 2). Not collective. */
 double FwLocalActionRest(FwLocalAction action);
 
+/** Number of order parameters that follow each other: L of paths, otherwise 1. Rows and width of one. Not collective. */
+PetscErrorCode FwLocalActionGetLayers(FwLocalAction action, PetscInt *n_layer);
+void           FwLocalActionGetLayer(FwLocalAction action, PetscInt l, PetscInt *n_row, double *width);
+
 /** Q_{l+1} of the paths from layer l + 1 (l = 1 .. L - 1) at the minimum for Q: [n_path[l], n_path[l]]. Not collective. */
 PetscErrorCode FwLocalActionUpper(FwLocalAction action, const double order[], PetscInt l, double upper[]);
 

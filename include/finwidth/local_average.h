@@ -13,7 +13,7 @@
  *
  * which is sampled by Hamiltonian Monte Carlo in Bartlett's coordinates, N Q = L L^T: the entries of L below the diagonal
  * are standard normal before learning, and L_jj^2 a chi-square of N - j degrees of freedom (j = 0, 1, ... within each Wishart
- * matrix). Chains are divided over the ranks, and what each
+ * matrix). Of several hidden layers every Q_l is drawn, each a Wishart matrix given the one above. Chains are divided over the ranks, and what each
  * does depends on its number alone: the same bits on any number of ranks.
  *
  * @source Aiudi et al., arXiv:2307.11807; docs/theory/convolutional.md
@@ -37,7 +37,7 @@ typedef struct {
  * @collective{action}: give each chain an action of its own rank
  * @param[in]  action  with its model set
  * @param[in]  seed, number  name of the chain
- * @param[in]  start   [m, m] positive definite: the saddle point
+ * @param[in]  start   [m, m] positive definite: the saddle point (of several layers Q_1)
  * @param[in]  n_draw  draws to keep, after half as many of burn-in, which also finds the step
  * @param[out] chain   release with FwLocalChainDestroy()
  * @error FW_ERR_STOPPED    this rank was asked to stop

@@ -41,8 +41,8 @@ static PetscErrorCode CheckDeep(const FwPredictPoint *point)
   PetscFunctionBegin;
   PetscCall(FwOptionChoice("theory_closure", &closure, NULL));
   PetscCall(FwOptionBoolean("theory_observables", &wants_observables, NULL));
-  PetscCheck(!point->theory.with_average, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_average: several hidden layers of cnn have none in this version");
+  PetscCheck(!point->theory.with_average || closure == FW_DEEP_PATHS, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_average: the 'stacked' closure of several hidden layers has none");
   PetscCheck(!wants_observables, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_observables: several hidden layers of cnn have none in this version");
   for (PetscInt l = 1; l < model->depth && closure == FW_DEEP_STACKED; l++)

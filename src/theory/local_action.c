@@ -318,6 +318,19 @@ double FwLocalActionRest(FwLocalAction a)
   return a->unit * FwLocalLawRest(&a->law);
 }
 
+PetscErrorCode FwLocalActionGetLayers(FwLocalAction a, PetscInt *n_layer)
+{
+  PetscFunctionBegin;
+  *n_layer = a->family.closure == FW_DEEP_PATHS ? a->family.n_layer : 1;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+void FwLocalActionGetLayer(FwLocalAction a, PetscInt l, PetscInt *n_row, double *width)
+{
+  *n_row = l ? a->law.tower->n_path[l] : a->n_row;
+  *width = l ? a->law.width[l] : a->width;
+}
+
 PetscErrorCode FwLocalActionUpper(FwLocalAction a, const double order[], PetscInt l, double upper[])
 {
   const PetscInt  n = a->law.tower->n_path[l];

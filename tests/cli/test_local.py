@@ -392,7 +392,7 @@ class BadInput(Folder):
         self.refused("theory_decomposition", *cnn, "-theory_decomposition", "d.h5")
         self.refused("memory", *cnn, "-memory", "1M", code=5)
         deep = [*cnn, "-network_depth", 2]
-        self.refused("theory_average", *deep, "-theory_average", "true")
+        self.refused("theory_average", *deep, "-theory_average", "true", "-theory_closure", "stacked")
         self.refused("theory_observables", *deep, "-theory_observables", "true")
         self.refused("network_upper_mask", *deep, "-network_upper_mask", 3)
         self.refused("network_upper_mask", *deep, "-network_upper_mask", "2,2")
