@@ -206,10 +206,14 @@ PetscErrorCode FwPrintScanAxes(FwScan scan, PetscInt n_axis, PetscInt point)
   PetscFunctionBegin;
   for (PetscInt d = 0; d < n_axis; d++) {
     const FwScanAxis *axis;
+    PetscInt          i;
 
     PetscCall(FwScanGetAxis(scan, d, &axis));
-    PetscCall(
-      PetscPrintf(PETSC_COMM_SELF, "%16s", point < 0 ? axis->key->name : axis->text[FwScanPosition(scan, point, d)]));
+    i = point < 0 ? 0 : FwScanPosition(scan, point, d);
+    if (point >= 0 && axis->key->type == FW_KEY_REAL) /* of a range its text has all digits */
+      PetscCall(PetscPrintf(PETSC_COMM_SELF, "%16.8g", axis->value[i]));
+    else
+      PetscCall(PetscPrintf(PETSC_COMM_SELF, "%16s", point < 0 ? axis->key->name : axis->text[i]));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

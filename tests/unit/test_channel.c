@@ -54,7 +54,7 @@ static int labels(const FwChannel *channel, int n, double y[], double weight[])
 
 static void labels_have_probability_one(void **state)
 {
-  enum { N = 6000 };
+  enum { N = 3000 };
   static double y[N], weight[N];
 
   (void)state;
@@ -91,6 +91,54 @@ static void derivatives_are_those_of_log_z(void **state)
                        (180.0 * h * h),
                      1e-6);
       }
+}
+
+/* What comes of labels one by one: -sum Zc log Zc, E g^2 and the error of the guess, over m ~ N(0, Q) in equal steps */
+typedef struct {
+  double psi, square, error;
+} Averages;
+
+static Averages average_by_labels(const FwChannel *channel, double Q, double variance)
+{
+  enum { N = 1200, M = 40 };
+  static double y[N], weight[N], w[N], log_zc[N], g[N];
+  Averages      sum = {0};
+
+  for (int k = -M; k <= M; k++) {
+    const double u = 0.15 * k, of_m = 0.15 * exp(-0.5 * u * u) / sqrt(2.0 * M_PI), m = sqrt(Q) * u;
+    const int    n = labels(channel, N, y, weight);
+    double       guess;
+
+    for (int i = 0; i < n; i++) w[i] = m;
+    TestCall(FwChannelOutput(channel, n, y, w, variance, log_zc, g, NULL));
+    TestCall(FwChannelGuess(channel, 1, &m, variance, &guess));
+    for (int i = 0; i < n; i++) {
+      const double zc = of_m * weight[i] * exp(log_zc[i]);
+
+      sum.psi += zc * log_zc[i];
+      sum.square += zc * g[i] * g[i];
+      sum.error += zc * (n == 2 ? (y[i] != guess) : (y[i] - guess) * (y[i] - guess));
+    }
+  }
+  return sum;
+}
+
+static void averages_are_those_of_labels_one_by_one(void **state)
+{
+  const double Q = 0.3, variance = 0.25;
+
+  (void)state;
+  for (int c = 0; c < CHANNELS; c++) {
+    const Averages expected = average_by_labels(&channels[c], Q, variance);
+    double         psi, square, error, clean;
+
+    if (channels[c].noise == 1e-4) continue; /* labels in steps that are too wide */
+    TestCall(FwChannelMoments(&channels[c], Q, variance, &psi, &square));
+    TestCall(FwChannelErrors(&channels[c], Q, variance, &error, &clean));
+    assert_close(psi, expected.psi, 2e-4); /* the end of the labels without noise at +-1 */
+    assert_close(square / expected.square, 1.0, 2e-4);
+    assert_close(error / expected.error, 1.0, FwChannelIsDiscrete(&channels[c]) ? 5e-3 : 2e-4); /* a kink at m = 0 */
+  }
 }
 
 /* Steep: a logistic channel becomes the sign, a readout erf(gain z) does, and little noise is none */
@@ -166,6 +214,7 @@ int main(int argc, char **argv)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(labels_have_probability_one),
     cmocka_unit_test(derivatives_are_those_of_log_z),
+    cmocka_unit_test(averages_are_those_of_labels_one_by_one),
     cmocka_unit_test(limits_agree),
     cmocka_unit_test(labels_drawn_have_the_guessed_mean),
     cmocka_unit_test(bad_channels_and_labels_are_refused),

@@ -124,6 +124,7 @@ static void published_numbers_of_two_layers(void **state)
 
     assert_close(least < logistic[i][1] && least > logistic[i][1] - 6e-4, 1, 0.0);
   }
+  for (int i = 0; i < 5; i++) assert_close(solve(labels, ridge[i][0]).error < ridge[i][1], 1, 0.0);
   TestCall(FwOptimalDestroy(&regression));
   TestCall(FwOptimalDestroy(&labels));
 }
