@@ -97,9 +97,16 @@ static void reference_rows(void **state)
    off the figure for labels, below which no error of an estimator may lie */
 static void published_numbers_of_two_layers(void **state)
 {
-  static const double alpha[]   = {0.10289855072463767, 1.0289855072463768, 2.057971014492754, 4.01304347826087, 7.1};
-  static const double overlap[] = {0.07337788532548392, 0.5581237364897884, 0.7748706226765788, 0.8932621631221874,
-                                   0.9429102078746567};
+  static const double alpha[]    = {0.10289855072463767, 1.0289855072463768, 2.057971014492754, 4.01304347826087, 7.1};
+  static const double overlap[]  = {0.07337788532548392, 0.5581237364897884, 0.7748706226765788, 0.8932621631221874,
+                                    0.9429102078746567};
+  static const double ridge[][2] = {
+    {0.1,    0.442536},
+    {0.4632, 0.386484},
+    {0.8263, 0.361930},
+    {1.1895, 0.340603},
+    {2.2789, 0.282122}
+  };
   static const double logistic[][2] = {
     {0.1, 0.441938},
     {2.4, 0.267492},
