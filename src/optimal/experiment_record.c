@@ -220,6 +220,9 @@ PetscErrorCode FwExperimentRecord(const FwExperiment *experiment, const FwReduct
   PetscCall(SolveTheory(experiment, reduction, &r.theory));
   PetscCall(FwRecordReal(record, "alpha", (double)experiment->n_train / (double)experiment->teacher.d, "1",
                          "examples for each input, as they are"));
+  PetscCall(FwRecordInteger(record, "dimension", experiment->teacher.d, "1", "inputs"));
+  PetscCall(
+    FwRecordInteger(record, "converged", n_converged == result->n_instance, "1", "1 if every learner has converged"));
   PetscCall(AddErrors(&r, reduction));
   PetscCall(AddRidge(&r));
   PetscCall(AddTrajectory(&r));

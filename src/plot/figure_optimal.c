@@ -178,9 +178,11 @@ static PetscErrorCode FillPoint(FwStore store, const char name[], FwFigure *figu
              "no figure can be drawn of this file: nothing of this network can be learnt");
   if (is_overview || !strcmp(name, "potential")) PetscCall(Fill_Potential(&p, figure));
   if (is_overview || !strcmp(name, "curve")) PetscCall(Fill_Curve(&p, figure));
+  if (is_overview || !strcmp(name, "trajectory")) PetscCall(FwFigureFill_Trajectory(store, figure));
   PetscCall(FreeProfile(&p));
   PetscCheck(figure->n_panel, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "figure '%s': this file can give overview, potential, curve", name);
+             "figure '%s': this file can give overview, potential, curve, and of an experiment with gamp trajectory",
+             name);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -276,6 +278,7 @@ static PetscErrorCode Fill_Errors(const FwSlice *slice, FwFigure *figure)
   PetscCall(Differ(slice, "error", "error_amp", &differ));
   PetscCall(
     FillCurves(slice, "Error of the best learner", "error of a new label", differ ? 3 : 2, curves, PETSC_TRUE, figure));
+  PetscCall(FwPanelAddTrials(slice, &figure->panel[figure->n_panel - 1]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -357,11 +360,12 @@ static const struct {
   Wants       wants;
   PetscErrorCode (*fill)(const FwSlice *, FwFigure *);
 } figures[] = {
-  {"errors",      "error",              ANY,       Fill_Errors     },
-  {"information", "information_linear", ANY,       Fill_Information},
-  {"learnable",   "learnable_fraction", NETWORKS,  Fill_Learnable  },
-  {"transitions", "weak_recovery",      OVER_X,    Fill_Transitions},
-  {"map",         "error",              BOTH_AXES, Fill_Map        },
+  {"errors",      "error",                     ANY,       Fill_Errors        },
+  {"experiment",  "/optimal/experiment/error", ANY,       FwFigureFill_Trials},
+  {"information", "information_linear",        ANY,       Fill_Information   },
+  {"learnable",   "learnable_fraction",        NETWORKS,  Fill_Learnable     },
+  {"transitions", "weak_recovery",             OVER_X,    Fill_Transitions   },
+  {"map",         "error",                     BOTH_AXES, Fill_Map           },
 };
 
 static PetscErrorCode IsAvailable(const FwSlice *slice, int f, PetscBool *is_available)

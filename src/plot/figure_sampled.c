@@ -14,19 +14,20 @@ PetscErrorCode FwSliceHasSamples(const FwSlice *slice, PetscBool *has)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A quantity of /sample with its error bars and whether its chains converged, [family.n][x.n]; NULL where there is none */
-static PetscErrorCode GetSampled(const FwSlice *slice, const char name[], double **value, double **error,
-                                 double **converged)
+/* A quantity of a group with its error bars and whether its chains converged, [family.n][x.n]; NULL where there is none */
+static PetscErrorCode GetSampled(const FwSlice *slice, const char group[], const char name[], double **value,
+                                 double **error, double **converged)
 {
   char      path[FW_LABEL_SIZE];
   PetscBool has, has_error;
 
   PetscFunctionBegin;
-  PetscCall(PetscSNPrintf(path, sizeof path, "/sample/%s", name));
+  PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", group, name));
   PetscCall(FwSliceGetMean(slice, path, &has, value));
-  PetscCall(PetscSNPrintf(path, sizeof path, "/sample/%s_error_bar", name));
+  PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s_error_bar", group, name));
   PetscCall(FwSliceGetMean(slice, path, &has_error, error));
-  PetscCall(FwSliceGetMean(slice, "/sample/converged", &has_error, converged));
+  PetscCall(PetscSNPrintf(path, sizeof path, "%s/converged", group));
+  PetscCall(FwSliceGetMean(slice, path, &has_error, converged));
   if (has) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscFree(*value));
   PetscCall(PetscFree(*error));
@@ -56,14 +57,14 @@ static PetscErrorCode AddDots(const FwSliceAxis *x, const double value[], const 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPanelAddSampled(const FwSlice *slice, const char name[], PetscInt64 curve, FwColour colour,
-                                 double shade, const char title[], FwPanel *panel)
+PetscErrorCode FwPanelAddSampled(const FwSlice *slice, const char group[], const char name[], PetscInt64 curve,
+                                 FwColour colour, double shade, const char title[], FwPanel *panel)
 {
   const PetscInt64 first = curve * slice->x.n;
   double          *value, *error, *converged;
 
   PetscFunctionBegin;
-  PetscCall(GetSampled(slice, name, &value, &error, &converged));
+  PetscCall(GetSampled(slice, group, name, &value, &error, &converged));
   if (value)
     PetscCall(AddDots(&slice->x, value + first, error + first, converged + first, colour, shade, title, panel));
   PetscCall(PetscFree(value));
@@ -87,7 +88,7 @@ static PetscErrorCode GetAgreement(const FwSlice *slice, Agreement *a)
 
   PetscFunctionBegin;
   PetscCall(FwSliceGetMean(slice, "test_error", &has, &predicted));
-  PetscCall(GetSampled(slice, "test_error", &sampled, &a->error, &a->converged));
+  PetscCall(GetSampled(slice, "/sample", "test_error", &sampled, &a->error, &a->converged));
   for (PetscInt64 i = 0; i < n; i++) {
     predicted[i] /= sampled[i];
     a->error[i] *= predicted[i] / sampled[i];

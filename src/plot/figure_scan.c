@@ -204,7 +204,7 @@ static PetscErrorCode AddFamily(const FwSlice *slice, const FwFamily *family, co
     FwSliceFormat(&slice->family, family->at[c], title);
     PetscCall(FwPanelAddShaded(panel, has_samples ? FW_MARK_LINE : MarkOn(x, FW_MARK_LINE_DOT), family->shade[c], title,
                                x->n, x->value, value + family->at[c] * x->n));
-    PetscCall(FwPanelAddSampled(slice, sampled, family->at[c], FW_SHADE, family->shade[c], "", panel));
+    PetscCall(FwPanelAddSampled(slice, "/sample", sampled, family->at[c], FW_SHADE, family->shade[c], "", panel));
   }
   if (has_samples) PetscCall(FwPanelAdd(panel, FW_MARK_SAMPLED, FW_GRAY, "sampled", 0, NULL, NULL, NULL));
   PetscCall(PetscFree(value));
@@ -255,8 +255,8 @@ static PetscErrorCode Fill_Errors(const FwSlice *slice, FwFigure *figure)
   }
   PetscCall(FwSlicePanel(slice, "Errors", "mean squared error per example", figure, &panel));
   PetscCall(AddCurves(slice, curves, panel));
-  PetscCall(FwPanelAddSampled(slice, "test_error", 0, FW_BLUE, 0.0, "test, sampled", panel));
-  PetscCall(FwPanelAddSampled(slice, "train_error", 0, FW_ORANGE, 0.0, "train, sampled", panel));
+  PetscCall(FwPanelAddSampled(slice, "/sample", "test_error", 0, FW_BLUE, 0.0, "test, sampled", panel));
+  PetscCall(FwPanelAddSampled(slice, "/sample", "train_error", 0, FW_ORANGE, 0.0, "train, sampled", panel));
   FwPanelScale(PETSC_TRUE, panel);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -279,7 +279,7 @@ static PetscErrorCode Fill_Accuracy(const FwSlice *slice, FwFigure *figure)
   }
   PetscCall(FwSlicePanel(slice, title, y_label, figure, &panel));
   PetscCall(AddCurves(slice, curves, panel));
-  PetscCall(FwPanelAddSampled(slice, "accuracy", 0, FW_BLUE, 0.0, "sampled", panel));
+  PetscCall(FwPanelAddSampled(slice, "/sample", "accuracy", 0, FW_BLUE, 0.0, "sampled", panel));
   FwPanelScale(PETSC_TRUE, panel);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -350,7 +350,7 @@ static PetscErrorCode AddOrderCurves(const FwSlice *slice, FwPanel *panel)
 
   PetscFunctionBegin;
   PetscCall(AddCurves(slice, curves, panel));
-  PetscCall(FwPanelAddSampled(slice, "order_parameter", 0, FW_BLUE, 0.0, "sampled", panel));
+  PetscCall(FwPanelAddSampled(slice, "/sample", "order_parameter", 0, FW_BLUE, 0.0, "sampled", panel));
   PetscCall(AddMinima(slice, 0, FW_ORANGE, 0.0, &n_added, panel));
   if (n_added) PetscCall(FwPanelAdd(panel, FW_MARK_OPEN, FW_ORANGE, "metastable", 0, NULL, NULL, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -127,5 +127,9 @@ PetscErrorCode FwFigureFill_OrderGrid(FwStore store, FwPanel *panel);
 /** figure_mixture.c: the panels of the group /mixture, of a point or of a scan. Collective on the store. */
 PetscErrorCode FwFigureFill_Mixture(FwStore store, const char name[], PetscBool is_scan, FwFigure *figure);
 
+/** figure_trial.c: message passing of one point of /optimal beside state evolution; no panel where the file has none.
+ *  Collective on the store. */
+PetscErrorCode FwFigureFill_Trajectory(FwStore store, FwFigure *figure);
+
 /** figure_optimal.c: the panels of the group /optimal, of a point or of a scan. Collective on the store. */
 PetscErrorCode FwFigureFill_Optimal(FwStore store, const char name[], PetscBool is_scan, FwFigure *figure);

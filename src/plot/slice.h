@@ -53,10 +53,10 @@ PetscErrorCode FwSliceTicks(const FwSliceAxis *axis, FwTicks *ticks);
 /** Release. */
 PetscErrorCode FwSliceClear(FwSlice *slice);
 
-/** figure_sampled.c: put the sampled values of a quantity of /sample, with error bars, over curve `curve` of a panel; those
- *  of chains that did not converge are crosses. Nothing where the file has none; `title` goes into the legend. */
-PetscErrorCode FwPanelAddSampled(const FwSlice *slice, const char name[], PetscInt64 curve, FwColour colour,
-                                 double shade, const char title[], FwPanel *panel);
+/** figure_sampled.c: put the sampled values of a quantity of a group such as /sample, with error bars, over curve `curve` of a
+ *  panel; those that did not converge are crosses. Nothing where the file has none; `title` goes into the legend. */
+PetscErrorCode FwPanelAddSampled(const FwSlice *slice, const char group[], const char name[], PetscInt64 curve,
+                                 FwColour colour, double shade, const char title[], FwPanel *panel);
 
 /** Whether the file holds sampled values too. */
 PetscErrorCode FwSliceHasSamples(const FwSlice *slice, PetscBool *has);
@@ -84,6 +84,11 @@ typedef struct {
 FwFamily       FwSliceFamily(const FwSliceAxis *axis);
 PetscErrorCode FwPanelAddShaded(FwPanel *panel, FwMark mark, double shade, const char title[], PetscInt64 n,
                                 const double x[], const double y[]);
+
+/** figure_trial.c: measured errors of the experiments of /optimal over the curves of a panel, and those over theory's in a
+ *  panel of their own. Nothing where the file has none. */
+PetscErrorCode FwPanelAddTrials(const FwSlice *slice, FwPanel *panel);
+PetscErrorCode FwFigureFill_Trials(const FwSlice *slice, FwFigure *figure);
 
 /** figure_map.c: heat maps of a slice with a family. */
 PetscErrorCode FwFigureFill_Map(const FwSlice *slice, FwFigure *figure);
