@@ -60,14 +60,17 @@ typedef struct {
 typedef PetscErrorCode FwExperimentSampler(MPI_Comm comm, const FwExperimentData *data, void *context,
                                            double number[FW_INSTANCE_COUNT]);
 
+enum { FW_EXPERIMENT_STEP_MOST = 1500 };
+
 typedef struct {
   FwExperimentKind     kind;
   FwDeepTeacher        teacher; /**< its seed is the seed of all that is drawn */
   FwChannel            channel;
   double               eta, gamma, bias; /**< of the reduction of the teacher */
   PetscInt             n_train, n_test, n_instance;
-  FwExperimentSampler *sampler; /**< for hmc */
-  void                *context; /**< of the sampler */
+  PetscInt             n_iteration; /**< of ridge and gamp at most; up to FW_EXPERIMENT_STEP_MOST */
+  FwExperimentSampler *sampler;     /**< for hmc */
+  void                *context;     /**< of the sampler */
 } FwExperiment;
 
 /** How a run is kept. */

@@ -181,6 +181,7 @@ static const FwKey table[] = {
           "inputs d of an experiment; its layers are as wide where network_width is not given"),
   INTEGER("optimal_instances", "16", 2, FW_FOR_OPTIMAL, "teachers of an experiment"),
   INTEGER("optimal_test", NULL, 2, FW_FOR_OPTIMAL, "fresh inputs for each teacher (20000; hmc: 1000)"),
+  COUNT("optimal_iterations", "1500", 1, 1500, FW_FOR_OPTIMAL, "most iterations of ridge and gamp"), /* FW_EXPERIMENT_STEP_MOST */
 
   CHOICE("ansatz_optimiser", "flow", "flow,flow-midpoint,flow-strang,gd,momentum,nesterov,sgd,adam,adamw,lmvm,newton",
          FW_FOR_ANSATZ, "how the network is trained: gradient flow, descent, or to a critical point"),

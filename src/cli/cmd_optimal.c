@@ -54,7 +54,7 @@ static PetscErrorCode CheckPoints(Optimal *o)
     PetscCall(FwOptimalIsBeyond(&setting, &is_beyond));
     o->n_beyond += is_beyond;
     if (setting.experiment != FW_EXPERIMENT_NONE) o->has_trial = PETSC_TRUE;
-    PetscCall(FwTrialCheck(o->request, &setting));
+    PetscCall(FwTrialCheck(&setting, PETSC_FALSE));
     PetscCall(FwOptimalSettingDestroy(&setting));
   }
   PetscCall(FwScanApply(o->request->scan, -1));
@@ -258,6 +258,21 @@ static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Of several points the first one's experiment */
+static PetscErrorCode DryRun(const FwRequest *request)
+{
+  FwOptimalSetting setting;
+
+  PetscFunctionBegin;
+  PetscCall(
+    PetscPrintf(PETSC_COMM_WORLD, "%s\ntheory  less than a second for each network and channel\n", request->resolved));
+  PetscCall(FwScanApply(request->scan, 0));
+  PetscCall(FwOptimalSettingRead(&setting));
+  PetscCall(FwTrialCheck(&setting, PETSC_TRUE));
+  PetscCall(FwOptimalSettingDestroy(&setting));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwCommandRun_Optimal(const char *input)
 {
   static const char *const shared[] = {"optimal_alpha", NULL}, *const groups[] = {"/optimal", FW_TRIAL_GROUP, NULL},
@@ -270,8 +285,7 @@ PetscErrorCode FwCommandRun_Optimal(const char *input)
   PetscCall(FwRequestCreate(input, "optimal", FW_FOR_OPTIMAL, &request));
   PetscCall(CheckPoints(&o));
   if (request.is_dry) {
-    PetscCall(
-      PetscPrintf(PETSC_COMM_WORLD, "%s\ntheory  less than a second for each network and channel\n", request.resolved));
+    PetscCall(DryRun(&request));
   } else {
     const FwRequestPlan plan = {.shared   = shared,
                                 .groups   = o.has_trial ? groups : theory,

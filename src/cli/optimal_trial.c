@@ -95,6 +95,7 @@ static PetscErrorCode ReadTrial(const FwOptimalSetting *setting, const FwReducti
           .sampler    = FwOptimalSample}
   };
   PetscCall(ReadCount("optimal_test", e->kind == FW_EXPERIMENT_HMC ? test_sampled : test, &e->n_test));
+  PetscCall(ReadCount("optimal_iterations", 0, &e->n_iteration));
   PetscCall(ReadTeacher(setting, trial));
   if (e->kind == FW_EXPERIMENT_HMC) PetscCall(ReadPlan(e->teacher.seed, &trial->sampler.plan));
   trial->sampler.teacher = &e->teacher;
@@ -158,7 +159,7 @@ static PetscErrorCode PrintEstimate(const Trial *trial)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwTrialCheck(const FwRequest *request, const FwOptimalSetting *setting)
+PetscErrorCode FwTrialCheck(const FwOptimalSetting *setting, PetscBool is_told)
 {
   const FwDeepTarget target = FwOptimalTarget(setting);
   FwReduction        reduction;
@@ -169,7 +170,7 @@ PetscErrorCode FwTrialCheck(const FwRequest *request, const FwOptimalSetting *se
   PetscCall(FwReductionCreate(&target, &reduction));
   PetscCall(ReadTrial(setting, &reduction, &trial));
   PetscCall(FwExperimentCheck(&trial.e));
-  if (request->is_dry) PetscCall(PrintEstimate(&trial));
+  if (is_told) PetscCall(PrintEstimate(&trial));
   PetscCall(DestroyTrial(&trial));
   PetscCall(FwReductionDestroy(&reduction));
   PetscFunctionReturn(PETSC_SUCCESS);

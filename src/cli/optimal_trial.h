@@ -10,13 +10,13 @@
 /** The group that records fill. */
 #define FW_TRIAL_GROUP "/optimal/experiment"
 
-/** Refuse an experiment that cannot be done, before anything is computed; in a dry run print its estimate.
+/** Refuse an experiment that cannot be done, before anything is computed; with `is_told` print what it will need.
  *
  * @collective{PETSC_COMM_WORLD}
  * @param[in] setting  the point that stands in the options database
  * @error FW_ERR_INPUT  keys that do not fit each other
  */
-PetscErrorCode FwTrialCheck(const FwRequest *request, const FwOptimalSetting *setting);
+PetscErrorCode FwTrialCheck(const FwOptimalSetting *setting, PetscBool is_told);
 
 /** Do the experiment of a point, put it into its record, print it where there is no scan.
  *

@@ -225,9 +225,10 @@ static PetscErrorCode TrainPanel(void *context, PetscInt first, PetscInt n, doub
 static PetscErrorCode LearnByRidge(Block *b)
 {
   const double      eta2 = b->e->eta * b->e->eta;
-  const FwRidgePlan plan = {
-    .penalty = eta2 > 0.0 ? (b->e->gamma + b->e->channel.noise) / eta2 : INFINITY, .tolerance = 1e-10, .most = 5000};
-  FwRidgeState state;
+  const FwRidgePlan plan = {.penalty   = eta2 > 0.0 ? (b->e->gamma + b->e->channel.noise) / eta2 : INFINITY,
+                            .tolerance = 1e-10,
+                            .most      = b->e->n_iteration};
+  FwRidgeState      state;
 
   PetscFunctionBegin;
   PetscCall(FwRidgeSolve(b->train, b->y, &plan, b->w, &state));
@@ -281,7 +282,7 @@ static FwGampPlan GampPlan(const Block *b)
     .start     = FwChannelIsEven(&b->e->channel) ? 0.1 : 0.0,
     .stream    = FwStreamCreate(b->e->teacher.seed, FW_RANDOM_OPTIMAL_START, (uint64_t)b->at.block, 0, 0),
     .tolerance = 1e-9,
-    .most      = FW_BLOCK_STEP_MOST};
+    .most      = b->e->n_iteration};
 }
 
 /* Of s and -s, which even labels do not tell apart, the one along S: what it leaves of z is then small */

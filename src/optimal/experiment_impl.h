@@ -7,10 +7,7 @@
 
 #include <finwidth/optimal_experiment.h>
 
-enum {
-  FW_BLOCK_MOST      = 8,   /* teachers on the same inputs */
-  FW_BLOCK_STEP_MOST = 1500 /* iterations of message passing */
-};
+enum { FW_BLOCK_MOST = 8 }; /* teachers on the same inputs */
 
 /** Instances of block `block`: first .. first + n - 1. */
 typedef struct {
@@ -21,7 +18,7 @@ typedef struct {
  *
  * @collective{comm}
  * @param[out] number   [n, FW_INSTANCE_COUNT]
- * @param[out] n_step   entries of a trajectory, at most FW_BLOCK_STEP_MOST + 1
+ * @param[out] n_step   entries of a trajectory, at most FW_EXPERIMENT_STEP_MOST + 1
  * @param[out] overlap  [n_step, n]
  * @error FW_ERR_STOPPED  asked to stop: nothing of this block is kept
  */

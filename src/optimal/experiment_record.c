@@ -101,8 +101,9 @@ static PetscErrorCode AddRidge(const Report *r)
 
   PetscFunctionBegin;
   if (r->e->kind == FW_EXPERIMENT_GAMP) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(MeanOf(r, "train_error", FW_INSTANCE_TRAIN, r->theory.mmse_train, "label^2",
-                   "error of ridge on z at the training inputs"));
+  if (r->e->channel.noise > 0.0) /* else it is the label, and no error */
+    PetscCall(MeanOf(r, "train_error", FW_INSTANCE_TRAIN, r->theory.mmse_train, "label^2",
+                     "error of ridge on z at the training inputs"));
   if (r->e->kind != FW_EXPERIMENT_HMC) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(MeanOf(r, "ridge_error", FW_INSTANCE_RIDGE, r->theory.error, "label^2", "error of ridge on the same data"));
   PetscCall(Paired(r, PETSC_FALSE, FW_INSTANCE_RIDGE, FW_INSTANCE_ERROR, &gain));

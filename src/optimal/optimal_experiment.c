@@ -42,6 +42,8 @@ PetscErrorCode FwExperimentCheck(const FwExperiment *e)
              e->n_test);
   PetscCheck(e->n_instance >= 2, PETSC_COMM_SELF, FW_ERR_INPUT,
              "optimal_instances %" PetscInt_FMT ": one instance has no error bar, want at least 2", e->n_instance);
+  PetscCheck(e->n_iteration >= 1 && e->n_iteration <= FW_EXPERIMENT_STEP_MOST, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "optimal_iterations %" PetscInt_FMT ": want 1 to %d", e->n_iteration, (int)FW_EXPERIMENT_STEP_MOST);
   PetscCall(CheckKind(e));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -91,7 +93,7 @@ void FwExperimentEstimate(const FwExperiment *e, PetscInt n_rank, FwExperimentCo
 
 /* --- the run ---------------------------------------------------------------------------------------------------------- */
 
-enum { ROW = FW_BLOCK_STEP_MOST + 1 };
+enum { ROW = FW_EXPERIMENT_STEP_MOST + 1 };
 
 /* The ranks are cut into parts, which work on different blocks at the same time; rows are divided over the ranks of a part.
    Instances that are not done yet have no FW_INSTANCE_CONVERGED. */

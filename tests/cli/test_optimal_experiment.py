@@ -106,5 +106,105 @@ class Agreement(unittest.TestCase):
         self.assertGreater((other["error"] - right["error_predicted"]) / other["error_error_bar"], 4.0)
 
 
+SMALL = {"ridge": ["-optimal_experiment", "ridge", "-network_activation", "erf,relu", "-optimal_dimension", 60],
+         "gamp": ["-optimal_experiment", "gamp", "-network_activation", "tanh", "-optimal_channel", "probit", "-optimal_dimension", 60],
+         "hmc": ["-optimal_experiment", "hmc", "-optimal_dimension", 8, "-sampler_samples", 20, "-sampler_burnin", 20]}
+FEW = ["-optimal_instances", 5, "-optimal_test", 600, "-optimal_alpha", 5]
+
+
+class Runs(unittest.TestCase):
+    def setUp(self):
+        self.place = harness.folder().resolve()
+
+    def optimal(self, *words, ranks=1):
+        return run("optimal", *words, ranks=ranks, cwd=self.place, timeout=300)
+
+    def assert_same(self, one, other):
+        one, other = (read(self.place / name, "optimal/experiment") for name in (one, other))
+        self.assertEqual(one.keys(), other.keys())
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+    def test_the_same_bits_on_any_number_of_ranks(self):
+        for kind, words in SMALL.items():
+            for ranks in (1, 3):
+                done = self.optimal(*words, *FEW, "-output", f"{kind}{ranks}.h5", ranks=ranks)
+                self.assertIn(done.code, (0, 4), done.err)  # so few samples may not have converged
+            self.assert_same(f"{kind}1.h5", f"{kind}3.h5")
+
+    def interrupted(self, *words, number=signal.SIGTERM):
+        """A run that gets a signal when its first checkpoint is there."""
+        run_ = harness.start("optimal", *words, "-output", "out.h5", ranks=2, cwd=self.place,
+                             env={"FINWIDTH_CHECKPOINT_SECONDS": "0"})
+        self.assertTrue(harness.wait_for(self.place / "out.h5.chk.0"))
+        harness.signal_ranks(self.place, number)
+        _, err = run_.communicate(timeout=60)
+        self.assertFalse((self.place / "out.h5").exists(), err)
+        return run_.returncode, err
+
+    def check_resumed(self, *words):
+        done = self.optimal(*words, "-output", "out.h5", "-resume", ranks=1)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertEqual(sorted(os.listdir(self.place)), ["out.h5", "out.png"])
+        self.assertEqual(self.optimal(*words, "-output", "whole.h5", ranks=2).code, 0)
+        self.assert_same("out.h5", "whole.h5")
+
+    LONG = [*SMALL["gamp"], "-optimal_instances", 40, "-optimal_test", 40000, "-optimal_alpha", 5]
+
+    def test_term_is_exit_6_and_resumes_to_the_same_bits(self):
+        code, err = self.interrupted(*self.LONG)
+        self.assertEqual(code, 6, err)
+        self.assertIn("-resume", err)
+        self.check_resumed(*self.LONG)
+
+    def test_kill_resumes_to_the_same_bits(self):
+        self.interrupted(*self.LONG, number=signal.SIGKILL)
+        self.check_resumed(*self.LONG)
+
+    def test_message_passing_that_does_not_converge_is_exit_4_with_its_trajectory(self):
+        done = self.optimal(*SMALL["gamp"], *FEW, "-optimal_iterations", 4, "-output", "out.h5")
+        self.assertEqual(done.code, 4, done.err)
+        self.assertIn("has not converged for 5 of 5 teachers", done.err)
+        self.assertEqual(harness.attribute(self.place / "out.h5", "status"), "failed")
+        path = read(self.place / "out.h5", "optimal/experiment")["overlap_trajectory"]
+        self.assertEqual(path.shape, (5,))
+        self.assertTrue(np.all(np.diff(path) > 0))
+
+    def test_a_scan_has_an_experiment_at_each_point(self):
+        done = self.optimal(*SMALL["ridge"], *FEW[:4], "-scan_optimal_alpha", "1,2", "-scan_seed", "1,2", "-output", "out.h5",
+                            ranks=2)
+        self.assertEqual(done.code, 0, done.err)
+        got = read(self.place / "out.h5", "optimal/experiment")
+        self.assertEqual(got["error"].shape, (2, 2))
+        self.assertEqual(len(np.unique(got["error"])), 4)
+        single = self.optimal(*SMALL["ridge"], *FEW[:4], "-optimal_alpha", 2, "-seed", 1, "-output", "one.h5")
+        self.assertEqual(single.code, 0, single.err)
+        self.assertIn(read(self.place / "one.h5", "optimal/experiment")["error"], got["error"])
+
+    def test_what_cannot_be_tried_is_refused_by_name(self):
+        for code, words, says in (
+                (2, ["gamp", "-network_activation", "relu"], "use ridge"),
+                (2, ["ridge", "-optimal_channel", "probit"], "use gamp"),
+                (2, ["hmc", "-network_depth", 0], "network_depth"),
+                (2, ["hmc", "-optimal_noise", 0], "optimal_noise"),
+                (2, ["hmc", "-sampler_burnin", 0], "sampler_step"),
+                (2, ["ridge", "-optimal_alpha", 0.001], "no training example"),
+                (2, ["ridge", "-optimal_alpha", 1e9], "too many"),
+                (2, ["ridge", "-optimal_instances", 1], "optimal_instances"),
+                (2, ["ridges"], "ridge,gamp,hmc"),
+                (5, ["ridge", "-optimal_dimension", 20000, "-memory", "1G"], "optimal_dimension")):
+            done = self.optimal("-optimal_experiment", *words, "-output", "out.h5")
+            self.assertEqual(done.code, code, done.err)
+            self.assertEqual(len(done.errors), 1, done.err)
+            self.assertIn(says, done.errors[0])
+            self.assertEqual(os.listdir(self.place), [])
+
+    def test_a_dry_run_says_what_it_takes(self):
+        done = self.optimal(*SMALL["hmc"], "-dry_run")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertIn("GiB a rank", done.out)
+        self.assertEqual(os.listdir(self.place), [])
+
+
 if __name__ == "__main__":
     harness.main()

@@ -209,12 +209,13 @@ static FwExperiment experiment_of(FwExperimentKind kind)
     .kind = kind,
     .teacher =
       {.depth = 2,                 .d = 60,       .width = widths, .activation = activations, .gain = gains, .readout_gain = 1.0, .seed = 4},
-    .channel    = {.kind = kind == FW_EXPERIMENT_GAMP ? FW_CHANNEL_PROBIT : FW_CHANNEL_GAUSSIAN, .noise = 0.1},
-    .eta        = 0.7,
-    .gamma      = 0.05,
-    .n_train    = 300,
-    .n_test     = 500,
-    .n_instance = 5
+    .channel     = {.kind = kind == FW_EXPERIMENT_GAMP ? FW_CHANNEL_PROBIT : FW_CHANNEL_GAUSSIAN, .noise = 0.1},
+    .eta         = 0.7,
+    .gamma       = 0.05,
+    .n_train     = 300,
+    .n_test      = 500,
+    .n_iteration = 1000,
+    .n_instance  = 5
   };
 }
 
