@@ -64,7 +64,7 @@ class Agreement(unittest.TestCase):
         self.place = harness.folder()
 
     def experiment(self, keys, seed):
-        done = run("optimal", *words(keys), "-seed", seed, "-output", f"{seed}.h5", ranks=2, cwd=self.place, timeout=900)
+        done = run("optimal", *words(keys), "-seed", seed, "-output", f"{seed}.h5", "-overwrite", ranks=2, cwd=self.place, timeout=900)
         self.assertEqual(done.code, 0, f"{keys}\n{done.err}")
         return read(self.place / f"{seed}.h5", "optimal/experiment")
 
