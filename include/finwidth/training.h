@@ -90,6 +90,15 @@ PetscErrorCode FwTrainingCreate(const FwTrainPlan *plan, PetscInt n_run, const F
  */
 PetscErrorCode FwTrainingAdvance(FwTraining training, double time);
 
+/** The same, but return once every run has made about `n_gradient` more gradients: call it again until it is there.
+ *
+ * Time for the caller to look at the clock: in pieces of any size a training makes the same bits. lmvm and newton go all the
+ * way at once.
+ *
+ * @param[out] is_there  whether all runs are at that time, or will not come any further
+ */
+PetscErrorCode FwTrainingAdvanceSome(FwTraining training, double time, double n_gradient, PetscBool *is_there);
+
 /** How a run is doing. */
 typedef struct {
   const double *theta;        /**< [n], borrowed until the next call with this training */

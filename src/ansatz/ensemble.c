@@ -283,35 +283,17 @@ static PetscErrorCode Look(Work *w, PetscInt batch, FwTraining training)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Where a run is that has not diverged: all are at the same time */
-static PetscErrorCode TimeOf(const Work *w, PetscInt batch, FwTraining training, double *time)
-{
-  PetscFunctionBegin;
-  *time = 0.0;
-  for (PetscInt i = 0; i < CountRuns(w, batch); i++) {
-    FwTrainState state;
-
-    PetscCall(FwTrainingGetState(training, i, &state));
-    *time = fmax(*time, state.time);
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Steps in pieces, which change nothing; a flow's steps would be others, and it is short */
+/* In pieces, which change nothing */
 static PetscErrorCode AdvanceTo(Work *w, PetscInt batch, FwTraining training, double until)
 {
-  const FwTrainMethod method = w->plan->plan.method;
-  const double        piece  = fmax(1.0, floor(piece_flops / (FwEnsembleGradientCost(w->plan) * (double)w->size)));
-  double              time;
+  const double piece    = piece_flops / (FwEnsembleGradientCost(w->plan) * (double)w->size);
+  PetscBool    is_there = PETSC_FALSE;
 
   PetscFunctionBegin;
-  PetscCall(TimeOf(w, batch, training, &time));
-  while (!FwTrainMethodIsFlow(method) && method < FW_TRAIN_LMVM && time + piece < until) {
-    time += piece;
-    PetscCall(FwTrainingAdvance(training, time));
-    PetscCall(Look(w, batch, training));
+  while (!is_there) {
+    PetscCall(FwTrainingAdvanceSome(training, until, piece, &is_there));
+    if (!is_there) PetscCall(Look(w, batch, training));
   }
-  PetscCall(FwTrainingAdvance(training, until));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -163,6 +163,11 @@ PetscErrorCode FwTrainingDestroy(FwTraining *training)
 
 /* --- the way ------------------------------------------------------------------------------------------------------ */
 
+static PetscBool GoesOn(const FwTrainOne *one, double time)
+{
+  return (PetscBool)(one->at.is_diverged == 0.0 && one->at.is_converged == 0.0 && time > one->at.time);
+}
+
 static PetscErrorCode AdvanceInLanes(FwTraining training, double time)
 {
   PetscFunctionBegin;
@@ -172,19 +177,26 @@ static PetscErrorCode AdvanceInLanes(FwTraining training, double time)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwTrainingAdvance(FwTraining training, double time)
+PetscErrorCode FwTrainingAdvanceSome(FwTraining training, double time, double n_gradient, PetscBool *is_there)
 {
   PetscFunctionBegin;
-  if (training->is_in_lanes) {
-    PetscCall(AdvanceInLanes(training, time));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  for (PetscInt r = 0; r < training->n_run; r++) {
-    FwTrainOne *one = &training->one[r];
+  training->most = n_gradient;
+  if (training->is_in_lanes) PetscCall(AdvanceInLanes(training, time));
+  for (PetscInt r = 0; !training->is_in_lanes && r < training->n_run; r++)
+    if (GoesOn(&training->one[r], time))
+      PetscCall(methods[training->plan.method].advance(training, &training->one[r], time));
+  *is_there = PETSC_TRUE;
+  for (PetscInt r = 0; r < training->n_run; r++)
+    if (GoesOn(&training->one[r], time)) *is_there = PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
-    if (one->at.is_diverged == 0.0 && one->at.is_converged == 0.0 && time > one->at.time)
-      PetscCall(methods[training->plan.method].advance(training, one, time));
-  }
+PetscErrorCode FwTrainingAdvance(FwTraining training, double time)
+{
+  PetscBool is_there;
+
+  PetscFunctionBegin;
+  PetscCall(FwTrainingAdvanceSome(training, time, INFINITY, &is_there));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

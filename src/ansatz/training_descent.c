@@ -83,8 +83,10 @@ static PetscErrorCode Update(FwTraining training, FwTrainOne *one)
 
 PetscErrorCode FwTrainAdvance_Descent(FwTraining training, FwTrainOne *one, double time)
 {
+  const double until = PetscMin(time, one->at.time + PetscMax(1.0, training->most));
+
   PetscFunctionBegin;
-  while (one->at.time < time && one->at.is_diverged == 0.0) {
+  while (one->at.time < until && one->at.is_diverged == 0.0) {
     PetscCall(StepGradient(training, one));
     PetscCall(Update(training, one));
     one->at.time += 1.0;

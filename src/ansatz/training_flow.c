@@ -39,6 +39,17 @@ static PetscErrorCode IsInDomain(TS ts, PetscReal t, Vec v, PetscBool *accept)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* As many gradients as this call is to make are made: the solver ends here, and another will go on */
+static PetscErrorCode StopInTime(TS ts)
+{
+  FwTrainOne *one;
+
+  PetscFunctionBegin;
+  PetscCall(TSGetApplicationContext(ts, &one));
+  if (one->at.n_gradient >= one->pause) PetscCall(TSSetConvergedReason(ts, TS_CONVERGED_USER));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SetUpSolver(FwTraining training, FwTrainOne *one, double time, TS *ts)
 {
   const double tolerance = training->plan.tolerance;
@@ -52,6 +63,8 @@ static PetscErrorCode SetUpSolver(FwTraining training, FwTrainOne *one, double t
   PetscCall(TSRKSetType(*ts, training->plan.is_low_order ? TSRK5DP : TSRK8VR));
   PetscCall(TSSetRHSFunction(*ts, NULL, RightHandSide, one));
   PetscCall(TSSetFunctionDomainError(*ts, IsInDomain));
+  PetscCall(TSSetApplicationContext(*ts, one));
+  PetscCall(TSSetPostStep(*ts, StopInTime));
   PetscCall(TSSetTolerances(*ts, tolerance, NULL, tolerance, NULL));
   PetscCall(TSSetTime(*ts, one->at.time));
   PetscCall(TSSetMaxTime(*ts, time));
@@ -72,6 +85,7 @@ PetscErrorCode FwTrainAdvance_Flow(FwTraining training, FwTrainOne *one, double 
   TSConvergedReason reason;
 
   PetscFunctionBegin;
+  one->pause = one->at.n_gradient + training->most;
   PetscCall(VecCreateSeqWithArray(PETSC_COMM_SELF, 1, training->n_theta, one->theta, &v));
   PetscCall(SetUpSolver(training, one, time, &ts));
   PetscCall(TSSolve(ts, v));
@@ -79,7 +93,7 @@ PetscErrorCode FwTrainAdvance_Flow(FwTraining training, FwTrainOne *one, double 
   PetscCall(TSGetTime(ts, &one->at.time));
   PetscCall(TSGetTimeStep(ts, &one->at.step));
   one->at.is_diverged = reason < 0 || !FwTrainIsFinite(training->n_theta, one->theta);
-  if (one->at.is_diverged == 0.0) one->at.time = time;
+  if (one->at.is_diverged == 0.0 && reason != TS_CONVERGED_USER) one->at.time = time;
   PetscCall(TSDestroy(&ts));
   PetscCall(VecDestroy(&v));
   PetscFunctionReturn(PETSC_SUCCESS);

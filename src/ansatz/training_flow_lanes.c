@@ -225,13 +225,15 @@ static void JudgeAll(Flow *flow, double tolerance, PetscInt n, FwTrainOne one[],
 
 PetscErrorCode FwTrainAdvanceLanes_Flow(FwTraining training, PetscInt n, FwTrainOne one[], double time)
 {
-  Flow flow;
+  double n_gradient = 0.0;
+  Flow   flow;
 
   PetscFunctionBegin;
   PetscCall(FlowLoad(training, n, one, time, &flow));
-  while (ChooseSteps(&flow, n, one, time)) {
+  while (n_gradient < training->most && ChooseSteps(&flow, n, one, time)) {
     PetscCall(TryStep(&flow));
     JudgeAll(&flow, training->plan.tolerance, n, one, time);
+    n_gradient += flow.tableau.n;
   }
   for (PetscInt lane = 0; lane < n; lane++) {
     one[lane].at.time = flow.time[lane];

@@ -13,13 +13,14 @@ typedef struct {
   double time; /**< t, or steps made */
   double is_diverged, is_converged;
   double n_gradient;
-  double step; /**< flow: the step that the error control would take next; 0 to choose one */
+  double step; /**< of a flow that goes on: the next step; 0 to choose one */
 } FwTrainNumbers;
 
 typedef struct {
   FwTrainRun     run;
   FwTrainNumbers at;
   PetscBool      is_rotated;
+  double         pause;    /**< number of gradients at which PETSc's flow pauses */
   double        *theta;    /**< [n] */
   double        *moment;   /**< [n_moment][n]: u of momentum; m and v of adam; NULL for none */
   double        *gradient; /**< [n] work */
@@ -27,6 +28,7 @@ typedef struct {
 
 struct FwTrainingImpl {
   FwTrainPlan plan;
+  double      most; /**< gradients of a run in this call, about */
   PetscInt    n_run, n_theta, n_example, n_moment;
   PetscBool   is_in_lanes; /**< eight runs at once */
   PetscBool   is_rotated;  /**< theta is in the basis of the learner's moments (learner_impl.h) */
@@ -37,12 +39,12 @@ struct FwTrainingImpl {
   double      order_epoch, order_run; /**< whose that order is; -1 for none */
 };
 
-/** Bring one run, neither diverged nor converged, to a time beyond its own. */
+/** Bring one run, neither diverged nor converged, to a time beyond its own, or as far as training->most allows. */
 typedef PetscErrorCode FwTrainAdvance(FwTraining training, FwTrainOne *one, double time);
 
 FwTrainAdvance FwTrainAdvance_Descent, FwTrainAdvance_Flow, FwTrainAdvance_Midpoint, FwTrainAdvance_Tao;
 
-/** Bring up to FW_LANES runs of a small network to a time. */
+/** The same with up to FW_LANES runs of a small network; all of them, also those that have ended. */
 typedef PetscErrorCode FwTrainAdvanceLanes(FwTraining training, PetscInt n, FwTrainOne one[], double time);
 
 FwTrainAdvanceLanes FwTrainAdvanceLanes_Descent, FwTrainAdvanceLanes_Flow;

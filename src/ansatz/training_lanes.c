@@ -109,14 +109,15 @@ static double GroupTime(PetscInt n, const FwTrainOne one[], double otherwise)
 
 PetscErrorCode FwTrainAdvanceLanes_Descent(FwTraining training, PetscInt n, FwTrainOne one[], double time)
 {
-  double    now = GroupTime(n, one, time);
-  PetscBool any = PETSC_TRUE;
-  Group     group;
+  double       now   = GroupTime(n, one, time);
+  const double until = PetscMin(time, now + PetscMax(1.0, training->most));
+  PetscBool    any   = PETSC_TRUE;
+  Group        group;
 
   PetscFunctionBegin;
   if (now >= time) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(GroupLoad(training, n, one, &group));
-  for (; any && now < time; now += 1.0) {
+  for (; any && now < until; now += 1.0) {
     PetscCall(MakeStep(training, &group, now + 1.0, n, one));
     any = CountStep(training, &group, n, one);
   }

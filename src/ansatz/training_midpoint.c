@@ -137,22 +137,25 @@ static void Decay(FwTrainOne *one, double t)
   FwLearnerAddDecay(one->run.learner, decay, one->theta, one->theta);
 }
 
-/* Equal steps of at most h, the last of which ends at `time` */
+/* Equal steps of at most h, the last of which ends at `time`; a run that has paused on the way goes on with its own */
 static PetscErrorCode MakeSteps(FwTraining training, Equation *equation, double time, SNES snes, Vec m_vec)
 {
-  FwTrainOne     *one    = equation->one;
-  const double    start  = one->at.time;
-  const double    n_step = ceil((time - start) / one->run.step * (1.0 - 1e-12)); /* rounding is no reason for a step */
-  const PetscBool split  = (PetscBool)(training->plan.method == FW_TRAIN_FLOW_STRANG);
+  FwTrainOne     *one  = equation->one;
+  const double    rest = time - one->at.time, pause = one->at.n_gradient + training->most;
+  const double    n_whole = ceil(rest / one->run.step * (1.0 - 1e-12)); /* rounding is no reason for one more */
+  const double    h = one->at.step > 0.0 ? one->at.step : rest / n_whole, n_step = rint(rest / h);
+  const PetscBool is_split = (PetscBool)(training->plan.method == FW_TRAIN_FLOW_STRANG);
 
   PetscFunctionBegin;
-  equation->h = (time - start) / n_step;
-  for (double k = 1.0; k <= n_step && one->at.is_diverged == 0.0; k += 1.0) {
-    if (split) Decay(one, 0.5 * equation->h);
+  equation->h  = h;
+  one->at.step = h;
+  for (double k = 1.0; k <= n_step && one->at.is_diverged == 0.0 && one->at.n_gradient < pause; k += 1.0) {
+    if (is_split) Decay(one, 0.5 * h);
     PetscCall(MidpointStep(one, training->n_theta, snes, m_vec));
-    if (split) Decay(one, 0.5 * equation->h);
-    one->at.time = k < n_step ? start + k * equation->h : time;
+    if (is_split) Decay(one, 0.5 * h);
+    one->at.time = k < n_step ? one->at.time + h : time;
   }
+  if (one->at.time == time) one->at.step = 0.0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -395,6 +395,42 @@ static void a_training_that_is_kept_goes_on_with_the_same_bits(void **state)
   TestCall(FwLearnerDestroy(&learner));
 }
 
+/* With a stop wherever the caller wants to look at the clock */
+static void pieces_of_a_training_change_no_bits(void **state)
+{
+  static const PetscInt width[] = {8, 34}; /* in lanes, and one by one */
+  AnsatzCase            c;
+  double                theta[512];
+
+  (void)state;
+  read_case(UNBALANCED, &c);
+  for (PetscInt i = 0; i < 512; i++) theta[i] = 0.5 * qf(7, i, 2);
+  for (int w = 0; w < 2; w++) {
+    const FwLearnerShape shape = {
+      .n_layer = 2, .width = {6, width[w], 3},
+           .activation = FW_ACTIVATION_TANH, .has_bias = PETSC_TRUE
+    };
+    FwLearner learner;
+
+    TestCall(FwLearnerCreate(PETSC_COMM_SELF, &shape, FW_LOSS_MSE, c.n_example, c.x, c.y, &learner));
+    for (int m = 0; m < FW_TRAIN_LMVM; m++) {
+      const FwTrainPlan plan = plan_of((FwTrainMethod)m);
+      const double      end  = end_of((FwTrainMethod)m);
+      FwTraining whole = start(&plan, learner, c.decay, 0.1, theta), some = start(&plan, learner, c.decay, 0.1, theta);
+      const double *expected = advance(whole, end);
+      PetscBool     is_there = PETSC_FALSE;
+      int           n_piece  = 0;
+
+      for (; !is_there; n_piece++) TestCall(FwTrainingAdvanceSome(some, end, 5.0, &is_there));
+      assert_true(n_piece > 1);
+      assert_memory_equal(expected, advance(some, end), (size_t)FwLearnerShapeSize(&shape) * sizeof(double));
+      TestCall(FwTrainingDestroy(&whole));
+      TestCall(FwTrainingDestroy(&some));
+    }
+    TestCall(FwLearnerDestroy(&learner));
+  }
+}
+
 static void a_run_that_diverges_says_when_and_disturbs_no_other(void **state)
 {
   static double     theta[RUNS][CASE_PARAMETERS];
@@ -581,6 +617,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(critical_points_are_balanced),
     cmocka_unit_test(the_bits_of_a_run_do_not_depend_on_its_neighbours),
     cmocka_unit_test(a_training_that_is_kept_goes_on_with_the_same_bits),
+    cmocka_unit_test(pieces_of_a_training_change_no_bits),
     cmocka_unit_test(a_run_that_diverges_says_when_and_disturbs_no_other),
     cmocka_unit_test(wide_networks_take_the_same_steps),
     cmocka_unit_test(wide_networks_flow_alike),
