@@ -116,14 +116,23 @@ static double Rise(FwOptimal optimal, PetscInt k)
   return fabs(rise) < 1e-12 ? 0.0 : rise;
 }
 
-/* Two extrema close to each other stand where the curve is nearly level; a plateau has none */
+/* Whether interval k is the most level of the three around it */
+static PetscBool IsDip(FwOptimal optimal, PetscInt k)
+{
+  if (k < 1 || k + 2 >= optimal->n_knot) return PETSC_FALSE;
+  return (PetscBool)(fabs(Rise(optimal, k)) <= fmin(fabs(Rise(optimal, k - 1)), fabs(Rise(optimal, k + 1))));
+}
+
+/* Between two extrema that are close to each other the slope has dipped through zero, and the curve is nearly level around
+   them; a plateau that only goes on rising has no dip */
 static PetscBool IsWorthALook(FwOptimal optimal, PetscInt k)
 {
   const double rise = Rise(optimal, k), level = 0.15 * panel_width, plateau = 1e-4 * panel_width;
 
   if (k > 0 && Rise(optimal, k - 1) * rise < 0.0) return PETSC_TRUE;
   if (k + 2 < optimal->n_knot && Rise(optimal, k + 1) * rise < 0.0) return PETSC_TRUE;
-  return (PetscBool)(fabs(rise) < level && fabs(rise) > plateau);
+  if (fabs(rise) > level || fabs(rise) < plateau) return PETSC_FALSE;
+  return (PetscBool)(IsDip(optimal, k - 1) || IsDip(optimal, k) || IsDip(optimal, k + 1));
 }
 
 static PetscErrorCode LookInto(FwOptimal optimal)
