@@ -175,6 +175,16 @@ PetscErrorCode FwLearnerBatchGradient(FwLearner learner, FwDecay decay, PetscInt
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Where almost nothing is left of |y|^2 the loss is summed up again, example by example: then it has all its digits */
+static PetscErrorCode RefineLoss(FwLearner learner, const double theta[], double *loss)
+{
+  const double share = 0.01; /* of |y|^2 / 2: two digits may be lost, as many as a long sum loses */
+
+  PetscFunctionBegin;
+  if (!(*loss > 0.5 * share * learner->moments.yy)) PetscCall(FwLearnerLoss(learner, theta, loss));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwLearnerGradient(FwLearner learner, FwDecay decay, const double theta[], double *objective,
                                  double gradient[])
 {
@@ -185,8 +195,8 @@ PetscErrorCode FwLearnerGradient(FwLearner learner, FwDecay decay, const double 
     PetscCall(FwLearnerBatchGradient(learner, decay, learner->n_example, NULL, theta, objective, gradient));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  FwLearnerMomentsGradient(learner, PETSC_FALSE, theta, gradient);
-  if (objective) PetscCall(FwLearnerLoss(learner, theta, &loss));
+  FwLearnerMomentsGradient(learner, PETSC_FALSE, theta, objective ? &loss : NULL, gradient);
+  if (objective) PetscCall(RefineLoss(learner, theta, &loss));
   Complete(learner, decay, theta, loss, objective, gradient);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

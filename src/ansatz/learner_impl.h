@@ -26,6 +26,7 @@ typedef struct {
   PetscInt m;
   double  *xx;              /**< m x m: 1/N sum x x^T, both triangles; NULL where gradients go through the examples */
   double  *yx;              /**< c x m: 1/N sum y x^T */
+  double   yy;              /**< 1/N sum |y|^2 */
   double  *g;               /**< c x m: derivative in the product of all weights, and the bias of it */
   double **above;           /**< [L] A_l = W_L .. W_{l+1}, c x n_l; A_L, the unit matrix, is not kept */
   double  *product, *chain; /**< c x widest each */
@@ -120,8 +121,10 @@ PetscErrorCode FwLearnerSingleAddGradient(FwLearner learner, PetscInt n, const d
 /** Make the moments, where gradients through them are cheaper. Collective. */
 PetscErrorCode FwLearnerMomentsCreate(FwLearner learner);
 PetscErrorCode FwLearnerMomentsDestroy(FwLearner learner);
-/** Gradient of the loss through the moments; `is_rotated`: theta and gradient are in the basis of the moments. */
-void FwLearnerMomentsGradient(FwLearner learner, PetscBool is_rotated, const double theta[], double gradient[]);
+/** Gradient of the loss through the moments; `is_rotated`: theta and gradient are in the basis of the moments.
+ *  @param[out] loss  to rounding of |y|^2, not of itself; or NULL, as it is to be with `is_rotated` */
+void FwLearnerMomentsGradient(FwLearner learner, PetscBool is_rotated, const double theta[], double *loss,
+                              double gradient[]);
 
 /** Find the basis of the moments, once. What is invariant under rotations of the inputs can then be done in it, at a cost
  *  of c d instead of c d^2 multiplications: gradient flow and descent, but not adam. */

@@ -61,6 +61,7 @@ static PetscErrorCode AddExamples(FwLearner learner, PetscInt first, PetscInt n)
   }
   FwSyrk("N", m, n, weight, x, m, 1.0, moments->xx, m);
   FwGemm("N", "T", c, m, n, weight, y, c, x, m, 1.0, moments->yx, c);
+  moments->yy += weight * FwDot(n * c, y, y);
   PetscCall(PetscFree(x));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -140,6 +141,17 @@ static void ProductGradient(FwLearner learner, const double theta[])
   FwGemm("N", "N", c, m, 1, 1.0, moments->product, c, moments->xx + d, m, 1.0, moments->g, c);
 }
 
+/* 1/2 <|E x + e - y|^2> = 1/2 ((E, e) . G - (E, e) . <y x~^T> + <|y|^2>), from what ProductGradient() leaves */
+static double LossOf(FwLearner learner, const double theta[])
+{
+  const FwLearnerMoments *moments = &learner->moments;
+  const PetscInt          d = learner->shape.width[0], c = Outputs(learner), n_e = learner->shape.has_bias ? c : 0;
+  const double           *product = Above(learner, theta, 0), *e = moments->product;
+
+  return 0.5 * (FwDot(c * d, product, moments->g) - FwDot(c * d, product, moments->yx) +
+                FwDot(n_e, e, moments->g + (size_t)c * d) - FwDot(n_e, e, moments->yx + (size_t)c * d) + moments->yy);
+}
+
 /* The same where <x x^T> is diagonal */
 static void RotatedProductGradient(FwLearner learner, const double theta[])
 {
@@ -180,7 +192,8 @@ static void LayerGradient(FwLearner learner, const double theta[], PetscInt l, c
            layer.n_out);
 }
 
-void FwLearnerMomentsGradient(FwLearner learner, PetscBool is_rotated, const double theta[], double gradient[])
+void FwLearnerMomentsGradient(FwLearner learner, PetscBool is_rotated, const double theta[], double *loss,
+                              double gradient[])
 {
   FwLearnerMoments *moments = &learner->moments;
   const PetscInt    c       = Outputs(learner);
@@ -192,6 +205,7 @@ void FwLearnerMomentsGradient(FwLearner learner, PetscBool is_rotated, const dou
     RotatedProductGradient(learner, theta);
   else
     ProductGradient(learner, theta);
+  if (loss) *loss = LossOf(learner, theta);
   for (PetscInt l = 1; l <= learner->shape.n_layer; l++) {
     const FwLearnerLayer layer = FwLearnerGetLayer(&learner->shape, l);
     double              *swap  = next;

@@ -48,7 +48,7 @@ PetscErrorCode FwTrainGradient(FwTrainOne *one, FwDecay decay, const double thet
   PetscFunctionBegin;
   one->at.n_gradient += 1.0;
   if (one->is_rotated) {
-    FwLearnerMomentsGradient(one->run.learner, PETSC_TRUE, theta, gradient);
+    FwLearnerMomentsGradient(one->run.learner, PETSC_TRUE, theta, NULL, gradient);
     FwLearnerAddDecay(one->run.learner, decay, theta, gradient);
     PetscFunctionReturn(PETSC_SUCCESS);
   }
