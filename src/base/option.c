@@ -593,7 +593,7 @@ static PetscBool IsHow(const char line[])
 {
   static const char *const how[] = {
     "output:",    "overwrite:", "resume:", "walltime:", "memory:", "dry_run:", "theory_decomposition:",
-    "scan_farm:", "scan_ranks:"};
+    "scan_farm:", "scan_ranks:", "figure:"};
 
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(how); i++)
     if (!strncmp(line, how[i], strlen(how[i]))) return PETSC_TRUE;

@@ -234,7 +234,7 @@ static const FwKey table[] = {
    .help = "limit of the job, or of each task (from the estimate)"},
   {.name = "job_memory", .type = FW_KEY_BYTES, .unit = "bytes, such as 8G", .commands = FW_FOR_JOBSCRIPT,
    .help = "memory of each rank (from the estimate)"},
-  TEXT("figure", NULL, 0, "which figure to draw (plot)"),
+  TEXT("figure", NULL, FW_FOR_ALL, "which figure to draw (the overview), or none"),
   BOOLEAN("save_weights", "false", FW_FOR_SAMPLE | FW_FOR_ANSATZ, "also store the last weights of each chain or run"),
   BOOLEAN("save_predictions", "false", PREDICT | FW_FOR_MIXTURE, "also store mean and deviation of each test example"),
 };

@@ -30,15 +30,18 @@ PetscErrorCode FwCommandRun_Plot(const char *file)
 PetscErrorCode FwCommandFigure(const char result[])
 {
   FwStore        store;
-  char           path[PETSC_MAX_PATH_LEN];
+  char           path[PETSC_MAX_PATH_LEN], name[64];
   const char    *end = strrchr(result, '.');
+  PetscBool      has_name;
   PetscErrorCode code;
 
   PetscFunctionBegin;
+  PetscCall(FwOptionText("figure", sizeof name, name, &has_name));
+  if (has_name && !strcmp(name, "none")) PetscFunctionReturn(PETSC_SUCCESS);
   snprintf(path, sizeof path, "%.*s.png", end && !strcmp(end, ".h5") ? (int)(end - result) : (int)strlen(result),
            result);
   PetscCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
-  code = FwFigureDraw(store, NULL, path);
+  code = FwFigureDraw(store, has_name ? name : NULL, path);
   PetscCall(FwStoreDestroy(&store));
   if (!code) {
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "figure  %s\n", path));

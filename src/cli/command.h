@@ -36,5 +36,6 @@ FwCommandWordsFunction FwCommandRun_Jobscript;
 FwCommandFunction FwCommandRun_Predict, FwCommandRun_Sample, FwCommandRun_Mixture, FwCommandRun_Optimal,
   FwCommandRun_Ansatz, FwCommandRun_Plot, FwCommandRun_Selftest, FwCommandRun_Verify;
 
-/** Draw a result's overview beside it, as PATH without ".h5" + ".png"; a missing gnuplot is a warning. Collective. */
+/** Draw a figure of a result beside it, as PATH without ".h5" + ".png": the one of the key `figure`, else its overview; with
+ *  `none` nothing. A missing gnuplot, or no such figure, is a warning. Collective. */
 PetscErrorCode FwCommandFigure(const char result[]);

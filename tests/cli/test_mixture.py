@@ -2,7 +2,6 @@
 """finwidth mixture: the report, the same bits on any number of ranks and after any end, bad input."""
 import signal
 import sys
-import time
 import unittest
 from pathlib import Path
 
@@ -88,18 +87,14 @@ class Mixture(unittest.TestCase):
         self.assertFalse(np.array_equal(self.result("other.h5")["log_q_mean"], results[0]["log_q_mean"]))
 
     def test_killed_and_stopped_runs_resume_to_the_same_bits(self):
-        words = ["-network_width", 30, "-network_depth", 30, "-network_outputs", 3, "-mixture_samples", 15000,
+        words = ["-network_width", 30, "-network_depth", 30, "-network_outputs", 3, "-mixture_samples", 6000,
                  "-mixture_method", "brute,bartlett,exact,limit"]
         self.assertEqual(self.mixture(*words, "-output", "whole.h5", ranks=2).code, 0)
         whole = self.result("whole.h5")
         for number, code in [(signal.SIGKILL, None), (signal.SIGTERM, 6)]:
-            run_now = harness.start("mixture", *map(str, words), "-resume", ranks=2, cwd=self.place,
-                                    env={"FINWIDTH_CHECKPOINT_SECONDS": "0.2"})
-            self.assertTrue(harness.wait_for(self.place / "mixture.h5.chk.0"), "no checkpoint")
-            time.sleep(0.3)
-            harness.signal_ranks(self.place, number)
-            run_now.communicate(timeout=60)
-            self.assertNotEqual(run_now.returncode, 0)
+            # the second checkpoint: it was begun and went on
+            ended, err = harness.interrupt("mixture.h5.chk.0.previous", number, "mixture", *words, "-resume", cwd=self.place)
+            self.assertTrue(ended == code if code else ended, err)
             if (self.place / "mixture.h5").exists():
                 self.fail("the run was over before it was stopped: make it longer")
             done = self.mixture(*words, "-resume", ranks=3)
@@ -111,20 +106,16 @@ class Mixture(unittest.TestCase):
     def test_a_signal_asks_for_a_checkpoint_and_the_run_goes_on(self):
         words = ["-network_width", 30, "-network_depth", 30, "-mixture_samples", 100000, "-mixture_method", "brute"]
         run_now = harness.start("mixture", *map(str, words), ranks=1, cwd=self.place)
-        self.assertTrue(harness.wait_for(self.place / "mixture.h5.lock"))
-        time.sleep(0.5)
+        self.assertTrue(harness.wait_for(self.place / "mixture.h5.lock"))  # by now signals are caught
         harness.signal_ranks(self.place, signal.SIGUSR1)
         self.assertTrue(harness.wait_for(self.place / "mixture.h5.chk.0"), "no checkpoint")
         self.assertIsNone(run_now.poll())
         harness.signal_ranks(self.place, signal.SIGKILL)
-        run_now.communicate(timeout=60)
+        run_now.communicate(timeout=300)
 
     def test_checkpoint_of_other_samples_is_refused(self):
         words = ["-network_width", 30, "-network_depth", 30, "-mixture_samples", 100000, "-mixture_method", "brute"]
-        run_now = harness.start("mixture", *map(str, words), ranks=1, cwd=self.place, env={"FINWIDTH_CHECKPOINT_SECONDS": "0.1"})
-        self.assertTrue(harness.wait_for(self.place / "mixture.h5.chk.0"))
-        harness.signal_ranks(self.place, signal.SIGKILL)
-        run_now.communicate(timeout=60)
+        harness.interrupt("mixture.h5.chk.0", signal.SIGKILL, "mixture", *words, ranks=1, cwd=self.place)
         done = self.mixture(*words, "-seed", 5, "-resume")
         self.assertEqual((done.code, len(done.errors)), (2, 1), done.err)
 
@@ -132,16 +123,14 @@ class Mixture(unittest.TestCase):
         words = ["-network_width", 30, "-network_depth", 30, "-mixture_samples", 100000, "-mixture_method", "brute",
                  "-data_source", "csv", "-data_path", "data.csv", "-data_train", 2, "-data_test", 0]
         (self.place / "data.csv").write_text("1,2,1\n3,1,-1\n")
-        run_now = harness.start("mixture", *map(str, words), ranks=1, cwd=self.place, env={"FINWIDTH_CHECKPOINT_SECONDS": "0.1"})
-        self.assertTrue(harness.wait_for(self.place / "mixture.h5.chk.0"))
-        harness.signal_ranks(self.place, signal.SIGKILL)
-        run_now.communicate(timeout=60)
+        harness.interrupt("mixture.h5.chk.0", signal.SIGKILL, "mixture", *words, ranks=1, cwd=self.place)
         (self.place / "data.csv").write_text("1,2,1\n3,2,-1\n")
         done = self.mixture(*words, "-resume")
         self.assertEqual((done.code, len(done.errors)), (2, 1), done.err)
 
     def test_scan_of_widths_at_fixed_a(self):
-        done = self.mixture("-mixture_a", 0.5, "-scan_network_width", "8,16,32", "-mixture_samples", 1000, ranks=2)
+        done = self.mixture("-mixture_a", 0.5, "-scan_network_width", "8,16,32", "-mixture_samples", 1000,
+                            "-figure", "overview", ranks=2)
         self.assertEqual(done.code, 0, done.err)
         r = self.result()
         np.testing.assert_allclose(r["a"], 0.5, rtol=1e-12)

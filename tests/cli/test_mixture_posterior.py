@@ -88,12 +88,8 @@ class Posterior(unittest.TestCase):
                  "-mixture_samples", 20000]
         self.assertEqual(self.mixture(*words, "-output", "whole.h5").code, 0)
         whole = self.result("whole.h5")
-        run_now = harness.start("mixture", *map(str, [*QUICK, *words]), ranks=2, cwd=self.place,
-                                env={"FINWIDTH_CHECKPOINT_SECONDS": "0.1"})
-        self.assertTrue(harness.wait_for(self.place / "mixture.h5.chk.0.network"), "no checkpoint")
-        harness.signal_ranks(self.place, signal.SIGTERM)
-        run_now.communicate(timeout=60)
-        self.assertEqual(run_now.returncode, 6)
+        code, err = harness.interrupt("mixture.h5.chk.0.network", signal.SIGTERM, "mixture", *QUICK, *words, cwd=self.place)
+        self.assertEqual(code, 6, err)
         done = run("mixture", *QUICK, *words, "-resume", cwd=self.place)
         self.assertEqual(done.code, 0, done.err)
         self.assertEqual(set(whole), set(self.result()))
@@ -120,7 +116,8 @@ class Posterior(unittest.TestCase):
     def test_scan_over_depth_is_its_points_and_has_a_picture(self):
         words = ["-data_source", "teacher", "-teacher_inputs", 20, "-data_train", 15, "-data_test", 10, "-network_width", 12,
                  "-temperature", 0.05]
-        done = self.mixture(*words, "-scan_network_depth", "1:4:4", "-output", "scan.h5", ranks=2)
+        done = self.mixture(*words, "-scan_network_depth", "1:4:4", "-output", "scan.h5", "-figure", "overview",
+                            ranks=2)
         self.assertEqual(done.code, 0, done.err)
         scan = self.result("scan.h5")
         self.assertTrue((self.place / "scan.png").exists())

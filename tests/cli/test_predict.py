@@ -25,7 +25,7 @@ class Predict(unittest.TestCase):
         return run("predict", *SMALL, *words, cwd=self.place, **more)
 
     def test_quickstart_prints_a_table_and_writes_file_and_picture(self):
-        done = run("predict", QUICKSTART, ranks=2, cwd=self.place)
+        done = run("predict", QUICKSTART, "-figure", "overview", ranks=2, cwd=self.place)
         self.assertEqual(done.code, 0, done.err)
         for word in ["saddle point", "exact average", "infinite", "test error", "variance", "accuracy", "log evidence"]:
             self.assertIn(word, done.out)
@@ -125,7 +125,13 @@ class Predict(unittest.TestCase):
         self.assertEqual(os.listdir(self.place), [])
 
     def test_every_figure_and_format_can_be_drawn(self):
-        self.assertEqual(self.predict("-save_predictions").code, 0)
+        self.assertEqual(self.predict("-save_predictions", "-figure", "none").code, 0)
+        self.assertEqual(os.listdir(self.place), ["predict.h5"])
+        done = self.predict("-overwrite", "-figure", "nothing")
+        self.assertEqual(done.code, 0)
+        self.assertIn("no figure", done.err)
+        self.assertEqual(self.predict("-overwrite", "-save_predictions", "-figure", "errors").code, 0)
+        self.assertTrue((self.place / "predict.png").exists())
         for name, start in [("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF")]:
             done = run("plot", "predict.h5", "-output", name, cwd=self.place)
             self.assertEqual(done.code, 0, done.err)

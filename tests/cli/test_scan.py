@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Scans: the same numbers as single points, on any number of ranks, resumed after any end."""
+import functools
 import os
 import signal
 import sys
@@ -192,39 +193,43 @@ class Scan(unittest.TestCase):
                          "train_error", "infinite_test_error"):
                 np.testing.assert_allclose(other[name], results[0][name], rtol=1e-9, err_msg=name)
 
-    LONG = [*map(str, SMALL), "-data_train", "500", "-theory_bandwidth", "0", "-scan_seed", "1:60:60", "-output", "out.h5", "-theory_average",
+    LONG = [*map(str, SMALL), "-data_train", "400", "-theory_bandwidth", "0", "-scan_seed", "1:60:60", "-output", "out.h5", "-theory_average",
             "false"]
 
     def start(self, *words, env=None):
         return harness.start("predict", *self.LONG, *words, ranks=2, cwd=self.place,
                              env={"FINWIDTH_CHECKPOINT_SECONDS": "0", **(env or {})})
 
-    def signal_ranks(self, number):
-        harness.signal_ranks(self.place, number)
+    def interrupt(self, number):
+        return harness.interrupt("out.h5.chk", number, "predict", *self.LONG, cwd=self.place)
 
-    def wait_for(self, name, seconds=8.0):
-        return harness.wait_for(self.place / name, seconds)
+    def wait_for(self, name):
+        return harness.wait_for(self.place / name)
 
     def test_usr2_stops_a_farm_through_mpirun_and_it_resumes(self):
         run_ = self.start("-scan_farm")
         self.assertTrue(self.wait_for("out.h5.chk"))
         run_.send_signal(signal.SIGUSR2)
-        _, err = run_.communicate(timeout=60)
+        _, err = run_.communicate(timeout=300)
         self.assertEqual(run_.returncode, 6, err)
         self.check_resumed("-scan_farm")
 
     def test_usr1_writes_a_checkpoint_and_goes_on(self):
         run_ = self.start(env={"FINWIDTH_CHECKPOINT_SECONDS": "1000"})
-        self.assertFalse(self.wait_for("out.h5.chk", 1.5))
+        self.assertTrue(self.wait_for("out.h5.lock"))  # by now signals are caught
+        self.assertFalse((self.place / "out.h5.chk").exists())
         run_.send_signal(signal.SIGUSR1)
         self.assertTrue(self.wait_for("out.h5.chk"))
-        run_.communicate(timeout=120)
+        run_.communicate(timeout=300)
         self.assertEqual(run_.returncode, 0)
 
-    def whole(self):
-        done = run("predict", *self.LONG, "-output", "whole.h5", ranks=2, cwd=self.place)
-        self.assertEqual(done.code, 0, done.err)
-        return read(self.place / "whole.h5")
+    @classmethod
+    @functools.cache
+    def whole(cls):
+        place = harness.folder()
+        done = run("predict", *cls.LONG, "-output", "whole.h5", ranks=2, cwd=place)
+        assert done.code == 0, done.err
+        return read(place / "whole.h5")
 
     def check_resumed(self, *words):
         done = run("predict", *self.LONG, *words, "-resume", ranks=2, cwd=self.place)
@@ -235,28 +240,19 @@ class Scan(unittest.TestCase):
             np.testing.assert_array_equal(resumed[name], whole[name], err_msg=name)
 
     def test_term_is_exit_6_and_resumes_to_the_same_bits(self):
-        run_ = self.start()
-        self.assertTrue(self.wait_for("out.h5.chk"))
-        self.signal_ranks(signal.SIGTERM)
-        _, err = run_.communicate(timeout=60)
-        self.assertEqual(run_.returncode, 6, err)
+        code, err = self.interrupt(signal.SIGTERM)
+        self.assertEqual(code, 6, err)
         self.assertIn("-resume", err)
         self.assertFalse((self.place / "out.h5").exists())
         self.check_resumed()
 
     def test_kill_resumes_to_the_same_bits(self):
-        run_ = self.start()
-        self.assertTrue(self.wait_for("out.h5.chk"))
-        self.signal_ranks(signal.SIGKILL)
-        run_.communicate(timeout=60)
+        self.interrupt(signal.SIGKILL)
         self.assertFalse((self.place / "out.h5").exists())
         self.check_resumed()
 
     def test_checkpoint_of_another_input_is_refused(self):
-        run_ = self.start()
-        self.assertTrue(self.wait_for("out.h5.chk"))
-        self.signal_ranks(signal.SIGTERM)
-        run_.communicate(timeout=60)
+        self.interrupt(signal.SIGTERM)
         done = run("predict", *self.LONG, "-resume", "-temperature", 0.5, ranks=2, cwd=self.place)
         self.assertEqual(done.code, 2, done.err)
         self.assertIn("another input", done.errors[0])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One kernel, left in the middle of its reduction or between its points, and taken up again."""
+import functools
 import os
 import signal
 import sys
@@ -15,7 +16,15 @@ from harness import read, run
 KERNEL = ["-data_source", "teacher", "-teacher_inputs", 50, "-data_train", 450, "-data_test", 20, "-theory_bandwidth", 64,
           "-theory_average", "false"]
 MANY_COLUMNS = ("-data_train", 1500)  # a signal needs time to arrive between two of them
-OFTEN = {"FINWIDTH_CHECKPOINT_SECONDS": "0"}
+
+
+@functools.cache
+def undisturbed(*words):
+    """What one go gives on two ranks."""
+    place = harness.folder()
+    done = run("predict", *KERNEL, *words, "-output", "whole.h5", ranks=2, cwd=place)
+    assert done.code == 0, done.err
+    return read(place / "whole.h5")
 
 
 class Stop(unittest.TestCase):
@@ -26,23 +35,17 @@ class Stop(unittest.TestCase):
         return run("predict", *KERNEL, "-output", "out.h5", *words, ranks=ranks, cwd=self.place, **more)
 
     def interrupt(self, number, name, *words):
-        """A run that gets a signal when a file has come into being; its exit code and stderr."""
-        run_ = harness.start("predict", *KERNEL, "-output", "out.h5", *words, ranks=2, cwd=self.place, env=OFTEN)
-        self.assertTrue(harness.wait_for(self.place / name), name)
-        harness.signal_ranks(self.place, number)
-        _, err = run_.communicate(timeout=60)
+        code, err = harness.interrupt(name, number, "predict", *KERNEL, "-output", "out.h5", *words, cwd=self.place)
         self.assertFalse((self.place / "out.h5").exists(), err)
-        return run_.returncode, err
+        return code, err
 
     def check(self, *words, resume=("-resume",), ranks=2, kept=()):
         """Going on gives what one go gives, and leaves nothing behind."""
         done = self.predict(*words, *resume, ranks=ranks)
         self.assertEqual(done.code, 0, done.err)
-        self.assertEqual(sorted(os.listdir(self.place)), sorted(["out.h5", "out.png", *kept]))
-        whole = run("predict", *KERNEL, *[w for w in words if "decomposition" not in str(w) and w != "kernel.h5"],
-                    "-output", "whole.h5", ranks=2, cwd=self.place)
-        self.assertEqual(whole.code, 0, whole.err)
-        resumed, whole = read(self.place / "out.h5"), read(self.place / "whole.h5")
+        self.assertEqual(sorted(os.listdir(self.place)), sorted(["out.h5", *kept]))
+        resumed = read(self.place / "out.h5")
+        whole = undisturbed(*[w for w in words if "decomposition" not in str(w) and w != "kernel.h5"])
         for name in whole:
             if ranks == 2:
                 np.testing.assert_array_equal(resumed[name], whole[name], err_msg=name)
@@ -60,7 +63,7 @@ class Stop(unittest.TestCase):
         self.check(*MANY_COLUMNS, ranks=3)
 
     def test_walltime_stops_within_a_kernel(self):
-        words = ("-scan_temperature", "0.01:1:80", *MANY_COLUMNS)
+        words = ("-scan_temperature", "0.01:1:20", *MANY_COLUMNS)
         done = self.predict(*words, "-walltime", "00:00:01")
         self.assertEqual(done.code, 6, done.err)
         self.assertTrue([name for name in os.listdir(self.place) if name.startswith("out.h5.chk.kernel-0")], done.err)

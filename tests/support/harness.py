@@ -43,8 +43,14 @@ def folder():
     return path
 
 
-def run(*words, ranks=1, cwd=None, env=None, timeout=120):
-    command = [PROGRAM, *map(str, words)]
+def without_figure(words):
+    """The picture takes longer than all else in a small run: drawn only where a test names one."""
+    draws = bool(words) and words[0] in ("predict", "sample", "mixture", "optimal", "ansatz", "gather")
+    return [*map(str, words), *(["-figure", "none"] if draws and "-figure" not in words else [])]
+
+
+def run(*words, ranks=1, cwd=None, env=None, timeout=300):
+    command = [PROGRAM, *without_figure(words)]
     if ranks > 1:
         command = [MPIEXEC, "-n", str(ranks)] + command
     environment = dict(os.environ, **(env or {}))
@@ -56,7 +62,7 @@ def run(*words, ranks=1, cwd=None, env=None, timeout=120):
 
 def start(*words, ranks=1, cwd=None, env=None):
     """The same in the background: a Popen."""
-    return subprocess.Popen([MPIEXEC, "-n", str(ranks), PROGRAM, *map(str, words)], cwd=cwd, text=True,
+    return subprocess.Popen([MPIEXEC, "-n", str(ranks), PROGRAM, *without_figure(words)], cwd=cwd, text=True,
                             env=dict(os.environ, **(env or {})), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -70,7 +76,7 @@ def signal_ranks(place, number):
             pass
 
 
-def wait_for(path, seconds=30):
+def wait_for(path, seconds=120):
     """Whether a file has come into being."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -78,6 +84,16 @@ def wait_for(path, seconds=30):
             return True
         time.sleep(0.01)
     return False
+
+
+def interrupt(name, number, *words, ranks=2, cwd, env=None):
+    """A run that gets a signal once a file has come into being in its folder: its exit code and stderr."""
+    process = start(*words, ranks=ranks, cwd=cwd, env={"FINWIDTH_CHECKPOINT_SECONDS": "0", **(env or {})})
+    found = wait_for(cwd / name)
+    signal_ranks(cwd.resolve(), number)
+    _, err = process.communicate(timeout=300)
+    assert found, f"no {name}: {err}"
+    return process.returncode, err
 
 
 def read(path, group="predict"):

@@ -66,7 +66,7 @@ class Bench:
 
     def __init__(self, name, ranks=2):
         self.place, self.ranks, self.name = Path(tempfile.mkdtemp(prefix="finwidth-survival-")), ranks, name
-        self.words = [*WORKLOADS[name], "-output", "out.h5"]
+        self.words = [*WORKLOADS[name], "-output", "out.h5", "-figure", "none"]
         begin = time.time()
         done = self.run("-output", "whole.h5")
         if done.returncode == 2 and "unknown command" in done.stderr:
@@ -256,7 +256,8 @@ def input_once(place):
     with h5py.File(place / "good.h5", "w") as file:
         file["x"], file["y"] = [[float(i * j % 7) for j in range(5)] for i in range(20)], [float(i % 3) for i in range(20)]
     words = malformed(place, RANDOM.choice(["yaml", "csv", "h5", "idx"]))
-    done = subprocess.run([harness.PROGRAM, "predict", *words, "-output", "out.h5", "-overwrite", "true"], cwd=place,
+    done = subprocess.run([harness.PROGRAM, "predict", *words, "-output", "out.h5", "-overwrite", "true",
+                           "-figure", "none"], cwd=place,
                           capture_output=True, text=True, errors="replace", timeout=120)
     check(done.returncode in (0, 2, 3, 4, 5), f"exit code {done.returncode}: {done.stderr[-500:]}")
     errors = [line for line in done.stderr.splitlines() if line.startswith("finwidth: error:")]
