@@ -115,7 +115,6 @@ class BadInput(unittest.TestCase):
 
     def test_what_is_not_built_is_named(self):
         self.refused(2, "theory_mean", "predict", "-theory_mean", "on")
-        self.refused(2, "cnn", "predict", "-network_type", "cnn", "-data_classes", "0,1,2", "-data_train", 30)
 
     def test_several_outputs(self):
         three = ("predict", "-data_classes", "0,1,2", "-data_train", 60, "-data_test", 10)

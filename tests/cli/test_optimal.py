@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """finwidth optimal: reference rows, scans that share a curve, what is proved, warnings, bad input."""
-import os
 import sys
 import unittest
 from pathlib import Path
@@ -19,17 +18,6 @@ SAME = {"q": "overlap", "q_amp": "overlap_amp", "mmse_weights": "mmse_weights", 
         "R": "variance", "bias_var": "bias_variance", "all_roots": "all_overlaps", "alpha_weak_recovery": "weak_recovery"}
 
 
-def without_gnuplot():
-    """An environment in which there is none, for what is not about pictures."""
-    place = harness.folder()
-    (place / "gnuplot").write_text("#!/bin/sh\nexit 1\n")
-    (place / "gnuplot").chmod(0o755)
-    return {"PATH": f"{place}:{os.environ['PATH']}"}
-
-
-NO_FIGURE = without_gnuplot()
-
-
 def words_of(row):
     """The command line of a reference row."""
     phi = row["activation"] if isinstance(row["activation"], list) else [row["activation"]]
@@ -46,8 +34,8 @@ class Optimal(unittest.TestCase):
     def setUp(self):
         self.place = harness.folder().resolve()
 
-    def optimal(self, *words, ranks=1, figure=False, **more):
-        return run("optimal", *words, ranks=ranks, cwd=self.place, env=None if figure else NO_FIGURE, **more)
+    def optimal(self, *words, ranks=1, **more):
+        return run("optimal", *words, ranks=ranks, cwd=self.place, **more)
 
     def result(self, name="optimal.h5"):
         return read(self.place / name, "optimal")
@@ -121,7 +109,7 @@ class Optimal(unittest.TestCase):
         self.assertNotIn("d_min", self.optimal("-optimal_dimension", 50, "-optimal_alpha", 2, "-overwrite").err)
 
     def test_figures(self):
-        self.assertEqual(self.optimal("-scan_optimal_alpha", "0.1:10:9:log", "-scan_network_depth", "1,2,3", figure=True).code, 0)
+        self.assertEqual(self.optimal("-scan_optimal_alpha", "0.1:10:9:log", "-scan_network_depth", "1,2,3", "-figure", "overview").code, 0)
         self.assertTrue((self.place / "optimal.png").exists())
         for name in ("errors", "information", "learnable", "map"):
             done = run("plot", "optimal.h5", "-output", f"{name}.svg", "-figure", name, cwd=self.place)
@@ -151,7 +139,7 @@ class Optimal(unittest.TestCase):
         self.assertEqual(list(self.place.iterdir()), [])
 
     def test_nothing_to_learn_is_said(self):
-        done = self.optimal("-network_activation", "quadratic", figure=True)
+        done = self.optimal("-network_activation", "quadratic", "-figure", "overview")
         self.assertEqual(done.code, 0, done.err)
         self.assertEqual(self.result()["overlap"], 0.0)
         self.assertIn("nothing of this network can be learnt", done.err)
