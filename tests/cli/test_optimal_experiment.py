@@ -145,7 +145,7 @@ class Runs(unittest.TestCase):
     def check_resumed(self, *words):
         done = self.optimal(*words, "-output", "out.h5", "-resume", ranks=1)
         self.assertEqual(done.code, 0, done.err)
-        self.assertEqual(sorted(os.listdir(self.place)), ["out.h5", "out.png"])
+        self.assertEqual(sorted(os.listdir(self.place)), ["out.h5"])
         self.assertEqual(self.optimal(*words, "-output", "whole.h5", ranks=2).code, 0)
         self.assert_same("out.h5", "whole.h5")
 
