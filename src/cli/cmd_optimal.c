@@ -102,7 +102,7 @@ static PetscErrorCode DestroyShared(FwOptimalShared *shared)
 static PetscErrorCode RecordProfile(const FwOptimalShared *shared, double alpha, const FwFixedPoint *last,
                                     FwRecord record)
 {
-  enum { N = 161 };
+  enum { N = 101 };
   const FwShape shape = {1, {"profile"}, {N}};
   const double  from = -5.0, to = fmin(30.0, fmax(5.0, 3.0 + log(last->overlap / last->remainder)));
   double        t[N], overlap[N], curve[N], potential[N];
