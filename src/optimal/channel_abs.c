@@ -6,6 +6,7 @@
 #include <finwidth/activation.h>
 
 #include "channel_impl.h"
+#include "normal_rule.h"
 
 #include <math.h>
 
@@ -47,8 +48,6 @@ static PetscErrorCode Guess(const FwChannel *channel, PetscInt n, const double w
 
 enum { T_MAX = 1024 };
 
-static const double reach = 9.2, density = 0.39894228040143267794;
-
 /* Averages over t at one mu: log(1 + exp(-2 c)), a^2 and t^2 - a^2 with a = (mu + t) tanh c - mu, c = mu (mu + t) */
 typedef struct {
   double entropy, square, lost;
@@ -58,7 +57,7 @@ typedef struct {
 static PetscErrorCode AverageAt(double mu, Sums *sums)
 {
   const double   depth = 38.0 - 0.5 * mu * mu, step = fmin(0.4, depth > 0.0 ? M_PI * M_PI / (mu * depth) : 0.4);
-  const PetscInt half = PetscMin(T_MAX / 2 - 1, (PetscInt)ceil(reach / step)), n = 2 * half + 1;
+  const PetscInt half = PetscMin(T_MAX / 2 - 1, (PetscInt)ceil(FW_NORMAL_REACH / step)), n = 2 * half + 1;
   FwActivation   softplus, tangent;
   double         tilt[T_MAX], log_sum[T_MAX], share[T_MAX], side[T_MAX];
 
@@ -73,7 +72,7 @@ static PetscErrorCode AverageAt(double mu, Sums *sums)
   PetscCall(FwActivationEvaluate(tangent, n, side, side, NULL, NULL));
   *sums = (Sums){0};
   for (PetscInt i = 0; i < n; i++) {
-    const double t = step * (double)(i - half), weight = step * density * exp(-0.5 * t * t);
+    const double t = step * (double)(i - half), weight = step * FW_NORMAL_DENSITY * exp(-0.5 * t * t);
     const double a = (mu + t) * side[i] - mu;
 
     sums->entropy += weight * log_sum[i];
@@ -90,9 +89,9 @@ static PetscErrorCode Moments(const FwChannel *channel, double Q, double varianc
   Sums         sums = {0}, at;
 
   PetscFunctionBegin;
-  for (PetscInt i = 0; kappa > 0.0 && step * (double)i <= reach * fmin(kappa, 1.0); i++) {
+  for (PetscInt i = 0; kappa > 0.0 && step * (double)i <= FW_NORMAL_REACH * fmin(kappa, 1.0); i++) {
     const double mu     = step * (double)i;
-    const double weight = (i ? 2.0 : 1.0) * step / kappa * density * exp(-0.5 * mu * mu / (kappa * kappa));
+    const double weight = (i ? 2.0 : 1.0) * step / kappa * FW_NORMAL_DENSITY * exp(-0.5 * mu * mu / (kappa * kappa));
 
     PetscCall(AverageAt(mu, &at));
     sums.entropy += weight * at.entropy;
@@ -114,10 +113,11 @@ static double MeanVariance(double Q, double v)
 
   if (v == 0.0) return 0.0;
   if (kappa == 0.0) return v * (1.0 - M_2_PI);
-  for (int i = 0; step * i <= reach * fmin(kappa, 1.0); i++) {
-    const double mu = step * i, d = 2.0 * (density * exp(-0.5 * mu * mu) - 0.5 * mu * erfc(M_SQRT1_2 * mu));
+  for (int i = 0; step * i <= FW_NORMAL_REACH * fmin(kappa, 1.0); i++) {
+    const double mu = step * i, d = 2.0 * (FW_NORMAL_DENSITY * exp(-0.5 * mu * mu) - 0.5 * mu * erfc(M_SQRT1_2 * mu));
 
-    less += (i ? 2.0 : 1.0) * step / kappa * density * exp(-0.5 * mu * mu / (kappa * kappa)) * d * (2.0 * mu + d);
+    less +=
+      (i ? 2.0 : 1.0) * step / kappa * FW_NORMAL_DENSITY * exp(-0.5 * mu * mu / (kappa * kappa)) * d * (2.0 * mu + d);
   }
   return v * (1.0 - less);
 }

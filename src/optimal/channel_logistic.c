@@ -52,15 +52,16 @@ static double Draw(const FwChannel *channel, double z, double random)
 /* Both labels give the same by m -> -m. Zc changes over sqrt(V + 2.6 / beta^2) of m, and beyond `far` it is 0 or 1 */
 static PetscErrorCode Moments(const FwChannel *channel, double Q, double variance, FwMoments *moments)
 {
-  const double beta = channel->beta, root = sqrt(Q), spread = beta * sqrt(variance), density = 0.39894228040143267794;
-  const double step = fmin(0.4, 0.32 * sqrt(variance + 2.6 / (beta * beta)) / root), reach = 9.2;
-  const double far  = fmin(reach, (reach * sqrt(variance) + 40.0 / beta) / root);
+  const double beta = channel->beta, root = sqrt(Q), spread = beta * sqrt(variance);
+  const double step = fmin(0.4, 0.32 * sqrt(variance + 2.6 / (beta * beta)) / root);
+  const double far  = fmin(FW_NORMAL_REACH, (FW_NORMAL_REACH * sqrt(variance) + 40.0 / beta) / root);
   FwNormalRule rule = {0};
 
   PetscFunctionBegin;
   *moments = (FwMoments){0};
   for (PetscInt i = -(PetscInt)ceil(far / step); i * step <= far; i++) {
-    const double u = step * (double)i, centre = beta * root * u, weight = 2.0 * step * density * exp(-0.5 * u * u);
+    const double u = step * (double)i, centre = beta * root * u,
+                 weight = 2.0 * step * FW_NORMAL_DENSITY * exp(-0.5 * u * u);
 
     PetscCall(FwNormalRuleAround(-centre / spread, M_PI / spread, &rule));
     const FwSeen sum = Average(&rule, centre, spread);

@@ -4,9 +4,21 @@
  */
 
 #include "channel_impl.h"
+#include "normal_rule.h"
 
 #include <gsl/gsl_sf_erf.h>
 #include <math.h>
+
+/* Density over Phi at s: GSL's takes over where both vanish, and would stop the program where it underflows itself */
+static double Hazard(double s)
+{
+  return s > -5.0 ? FW_NORMAL_DENSITY * exp(-0.5 * s * s) / (0.5 * erfc(-M_SQRT1_2 * s)) : gsl_sf_hazard(-s);
+}
+
+static double LogPhi(double s)
+{
+  return s > 0.0 ? log1p(-0.5 * erfc(M_SQRT1_2 * s)) : gsl_sf_log_erfc(-M_SQRT1_2 * s) - M_LN2;
+}
 
 static PetscErrorCode Output(const FwChannel *channel, PetscInt n, const double y[], const double w[], double variance,
                              FwSeen seen[])
@@ -15,11 +27,9 @@ static PetscErrorCode Output(const FwChannel *channel, PetscInt n, const double 
 
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n; i++) {
-    const double s = y[i] * w[i] / root, hazard = gsl_sf_hazard(-s); /* density / Phi, also where both vanish */
+    const double s = y[i] * w[i] / root, hazard = Hazard(s);
 
-    seen[i] = (FwSeen){.log_z = gsl_sf_log_erfc(-M_SQRT1_2 * s) - M_LN2,
-                       .g     = y[i] * hazard / root,
-                       .slope = -hazard * (s + hazard) / (root * root)};
+    seen[i] = (FwSeen){.log_z = LogPhi(s), .g = y[i] * hazard / root, .slope = -hazard * (s + hazard) / (root * root)};
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -42,11 +52,9 @@ typedef struct {
   double entropy, square;
 } Pair;
 
-static const double density = 0.39894228040143267794, reach = 9.2;
-
 static Pair PairAt(double t)
 {
-  const double tail = 0.5 * erfc(M_SQRT1_2 * t), bell = density * exp(-0.5 * t * t);
+  const double tail = 0.5 * erfc(M_SQRT1_2 * t), bell = FW_NORMAL_DENSITY * exp(-0.5 * t * t);
 
   return (Pair){tail * log(tail) + (1.0 - tail) * log1p(-tail), bell * bell / (tail * (1.0 - tail))};
 }
@@ -58,8 +66,8 @@ static Pair Average(double kappa)
   const double by_t = fmin(1.0, 1.0 / kappa), step = kappa > 1.0 ? 0.4 : fmin(0.7, 0.4 / kappa);
   Pair         sum = {0};
 
-  for (int i = 0; step * i <= reach; i++) {
-    const double v = by_t * step * i, weight = (i ? 1.0 : 0.5) * by_t * step * density * exp(-0.5 * v * v);
+  for (int i = 0; step * i <= FW_NORMAL_REACH; i++) {
+    const double v = by_t * step * i, weight = (i ? 1.0 : 0.5) * by_t * step * FW_NORMAL_DENSITY * exp(-0.5 * v * v);
     const Pair   at = PairAt(fmin(1.0, kappa) * step * i);
 
     sum.entropy += weight * at.entropy;

@@ -160,7 +160,6 @@ static PetscErrorCode Guess(const FwChannel *channel, PetscInt n, const double w
 
 /* --- averages ------------------------------------------------------------------------------------------------------- */
 
-static const double density = 0.39894228040143267794, enough = 9.2; /* deviations */
 static const double steepest_step = 1e3; /* deviations of z over what y resolves: beyond, the quadrature is too long */
 
 /* The noiseless label says z: psi is that of z, less the average of log dy/dz */
@@ -227,12 +226,12 @@ static void AddOutput(const Labels *labels, double f, double weight, double t)
 static FwMoments AverageAt(const FwChannel *channel, const Labels *labels, double m, double variance)
 {
   const double root = sqrt(variance), narrow = Resolution(channel);
-  const double step = 0.5 * narrow / hypot(root, narrow), scale = density / sqrt(channel->noise);
+  const double step = 0.5 * narrow / hypot(root, narrow), scale = FW_NORMAL_DENSITY / sqrt(channel->noise);
   FwMoments    sum = {0};
 
   for (PetscInt j = 0; j < labels->n; j++) labels->z[j] = labels->slope[j] = 0.0;
-  for (PetscInt k = -(PetscInt)ceil(enough / step); k * step <= enough; k++) {
-    const double t = step * (double)k, weight = scale * step * density * exp(-0.5 * t * t);
+  for (PetscInt k = -(PetscInt)ceil(FW_NORMAL_REACH / step); k * step <= FW_NORMAL_REACH; k++) {
+    const double t = step * (double)k, weight = scale * step * FW_NORMAL_DENSITY * exp(-0.5 * t * t);
 
     AddOutput(labels, Readout(channel, m + root * t), weight, t);
   }
@@ -253,8 +252,8 @@ static PetscErrorCode NoisyMoments(const FwChannel *channel, double Q, double va
   PetscFunctionBegin;
   PetscCall(CreateLabels(channel, &labels));
   *moments = (FwMoments){0};
-  for (PetscInt i = 0; step * (double)i <= enough; i++) {
-    const double    u = step * (double)i, weight = (i ? 2.0 : 1.0) * step * density * exp(-0.5 * u * u);
+  for (PetscInt i = 0; step * (double)i <= FW_NORMAL_REACH; i++) {
+    const double    u = step * (double)i, weight = (i ? 2.0 : 1.0) * step * FW_NORMAL_DENSITY * exp(-0.5 * u * u);
     const FwMoments at = AverageAt(channel, &labels, root * u, variance);
 
     moments->psi += weight * at.psi;

@@ -10,7 +10,7 @@
 
 enum { BREAKS_MAX = 4096, HALF = 10 };
 
-static const double end = 13.0, density = 0.39894228040143267794; /* of a normal number at 0 */
+static const double end = 13.0;
 
 /* Gauss-Legendre of 20 points on [-1, 1]: the positive half, exact to degree 39 */
 static const double node[HALF]  = {0.0765265211334973337546404093988, 0.227785851141645078080496195369,
@@ -67,7 +67,7 @@ static PetscErrorCode AddPanel(double from, double to, FwNormalRule *rule)
     const double x = middle + (i < HALF ? -half : half) * node[k];
 
     rule->x[rule->n]        = x;
-    rule->weight[rule->n++] = half * share[k] * density * exp(-0.5 * x * x);
+    rule->weight[rule->n++] = half * share[k] * FW_NORMAL_DENSITY * exp(-0.5 * x * x);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -95,8 +95,8 @@ PetscErrorCode FwNormalRuleMake(PetscInt n_feature, const FwFeature feature[], d
 /* The trapezoidal rule errs by exp(-2 pi distance / step), and by exp(-2 pi^2 / step^2) for the weight itself */
 PetscErrorCode FwNormalRuleSteps(double distance, FwNormalRule *rule)
 {
-  const double   reach = 9.0, step = fmin(0.6, 2.0 * M_PI * distance / 38.0);
-  const PetscInt half = (PetscInt)ceil(reach / step);
+  const double   step = fmin(0.6, 2.0 * M_PI * distance / 38.0);
+  const PetscInt half = (PetscInt)ceil(FW_NORMAL_REACH / step);
 
   PetscFunctionBegin;
   rule->n = 0;
@@ -105,7 +105,7 @@ PetscErrorCode FwNormalRuleSteps(double distance, FwNormalRule *rule)
     const double x = step * (double)i;
 
     rule->x[rule->n]        = x;
-    rule->weight[rule->n++] = step * density * exp(-0.5 * x * x);
+    rule->weight[rule->n++] = step * FW_NORMAL_DENSITY * exp(-0.5 * x * x);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

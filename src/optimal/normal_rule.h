@@ -10,6 +10,10 @@
 
 #include <finwidth/base.h>
 
+/* Density of a standard normal number at 0, and where 1e-18 of its weight is left outside */
+#define FW_NORMAL_DENSITY 0.39894228040143267794
+#define FW_NORMAL_REACH   9.2
+
 /* A place where the integrand changes within `scale`: a pole of an analytic function at that distance from the real axis,
    or with scale 0 a kink or jump, where a panel just ends */
 typedef struct {

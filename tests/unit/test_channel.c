@@ -152,8 +152,16 @@ static void limits_agree(void **state)
   assert_close(log_z(&steep, 1.0, -0.7, 0.4), log_z(&sign, 1.0, -0.7, 0.4), 1e-8);
   assert_close(log_z(&quiet, 0.4, 0.1, 0.4), log_z(&clean, 0.4, 0.1, 0.4), 1e-5);
   assert_close(log_z(&probit, 1.0, 0.2, 0.7), log_z(&sign, 1.0, 0.2, 1.0), 1e-15);
-  /* far out: log Phi(-40) */
+  /* far out: log Phi(-40), and on the other side nothing is left */
   assert_close(log_z(&sign, 1.0, -40.0, 1.0), -804.608442013754, 1e-12);
+  for (double w = 1.0; w < 1e200; w *= 1e3) {
+    const double y = 1.0;
+    double       g, slope;
+
+    assert_close(log_z(&sign, y, w, 1.0) <= 0.0, 1, 0.0);
+    TestCall(FwChannelOutput(&sign, 1, &y, &w, 1.0, NULL, &g, &slope));
+    assert_close(g < 0.3 && g >= 0.0 && slope <= 0.0, 1, 0.0);
+  }
 }
 
 /* The guess is the mean of what is drawn with z ~ N(w, V): 5 standard errors, and a stream in pieces */
