@@ -4,13 +4,15 @@
 
 `usual` is autograd over all examples and torch.optim; `autograd` the same for a loss of the moments x x^T and y x^T, all
 that a linear network needs; `moments` the gradient of that by hand, as finwidth has it; `bmm` by hand for 64 (or 8) runs at
-once by batched products: the fastest forms that we know. Times are those of the process, so that other programs on the
-machine do not count; the best of about two seconds each.
+once by batched products: the fastest forms that we know. Gradient flow is by scipy's DOP853, per gradient. Times are those of
+the process, so that other programs on the machine do not count; the best of about two seconds each.
 """
 import sys
 import time
 
+import numpy as np
 import torch
+from scipy.integrate import solve_ivp
 
 torch.set_num_threads(1)
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
@@ -61,7 +63,7 @@ def usual(widths, n_example, dtype, act=None, batch=None, bias=False, adam=False
     return best_time(step)
 
 
-def chain(mul, w, xx, yx):
+def chain(mul, w, xx, yx, swap=lambda a: a.transpose(-1, -2)):
     """Gradients of a linear network through moments, every product with few rows: outputs come first."""
     above = [w[-1]]
     for v in reversed(w[:-1]):
@@ -70,9 +72,9 @@ def chain(mul, w, xx, yx):
     g = mul(above[0], xx) - yx
     gradients = []
     for l, v in enumerate(w):
-        gradients.append(mul(above[l + 1].transpose(-1, -2), g) if l < len(w) - 1 else g)
+        gradients.append(mul(swap(above[l + 1]), g) if l < len(w) - 1 else g)
         if l < len(w) - 1:
-            g = mul(g, v.transpose(-1, -2))
+            g = mul(g, swap(v))
     return gradients
 
 
@@ -136,6 +138,40 @@ def autograd(widths, n_example, dtype, adam=False):
     return best_time(step)
 
 
+def flow(widths, n_example, act=None):
+    """scipy's DOP853 on numpy's gradient, through moments where there is no activation: seconds per gradient."""
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((widths[0], n_example)), rng.standard_normal((widths[-1], n_example))
+    xx, yx = x @ x.T / n_example, y @ x.T / n_example
+    shapes = [(n, m) for m, n in zip(widths, widths[1:])]
+    cuts = np.cumsum([n * m for n, m in shapes])[:-1]
+    pack = lambda parts: np.concatenate([part.ravel() for part in parts])
+    swap = lambda a: np.swapaxes(a, -1, -2)
+
+    def linear(_, theta):
+        w = [part.reshape(shape) for part, shape in zip(np.split(theta, cuts), shapes)]
+        return -pack(chain(np.matmul, w, xx, yx, swap)) - DECAY * theta
+
+    def nonlinear(_, theta):
+        w = [part.reshape(shape) for part, shape in zip(np.split(theta, cuts), shapes)]
+        h = [x]
+        for v in w[:-1]:
+            h.append(np.tanh(v @ h[-1]))
+        delta = (w[-1] @ h[-1] - y) / n_example
+        out = [None] * len(w)
+        for l in range(len(w) - 1, -1, -1):
+            out[l] = delta @ h[l].T
+            if l:
+                delta = (w[l].T @ delta) * (1 - h[l] ** 2)
+        return -pack(out) - DECAY * theta
+
+    start = rng.standard_normal(cuts[-1] + shapes[-1][0] * shapes[-1][1]) * 0.5 / widths[0] ** 0.5
+    begin, counted = time.process_time(), 0
+    while time.process_time() - begin < SECONDS:
+        counted += solve_ivp(nonlinear if act else linear, (0.0, 2.0), start, method="DOP853", rtol=1e-10, atol=1e-10).nfev
+    return (time.process_time() - begin) / counted
+
+
 def line(task, runs, by, seconds):
     print(f"{task:28} {runs:5}  {by:12} {seconds:.3e}", flush=True)
 
@@ -153,10 +189,12 @@ def main():
     linear("linear 16-14-14-5", [16, 14, 14, 5], 200, 64)
     linear("linear 20-12-12-6", [20, 12, 12, 6], 300, 64)
     linear("linear 20-12-12-6 adam", [20, 12, 12, 6], 300, 64, adam=True)
+    line("linear 20-12-12-6 flow", 1, "DOP853", flow([20, 12, 12, 6], 300))
     linear("linear 64-64-64-10", [64, 64, 64, 10], 1000, 8)
     linear("linear 784-256-256-10", [784, 256, 256, 10], 2000, 1)
     line("tanh 20-12-12-6", 1, "usual", usual([20, 12, 12, 6], 300, torch.float64, torch.nn.Tanh))
     line("tanh 20-12-12-6", 64, "bmm", many([20, 12, 12, 6], 300, torch.float64, 64, torch.tanh))
+    line("tanh 20-12-12-6 flow", 1, "DOP853", flow([20, 12, 12, 6], 300, np.tanh))
     for dtype, name in ((torch.float64, "usual"), (torch.float32, "usual f32")):
         line("relu 784-256-256-10 b 128", 1, name,
              usual([784, 256, 256, 10], 2000, dtype, torch.nn.ReLU, batch=128, bias=True))
