@@ -39,11 +39,19 @@ def digest(path):
     return {name: value for name, value in read(path, "sample").items() if not name.endswith("z_score")}
 
 
+def is_running(process):
+    """Not ended, and no zombie that nobody waits for."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 class Kill(unittest.TestCase):
     def wait_for_the_end(self, ranks):
         """Of ranks whose launcher may be gone."""
         end = time.monotonic() + 300
-        while any(Path(f"/proc/{rank}").exists() for rank in ranks):
+        while any(map(is_running, ranks)):
             self.assertLess(time.monotonic(), end, "ranks go on without their launcher")
             time.sleep(0.05)
 
