@@ -20,7 +20,7 @@
  * each step, after 3 n by a quarter, after 7 n by an eighth. (With s and v alone the term -V g would no longer cancel what an
  * estimate does to itself, and the iteration would not leave s = 0.) Gamma is kept from being negative.
  *
- * @source Rangan 2011; docs/theory/optimal_experiments.md
+ * @source Rangan 2011; docs/theory/optimal-experiments.md
  */
 
 #include <finwidth/channel.h>

@@ -16,7 +16,7 @@
  * next is begun, and all that is drawn depends on its number alone: neither the number of ranks nor a stop in between changes
  * a bit.
  *
- * @source docs/theory/optimal.md, docs/theory/optimal_experiments.md
+ * @source docs/theory/optimal.md, docs/theory/optimal-experiments.md
  */
 
 #include <finwidth/channel.h>

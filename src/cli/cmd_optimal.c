@@ -291,7 +291,7 @@ PetscErrorCode FwCommandRun_Optimal(const char *input)
                                 .groups   = o.has_trial ? groups : theory,
                                 .function = RunGroup,
                                 .context  = &o,
-                                .failure  = "numbers that cannot be trusted",
+                                .failure  = "theory, or a learner that was tried, has not converged",
                                 .report   = Conclude,
                                 .describe = Describe};
 

@@ -26,11 +26,10 @@ struct FwDesignImpl {
 
 /* --- life ----------------------------------------------------------------------------------------------------- */
 
-/* One column streams through X: the panel is to be in the second-level cache when it is needed again. With several the
-   products need some rows to be efficient, and the third level will do. */
+/* A panel of 4 MB is still in the third-level cache when it is needed again; fewer rows than 8 are no product */
 static PetscInt PanelRows(const FwDesignPlan *plan)
 {
-  const PetscInt64 room = plan->n_column > 1 ? 1 << 20 : 1 << 16;
+  const PetscInt64 room = 1 << 19;
   PetscInt         n    = 256;
 
   while (n > 8 && (PetscInt64)n * plan->d > room) n /= 2;
