@@ -345,7 +345,7 @@ PetscErrorCode FwExperimentDo(MPI_Comm comm, const FwExperiment *experiment, con
 
   PetscFunctionBegin;
   *result = (FwExperimentResult){0};
-  PetscCall(FwExperimentCheck(experiment));
+  PetscCall(FwErrorAgreeAny(comm, FwExperimentCheck(experiment)));
   PetscCall(CutRanks(&w));
   PetscCall(PetscMalloc2(experiment->n_instance * FW_INSTANCE_COUNT, &w.number, experiment->n_instance * ROW, &w.path));
   for (PetscInt i = 0; i < experiment->n_instance * FW_INSTANCE_COUNT; i++) w.number[i] = NAN;

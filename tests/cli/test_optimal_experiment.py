@@ -193,7 +193,7 @@ class Runs(unittest.TestCase):
                 (2, ["ridge", "-optimal_instances", 1], "optimal_instances"),
                 (2, ["ridges"], "ridge,gamp,hmc"),
                 (5, ["ridge", "-optimal_dimension", 20000, "-memory", "1G"], "optimal_dimension")):
-            done = self.optimal("-optimal_experiment", *words, "-output", "out.h5")
+            done = self.optimal("-optimal_experiment", *words, "-output", "out.h5", ranks=2)
             self.assertEqual(done.code, code, done.err)
             self.assertEqual(len(done.errors), 1, done.err)
             self.assertIn(says, done.errors[0])
