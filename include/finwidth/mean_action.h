@@ -2,7 +2,7 @@
 #pragma once
 
 /** @file
- * Effective action of a network with one hidden layer whose activation has a mean.
+ * Effective action of a fully-connected network whose activation has a mean.
  *
  * With m_mu = <phi(h_mu)> the kernel is K_phi / lambda_1 = K + m m^T / lambda_1, K the covariance of the activation. A
  * finite network multiplies K by Q and the part of the mean by 1 / t, t = 1 + s:
@@ -16,6 +16,11 @@
  *
  *     log det A = log det A_0 + log(1 + g / t),   y^T A^-1 y = y^T A_0^-1 y - w / (t + g),
  *     g = m^T A_0^-1 m / lambda_1,   w = (m^T A_0^-1 y)^2 / lambda_1.
+ *
+ * Several hidden layers (preliminary in the literature, no proof and no bracket): with K_L, m those of the last layer,
+ *
+ *     S = sum_l (N_l / N_L)[-Q_l s_l + log(1 + s_l)] + (1/N_L)[log det A + y^T A^-1 y],
+ *     A = T + s^2 1 1^T + Q K + b m m^T / lambda_L,   Q = prod Q_l,   b = 1 - sum_l (1 - 1/(1 + s_l)) prod_{r > l} Q_r.
  *
  * All calls are not collective: every rank evaluates the same numbers.
  *
@@ -43,17 +48,26 @@ typedef struct {
  *
  * @param[in]  scale   the model's K is `scale` times the decomposed one
  * @param[out] action  release with FwMeanActionDestroy()
- * @error FW_ERR_INPUT  more than one hidden layer, or a width below 2
+ * @error FW_ERR_INPUT  a width below 2
  */
 PetscErrorCode FwMeanActionCreate(FwSpectrum spectrum, double scale, const FwModel *model, FwMeanAction *action);
 
-/** Evaluate at (u, v). Cost O(P).
+/** One hidden layer: evaluate at (u, v). Cost O(P).
  * @error FW_ERR_NUMERICAL  T = 0 and the kernel is singular */
 PetscErrorCode FwMeanActionEvaluate(FwMeanAction action, double log_order, double log_shift, PetscBool with_value,
                                     FwMeanPoint *point);
 
 /** Evaluate at u and at the v where S is largest. */
 PetscErrorCode FwMeanActionEliminate(FwMeanAction action, double log_order, PetscBool with_value, FwMeanPoint *point);
+
+/** The data's part E = log det A + y^T A^-1 y of the action at log Q and at the coefficient b of m m^T / lambda_L. */
+typedef struct {
+  double value;             /**< E; infinite where A is not positive definite, all else is not set then */
+  double order_slope;       /**< dE / d log Q */
+  double coefficient_slope; /**< dE / db */
+} FwMeanData;
+
+PetscErrorCode FwMeanActionData(FwMeanAction action, double log_order, double coefficient, FwMeanData *data);
 
 /** Bounds of the decomposed kernel and of the labels y and m together. */
 PetscErrorCode FwMeanActionBounds(FwMeanAction action, FwSpectrumBounds *bounds);
@@ -64,7 +78,7 @@ const FwModel *FwMeanActionModel(FwMeanAction action);
 /** Release and set the handle to NULL; NULL is fine. */
 PetscErrorCode FwMeanActionDestroy(FwMeanAction *action);
 
-/** Find saddle points: u is scanned with v eliminated, in steps of 0.1 between bounds on Q, and Newton's method in (u, v)
+/** One hidden layer: find saddle points: u is scanned with v eliminated, in steps of 0.1 between bounds on Q, and Newton's method in (u, v)
  *  (PETSc's SNES) refines each rising zero of the force. Zeros closer than a step are not told apart, so that
  *  `is_complete` is never set.
  *
@@ -75,7 +89,18 @@ PetscErrorCode FwMeanActionDestroy(FwMeanAction *action);
  */
 PetscErrorCode FwMeanSaddleFind(FwMeanAction action, FwSaddle *saddle, double **shift);
 
-/** Exact average over the order parameters, on a grid in u.
+/** Several hidden layers: the saddle point that infinite width goes over into as widths fall.
+ *
+ * @param[out] saddle  one point, of stationary S; release with FwSaddleDestroy()
+ * @param[out] order, shift  [L] Q_l, s_l; release with PetscFree()
+ * @option -snes_(any SNES option)
+ */
+PetscErrorCode FwMeanDeepFind(FwMeanAction action, FwSaddle *saddle, double **order, double **shift);
+
+/** b of L layers. */
+double FwMeanDeepCoefficient(PetscInt n_layer, const double order[], const double shift[]);
+
+/** One hidden layer: exact average over the order parameters, on a grid in u.
  *
  * The readout weights v enter through Q = lambda_1 |v|^2 / N and a = sqrt(lambda_1 / N) sum v_i, whose law is
  * p(Q, a) proportional to (Q - a^2/N)^{(N-3)/2} exp(-N Q / 2). Given both, the network is a Gaussian process of mean

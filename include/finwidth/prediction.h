@@ -56,7 +56,7 @@ typedef enum { FW_COMPOSITION_PRODUCT, FW_COMPOSITION_NESTED, FW_COMPOSITION_LIN
 typedef struct {
   FwTheoryModel theory;
   FwComposition composition;
-  PetscBool     with_mean;    /**< mean terms of the activation (mean_action.h); one hidden layer, one output */
+  PetscBool     with_mean;    /**< mean terms of the activation (mean_action.h); one output, product composition */
   PetscBool     with_average; /**< also the exact average */
   PetscBool     with_curve;   /**< also the action as a curve */
   PetscBool     with_means;   /**< keep means and deviations of each test example */
@@ -73,7 +73,7 @@ typedef struct {
   FwAverage      average; /**< not available where it was not asked for */
   double        *order;   /**< [n_minimum][L] order parameters, the lowest minimum first; several outputs: [n_minimum][D][D] */
   FwMatrixAverage outputs; /**< the average of several outputs; not available for one */
-  double        *shift;        /**< [n_minimum] s of the mean terms; NULL without */
+  double        *shift;        /**< [n_minimum][L] s of the mean terms; NULL without */
   FwMeanAverage  mean_average; /**< the average with mean terms; not available without */
   double         log_evidence, log_evidence_laplace, infinite_log_evidence;
   PetscInt       n_curve;

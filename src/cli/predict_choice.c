@@ -57,10 +57,11 @@ static const char *Obstacle(const FwPredictPoint *point, PetscInt n_output, Pets
   if (!has_mean) return "the activation has no mean";
   if (FwPredictIsLocal(&point->model)) return point->model.depth > 1 ? "they are for one hidden layer" : NULL;
   if (point->model.type != FW_NETWORK_FC) return "network_type 'pool' has none in this version";
-  if (point->model.depth > 1) return "they are for one hidden layer";
+  if (point->theory.composition != FW_COMPOSITION_PRODUCT) return "they are for theory_composition 'product'";
   if (n_output > 1) return "they are for one output";
   if (point->theory.theory != FW_THEORY_RENORMALISED) return "they are for theory_model 'renormalised'";
-  if (point->model.width[0] < 2.0) return "they need a network_width of 2 at least";
+  for (PetscInt l = 0; l < point->model.depth; l++)
+    if (point->model.width[l] < 2.0) return "they need a network_width of 2 at least";
   return NULL;
 }
 
@@ -82,12 +83,17 @@ static PetscErrorCode ChooseMean(FwDataset data, PetscInt n_output, FwPredictPoi
   point->mean_words[0]    = '\0';
   if (choice == OFF || !has_mean) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(MeanShare(data, &share));
+  if (choice == AUTO && !obstacle && point->model.depth > 1) obstacle = "preliminary for several hidden layers";
   if (choice == AUTO && !obstacle && share > large_mean) point->theory.with_mean = PETSC_TRUE;
   if (obstacle)
     snprintf(point->mean_words, sizeof point->mean_words, "off: %s", obstacle);
   else
     snprintf(point->mean_words, sizeof point->mean_words, "%s%s: the mean label is %.2g of their root mean square",
-             point->theory.with_mean ? "on" : "off", choice == ON ? " as asked" : "", share);
+             point->theory.with_mean ? "on" : "off",
+             choice == AUTO           ? ""
+             : point->model.depth > 1 ? " as asked, preliminary for several hidden layers"
+                                      : " as asked",
+             share);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -171,7 +171,9 @@ static PetscErrorCode PrintOrders(const FwPrediction *p)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%s  Q =", m ? "" : "\n", m ? "  metastable  " : "  saddle point"));
     for (PetscInt l = 0; l < p->depth; l++)
       PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %.8g", p->order[m * p->depth + l]));
-    if (p->shift) PetscCall(PetscPrintf(PETSC_COMM_WORLD, ",  s = %.8g", p->shift[m]));
+    if (p->shift) PetscCall(PetscPrintf(PETSC_COMM_WORLD, ",  s ="));
+    for (PetscInt l = 0; l < p->depth && p->shift; l++)
+      PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %.8g", p->shift[m * p->depth + l]));
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, ",  S = %.10g  (%" PetscInt_FMT " Newton steps, residual %.1e)\n",
                           p->saddle.minimum[m].value, p->saddle.minimum[m].n_iteration, p->saddle.minimum[m].residual));
   }

@@ -26,13 +26,15 @@ PetscErrorCode FwMeanActionCreate(FwSpectrum spectrum, double scale, const FwMod
   FwMeanAction a;
 
   PetscFunctionBegin;
-  PetscCheck(model->depth == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_mean: mean terms are for one hidden layer, the network has %" PetscInt_FMT, model->depth);
-  PetscCheck(model->width[0] >= 2.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_mean: mean terms need a network_width of 2 at least, not %.6g", model->width[0]);
+  for (PetscInt l = 0; l < model->depth; l++)
+    PetscCheck(model->width[l] >= 2.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "theory_mean: mean terms need a network_width of 2 at least, not %.6g", model->width[l]);
   PetscCall(PetscNew(&a));
-  *a = (struct FwMeanActionImpl){
-    .spectrum = spectrum, .model = model, .scale = scale, .width = model->width[0], .prior = model->prior[1]};
+  *a      = (struct FwMeanActionImpl){.spectrum = spectrum,
+                                      .model    = model,
+                                      .scale    = scale,
+                                      .width    = model->width[0],
+                                      .prior    = model->prior[model->depth]};
   *action = a;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -121,6 +123,26 @@ PetscErrorCode FwMeanActionEvaluate(FwMeanAction a, double log_order, double log
   PetscFunctionBegin;
   PetscCall(Resolve(a, log_order, with_value, point, &terms));
   FillPoint(a, log_shift, with_value, &terms, point);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMeanActionData(FwMeanAction a, double log_order, double b, FwMeanData *data)
+{
+  Terms       terms;
+  FwMeanPoint p;
+  double      x, g, w;
+
+  PetscFunctionBegin;
+  PetscCall(Resolve(a, log_order, PETSC_TRUE, &p, &terms));
+  g           = terms.g[0];
+  w           = terms.w[0];
+  x           = 1.0 + b * g;
+  data->value = INFINITY;
+  if (!(x > 0.0)) PetscFunctionReturn(PETSC_SUCCESS);
+  data->value = p.resolvent.log_det + log(x) + p.fit[YY] - w * b / x;
+  data->order_slope =
+    p.resolvent.trace - terms.fit_slope + b * (terms.g[1] - terms.w[1]) / x + w * b * b * terms.g[1] / (x * x);
+  data->coefficient_slope = g / x - w / (x * x);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

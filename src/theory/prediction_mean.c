@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Predictions with the mean of the activation: one hidden layer, one output.
+ * Predictions with the mean of the activation: one output.
  *
- * The part along m is a Gaussian coefficient beta of prior variance b = 1 / (t lambda_1) in front of m: with A_0 the rest,
+ * The part along m is a Gaussian coefficient beta of prior variance b in front of m, 1 / (t lambda_1) with one hidden layer:
+ * with A_0 the rest,
  * mu_y and mu_m what A_0 alone predicts from the labels y and m, and r = m_* - mu_m what it leaves of the mean at a test
  * example,
  *
@@ -90,13 +91,14 @@ static PetscErrorCode ErrorsOver(FwPredictor predictor, FwMeanAction action, dou
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* At (Q, s) */
-static PetscErrorCode ErrorsAt(FwPredictor predictor, FwMeanAction action, double scale, double order, double shift,
-                               const FwPrediction *p, FwErrors *e)
+/* At Q and the coefficient of m m^T / lambda_L */
+static PetscErrorCode ErrorsAt(FwPredictor predictor, FwMeanAction action, double scale, double order,
+                               double coefficient, const FwPrediction *p, FwErrors *e)
 {
-  const double b = 1.0 / ((1.0 + shift) * FwMeanActionModel(action)->prior[1]), one = 1.0;
-  FwMeanPoint  point;
-  Coefficient  beta;
+  const FwModel *model = FwMeanActionModel(action);
+  const double   b = coefficient / model->prior[model->depth], one = 1.0;
+  FwMeanPoint    point;
+  Coefficient    beta;
 
   PetscFunctionBegin;
   PetscCall(FwMeanActionEvaluate(action, log(order), 0.0, PETSC_FALSE, &point));
@@ -127,10 +129,11 @@ PetscErrorCode FwPredictionMeanErrors(FwPredictor predictor, double scale, const
 
   PetscFunctionBegin;
   PetscCall(FwMeanActionCreate(predictor->spectrum, scale, model, &action));
-  PetscCall(ErrorsAt(predictor, action, scale, 1.0, 0.0, p, &p->infinite));
+  PetscCall(ErrorsAt(predictor, action, scale, 1.0, 1.0, p, &p->infinite));
   if (p->saddle.n_minimum) {
-    PetscCall(ErrorsAt(predictor, action, scale, p->order[0], p->shift[0], p, &p->finite));
-    if (p->request.with_average) PetscCall(FwMeanAverageCreate(action, &p->saddle, &p->mean_average));
+    PetscCall(ErrorsAt(predictor, action, scale, exp(p->saddle.minimum[0].log_order),
+                       FwMeanDeepCoefficient(p->depth, p->order, p->shift), p, &p->finite));
+    if (p->request.with_average && p->depth == 1) PetscCall(FwMeanAverageCreate(action, &p->saddle, &p->mean_average));
     if (p->mean_average.is_available) PetscCall(AverageErrors(predictor, action, scale, p));
   }
   PetscCall(FwMeanActionDestroy(&action));
@@ -150,6 +153,17 @@ static PetscErrorCode ValueAt(void *action, double log_order, double *value)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode SolveDeep(FwMeanAction action, FwPrediction *p)
+{
+  const FwModel *model = FwMeanActionModel(action);
+
+  PetscFunctionBegin;
+  PetscCall(FwMeanDeepFind(action, &p->saddle, &p->order, &p->shift));
+  p->log_evidence = FwSaddleEvidence(model->width[p->depth - 1], (double)p->n_train, p->saddle.minimum[0].value, 0.0);
+  p->log_evidence_laplace = NAN;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SolveFinite(FwMeanAction action, FwPrediction *p)
 {
   PetscFunctionBegin;
@@ -166,14 +180,14 @@ static PetscErrorCode SolveFinite(FwMeanAction action, FwPrediction *p)
 PetscErrorCode FwPredictionSolveMean(FwSpectrum spectrum, double scale, const FwModel *model, FwPrediction *p)
 {
   FwMeanAction action;
-  FwMeanPoint  point;
+  FwMeanData   data;
 
   PetscFunctionBegin;
   PetscCall(FwMeanActionCreate(spectrum, scale, model, &action));
-  /* Q = t = 1: S is what the data give */
-  PetscCall(FwMeanActionEvaluate(action, 0.0, 0.0, PETSC_TRUE, &point));
-  p->infinite_log_evidence = FwSaddleEvidence(model->width[0], (double)p->n_train, point.value, 0.0);
-  if (p->request.theory == FW_THEORY_RENORMALISED) PetscCall(SolveFinite(action, p));
+  PetscCall(FwMeanActionData(action, 0.0, 1.0, &data));
+  p->infinite_log_evidence = FwSaddleEvidence(1.0, (double)p->n_train, data.value, 0.0);
+  if (p->request.theory == FW_THEORY_RENORMALISED)
+    PetscCall(p->depth > 1 ? SolveDeep(action, p) : SolveFinite(action, p));
   PetscCall(FwMeanActionDestroy(&action));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -99,6 +99,17 @@ static PetscErrorCode RecordReadout(const FwPrediction *p, FwRecord record)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* One hidden layer has a number */
+static PetscErrorCode RecordShift(const FwPrediction *p, FwRecord record)
+{
+  const FwShape shape = {.n_dim = p->depth > 1 ? 1 : 0, .name = {"layer"}, .size = {p->depth}};
+
+  PetscFunctionBegin;
+  PetscCall(FwRecordReals(record, "mean_order_parameter", &shape, p->shift, "1",
+                          "order parameter s of the activation's mean, which is divided by 1 + s"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode RecordSaddle(const FwPrediction *p, FwRecord record)
 {
   const FwMinimum *lowest = &p->saddle.minimum[0];
@@ -113,9 +124,7 @@ static PetscErrorCode RecordSaddle(const FwPrediction *p, FwRecord record)
                          p->n_output > 1 ? "trace of the order parameter over the number of outputs"
                                          : "product of the order parameters over layers"));
   if (p->n_output > 1 && p->depth > 1) PetscCall(RecordReadout(p, record));
-  if (p->shift)
-    PetscCall(FwRecordReal(record, "mean_order_parameter", p->shift[0], "1",
-                           "order parameter s of the activation's mean, which is divided by 1 + s"));
+  if (p->shift) PetscCall(RecordShift(p, record));
   PetscCall(FwRecordReal(record, "action", lowest->value, "1", "effective action at the saddle point"));
   PetscCall(RecordMetastable(p, record));
   PetscCall(FwRecordInteger(record, "metastable_count", p->saddle.n_minimum - 1, "1", "number of metastable minima"));

@@ -41,7 +41,7 @@ static PetscErrorCode VisitSizes(Walk *walk, FwPrediction *p)
   if (walk->direction == UNPACK) {
     PetscCall(PetscCalloc1(p->saddle.n_minimum, &p->saddle.minimum));
     PetscCall(PetscMalloc1((size_t)p->saddle.n_minimum * FwPredictionOrderSize(p), &p->order));
-    if (p->request.with_mean) PetscCall(PetscMalloc1(p->saddle.n_minimum, &p->shift));
+    if (p->request.with_mean) PetscCall(PetscMalloc1((size_t)p->saddle.n_minimum * p->depth, &p->shift));
     PetscCall(PetscMalloc2(p->average.n, &p->average.order, p->average.n, &p->average.weight));
     PetscCall(PetscMalloc2(p->n_curve, &p->curve_log_order, p->n_curve, &p->curve_action));
   }
@@ -65,7 +65,7 @@ static PetscErrorCode VisitAll(Walk *walk, FwPrediction *p)
   VISIT_AS_REAL(walk, p->saddle.is_converged, PetscBool);
   VISIT_AS_REAL(walk, p->saddle.is_complete, PetscBool);
   Visit(walk, p->order, p->saddle.n_minimum * FwPredictionOrderSize(p));
-  if (p->request.with_mean) Visit(walk, p->shift, p->saddle.n_minimum);
+  if (p->request.with_mean) Visit(walk, p->shift, p->saddle.n_minimum * p->depth);
   VISIT_AS_REAL(walk, p->average.is_available, PetscBool);
   Visit(walk, &p->average.log_evidence, 1);
   Visit(walk, &p->average.mean_order, 1);
