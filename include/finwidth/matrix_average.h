@@ -2,7 +2,7 @@
 #pragma once
 
 /** @file
- * Average over the matrix Q of order parameters of several outputs, one hidden layer.
+ * Average over the matrix Q of order parameters of several outputs.
  *
  * Given Q the network is a Gaussian process of covariance Q (x) K, and Q has the law of a Wishart matrix of N degrees of
  * freedom and mean one; for linear networks that is exact at any width N >= D. The posterior of Q is sampled by weights:
@@ -13,6 +13,9 @@
  *
  * so that nothing but the number of draws limits the accuracy; `effective` = (sum w)^2 / sum w^2 says how well the draws
  * suit. Draw r is that of stream r, whatever rank weighs it.
+ *
+ * Of several layers Q is the end of a chain: Q_L has that law, and Q_l = Q_{l+1}^1/2 E_l Q_{l+1}^1/2, Q = Q_1, with E_l of it
+ * too. The logarithms of all E_l (E_L = Q_L) are drawn, around H / L, each with its Wishart density.
  */
 
 #include <finwidth/matrix_action.h>
@@ -27,7 +30,7 @@ typedef struct {
   double    log_evidence, log_evidence_error;
   double    effective;                     /**< effective number of draws */
   double   *mean_order, *mean_order_error; /**< [D][D] E[Q | Y] and its statistical error, one deviation */
-  PetscBool is_available; /**< false where there is no density (several layers; N < D): the rest is not set then */
+  PetscBool is_available; /**< false where there is no density (N < D): the rest is not set then */
 } FwMatrixAverage;
 
 /** Draw and weigh.

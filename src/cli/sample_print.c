@@ -93,8 +93,9 @@ static double PredictedAt(FwRecord record, int q, const FwMeasured *m, PetscInt 
 /* The average is over the product of the order parameters, the readout's alone only for one hidden layer */
 static double AverageNumber(FwRecord record, int q, const FwMeasured *m, PetscInt i, const char suffix[])
 {
-  const PetscBool is_deep = m->n == 1 && !isnan(Predicted(record, "order_parameter", 1)) ? PETSC_TRUE : PETSC_FALSE;
-  char            name[64];
+  const PetscBool is_deep =
+    !isnan(Predicted(record, m->n == 1 ? "order_parameter" : "readout_order_parameter", m->n == 1 ? 1 : 0));
+  char name[64];
 
   if (!compared[q].average || HasFailed(record) || (IsOrder(m) && is_deep)) return NAN;
   snprintf(name, sizeof name, "%s%s", compared[q].average, suffix);

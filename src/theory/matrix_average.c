@@ -4,6 +4,13 @@
  *
  * H is packed, m = D (D + 1) / 2 numbers. Lebesgue's measure in these and that of the packed Q differ by the product over
  * a <= b of Phi_ab.
+ *
+ * Of L layers the innovations E_l = exp(h_l) are drawn, L m numbers, around h_l = H / L at the saddle point. Where all
+ * commute H is their sum; with this the precision is
+ *
+ *     1_L x C + 11^T x (B - C / L),   B = N d2S/dH2 / 2,   C E = N Phi(H / L) o E / 2:
+ *
+ * C the curvature of one innovation's law, C / L what is in B of them. It need not be exact: weights make up for it.
  */
 
 #include <finwidth/matrix_average.h>
@@ -20,14 +27,29 @@ enum {
 /* Where the draws come from */
 typedef struct {
   FwMatrixAction action;
-  PetscInt       n_output, n_packed, freedom;
-  double        *centre;  /* [D][D] H at the saddle point */
-  double        *spread;  /* [m][m] row k: direction of the k-th normal number */
+  PetscInt       n_output, n_layer, n_packed, n_number, freedom; /* m; L m */
+  double        *centre;                                         /* [D][D] H at the saddle point */
+  double        *spread;  /* [L m][L m] row k: direction of the k-th normal number */
   double         log_det; /* of the precision */
   uint64_t       seed;
 } Proposal;
 
 /* --- proposal ----------------------------------------------------------------------------------------------- */
+
+/* V^T M V (`into` the eigenbasis) or V M V^T of a symmetric matrix; eigenvector a is row a */
+static PetscErrorCode Rotate(PetscInt n, PetscBool into, const double vectors[], const double matrix[], double out[])
+{
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < n; i++)
+    for (PetscInt j = 0; j < n; j++) {
+      out[i * n + j] = 0.0;
+      for (PetscInt k = 0; k < n; k++)
+        for (PetscInt l = 0; l < n; l++)
+          out[i * n + j] += (into ? vectors[i * n + k] * vectors[j * n + l] : vectors[k * n + i] * vectors[l * n + j]) *
+                            matrix[k * n + l];
+    }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
 /* Half of N d2S/dH2, packed */
 static PetscErrorCode FillPrecision(FwMatrixAction action, const FwMatrixPoint *point, double precision[])
@@ -48,18 +70,72 @@ static PetscErrorCode FillPrecision(FwMatrixAction action, const FwMatrixPoint *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* (e^a - e^b) / (a - b) */
+static double Divided(double a, double b)
+{
+  const double half = 0.5 * (a - b);
+
+  return exp(0.5 * (a + b)) * (fabs(half) > 1e-5 ? sinh(half) / half : 1.0);
+}
+
+/* C, packed: Phi of H / L in its eigenbasis, times half the width */
+static PetscErrorCode FillInnovation(const Proposal *p, double precision[])
+{
+  const PetscInt n = p->n_output, m = p->n_packed;
+  const double   width = FwMatrixActionModel(p->action)->width[0];
+  double        *unit, *direction, *rotated, *value, *vectors;
+
+  PetscFunctionBegin;
+  PetscCall(PetscCalloc5(m, &unit, n * n, &direction, n * n, &rotated, n, &value, n * n, &vectors));
+  PetscCall(FwSymmetricEigen(n, p->centre, value, vectors));
+  for (PetscInt k = 0; k < m; k++) {
+    unit[k] = 0.5 * width;
+    FwMatrixUnpack(n, unit, direction);
+    unit[k] = 0.0;
+    PetscCall(Rotate(n, PETSC_TRUE, vectors, direction, rotated));
+    for (PetscInt i = 0; i < n * n; i++) rotated[i] *= Divided(value[i / n] / p->n_layer, value[i % n] / p->n_layer);
+    PetscCall(Rotate(n, PETSC_FALSE, vectors, rotated, direction));
+    FwMatrixPack(n, direction, precision + (size_t)k * m);
+  }
+  PetscCall(PetscFree5(unit, direction, rotated, value, vectors));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The precision of all layers from B, [L m][L m] */
+static PetscErrorCode FillLayers(const Proposal *p, const double whole[], double precision[])
+{
+  const PetscInt m = p->n_packed, L = p->n_layer, M = p->n_number;
+  double        *innovation;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1((size_t)m * m, &innovation));
+  PetscCall(FillInnovation(p, innovation));
+  for (PetscInt i = 0; i < M; i++)
+    for (PetscInt j = 0; j < M; j++) {
+      const double c = innovation[i % m * m + j % m];
+
+      precision[(size_t)i * M + j] = whole[i % m * m + j % m] - c / L + (i / m == j / m ? c : 0.0);
+    }
+  PetscCall(PetscFree(innovation));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Directions of unit variance: eigenvectors over the roots of the eigenvalues */
 static PetscErrorCode FillSpread(FwMatrixAction action, Proposal *p)
 {
-  const PetscInt m = p->n_packed;
+  const PetscInt m = p->n_number;
   FwMatrixPoint  point;
-  double        *precision, *value;
+  double        *whole, *precision, *value;
 
   PetscFunctionBegin;
   PetscCall(FwMatrixPointCreate(p->n_output, &point));
-  PetscCall(PetscMalloc2((size_t)m * m, &precision, m, &value));
+  PetscCall(PetscMalloc3((size_t)p->n_packed * p->n_packed, &whole, (size_t)m * m, &precision, m, &value));
   PetscCall(FwMatrixActionEvaluate(action, p->centre, FW_OUTPUTS_CURVE, &point));
-  PetscCall(FillPrecision(action, &point, precision));
+  PetscCall(FillPrecision(action, &point, whole));
+  if (p->n_layer > 1)
+    PetscCall(FillLayers(p, whole, precision));
+  else
+    PetscCall(PetscArraycpy(precision, whole, (size_t)m * m));
   PetscCall(FwSymmetricEigen(m, precision, value, p->spread));
   PetscCheck(value[0] > 0.0, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
              "the average over order parameters starts from a point that is no minimum (curvature %.6g)", value[0]);
@@ -68,18 +144,24 @@ static PetscErrorCode FillSpread(FwMatrixAction action, Proposal *p)
     p->log_det += log(value[k]);
     for (PetscInt i = 0; i < m; i++) p->spread[k * m + i] /= sqrt(value[k]);
   }
-  PetscCall(PetscFree2(precision, value));
+  PetscCall(PetscFree3(whole, precision, value));
   PetscCall(FwMatrixPointDestroy(&point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode CreateProposal(FwMatrixAction action, const double order[], uint64_t seed, Proposal *p)
 {
-  const PetscInt n = FwMatrixActionSize(action), m = n * (n + 1) / 2;
+  const PetscInt n = FwMatrixActionSize(action), L = FwMatrixActionModel(action)->depth, m = n * (n + 1) / 2;
 
   PetscFunctionBegin;
-  *p = (Proposal){.action = action, .n_output = n, .n_packed = m, .freedom = PetscMax(FREEDOM_LEAST, m), .seed = seed};
-  PetscCall(PetscMalloc2((size_t)n * n, &p->centre, (size_t)m * m, &p->spread));
+  *p = (Proposal){.action   = action,
+                  .n_output = n,
+                  .n_layer  = L,
+                  .n_packed = m,
+                  .n_number = L * m,
+                  .freedom  = PetscMax(FREEDOM_LEAST, L * m),
+                  .seed     = seed};
+  PetscCall(PetscMalloc2((size_t)n * n, &p->centre, (size_t)L * m * L * m, &p->spread));
   PetscCall(FwSymmetricApply(n, order, log, p->centre));
   PetscCall(FillSpread(action, p));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -92,10 +174,11 @@ static PetscErrorCode DestroyProposal(Proposal *p)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Draw r and the logarithm of its density. Student's numbers: normal ones over the root of a mean of squares of others */
+/* Draw r, h of all layers, and the logarithm of its density. Student's numbers: normal ones over the root of a mean of
+   squares of others */
 static PetscErrorCode Draw(const Proposal *p, PetscInt r, double h[], double *log_density)
 {
-  const PetscInt m = p->n_packed, n = p->n_output;
+  const PetscInt m = p->n_number, n = p->n_output;
   const FwStream stream = FwStreamCreate(p->seed, FW_RANDOM_THEORY_ORDER, (uint64_t)r, 0, 0);
   const double   nu     = (double)p->freedom;
   double        *number, *x, square = 0.0, length = 0.0;
@@ -109,17 +192,43 @@ static PetscErrorCode Draw(const Proposal *p, PetscInt r, double h[], double *lo
     length += number[k] * number[k];
     for (PetscInt i = 0; i < m; i++) x[i] += number[k] * p->spread[k * m + i];
   }
-  FwMatrixUnpack(n, x, h);
-  for (PetscInt i = 0; i < n * n; i++) h[i] += p->centre[i];
+  for (PetscInt l = 0; l < p->n_layer; l++) {
+    FwMatrixUnpack(n, x + l * p->n_packed, h + l * n * n);
+    for (PetscInt i = 0; i < n * n; i++) h[l * n * n + i] += p->centre[i] / p->n_layer;
+  }
   *log_density = lgamma(0.5 * (nu + m)) - lgamma(0.5 * nu) - 0.5 * m * log(nu * M_PI) + 0.5 * p->log_det -
                  0.5 * (nu + m) * log1p(length / nu);
   PetscCall(PetscFree2(number, x));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static double HalfPower(double x)
+{
+  return exp(0.5 * x);
+}
+
+/* H of the product of innovations, Q_l = Q_{l+1}^1/2 E_l Q_{l+1}^1/2 */
+static PetscErrorCode Compose(const Proposal *p, const double h[], double log_order[])
+{
+  const PetscInt n = p->n_output, n2 = n * n;
+  double        *root, *innovation, *product;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc3(n2, &root, n2, &innovation, n2, &product));
+  PetscCall(PetscArraycpy(log_order, h + (p->n_layer - 1) * n2, n2));
+  for (PetscInt l = p->n_layer - 2; l >= 0; l--) {
+    PetscCall(FwSymmetricApply(n, log_order, HalfPower, root));
+    PetscCall(FwSymmetricApply(n, h + l * n2, exp, innovation));
+    PetscCall(FwSymmetricSandwich(n, root, innovation, product));
+    PetscCall(FwSymmetricApply(n, product, log, log_order));
+  }
+  PetscCall(PetscFree3(root, innovation, product));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- weights ------------------------------------------------------------------------------------------------ */
 
-/* log of the Wishart density of Q times the Jacobian of Q by H, both packed: the factors sqrt 2 of the packing turn
+/* log of the Wishart density of Q (of an innovation) times the Jacobian of Q by H, both packed: the factors sqrt 2 of the packing turn
    Lebesgue's measure of the entries into 2^{-D (D - 1) / 4} of it */
 static double LogPrior(PetscInt n, double width, const double h[])
 {
@@ -138,16 +247,24 @@ static double LogPrior(PetscInt n, double width, const double h[])
   return sum;
 }
 
-static PetscErrorCode Weigh(const Proposal *p, PetscInt r, FwMatrixPoint *point, double h[], double *log_weight)
+static PetscErrorCode Weigh(const Proposal *p, PetscInt r, FwMatrixPoint *point, double log_order[], double *log_weight)
 {
   const FwModel *model   = FwMatrixActionModel(p->action);
-  double         density = 0.0, sum = 0.0;
+  const PetscInt n       = p->n_output;
+  double         density = 0.0, sum = 0.0, *h, *value, *vectors;
 
   PetscFunctionBegin;
+  PetscCall(PetscMalloc3((size_t)p->n_layer * n * n, &h, n, &value, n * n, &vectors));
   PetscCall(Draw(p, r, h, &density));
-  PetscCall(FwMatrixActionEvaluate(p->action, h, FW_OUTPUTS_VALUE, point));
-  for (PetscInt a = 0; a < p->n_output; a++) sum += point->resolvent.log_det[a] + point->resolvent.fit[a];
-  *log_weight = LogPrior(p->n_output, model->width[0], point->log_order) - 0.5 * sum - density;
+  PetscCall(Compose(p, h, log_order));
+  PetscCall(FwMatrixActionEvaluate(p->action, log_order, FW_OUTPUTS_VALUE, point));
+  for (PetscInt a = 0; a < n; a++) sum += point->resolvent.log_det[a] + point->resolvent.fit[a];
+  *log_weight = -0.5 * sum - density;
+  for (PetscInt l = 0; l < p->n_layer; l++) {
+    PetscCall(FwSymmetricEigen(n, h + l * n * n, value, vectors));
+    *log_weight += LogPrior(n, model->width[l], value);
+  }
+  PetscCall(PetscFree3(h, value, vectors));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -230,7 +347,7 @@ PetscErrorCode FwMatrixAverageCreate(MPI_Comm comm, FwMatrixAction action, const
 
   PetscFunctionBegin;
   *average = (FwMatrixAverage){.n = n, .n_output = n_output};
-  if (model->depth > 1 || model->width[0] < n_output) PetscFunctionReturn(PETSC_SUCCESS);
+  if (model->width[0] < n_output) PetscFunctionReturn(PETSC_SUCCESS);
   average->is_available = PETSC_TRUE;
   PetscCall(PetscCalloc4(n * size, &average->log_order, n, &average->weight, size, &average->mean_order, size,
                          &average->mean_order_error));

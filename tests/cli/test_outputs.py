@@ -88,7 +88,7 @@ class Outputs(unittest.TestCase):
         self.assertIn("runs to zero", done.err)
 
     def test_average_that_does_not_exist_is_said(self):
-        done, r = predict(self.place, "w.h5", *THREE, "-network_width", "60,60", "-theory_average", "true")
+        done, r = predict(self.place, "w.h5", *THREE, "-network_width", "2,2", "-theory_average", "true")
         self.assertIn("theory_average: no average", done.err)
         self.assertNotIn("average_test_error", r)
 
@@ -118,7 +118,7 @@ class Mean(unittest.TestCase):
         self.assertNotIn("mean    terms", done.out)
         done, r = self.run_mean(5, "-network_activation", "relu", "-network_depth", 2, "-network_width", "50,50")
         self.assertEqual(r["mean_terms"], 0)
-        self.assertIn("terms off: they are for one hidden layer", done.out)
+        self.assertIn("terms off: preliminary for several hidden layers", done.out)
 
     def test_ranks_and_forms_agree(self):
         words = ["-network_activation", "relu", "-network_bias", "0.1,0.2", "-save_predictions", "true"]
@@ -149,9 +149,41 @@ class Mean(unittest.TestCase):
         train = np.mean(residual**2) + 0.1 / 40 * np.trace(np.eye(40) - 0.1 * inverse)
         np.testing.assert_allclose(r["train_error"], train, rtol=1e-9)
 
+    def test_several_layers_are_at_a_stationary_point_of_the_written_action(self):
+        """S(Q_1, Q_2, s_1, s_2) by dense algebra: its value, its slopes, and the prediction."""
+        width, prior = [40, 25], [1.1, 0.9, 1.2]
+        done, r = self.run_mean(5, "-network_activation", "relu", "-network_width", "40,25", "-network_prior",
+                                "1.1,0.9,1.2", "-theory_mean", "on", "-save_predictions", "true", ranks=2)
+        self.assertIn("on as asked, preliminary", done.out)
+        k = self.x @ self.x.T / 50 / prior[0]
+        for layer in (1, 2):
+            a = np.diag(k)
+            scale = np.sqrt(np.outer(a, a))
+            theta = np.arccos(np.clip(k / scale, -1.0, 1.0))
+            k = scale / (2 * np.pi) * (np.sin(theta) + (np.pi - theta) * np.cos(theta)) / prior[layer]
+            m = np.outer(np.sqrt(a), np.sqrt(a)) / (2 * np.pi) / prior[layer]
+
+        def kernel(q, s):
+            return q[0] * q[1] * k - ((q[0] - 1 / (1 + s[0])) * q[1] + q[1] - 1 / (1 + s[1])) * m
+
+        def action(x):
+            q, s = x[:2], x[2:]
+            a = kernel(q, s)[:40, :40] + 0.1 * np.eye(40)
+            y = self.y[:40] + 5
+            return (np.dot(width, np.log1p(s) - q * s) + np.linalg.slogdet(a)[1] + y @ np.linalg.solve(a, y)) / 25
+
+        at = np.concatenate([r["order_parameter"], r["mean_order_parameter"]])
+        np.testing.assert_allclose(r["action"], action(at), rtol=1e-11)
+        for step in 1e-5 * np.eye(4):
+            self.assertLess(abs(action(at + step) - action(at - step)) / 2e-5, 1e-7)
+        full = kernel(at[:2], at[2:])
+        mean = full[40:, :40] @ np.linalg.solve(full[:40, :40] + 0.1 * np.eye(40), self.y[:40] + 5)
+        np.testing.assert_allclose(r["test_mean"][:, 0], mean, rtol=1e-8)
+
     def test_bad_input(self):
         for words, what in ((["-network_activation", "erf"], "no mean"),
-                            (["-network_activation", "relu", "-network_width", "50,50"], "one hidden layer"),
+                            (["-network_activation", "relu", "-network_width", "50,50", "-theory_composition",
+                              "nested"], "theory_composition 'product'"),
                             (["-network_activation", "relu", "-theory_model", "ntk"], "renormalised"),
                             (["-network_activation", "relu", "-network_width", "1"], "2 at least")):
             done, _ = self.run_mean(5, *words, "-theory_mean", "on")

@@ -349,24 +349,40 @@ static void average_of_one_output_is_the_quadrature(void **state)
 
 /* Few examples at a large temperature: Wishart matrices drawn as they are, each with the likelihood as its weight. The
    draws of the average do not depend on the number of ranks. */
-static void average_is_that_over_wishart_matrices(void **state)
+enum { WIDTH = 8, DRAWS = 4000 };
+
+/* Readout of a linear network, seen through `depth` layers of weights: rows are the columns of v */
+static void draw_readout(int r, int depth, double v[WIDTH * D])
 {
-  enum { WIDTH = 8, DRAWS = 4000 };
+  double z[WIDTH * WIDTH], below[WIDTH * D];
+
+  FwStreamNormal(FwStreamCreate(11, FW_RANDOM_THEORY_ORDER, (uint64_t)r, 0, 0), 0, WIDTH * D, v);
+  for (int l = 1; l < depth; l++) {
+    FwStreamNormal(FwStreamCreate(11, FW_RANDOM_THEORY_ORDER, (uint64_t)r, (uint64_t)l, 0), 0, WIDTH * WIDTH, z);
+    for (int i = 0; i < WIDTH * D; i++) {
+      below[i] = 0.0;
+      for (int k = 0; k < WIDTH; k++) below[i] += z[i / D * WIDTH + k] * v[k * D + i % D] / sqrt(WIDTH);
+    }
+    for (int i = 0; i < WIDTH * D; i++) v[i] = below[i];
+  }
+}
+
+static void check_average(int depth)
+{
   Problem         p;
   FwMatrixPoint   point;
   FwMatrixAverage drawn;
   FwSaddle        saddle;
   double         *order, sum = 0.0, square = 0.0, first = 0.0, largest = -120.0;
 
-  (void)state;
-  make_problem(&p, 0, 1, WIDTH, 30.0, 0.0);
+  make_problem(&p, 0, depth, WIDTH, 30.0, 0.0);
   TestCall(FwMatrixSaddleFind(p.action, &saddle, &order));
-  TestCall(FwMatrixAverageCreate(PETSC_COMM_WORLD, p.action, order, DRAWS, 7, &drawn));
+  TestCall(FwMatrixAverageCreate(PETSC_COMM_WORLD, p.action, order, depth * DRAWS, 7, &drawn));
   TestCall(FwMatrixPointCreate(D, &point));
   for (int r = 0; r < DRAWS; r++) {
     double v[WIDTH * D], q[D * D], value[D], h[D * D] = {0.0}, weight = 0.0;
 
-    FwStreamNormal(FwStreamCreate(11, FW_RANDOM_THEORY_ORDER, (uint64_t)r, 0, 0), 0, WIDTH * D, v);
+    draw_readout(r, depth, v);
     for (int a = 0; a < D; a++)
       for (int b = 0; b < D; b++) {
         q[a * D + b] = 0.0;
@@ -405,6 +421,18 @@ static void average_is_that_over_wishart_matrices(void **state)
   free_problem(&p);
 }
 
+static void average_is_that_over_wishart_matrices(void **state)
+{
+  (void)state;
+  check_average(1);
+}
+
+static void average_of_several_layers_is_that_over_networks(void **state)
+{
+  (void)state;
+  check_average(2);
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
@@ -417,6 +445,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(infinite_width_leaves_the_identity),
     cmocka_unit_test(average_of_one_output_is_the_quadrature),
     cmocka_unit_test(average_is_that_over_wishart_matrices),
+    cmocka_unit_test(average_of_several_layers_is_that_over_networks),
   };
   int n_failed;
 
