@@ -25,6 +25,7 @@ typedef struct {
   PetscInt             n_example;
   const double        *x, *y; /**< [n_example][n_0], [n_example][c]; borrowed, the same on every rank */
   FwTrainPlan          plan;
+  PetscBool            is_single; /**< products through examples in single precision */
   PetscInt             n_time, n_alpha;
   const double        *time;  /**< [n_time] ascending, from 0: t of flows, else steps */
   const double        *alpha; /**< [n_alpha] */

@@ -7,12 +7,11 @@
 #include <finwidth/ensemble.h>
 #include <finwidth/progress.h>
 #include <finwidth/stop.h>
+#include <finwidth/vector.h>
 
 #include <math.h>
 #include <petsctime.h>
 #include <stdio.h>
-
-enum { LANES = 8 };
 
 static const double piece_flops = 2e9; /* between looks at the clock: a second or less */
 static const double share_flops = 2e7; /* of a gradient from which on ranks share it */
@@ -67,10 +66,15 @@ void FwEnsembleTimes(double end, PetscBool is_whole, PetscInt *n, double time[])
   }
 }
 
-/* Small networks fill the lanes of the vector unit; others, and flows, which keep their own steps, go one by one */
+/* Small networks fill the lanes of the vector unit (training.h); others, and methods that solve equations, go one by one */
 static PetscInt BatchSize(const FwEnsemblePlan *plan)
 {
-  return FwTrainMethodIsFlow(plan->plan.method) || FwEnsembleGradientCost(plan) > 2e6 ? 1 : LANES;
+  const FwTrainMethod method = plan->plan.method;
+  PetscInt            widest = 0;
+
+  for (PetscInt l = 0; l <= plan->shape.n_layer; l++) widest = PetscMax(widest, plan->shape.width[l]);
+  if (method == FW_TRAIN_FLOW_MIDPOINT || method == FW_TRAIN_FLOW_STRANG || method >= FW_TRAIN_LMVM) return 1;
+  return widest <= 32 ? FW_LANES : 1;
 }
 
 /* --- one batch -------------------------------------------------------------------------------------------------------- */
@@ -143,7 +147,7 @@ static PetscErrorCode MeasureBatch(Work *w, FwTraining training, PetscInt batch)
 
 static PetscErrorCode CreateTraining(Work *w, PetscInt batch, FwTraining *training)
 {
-  FwTrainRun run[LANES];
+  FwTrainRun run[FW_LANES];
 
   PetscFunctionBegin;
   for (PetscInt i = 0; i < CountRuns(w, batch); i++) {
@@ -364,6 +368,7 @@ static PetscErrorCode TrainAll(MPI_Comm comm, Work *w, PetscBool is_together)
   PetscCall(PetscTime(&w->last_save));
   PetscCall(PetscCalloc3(w->n_batch, &w->n_measured, w->n_batch, &w->is_mine, w->n_batch, &w->is_saved));
   PetscCall(FwLearnerCreate(w->comm, &plan->shape, plan->loss, plan->n_example, plan->x, plan->y, &w->learner));
+  PetscCall(FwLearnerSetSingle(w->learner, plan->is_single));
   if (plan->has_progress) PetscCall(FwProgressBegin("training", w->n_batch * plan->n_time, &w->progress));
   code = is_together ? TrainDealt(w, 0) : FwErrorAgreeAny(comm, TrainDealt(w, rank));
   if (plan->has_progress) PetscCall(FwProgressEnd(&w->progress));

@@ -188,6 +188,7 @@ static const FwKey table[] = {
   REAL("ansatz_step", "0.01", NULL, 0.0, PETSC_TRUE, FW_FOR_ANSATZ, "step eta of a descent, h of the midpoint flows"),
   REAL("ansatz_momentum", "0.9", NULL, 0.0, PETSC_FALSE, FW_FOR_ANSATZ, "beta of momentum and nesterov; of sgd where given"),
   INTEGER("ansatz_batch", NULL, 1, FW_FOR_ANSATZ, "examples of a step (sgd: 100 or all there are; adam, adamw: all)"),
+  BOOLEAN("ansatz_single", "false", FW_FOR_ANSATZ, "gradients through examples in single precision: twice as fast"),
   BOOLEAN("ansatz_shuffle", "true", FW_FOR_ANSATZ, "batches in an order drawn for each epoch, not cyclic"),
   REAL("ansatz_decay", "0", NULL, 0.0, PETSC_FALSE, FW_FOR_ANSATZ, "weight decay mu: mu/2 sum |W|^2"),
   REAL("ansatz_bias_decay", NULL, NULL, 0.0, PETSC_FALSE, FW_FOR_ANSATZ, "decay of the biases (that of the weights)"),

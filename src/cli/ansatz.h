@@ -27,6 +27,7 @@ typedef struct {
 typedef struct {
   FwLearnerShape shape; /**< its first and last width are those of the data: 0 before these are read */
   FwLoss         loss;
+  PetscBool      is_single; /**< gradients in single precision */
   FwTrainPlan    plan;
   PetscBool      has_batch; /**< ansatz_batch was given */
   FwDecay        decay;

@@ -115,9 +115,10 @@ static PetscErrorCode MakePlan(Group *g)
   const FwAnsatzPoint *point = &g->point[0];
 
   PetscFunctionBegin;
-  g->plan.shape = point->shape;
-  g->plan.loss  = point->loss;
-  g->plan.plan  = point->plan;
+  g->plan.shape     = point->shape;
+  g->plan.loss      = point->loss;
+  g->plan.plan      = point->plan;
+  g->plan.is_single = point->is_single;
   if (point->plan.method == FW_TRAIN_SGD && !point->has_batch) g->plan.plan.batch = PetscMin(100, g->plan.n_example);
   g->plan.n_alpha = g->ansatz->n_alpha;
   g->plan.alpha   = g->ansatz->alpha;
@@ -251,7 +252,7 @@ static PetscErrorCode RecordTimes(const Found *f)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* |Delta| of all layers together over time */
+/* |Delta| of all layers together over time: of linear networks, as is its theory */
 static PetscErrorCode RateOf(const Found *f, PetscInt seed, double *rate)
 {
   const FwAlignmentColumn *column = &f->result->rows.column[FW_ALIGNMENT_IMBALANCE];
@@ -260,6 +261,8 @@ static PetscErrorCode RateOf(const Found *f, PetscInt seed, double *rate)
   double                  *time, *total;
 
   PetscFunctionBegin;
+  *rate = NAN;
+  if (f->point->shape.activation != FW_ACTIVATION_LINEAR) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc2(n, &time, n, &total));
   for (PetscInt t = 0; t < n; t++) {
     const double *imbalance = RowOf(f, seed, t) + column->first;
@@ -338,7 +341,7 @@ static PetscErrorCode RecordEnds(const Found *f)
     n_gradient[s] = f->result->end[f->first + s].n_gradient;
   }
   PetscCall(FwRecordReals(f->record, "imbalance_rate", &shape, rate, "1",
-                          "fitted rate at which the imbalance decays, 2 mu in the theory"));
+                          "fitted rate at which the imbalance of a linear network decays, 2 mu in the theory"));
   PetscCall(FwRecordReals(f->record, "stopped_at", &shape, stopped, "1", "time or step at which the run ended"));
   PetscCall(FwRecordReals(f->record, "gradients", &shape, n_gradient, "1", "gradients evaluated"));
   PetscCall(PetscFree3(rate, stopped, n_gradient));
@@ -558,6 +561,7 @@ static PetscErrorCode RecordPoint(const Found *f)
   PetscCall(RecordImage(f));
   for (PetscInt l = 1; l <= f->point->shape.n_layer && f->group->ansatz->with_weights; l++)
     PetscCall(RecordLayer(f, l));
+  PetscCall(FwRecordReal(f->record, "weight_decay", f->point->decay.weight, "1", "weight decay mu"));
   PetscCall(FwRecordInteger(f->record, "layers", f->point->shape.n_layer, "1", "weight matrices L"));
   if (f->group->data) PetscCall(FwPredictRecordDigest(f->group->data, f->record));
   PetscFunctionReturn(PETSC_SUCCESS);

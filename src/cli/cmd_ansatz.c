@@ -159,6 +159,7 @@ static PetscErrorCode ReadTraining(FwAnsatzPoint *point)
   PetscCall(FwOptionChoice("ansatz_optimiser", &method, NULL));
   PetscCall(FwOptionChoice("ansatz_loss", &loss, NULL));
   PetscCall(FwOptionChoice("ansatz_order", &order, NULL));
+  PetscCall(FwOptionBoolean("ansatz_single", &point->is_single, NULL));
   PetscCall(FwOptionReal("ansatz_step", &point->step, NULL));
   PetscCall(FwOptionInteger("ansatz_batch", &batch, &point->has_batch));
   PetscCall(FwOptionBoolean("ansatz_shuffle", &is_shuffled, NULL));
@@ -273,9 +274,10 @@ static PetscErrorCode WarnAboutRuns(FwAnsatz *ansatz, FwRecord all, PetscInt n_p
   PetscFunctionBegin;
   n = CountRuns(ansatz, all, n_point, "collapsed", &last);
   if (n)
-    PetscCall(FwWarn("the weights collapsed in %" PetscInt_FMT " of %" PetscInt_FMT
-                     " runs: there is no feature left to compare; critical_decay says beyond which decay they must",
-                     n, n_run));
+    PetscCall(
+      FwWarn("the weights collapsed in %" PetscInt_FMT " of %" PetscInt_FMT
+             " runs: there is no feature left to compare (beyond critical_decay they must; small starts do so before)",
+             n, n_run));
   n = CountRuns(ansatz, all, n_point, "undetermined", &last);
   if (n && ansatz->n_alpha > 1)
     PetscCall(FwWarn(

@@ -126,7 +126,7 @@ PetscErrorCode FwFigureClear(FwFigure *figure)
 PetscErrorCode FwFigureDraw(FwStore store, const char name[], const char output[])
 {
   FwFigure      *figure;
-  PetscBool      has_predict, has_mixture, has_posterior, has_optimal, is_scan;
+  PetscBool      has_predict, has_mixture, has_posterior, has_optimal, has_ansatz, is_scan;
   PetscMPIInt    rank;
   PetscErrorCode code = PETSC_SUCCESS;
 
@@ -136,14 +136,17 @@ PetscErrorCode FwFigureDraw(FwStore store, const char name[], const char output[
   PetscCall(FwStoreHas(store, "/mixture", &has_mixture));
   PetscCall(FwStoreHas(store, "/mixture/posterior", &has_posterior));
   PetscCall(FwStoreHas(store, "/optimal", &has_optimal));
-  PetscCheck(has_predict || has_mixture || has_optimal, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "this file has no results that figures exist for: those of 'predict', 'sample', 'mixture' and 'optimal'");
+  PetscCall(FwStoreHas(store, "/ansatz", &has_ansatz));
+  PetscCheck(has_predict || has_mixture || has_optimal || has_ansatz, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "this file has no results that figures exist for: those of 'predict', 'sample', 'mixture', 'optimal' and "
+             "'ansatz'");
   PetscCall(PetscNew(&figure));
   PetscCall(FwFigureIsScan(store, &is_scan));
   if (has_predict)
     PetscCall(is_scan ? FwFigureFill_Scan(store, name, figure) : FwFigureFill_Predict(store, name, figure));
   else if (has_posterior)
     PetscCall(FwFigureFill_Posterior(store, name, figure));
+  if (has_ansatz) PetscCall(FwFigureFill_Ansatz(store, name, is_scan, figure));
   if (has_optimal) PetscCall(FwFigureFill_Optimal(store, name, is_scan, figure));
   if (has_mixture && !has_predict && !figure->n_panel) PetscCall(FwFigureFill_Mixture(store, name, is_scan, figure));
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));

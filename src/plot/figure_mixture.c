@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A file of one point has a slice of one value */
 static PetscErrorCode FindSlice(FwStore store, PetscBool is_scan, FwSlice *slice)
 {
   PetscFunctionBegin;
@@ -19,12 +18,7 @@ static PetscErrorCode FindSlice(FwStore store, PetscBool is_scan, FwSlice *slice
     PetscCall(FwSliceFind(store, slice));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  *slice = (FwSlice){.store = store, .group = "/mixture/", .n_point = 1};
-  PetscCall(PetscMalloc1(1, &slice->converged));
-  PetscCall(PetscCalloc1(1, &slice->x.position));
-  PetscCall(PetscCalloc1(1, &slice->x.value));
-  slice->converged[0] = 1.0;
-  slice->x.n = slice->family.n = 1;
+  PetscCall(FwSlicePoint(store, "/mixture/", slice));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -124,6 +124,9 @@ PetscErrorCode FwFigureFill_Outputs(FwStore store, FwPanel *panel);
 PetscErrorCode FwFigureFill_OrderMatrix(FwStore store, FwPanel *panel);
 PetscErrorCode FwFigureFill_OrderGrid(FwStore store, FwPanel *panel);
 
+/** figure_ansatz.c: the panels of the group /ansatz, of a point or of a scan. Collective on the store. */
+PetscErrorCode FwFigureFill_Ansatz(FwStore store, const char name[], PetscBool is_scan, FwFigure *figure);
+
 /** figure_mixture.c: the panels of the group /mixture, of a point or of a scan. Collective on the store. */
 PetscErrorCode FwFigureFill_Mixture(FwStore store, const char name[], PetscBool is_scan, FwFigure *figure);
 

@@ -18,7 +18,7 @@
 static PetscErrorCode FindScalar(FwStore store, char path[FW_LABEL_SIZE])
 {
   static const char *const names[] = {"/predict/converged", "/predict/action", "/mixture/converged",
-                                            "/optimal/converged"};
+                                      "/optimal/converged", "/ansatz/converged"};
   PetscBool                has     = PETSC_FALSE;
 
   PetscFunctionBegin;
@@ -51,18 +51,24 @@ PetscErrorCode FwFigureIsScan(FwStore store, PetscBool *is_scan)
 static const struct {
   const char *key, *label;
 } labels[] = {
-  {"temperature",           "temperature T"        },
-  {"data_train",            "training examples P"  },
-  {"network_width",         "width N"              },
-  {"network_depth",         "depth L"              },
-  {"network_prior",         "prior λ"             },
-  {"network_prior_readout", "prior of readout λ_L"},
-  {"network_bias",          "variance of biases"   },
+  {"temperature",           "temperature T"               },
+  {"data_train",            "training examples P"         },
+  {"network_width",         "width N"                     },
+  {"network_depth",         "depth L"                     },
+  {"network_prior",         "prior λ"                    },
+  {"network_prior_readout", "prior of readout λ_L"       },
+  {"network_bias",          "variance of biases"          },
+  {"ansatz_decay",          "weight decay μ"             },
+  {"ansatz_step",           "step η"                     },
+  {"ansatz_optimiser", "optimiser"},
+  {"ansatz_init",           "start"                       },
+  {"ansatz_init_scale",     "scale of the start"          },
+  {"ansatz_case_values",    "value of the case"           },
   {"optimal_alpha",         "examples per input, α = n/d"},
-  {"optimal_noise",         "noise Δ"},
-  {"optimal_gain",          "gain"},
-  {"optimal_beta",          "steepness β"},
-  {"network_activation",    "activation"},
+  {"optimal_noise",         "noise Δ"                    },
+  {"optimal_gain",          "gain"                        },
+  {"optimal_beta",          "steepness β"                },
+  {"network_activation",    "activation"                  },
 };
 
 /* A key without a name of its own is shown with spaces */
@@ -293,6 +299,19 @@ PetscErrorCode FwSliceFind(FwStore store, FwSlice *slice)
   PetscCall(FwStoreGetReals(store, path, NULL, size, &slice->n_point, &slice->converged));
   for (PetscInt64 i = 0; i < slice->n_point && !strstr(path, "converged"); i++) slice->converged[i] = 1.0;
   PetscCall(ChooseAxes(slice, n_dim, name, size));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSlicePoint(FwStore store, const char group[], FwSlice *slice)
+{
+  PetscFunctionBegin;
+  *slice = (FwSlice){.store = store, .n_point = 1};
+  PetscCall(PetscStrncpy(slice->group, group, FW_LABEL_SIZE));
+  PetscCall(PetscMalloc1(1, &slice->converged));
+  PetscCall(PetscCalloc1(1, &slice->x.position));
+  PetscCall(PetscCalloc1(1, &slice->x.value));
+  slice->converged[0] = 1.0;
+  slice->x.n = slice->family.n = 1;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
