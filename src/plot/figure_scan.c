@@ -261,6 +261,18 @@ static PetscErrorCode Fill_Errors(const FwSlice *slice, FwFigure *figure)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What each network can do, whatever the scale of its readout's prior */
+static PetscErrorCode Fill_BestPrior(const FwSlice *slice, FwFigure *figure)
+{
+  FwSlice best = *slice;
+
+  PetscFunctionBegin;
+  best.is_best = PETSC_TRUE;
+  PetscCall(FillFamily(&best, "test_error", "Test error at the best λ_L", "mean squared error per example", figure));
+  if (figure->n_panel == 1) figure->title[0] = '\0'; /* alone it has no fixed prior to name */
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Fill_Accuracy(const FwSlice *slice, FwFigure *figure)
 {
   static const Curve curves[] = {
@@ -376,15 +388,16 @@ typedef enum { NEVER, ALWAYS, WITH_SAMPLES, WITHOUT_SAMPLES } Overview;
 static const struct {
   const char *name;
   const char *any_of[2]; /* arrays, of which one has to have a finite number */
-  PetscBool   wants_family;
+  PetscBool   wants_family, wants_prior;
   Overview    overview;
   PetscErrorCode (*fill)(const FwSlice *, FwFigure *);
 } figures[] = {
-  {"errors",          {"test_error", "train_error"},           PETSC_FALSE, ALWAYS,          Fill_Errors           },
-  {"order-parameter", {"total_order_parameter", NULL},         PETSC_FALSE, ALWAYS,          Fill_Order            },
-  {"agreement",       {"/sample/test_error", NULL},            PETSC_FALSE, WITH_SAMPLES,    FwFigureFill_Agreement},
-  {"map",             {"test_error", "total_order_parameter"}, PETSC_TRUE,  WITHOUT_SAMPLES, FwFigureFill_Map      },
-  {"accuracy",        {"accuracy", NULL},                      PETSC_FALSE, NEVER,           Fill_Accuracy         },
+  {"errors",          {"test_error", "train_error"},           PETSC_FALSE, PETSC_FALSE, ALWAYS,          Fill_Errors           },
+  {"best-prior",      {"test_error", NULL},                    PETSC_FALSE, PETSC_TRUE,  WITHOUT_SAMPLES, Fill_BestPrior        },
+  {"order-parameter", {"total_order_parameter", NULL},         PETSC_FALSE, PETSC_FALSE, ALWAYS,          Fill_Order            },
+  {"agreement",       {"/sample/test_error", NULL},            PETSC_FALSE, PETSC_FALSE, WITH_SAMPLES,    FwFigureFill_Agreement},
+  {"map",             {"test_error", "total_order_parameter"}, PETSC_TRUE,  PETSC_FALSE, WITHOUT_SAMPLES, FwFigureFill_Map      },
+  {"accuracy",        {"accuracy", NULL},                      PETSC_FALSE, PETSC_FALSE, NEVER,           Fill_Accuracy         },
 };
 
 enum { N_FIGURE = PETSC_STATIC_ARRAY_LENGTH(figures) };
@@ -394,6 +407,7 @@ static PetscErrorCode IsAvailable(const FwSlice *slice, int f, PetscBool *is_ava
   PetscFunctionBegin;
   *is_available = PETSC_FALSE;
   if (figures[f].wants_family && slice->family.n < 2) PetscFunctionReturn(PETSC_SUCCESS);
+  if (figures[f].wants_prior && slice->prior.n < 2) PetscFunctionReturn(PETSC_SUCCESS);
   for (int a = 0; a < 2 && figures[f].any_of[a] && !*is_available; a++) {
     double *value;
 

@@ -60,7 +60,7 @@ static const struct {
   {"network_bias",          "variance of biases"          },
   {"ansatz_decay",          "weight decay μ"             },
   {"ansatz_step",           "step η"                     },
-  {"ansatz_optimiser", "optimiser"},
+  {"ansatz_optimiser",      "optimiser"                   },
   {"ansatz_init",           "start"                       },
   {"ansatz_init_scale",     "scale of the start"          },
   {"ansatz_case_values",    "value of the case"           },
@@ -235,7 +235,6 @@ static PetscErrorCode FixAxis(FwSlice *slice, FwSliceAxis *axis)
   FwSliceFormat(axis, middle, text);
   (void)snprintf(slice->fixed + length, FW_LABEL_SIZE - length, "%s%s = %s", length ? ", " : "at ", axis->label, text);
   slice->base += axis->position[middle] * axis->stride;
-  PetscCall(ClearAxis(axis));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -264,22 +263,28 @@ static PetscErrorCode ChooseAxes(FwSlice *slice, PetscInt n_dim, char name[FW_ST
                                  const PetscInt64 size[])
 {
   PetscInt64 stride = slice->n_point;
-  PetscInt   n_axis = 0;
+  PetscInt   n_axis = 0, n_long = 0;
 
   PetscFunctionBegin;
+  for (PetscInt d = 0; d < n_dim; d++) n_long += size[d] > 1;
   for (PetscInt d = 0; d < n_dim; d++) {
     FwSliceAxis axis;
 
     stride /= size[d];
     if (size[d] == 1) continue;
     PetscCall(ReadAxis(slice, name[d], size[d], stride, &axis));
+    if (n_long > 2 && !strcmp(name[d], "network_prior_readout")) {
+      PetscCall(FixAxis(slice, &axis));
+      slice->prior = axis;
+      continue;
+    }
     if (n_axis == 0)
       slice->x = axis;
     else if (n_axis == 1)
       slice->family = axis;
     else
       PetscCall(FixAxis(slice, &axis));
-    n_axis++;
+    if (n_axis++ > 1) PetscCall(ClearAxis(&axis));
   }
   OrderAxes(slice);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -321,6 +326,7 @@ PetscErrorCode FwSliceClear(FwSlice *slice)
   PetscCall(PetscFree(slice->converged));
   PetscCall(ClearAxis(&slice->x));
   PetscCall(ClearAxis(&slice->family));
+  PetscCall(ClearAxis(&slice->prior));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -390,6 +396,31 @@ static double MeanOf(const double value[], PetscInt64 n)
   return n_there ? sum / (double)n_there : NAN;
 }
 
+/* The smallest over the values of the readout's prior */
+static PetscErrorCode GetBest(const FwSlice *slice, const char name[], PetscBool *has, double **best)
+{
+  const FwSliceAxis *prior = &slice->prior;
+  const PetscInt64   n = slice->family.n * slice->x.n, middle = prior->position[(prior->n - 1) / 2];
+  FwSlice            at = *slice;
+
+  PetscFunctionBegin;
+  *has       = PETSC_FALSE;
+  at.is_best = PETSC_FALSE;
+  PetscCall(PetscMalloc1((size_t)n, best));
+  for (PetscInt64 i = 0; i < n; i++) (*best)[i] = NAN;
+  for (PetscInt64 k = 0; k < prior->n; k++) {
+    PetscBool has_here;
+    double   *mean;
+
+    at.base = slice->base + (prior->position[k] - middle) * prior->stride;
+    PetscCall(FwSliceGetMean(&at, name, &has_here, &mean));
+    for (PetscInt64 i = 0; i < n; i++) (*best)[i] = fmin((*best)[i], mean[i]); /* the number where the other is NaN */
+    if (has_here) *has = PETSC_TRUE;
+    PetscCall(PetscFree(mean));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwSliceGetMean(const FwSlice *slice, const char name[], PetscBool *has, double **mean)
 {
   const PetscInt64 n = slice->family.n * slice->x.n;
@@ -397,6 +428,10 @@ PetscErrorCode FwSliceGetMean(const FwSlice *slice, const char name[], PetscBool
   double          *value;
 
   PetscFunctionBegin;
+  if (slice->is_best) {
+    PetscCall(GetBest(slice, name, has, mean));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   *has = PETSC_FALSE;
   PetscCall(FwSliceGet(slice, name, &n_each, &value));
   PetscCall(PetscMalloc1((size_t)n, mean));

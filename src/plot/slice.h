@@ -3,7 +3,8 @@
 
 /** @file
  * What a figure shows of a scan: the values over one axis x, once for each value of a second axis, the family; further
- * axes stay at their middle value. Collective on the store; every rank holds the same.
+ * axes stay at their middle value. Of three axes and more the readout's prior is one of those, and a figure may ask for the
+ * best over it instead. Collective on the store; every rank holds the same.
  *
  * Axes of length one are not axes. Values are in ascending order along both axes, whatever the order in the file.
  */
@@ -26,6 +27,8 @@ typedef struct {
   PetscInt64  base;                 /* the point at the middle of the other axes */
   double     *converged;            /* [n_point] */
   FwSliceAxis x, family;            /* family.n = 1 where the scan has one axis */
+  FwSliceAxis prior;                /* of the readout, where it is a further axis; else n = 0 */
+  PetscBool   is_best;              /* means are the smallest over `prior` */
   char        fixed[FW_LABEL_SIZE]; /* "name = value, ..." of the other axes */
 } FwSlice;
 
@@ -41,7 +44,7 @@ PetscErrorCode FwSlicePoint(FwStore store, const char group[], FwSlice *slice);
  *  with PetscFree(). */
 PetscErrorCode FwSliceGet(const FwSlice *slice, const char name[], PetscInt64 *n_each, double **value);
 
-/** The same as a mean over the entries of a point (outputs), [family.n][x.n]; `has` says whether any is finite. */
+/** The same as a mean over the entries of a point (outputs), or its smallest value (is_best), [family.n][x.n]; `has` says whether any is finite. */
 PetscErrorCode FwSliceGetMean(const FwSlice *slice, const char name[], PetscBool *has, double **mean);
 
 /** The order parameters of other minima, multiplied over layers, [family.n][x.n][n_minimum]; NaN for none. */
