@@ -326,10 +326,10 @@ static PetscErrorCode Fill_Learnable(const FwSlice *slice, FwFigure *figure)
 static PetscErrorCode Fill_Transitions(const FwSlice *slice, FwFigure *figure)
 {
   static const Curve curves[] = {
-    {"weak_recovery",         FW_MARK_LINE, FW_GRAY,   "weak recovery",             PETSC_FALSE},
-    {"spinodal_low",          FW_MARK_THIN, FW_ORANGE, "spinodals",                 PETSC_FALSE},
-    {"spinodal_high",         FW_MARK_THIN, FW_ORANGE, "",                          PETSC_FALSE},
-    {"information_theoretic", FW_MARK_LINE, FW_BLUE,   "better maximum the higher", PETSC_TRUE },
+    {"weak_recovery",         FW_MARK_LINE, FW_GRAY,   "weak recovery",                 PETSC_FALSE},
+    {"spinodal_low",          FW_MARK_THIN, FW_ORANGE, "spinodals",                     PETSC_FALSE},
+    {"spinodal_high",         FW_MARK_THIN, FW_ORANGE, "",                              PETSC_FALSE},
+    {"information_theoretic", FW_MARK_LINE, FW_BLUE,   "the better maximum is optimal", PETSC_TRUE },
   };
   FwSlice one = *slice;
 
@@ -339,14 +339,62 @@ static PetscErrorCode Fill_Transitions(const FwSlice *slice, FwFigure *figure)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Fill_Map(const FwSlice *slice, FwFigure *figure)
+/* Whether x is alpha */
+static PetscErrorCode IsOverAlpha(const FwSlice *slice, PetscBool *is_over)
 {
   PetscBool has;
+  double   *alpha;
+
+  PetscFunctionBegin;
+  PetscCall(FwSliceGetMean(slice, "alpha", &has, &alpha));
+  *is_over = has;
+  for (PetscInt64 i = 0; i < slice->x.n; i++)
+    if (!(fabs(alpha[i] - slice->x.value[i]) <= 1e-12 * slice->x.value[i])) *is_over = PETSC_FALSE;
+  PetscCall(PetscFree(alpha));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A transition of each network as a line on the map over alpha; none where there is none */
+static PetscErrorCode AddTransition(const FwSlice *slice, const Curve *curve, FwPanel *panel)
+{
+  const FwSliceAxis *family = &slice->family;
+  PetscBool          has;
+  PetscInt64         n = 0;
+  double            *value, *x, *y;
+
+  PetscFunctionBegin;
+  PetscCall(FwSliceGetMean(slice, curve->name, &has, &value));
+  PetscCall(PetscMalloc2((size_t)family->n, &x, (size_t)family->n, &y));
+  for (PetscInt64 c = 0; c < family->n && has; c++) {
+    const double alpha = value[c * slice->x.n];
+
+    if (!(alpha > panel->x_range[0] && alpha < panel->x_range[1])) continue;
+    x[n]   = alpha;
+    y[n++] = family->value[c];
+  }
+  if (n > 1) PetscCall(FwPanelAdd(panel, curve->mark, curve->colour, curve->title, n, x, y, NULL));
+  PetscCall(PetscFree2(x, y));
+  PetscCall(PetscFree(value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Fill_Map(const FwSlice *slice, FwFigure *figure)
+{
+  static const Curve transitions[] = {
+    {"weak_recovery",         FW_MARK_DASHED, FW_BLACK,  "weak recovery",                  PETSC_FALSE},
+    {"information_theoretic", FW_MARK_LINE,   FW_BLACK,  "the better maximum is optimal",  PETSC_FALSE},
+    {"spinodal_high",         FW_MARK_LINE,   FW_ORANGE, "and reached by message passing", PETSC_FALSE},
+  };
+  PetscBool has, is_over_alpha = PETSC_FALSE;
   double   *value;
 
   PetscFunctionBegin;
   PetscCall(FwSliceGetMean(slice, "error", &has, &value));
   PetscCall(FwFigureAddMap(slice, "Error of the best learner", PETSC_FALSE, value, figure));
+  PetscCall(IsOverAlpha(slice, &is_over_alpha));
+  for (size_t t = 0; t < PETSC_STATIC_ARRAY_LENGTH(transitions) && is_over_alpha; t++)
+    PetscCall(AddTransition(slice, &transitions[t], &figure->panel[figure->n_panel - 1]));
+  figure->panel[figure->n_panel - 1].is_legend_outside = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
