@@ -14,7 +14,9 @@
 #include <stdio.h>
 
 static const double piece_flops = 2e9; /* between looks at the clock: a second or less */
-static const double share_flops = 2e7; /* of a gradient from which on ranks share it */
+/* Of a gradient through examples from which on ranks share it, where they have nothing better to do: the exchange of a
+   network's gradient costs as much as some hundreds of examples */
+static const double share_flops = 3e8;
 
 /* --- sizes ---------------------------------------------------------------------------------------------------------- */
 
@@ -27,6 +29,11 @@ static double CountWeights(const FwLearnerShape *shape)
 }
 
 /* Linear networks with squared error need only moments of the examples */
+static PetscBool NeedsMoments(const FwEnsemblePlan *plan)
+{
+  return (PetscBool)(plan->shape.activation == FW_ACTIVATION_LINEAR && plan->loss == FW_LOSS_MSE && !plan->plan.batch);
+}
+
 double FwEnsembleGradientCost(const FwEnsemblePlan *plan)
 {
   const double weights = CountWeights(&plan->shape);
@@ -35,8 +42,7 @@ double FwEnsembleGradientCost(const FwEnsemblePlan *plan)
   const double moments = 2.0 * (double)plan->shape.width[plan->shape.n_layer] *
                          ((double)plan->shape.width[0] * (double)plan->shape.width[0] + 3.0 * weights);
 
-  if (plan->shape.activation != FW_ACTIVATION_LINEAR || plan->loss != FW_LOSS_MSE || plan->plan.batch) return direct;
-  return fmin(direct, moments);
+  return NeedsMoments(plan) ? fmin(direct, moments) : direct;
 }
 
 double FwEnsembleBytes(const FwEnsemblePlan *plan)
@@ -387,7 +393,7 @@ PetscErrorCode FwEnsembleTrain(MPI_Comm comm, const FwEnsemblePlan *plan, FwEnse
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_size(comm, &n_rank));
   w.n_batch   = (plan->n_run + w.size - 1) / w.size;
-  is_together = w.n_batch < n_rank && FwEnsembleGradientCost(plan) > share_flops ? PETSC_TRUE : PETSC_FALSE;
+  is_together = (PetscBool)(w.n_batch < n_rank && !NeedsMoments(plan) && FwEnsembleGradientCost(plan) > share_flops);
   w.comm      = is_together ? comm : PETSC_COMM_SELF;
   w.n_rank    = is_together ? 1 : n_rank;
   PetscCall(AllocateResult(plan, result));
