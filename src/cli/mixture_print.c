@@ -207,13 +207,15 @@ PetscErrorCode FwPrintScanAxes(FwScan scan, PetscInt n_axis, PetscInt point)
   for (PetscInt d = 0; d < n_axis; d++) {
     const FwScanAxis *axis;
     PetscInt          i;
+    int               width;
 
     PetscCall(FwScanGetAxis(scan, d, &axis));
-    i = point < 0 ? 0 : FwScanPosition(scan, point, d);
+    width = PetscMax(16, (int)strlen(axis->key->name) + 2);
+    i     = point < 0 ? 0 : FwScanPosition(scan, point, d);
     if (point >= 0 && axis->key->type == FW_KEY_REAL) /* of a range its text has all digits */
-      PetscCall(PetscPrintf(PETSC_COMM_SELF, "%16.8g", axis->value[i]));
+      PetscCall(PetscPrintf(PETSC_COMM_SELF, "%*.8g", width, axis->value[i]));
     else
-      PetscCall(PetscPrintf(PETSC_COMM_SELF, "%16s", point < 0 ? axis->key->name : axis->text[i]));
+      PetscCall(PetscPrintf(PETSC_COMM_SELF, "%*s", width, point < 0 ? axis->key->name : axis->text[i]));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

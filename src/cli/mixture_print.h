@@ -17,6 +17,6 @@ PetscErrorCode FwPrintMixture(const FwMixtureRequest *request, FwRecord record);
 /** A line for each point of a scan; `all` is looked at on rank 0. */
 PetscErrorCode FwPrintMixtureScan(FwScan scan, FwRecord all);
 
-/** The values of the axes at a point of a scan, or their names where point < 0: 16 columns each, without an end of line.
+/** The values of the axes at a point of a scan, or their names where point < 0: 16 columns each, or two more than the name, without an end of line.
  *  Rank 0 only. */
 PetscErrorCode FwPrintScanAxes(FwScan scan, PetscInt n_axis, PetscInt point);

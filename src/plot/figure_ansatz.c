@@ -41,20 +41,22 @@ static PetscErrorCode FindSlice(FwStore store, PetscBool is_scan, FwSlice *slice
 
 static PetscErrorCode Find(FwStore store, PetscBool is_scan, Found *f)
 {
-  PetscInt64 n_each;
+  PetscInt64 n_layers, n_each;
   double    *value;
 
   PetscFunctionBegin;
   *f = (Found){0};
   PetscCall(FindSlice(store, is_scan, &f->slice));
   PetscCall(FwSliceGet(&f->slice, "training_time", &f->n_time, &f->time));
-  PetscCall(FwSliceGet(&f->slice, "layers", &n_each, &f->layers));
+  PetscCall(FwSliceGet(&f->slice, "layers", &n_layers, &f->layers));
   PetscCall(FwSliceGet(&f->slice, "loss", &n_each, &value));
   PetscCall(PetscFree(value));
   f->n_seed = n_each / PetscMax(1, f->n_time);
   PetscCall(FwSliceGet(&f->slice, "layer_best_alpha", &n_each, &value));
   PetscCall(PetscFree(value));
   f->n_layer = n_each / PetscMax(1, f->n_seed * f->n_time);
+  PetscCheck(n_layers == 1 && f->n_layer > 0, PETSC_COMM_WORLD, FW_ERR_FILE,
+             "the group /ansatz of this file lacks arrays that figures need");
   PetscCall(FwStoreGetReals(store, "/ansatz/alpha", NULL, NULL, &f->n_alpha, &f->alpha));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -111,6 +113,14 @@ static PetscInt64 PlaceOf(const Found *f, const Curves *c, PetscInt64 i)
   return c->along_family ? at * f->slice.x.n + c->fixed : c->fixed * f->slice.x.n + at;
 }
 
+/* L of a curve, also where its point has no result */
+static double LayersOf(const Found *f, const Curves *c, PetscInt64 i)
+{
+  const PetscInt64 at = c->n > 1 ? i * (c->axis->n - 1) / (c->n - 1) : 0;
+
+  return IsAxis(c->axis, "depth") ? c->axis->value[at] + 1.0 : f->layers[PlaceOf(f, c, i)];
+}
+
 static PetscInt64 LastTime(const Found *f, PetscInt64 place)
 {
   PetscInt64 t = f->n_time - 1;
@@ -164,7 +174,7 @@ static PetscErrorCode AddSimilarity(const Found *f, const Curves *c, PetscInt64 
                                     const double exact[], FwPanel *panel)
 {
   const PetscInt64 place = PlaceOf(f, c, i), last = LastTime(f, place);
-  const double     theory = 1.0 / f->layers[place];
+  const double     theory = 1.0 / LayersOf(f, c, i);
   char             title[FW_LABEL_SIZE];
   double          *mean;
 
@@ -177,7 +187,7 @@ static PetscErrorCode AddSimilarity(const Found *f, const Curves *c, PetscInt64 
   if (exact)
     PetscCall(FwPanelAdd(panel, FW_MARK_DASHED, FW_BLACK, i ? "" : "closed form", f->n_alpha, f->alpha,
                          exact + (place * f->n_time + last) * f->n_alpha, NULL));
-  if (!exact && (i == 0 || IsAxis(c->axis, "depth"))) {
+  if (!exact && isfinite(theory) && (i == 0 || IsAxis(c->axis, "depth"))) {
     PetscCall(FwPanelAdd(panel, FW_MARK_VERTICAL, FW_SHADE, i == c->n - 1 || !IsAxis(c->axis, "depth") ? "1/L" : "", 1,
                          &theory, NULL, NULL));
     panel->series[panel->n_series - 1].shade = ShadeOf(c, i);
@@ -231,7 +241,7 @@ static PetscErrorCode AddFinal(const Found *f, const Curves *c, const char name[
   for (PetscInt64 i = 0; i < c->n; i++) {
     const PetscInt64 place = PlaceOf(f, c, i);
 
-    x[i]   = f->layers[place];
+    x[i]   = LayersOf(f, c, i);
     y[i]   = n_each ? value[place] : NAN;
     bar[i] = n_deviation && isfinite(deviation[place]) ? deviation[place] : 0.0;
   }
@@ -258,16 +268,28 @@ static PetscErrorCode AddInverse(double first, double last, FwPanel *panel)
 
 static PetscErrorCode Fill_Alpha(const Found *f, FwFigure *figure)
 {
-  const Curves c = Choose(f, "depth");
-  FwPanel     *panel;
+  Curves             c       = Choose(f, "depth");
+  const FwSliceAxis *other   = c.along_family ? &f->slice.x : &f->slice.family;
+  const PetscInt64   n_other = PetscMin(other->n, FW_CURVE_MAX);
+  FwPanel           *panel;
 
   PetscFunctionBegin;
   PetscCall(FwFigureAddPanel(figure, &panel));
-  PetscCall(FwPanelDescribe(panel, "", "weight matrices L", "α"));
-  PetscCall(Title(f, &c, "Fitted power", panel));
+  PetscCall(FwPanelDescribe(panel, "Fitted power", "weight matrices L", "α of the largest cosine"));
+  if (other->n > 1) PetscCall(PetscStrncpy(panel->legend_title, other->label, FW_LABEL_SIZE));
   PetscCall(AddInverse(c.axis->value[0] + 1.0, c.axis->value[c.axis->n - 1] + 1.0, panel));
-  PetscCall(AddFinal(f, &c, "final_best_alpha", FW_MARK_SAMPLED, FW_BLUE, "of the largest cosine", panel));
-  PetscCall(AddFinal(f, &c, "final_slope_alpha", FW_MARK_OPEN, FW_ORANGE, "slope of the logarithms", panel));
+  if (other->n < 2) {
+    PetscCall(AddFinal(f, &c, "final_best_alpha", FW_MARK_SAMPLED, FW_BLUE, "of the largest cosine", panel));
+    PetscCall(AddFinal(f, &c, "final_slope_alpha", FW_MARK_OPEN, FW_ORANGE, "slope of the logarithms", panel));
+  }
+  for (PetscInt64 i = 0; i < n_other && other->n > 1; i++) {
+    char title[FW_LABEL_SIZE];
+
+    c.fixed = n_other > 1 ? i * (other->n - 1) / (n_other - 1) : 0;
+    FwSliceFormat(other, c.fixed, title);
+    PetscCall(AddFinal(f, &c, "final_best_alpha", FW_MARK_LINE_DOT, FW_SHADE, title, panel));
+    panel->series[panel->n_series - 1].shade = 0.88 * (double)i / (double)PetscMax(1, n_other - 1);
+  }
   FwPanelScale(PETSC_TRUE, panel);
   panel->is_log_y    = PETSC_FALSE;
   panel->y_range[0]  = 0.0;
@@ -277,8 +299,8 @@ static PetscErrorCode Fill_Alpha(const Found *f, FwFigure *figure)
   for (PetscInt64 i = 0; i < c.n; i++) {
     char text[32];
 
-    (void)snprintf(text, sizeof text, "%.0f", f->layers[PlaceOf(f, &c, i)]);
-    PetscCall(FwTicksAdd(&panel->x_tick, f->layers[PlaceOf(f, &c, i)], text));
+    (void)snprintf(text, sizeof text, "%.0f", LayersOf(f, &c, i));
+    PetscCall(FwTicksAdd(&panel->x_tick, LayersOf(f, &c, i), text));
   }
   panel->is_legend_right = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -344,7 +366,7 @@ static PetscErrorCode AddImbalance(const Found *f, const Curves *c, PetscInt64 i
   PetscCall(PetscMalloc2((size_t)n, &y, (size_t)n, &theory));
   for (PetscInt64 t = 0; t < n; t++) {
     y[t]      = ImbalanceAt(f, value, n_link, place, t);
-    theory[t] = y[0] * exp(-2.0 * decay[place] * time[t]);
+    theory[t] = decay ? y[0] * exp(-2.0 * decay[place] * time[t]) : NAN;
   }
   NameCurve(f, c, i, title);
   PetscCall(FwPanelAdd(panel, FW_MARK_FILLED, FW_SHADE, title, n, time, y, NULL));
@@ -458,6 +480,7 @@ static PetscErrorCode NamePlaces(const FwSliceAxis *axis, FwSliceAxis *places)
 
   PetscFunctionBegin;
   *places = *axis;
+  if (IsAxis(axis, "depth")) PetscCall(PetscStrncpy(places->label, "hidden layers, L − 1", FW_LABEL_SIZE));
   PetscCall(PetscMalloc1((size_t)axis->n, &places->value));
   PetscCall(PetscMalloc2((size_t)axis->n, &places->text, (size_t)axis->n * FW_LABEL_SIZE, &room));
   for (PetscInt64 i = 0; i < axis->n; i++) {
@@ -487,6 +510,8 @@ static PetscErrorCode AddMap(const FwSlice *named, const char title[], double *v
   PetscFunctionBegin;
   PetscCall(FwFigureAddMap(named, title, PETSC_FALSE, value, figure));
   panel = &figure->panel[figure->n_panel - 1];
+  for (PetscInt64 i = 0; i < named->x.n * named->family.n; i++)
+    if (isnan(value[i])) (void)snprintf(panel->title, FW_LABEL_SIZE, "%s (gray: none, or collapsed)", title);
   for (PetscInt t = 0; t < panel->y_tick.n; t++)
     if (strlen(panel->y_tick.text[t]) > 5) panel->y_label[0] = '\0';
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -509,8 +534,8 @@ static PetscErrorCode LeaveOutCollapsed(const Found *f, double value[])
 static PetscErrorCode Fill_Map(const Found *f, FwFigure *figure)
 {
   static const char *const maps[][2] = {
-    {"final_similarity", "Cosine at α = 1/L (gray: collapsed)"},
-    {"final_best_alpha", "α of the largest cosine"            },
+    {"final_similarity", "Cosine at α = 1/L at the end"},
+    {"final_best_alpha", "α of the largest cosine"     },
   };
 
   FwSlice named = f->slice;
