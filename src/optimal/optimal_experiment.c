@@ -44,6 +44,8 @@ PetscErrorCode FwExperimentCheck(const FwExperiment *e)
              "optimal_instances %" PetscInt_FMT ": one instance has no error bar, want at least 2", e->n_instance);
   PetscCheck(e->n_iteration >= 1 && e->n_iteration <= FW_EXPERIMENT_STEP_MOST, PETSC_COMM_SELF, FW_ERR_INPUT,
              "optimal_iterations %" PetscInt_FMT ": want 1 to %d", e->n_iteration, (int)FW_EXPERIMENT_STEP_MOST);
+  PetscCheck((double)e->n_instance * (e->n_iteration + 1.0) < 2147483647.0 / 2.0, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "optimal_instances %" PetscInt_FMT ": so many teachers do not fit one message", e->n_instance);
   PetscCall(CheckKind(e));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -93,7 +95,11 @@ void FwExperimentEstimate(const FwExperiment *e, PetscInt n_rank, FwExperimentCo
 
 /* --- the run ---------------------------------------------------------------------------------------------------------- */
 
-enum { ROW = FW_EXPERIMENT_STEP_MOST + 1 };
+/* Room for a trajectory: only message passing has one */
+static PetscInt StepsMost(const FwExperiment *e)
+{
+  return e->kind == FW_EXPERIMENT_GAMP ? e->n_iteration + 1 : 0;
+}
 
 /* The ranks are cut into parts, which work on different blocks at the same time; rows are divided over the ranks of a part.
    Instances that are not done yet have no FW_INSTANCE_CONVERGED. */
@@ -103,10 +109,12 @@ typedef struct {
   PetscInt               n_part, part;
   const FwExperiment    *e;
   const FwExperimentRun *run;
+  PetscInt               row;    /* StepsMost() */
   PetscInt               n_step; /* longest trajectory so far */
   double                *number; /* [n_instance, FW_INSTANCE_COUNT] */
-  double                *path;   /* [n_instance, ROW] trajectories */
+  double                *path;   /* [n_instance, row] trajectories */
   PetscLogDouble         last_checkpoint;
+  double                 slowest; /* seconds of a round that would be lost */
 } Work;
 
 static FwInstances InstancesOf(const FwExperiment *e, PetscInt block)
@@ -152,7 +160,8 @@ static PetscInt OpenBlock(const Work *w, PetscInt nth)
 static void KeepPaths(Work *w, FwInstances at, PetscInt n_step, const double overlap[])
 {
   for (PetscInt k = 0; k < at.n && n_step; k++)
-    for (PetscInt t = 0; t < ROW; t++) w->path[(at.first + k) * ROW + t] = overlap[PetscMin(t, n_step - 1) * at.n + k];
+    for (PetscInt t = 0; t < w->row; t++)
+      w->path[(at.first + k) * w->row + t] = overlap[PetscMin(t, n_step - 1) * at.n + k];
   w->n_step = PetscMax(w->n_step, n_step);
 }
 
@@ -166,7 +175,7 @@ static PetscErrorCode DoBlock(Work *w, PetscInt block)
   if (block < 0) PetscFunctionReturn(PETSC_SUCCESS);
   const FwInstances at = InstancesOf(w->e, block);
 
-  PetscCall(PetscMalloc1(ROW * at.n, &overlap));
+  PetscCall(PetscMalloc1(w->row * at.n, &overlap));
   code = FwExperimentBlock(w->part_comm, w->e, at, w->number + at.first * FW_INSTANCE_COUNT, &n_step, overlap);
   if (!code) KeepPaths(w, at, n_step, overlap);
   for (PetscInt k = 0; k < at.n && code; k++)
@@ -184,7 +193,7 @@ static PetscErrorCode ShareBlock(Work *w, PetscInt part, PetscInt block)
   PetscFunctionBegin;
   PetscCallMPI(
     MPI_Bcast(w->number + at.first * FW_INSTANCE_COUNT, (int)(at.n * FW_INSTANCE_COUNT), MPI_DOUBLE, root, w->comm));
-  PetscCallMPI(MPI_Bcast(w->path + at.first * ROW, (int)(at.n * ROW), MPI_DOUBLE, root, w->comm));
+  PetscCallMPI(MPI_Bcast(w->path + at.first * w->row, (int)(at.n * w->row), MPI_DOUBLE, root, w->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -192,9 +201,11 @@ static PetscErrorCode ShareBlock(Work *w, PetscInt part, PetscInt block)
 static PetscErrorCode Round(Work *w)
 {
   PetscInt      *open;
+  PetscLogDouble begin, end;
   PetscErrorCode code;
 
   PetscFunctionBegin;
+  PetscCall(PetscTime(&begin));
   PetscCall(PetscMalloc1(w->n_part, &open));
   for (PetscInt p = 0; p < w->n_part; p++) open[p] = OpenBlock(w, p);
   code = DoBlock(w, open[w->part]);
@@ -202,6 +213,9 @@ static PetscErrorCode Round(Work *w)
     if (open[p] >= 0) PetscCall(ShareBlock(w, p, open[p]));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &w->n_step, 1, MPIU_INT, MPI_MAX, w->comm));
   PetscCall(PetscFree(open));
+  PetscCall(PetscTime(&end));
+  if (w->e->kind != FW_EXPERIMENT_HMC)
+    w->slowest = PetscMax(w->slowest, end - begin); /* a sampler keeps what it has done */
   PetscFunctionReturn(FwErrorAgreeAny(w->comm, code));
 }
 
@@ -226,7 +240,7 @@ static PetscErrorCode WriteCheckpoint(Work *w)
     PetscCall(PetscArraycpy(value, w->number, w->e->n_instance * FW_INSTANCE_COUNT));
     path = value + w->e->n_instance * FW_INSTANCE_COUNT;
     for (PetscInt i = 0; i < w->e->n_instance; i++, path += w->n_step)
-      PetscCall(PetscArraycpy(path, w->path + i * ROW, w->n_step));
+      PetscCall(PetscArraycpy(path, w->path + i * w->row, w->n_step));
   }
   PetscCall(FwCheckpointWrite(w->comm, w->run->checkpoint, w->run->tag, n * sizeof *value, (const char *)value));
   PetscCall(PetscFree(value));
@@ -238,11 +252,11 @@ static PetscErrorCode WriteCheckpoint(Work *w)
 static PetscErrorCode TakeBytes(Work *w, size_t n, const char bytes[])
 {
   const size_t   fixed = DoublesOf(w, 0) * sizeof(double), step = (size_t)w->e->n_instance * sizeof(double);
-  const PetscInt n_step = n >= fixed ? (PetscInt)((n - fixed) / step) : ROW + 1;
+  const PetscInt n_step = n >= fixed ? (PetscInt)((n - fixed) / step) : w->row + 1;
   double        *path;
 
   PetscFunctionBegin;
-  PetscCheck(n_step <= ROW && n == fixed + step * (size_t)n_step, PETSC_COMM_SELF, FW_ERR_FILE,
+  PetscCheck(n_step <= w->row && n == fixed + step * (size_t)n_step, PETSC_COMM_SELF, FW_ERR_FILE,
              "the checkpoint '%s' does not fit the instances of this run", w->run->checkpoint);
   PetscCall(PetscMemcpy(w->number, bytes, fixed));
   PetscCall(PetscMalloc1(n_step, &path));
@@ -269,7 +283,7 @@ static PetscErrorCode ReadCheckpoint(Work *w)
   PetscCall(PetscFree(bytes));
   PetscCallMPI(MPI_Bcast(&w->n_step, 1, MPIU_INT, 0, w->comm));
   PetscCallMPI(MPI_Bcast(w->number, (int)(w->e->n_instance * FW_INSTANCE_COUNT), MPI_DOUBLE, 0, w->comm));
-  PetscCallMPI(MPI_Bcast(w->path, (int)(w->e->n_instance * ROW), MPI_DOUBLE, 0, w->comm));
+  PetscCallMPI(MPI_Bcast(w->path, (int)(w->e->n_instance * w->row), MPI_DOUBLE, 0, w->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -280,7 +294,7 @@ static PetscErrorCode AfterRound(Work *w, PetscBool *stop)
   int            is_due;
 
   PetscFunctionBegin;
-  PetscCall(FwStopRequested(w->comm, stop));
+  PetscCall(FwStopRequestedWithin(w->comm, w->slowest, stop));
   PetscCall(FwCheckpointRequested(w->comm, &is_asked));
   PetscCall(PetscTime(&now));
   is_due = now - w->last_checkpoint > w->run->interval;
@@ -333,7 +347,7 @@ static PetscErrorCode MakeResult(const Work *w, FwExperimentResult *result)
   PetscCall(PetscMalloc1(w->e->n_instance * w->n_step, &result->overlap));
   PetscCall(PetscArraycpy(result->number, w->number, w->e->n_instance * FW_INSTANCE_COUNT));
   for (PetscInt i = 0; i < w->e->n_instance; i++)
-    PetscCall(PetscArraycpy(result->overlap + i * w->n_step, w->path + i * ROW, w->n_step));
+    PetscCall(PetscArraycpy(result->overlap + i * w->n_step, w->path + i * w->row, w->n_step));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -347,9 +361,11 @@ PetscErrorCode FwExperimentDo(MPI_Comm comm, const FwExperiment *experiment, con
   *result = (FwExperimentResult){0};
   PetscCall(FwErrorAgreeAny(comm, FwExperimentCheck(experiment)));
   PetscCall(CutRanks(&w));
-  PetscCall(PetscMalloc2(experiment->n_instance * FW_INSTANCE_COUNT, &w.number, experiment->n_instance * ROW, &w.path));
+  w.row = StepsMost(experiment);
+  PetscCall(
+    PetscMalloc2(experiment->n_instance * FW_INSTANCE_COUNT, &w.number, experiment->n_instance * w.row, &w.path));
   for (PetscInt i = 0; i < experiment->n_instance * FW_INSTANCE_COUNT; i++) w.number[i] = NAN;
-  for (PetscInt i = 0; i < experiment->n_instance * ROW; i++) w.path[i] = NAN;
+  for (PetscInt i = 0; i < experiment->n_instance * w.row; i++) w.path[i] = NAN;
   PetscCall(PetscTime(&w.last_checkpoint));
   PetscCall(ReadCheckpoint(&w));
   code = DoRounds(&w);

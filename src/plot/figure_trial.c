@@ -136,7 +136,9 @@ PetscErrorCode FwFigureFill_Trajectory(FwStore store, FwFigure *figure)
     PetscCall(FwPanelDescribe(panel, "Message passing", "iteration", "overlap with the teacher, S·s/d"));
     PetscCall(FwPanelAdd(panel, FW_MARK_LINE, FW_BLUE, "state evolution", n, iteration, theory.value, NULL));
     PetscCall(FwPanelAdd(panel, FW_MARK_SAMPLED, FW_ORANGE, "measured", n, iteration, measured.value, bar.value));
-    panel->is_legend_right = PETSC_TRUE;
+    panel->is_legend_right = panel->has_x_range = PETSC_TRUE;
+    panel->x_range[0]                           = -0.02 * (double)n;
+    panel->x_range[1]                           = 1.02 * (double)n - 1.0;
     FwPanelScale(PETSC_TRUE, panel);
     PetscCall(PetscFree(iteration));
   }
