@@ -165,6 +165,24 @@ void FwOnFailure(void (*function)(void))
   if (state.n_on_failure < FAILURE_MAX) state.on_failure[state.n_on_failure++] = function;
 }
 
+static int exit_code;
+
+static void LeaveAtOnce(int signal_number)
+{
+  (void)signal_number;
+  _exit(exit_code);
+}
+
+/* MPI_Finalize has HDF5 close its files, and HDF5 1.10 crashes there where closing one has failed before. The message is
+   out, nothing is half-written: what is left is the exit code. */
+static void FinaliseFailed(PetscErrorCode code)
+{
+  exit_code = FwExitOf(code);
+  signal(SIGSEGV, LeaveAtOnce);
+  signal(SIGABRT, LeaveAtOnce);
+  MPI_Finalize();
+}
+
 int FwFinish(PetscErrorCode code)
 {
   PetscBool is_started = PETSC_FALSE;
@@ -183,8 +201,8 @@ int FwFinish(PetscErrorCode code)
   }
   if (code) { /* objects of the failed computation are still alive: PetscFinalize would complain about each */
     MPI_Barrier(MPI_COMM_WORLD);
-    MPI_Finalize();
     fflush(stdout);
+    FinaliseFailed(code);
     _exit(FwExitOf(code)); /* HDF5 and PETSc must not look at half-closed objects on the way out */
   }
   PetscInitialized(&is_started);

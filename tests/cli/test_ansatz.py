@@ -169,7 +169,7 @@ class Ansatz(unittest.TestCase):
                                     env={"FINWIDTH_CHECKPOINT_SECONDS": "0"})
             self.assertTrue(harness.wait_for(checkpoint))
             harness.signal_ranks(self.place, number)
-            process.communicate(timeout=60)
+            process.communicate(timeout=300)
             self.assertNotEqual(process.returncode, 0)
             self.assertFalse((self.place / "part.h5").exists())
         done = self.ansatz(*words, "-output", "part.h5", "-resume")

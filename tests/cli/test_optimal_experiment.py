@@ -138,7 +138,7 @@ class Runs(unittest.TestCase):
                              env={"FINWIDTH_CHECKPOINT_SECONDS": "0"})
         self.assertTrue(harness.wait_for(self.place / "out.h5.chk.0"))
         harness.signal_ranks(self.place, number)
-        _, err = run_.communicate(timeout=60)
+        _, err = run_.communicate(timeout=300)
         self.assertFalse((self.place / "out.h5").exists(), err)
         return run_.returncode, err
 

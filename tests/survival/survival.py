@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Injects faults into finwidth and counts what survives. usage: survival.py [CLASS=COUNT ...]   (all classes, few each)
+"""Injects faults into finwidth and counts what survives.
+usage: survival.py [state=FILE] [seconds=LIMIT] [CLASS=COUNT ...]   (all classes, few each)
 
     kills     KILL to a random rank, or mpirun, at a random time; then -resume, until the run is through
     signals   TERM, INT, USR2 to the ranks: exit 6; USR1: the run goes on
@@ -10,9 +11,12 @@
     inputs    malformed inputs of every kind
 
 A run passes where its exit code is a documented one, no result that is there is damaged or has other numbers than an
-undisturbed run, and a repeated run with -resume ends with exactly these numbers. The table goes to stdout as Markdown.
+undisturbed run, and a repeated run with -resume ends with exactly these numbers. The table goes to stdout as Markdown. With
+a state file a call goes on where the last one ended, at its limit of seconds or otherwise; the classes take turns.
 """
+import functools
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -28,17 +32,26 @@ import h5py
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 
-FEW = {"kills": 4, "faults": 6, "disks": 3, "races": 2, "inputs": 12}
+FEW = {"kills": 3, "signals": 2, "faults": 6, "disks": 3, "races": 2, "inputs": 12}
 SMALL = ["-data_train", "60", "-data_test", "20"]
 SCAN = [*SMALL, "-data_train", "300", "-theory_bandwidth", "0", "-theory_average", "false", "-scan_seed", "1:24:24"]
 WORKLOADS = {
     "predict": ["predict", *SCAN],
+    "mixture": ["mixture", "-mixture_samples", "20000"],
+    "ansatz": ["ansatz", "-data_source", "teacher", "-teacher_kind", "low-rank", "-teacher_inputs", "8", "-data_train", "50",
+               "-ansatz_optimiser", "gd", "-ansatz_steps", "300000", "-ansatz_seeds", "9", "-ansatz_step", "0.001"],
+    "optimal": ["optimal", "-optimal_experiment", "gamp", "-network_activation", "tanh", "-optimal_channel", "probit",
+                "-optimal_dimension", "60", "-optimal_instances", "40", "-optimal_test", "20000", "-optimal_alpha", "5"],
+    "patches": ["predict", *SMALL, "-network_type", "cnn", "-theory_average", "true", "-theory_draws", "20",
+                "-scan_temperature", "0.1:1:20"],
     "farm": ["predict", *SCAN, "-scan_farm", "true"],
     "sample": ["sample", *SMALL, "-data_train", "20", "-network_width", "10", "-sampler_chains", "2",
                "-sampler_samples", "400", "-sampler_burnin", "200"],
-    "mixture": ["mixture", "-mixture_samples", "20000"],
+    "gather": ["gather", "out.h5", "parts"],
 }
-RANDOM = random.Random(int(os.environ.get("FINWIDTH_SURVIVAL_SEED", "1")))
+SEED = os.environ.get("FINWIDTH_SURVIVAL_SEED", "1")
+RANDOM = random.Random(SEED)
+TURN = 5  # injections into one workload before it is the next one's turn
 
 
 def digest(path):
@@ -61,19 +74,42 @@ def check(condition, message):
         raise Failure(message)
 
 
-class Bench:
+class Folder:
+    def __init__(self):
+        self.place = Path(tempfile.mkdtemp(prefix="finwidth-survival-"))
+
+    def clean(self):
+        for path in self.place.iterdir():
+            if path.name not in ("whole.h5", "good.h5") and path.is_file():
+                path.unlink()
+
+    def remove(self):
+        shutil.rmtree(self.place, ignore_errors=True)
+
+
+class Bench(Folder):
     """A folder with a workload, and the numbers of its undisturbed run."""
 
     def __init__(self, name, ranks=2):
-        self.place, self.ranks, self.name = Path(tempfile.mkdtemp(prefix="finwidth-survival-")), ranks, name
-        self.words = [*WORKLOADS[name], "-output", "out.h5", "-figure", "none"]
+        super().__init__()
+        self.ranks, self.name, self.words = ranks, name, [*WORKLOADS[name], "-figure", "none"]
+        self.again = ["-resume", "true"]
+        if name == "gather":  # begins anew
+            self.again = ["-overwrite", "true"]
+            self.make_parts()
+        else:
+            self.words += ["-output", "out.h5"]
         begin = time.time()
-        done = self.run("-output", "whole.h5")
-        if done.returncode == 2 and "unknown command" in done.stderr:
-            self.reference = None  # this version does not have the command yet
-            return
+        done = self.run()
         check(done.returncode in (0, 4), f"{name} does not run: {done.stderr}")
-        self.code, self.seconds, self.reference = done.returncode, time.time() - begin, digest(self.place / "whole.h5")
+        self.code, self.seconds = done.returncode, time.time() - begin
+        (self.place / "out.h5").rename(self.place / "whole.h5")
+        self.reference = digest(self.place / "whole.h5")
+
+    def make_parts(self):
+        (self.place / "parts").mkdir()
+        subprocess.run([os.environ["FINWIDTH_MAKE_POINTS"], "-output", "parts", "-scan_temperature", "0.1:1:15",
+                        "-scan_network_width", "1:15:15"], cwd=self.place, check=True, capture_output=True)
 
     def command(self, *words, ranks=None):
         ranks = ranks or self.ranks
@@ -90,6 +126,13 @@ class Bench:
     def start(self, *words):
         return subprocess.Popen(self.command(*words), cwd=self.place, env=self.environment(), stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True)
+
+    def trace(self, words):
+        """A run under strace: the lines of its trace; the run itself is `done`."""
+        traced = ["strace", "-qq", "-y", "-o", str(self.place / "trace"), "-e", f"trace={','.join(CALLS)}", *words]
+        self.done = subprocess.run([*traced, *self.command(ranks=1)], cwd=self.place, env=self.environment(),
+                                   capture_output=True, text=True, timeout=300)
+        return (self.place / "trace").read_text(errors="replace").splitlines()
 
     def processes(self, launcher):
         """The ranks of this bench; with the launcher of `launcher` too."""
@@ -111,25 +154,17 @@ class Bench:
 
     def finish(self):
         """Run to the end, undisturbed, and compare."""
-        done = self.run("-resume", "true")
+        done = self.run(*self.again)
         check(done.returncode == self.code, f"-resume ends with {done.returncode}: {done.stderr}")
         check((self.place / "out.h5").exists(), "no result in the end")
         self.check_result()
         left = [path.name for path in self.place.iterdir() if path.name.endswith((".lock", ".chk"))]
         check(not left, f"left behind: {left}")
 
-    def clean(self):
-        for path in self.place.iterdir():
-            if path.name != "whole.h5" and path.is_file():
-                path.unlink()
-
-    def remove(self):
-        shutil.rmtree(self.place, ignore_errors=True)
-
 
 def kill_once(bench):
     """One run with a kill in it, then to the end."""
-    process = bench.start("-resume", "true")
+    process = bench.start(*bench.again)
     time.sleep(RANDOM.uniform(0.1, 1.0) * bench.seconds)
     os.kill(RANDOM.choice(bench.processes(process)), signal.SIGKILL)
     for pid in bench.processes(process):  # what mpirun left when it was the one to go
@@ -163,26 +198,49 @@ def signal_once(bench):
     bench.finish()
 
 
-CALLS = ["openat", "write", "pwrite64", "fsync", "rename", "close", "ftruncate", "fchmod", "unlink"]
+CALLS = ["openat", "write", "pwrite64", "read", "pread64", "fsync", "rename", "close", "ftruncate", "fchmod", "unlink", "lseek",
+         "newfstatat"]
 ERRORS = ["ENOSPC", "EIO", "EDQUOT", "EROFS", "EINTR"]
 
 
+def is_ours(bench, line):
+    """Whether a call of a trace is about a file of the run, or its folder: others belong to the libraries."""
+    line = line.replace(f"AT_FDCWD<{bench.place}>", "")
+    return "out.h5" in line or f"<{bench.place}>" in line
+
+
+@functools.cache
+def our_calls(bench):
+    """(call, number) of all calls that an undisturbed run makes on files of its own."""
+    trace = bench.trace([])
+    bench.clean()
+    numbers, found = dict.fromkeys(CALLS, 0), []
+    for line in trace:
+        call = line.split("(")[0]
+        if call in numbers:
+            numbers[call] += 1
+            if is_ours(bench, line):
+                found.append((call, numbers[call]))
+    return found
+
+
 def fault_once(bench):
-    """On paths in the run's folder alone: others belong to the libraries."""
-    call, error = RANDOM.choice(CALLS), RANDOM.choice(ERRORS)
-    kill = RANDOM.random() < 0.2
-    inject = f"{call}:signal=KILL:when={RANDOM.randint(1, 8)}" if kill else f"{call}:error={error}:when={RANDOM.randint(1, 8)}"
-    watched = []
-    for name in ("out.h5", "out.h5.lock", "out.h5.chk", "out.h5.chk.tmp", "out.h5.chk.previous", "."):
-        watched += ["-P", str(bench.place / name)]
-    command = ["strace", "-f", "-qq", "-o", "/dev/null", *watched, "-e", f"trace={call}", "-e", f"inject={inject}"]
-    done = subprocess.run([*command, *bench.command(ranks=1)], cwd=bench.place, env=bench.environment(),
-                          capture_output=True, text=True, timeout=300)
+    for _ in range(5):
+        call = RANDOM.choice(sorted({call for call, _ in our_calls(bench)}))
+        number, error = RANDOM.choice([k for name, k in our_calls(bench) if name == call]), RANDOM.choice(ERRORS)
+        kill = RANDOM.random() < 0.2
+        inject = f"{call}:{'signal=KILL' if kill else 'error=' + error}:when={number}"
+        trace = bench.trace(["-e", f"inject={inject}"])
+        if any("INJECTED" in line and is_ours(bench, line) for line in trace) or kill and is_ours(bench, trace[-2]):
+            break
+        bench.clean()  # threads of the libraries have changed the count
+    else:
+        raise Failure("no call of ours was hit")
     wanted = (bench.code, 3, -9, 137) if kill else (bench.code, 3)
-    check(done.returncode in wanted, f"{inject}: exit code {done.returncode}: {done.stderr[-500:]}")
-    if done.returncode == 3:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("finwidth: error:")]
-        check(len(errors) == 1, f"{inject}: {len(errors)} messages: {done.stderr[-500:]}")
+    check(bench.done.returncode in wanted, f"{inject}: exit code {bench.done.returncode}: {bench.done.stderr[-500:]}")
+    if bench.done.returncode == 3:
+        errors = [line for line in bench.done.stderr.splitlines() if line.startswith("finwidth: error:")]
+        check(len(errors) == 1, f"{inject}: {len(errors)} messages: {bench.done.stderr[-500:]}")
     bench.check_result()
     bench.finish()
 
@@ -252,7 +310,8 @@ def malformed(place, kind):
                     "-data_train", "4", "-data_test", "2"]}[kind]
 
 
-def input_once(place):
+def input_once(folder):
+    place = folder.place
     with h5py.File(place / "good.h5", "w") as file:
         file["x"], file["y"] = [[float(i * j % 7) for j in range(5)] for i in range(20)], [float(i % 3) for i in range(20)]
     words = malformed(place, RANDOM.choice(["yaml", "csv", "h5", "idx"]))
@@ -266,20 +325,6 @@ def input_once(place):
         with h5py.File(place / "out.h5") as file:
             check(file["predict/test_error"][()].size == 0 or not (file["predict/test_error"][()] != file["predict/test_error"][()]).any(),
                   "exit 0 with NaN")
-
-
-def count(name, total, function, bench):
-    passed, failures = 0, []
-    for i in range(total):
-        try:
-            function(bench)
-            passed += 1
-        except (Failure, subprocess.TimeoutExpired) as failure:
-            failures.append(str(failure))
-            print(f"{name} {i}: {failure}", file=sys.stderr, flush=True)
-        if isinstance(bench, Bench):
-            bench.clean()
-    return passed, failures
 
 
 def is_possible(name):
@@ -296,37 +341,89 @@ def is_possible(name):
     return True
 
 
-def run_class(name, total):
-    """Rows (class, workload, count, passed)."""
-    function = {"kills": kill_once, "signals": signal_once, "faults": fault_once, "disks": disk_once, "races": race_once}
+CLASSES = {"kills": kill_once, "signals": signal_once, "faults": fault_once, "disks": disk_once, "races": race_once,
+           "inputs": input_once}
+
+
+class Row:
+    """A class of faults, a workload, and how many of them it has survived."""
+
+    def __init__(self, name, workload, total, state):
+        self.name, self.workload, self.total, self.folder = name, workload, total, None
+        self.tally = state.setdefault(f"{name} {workload}", {"injected": 0, "passed": 0, "failures": []})
+
+    def make_folder(self):
+        if self.name == "inputs":
+            return Folder()
+        ranks = 3 if self.workload == "farm" else 1 if self.name in ("faults", "disks", "races") else 2
+        return Bench(self.workload, ranks)
+
+    def inject(self):
+        """The next one; each has random numbers of its own, whatever went before."""
+        number = self.tally["injected"]
+        self.folder = self.folder or self.make_folder()
+        RANDOM.seed(f"{SEED} {self.name} {self.workload} {number}")
+        try:
+            CLASSES[self.name](self.folder)
+            self.tally["passed"] += 1
+        except (Failure, subprocess.TimeoutExpired) as failure:
+            self.tally["failures"].append(f"{number}: {failure}")
+            print(f"{self.name} {self.workload} {number}: {failure}", file=sys.stderr, flush=True)
+        self.tally["injected"] += 1
+        self.folder.clean()
+
+    @property
+    def is_through(self):
+        return self.tally["injected"] >= self.total
+
+
+def make_rows(wanted, state):
     rows = []
-    if name == "inputs":
-        place = Path(tempfile.mkdtemp(prefix="finwidth-survival-"))
-        rows.append((name, "predict", total, count(name, total, input_once, place)[0]))
-        shutil.rmtree(place)
-        return rows
-    if not is_possible(name):
-        print(f"{name}: skipped, not possible here", file=sys.stderr)
-        return rows
-    workloads = list(WORKLOADS) if name in ("kills", "signals") else ["predict"]
-    for workload in workloads:
-        bench = Bench(workload, ranks=3 if workload == "farm" else 1 if name in ("faults", "disks", "races") else 2)
-        if bench.reference:
-            n = max(1, total // len(workloads))
-            rows.append((name, workload, n, count(f"{name} {workload}", n, function[name], bench)[0]))
-        bench.remove()
+    for name, total in wanted.items():
+        if not is_possible(name):
+            print(f"{name}: skipped, not possible here", file=sys.stderr)
+            continue
+        workloads = [*WORKLOADS] if name in ("kills", "signals") else ["predict"]
+        if name == "signals" or "FINWIDTH_MAKE_POINTS" not in os.environ:
+            workloads = [workload for workload in workloads if workload != "gather"]  # it is through at once
+        workloads = workloads[:total]
+        rows += [Row(name, workload, total // len(workloads), state) for workload in workloads]
     return rows
 
 
+def run_in_turn(rows, end, save):
+    while not all(row.is_through for row in rows):
+        for row in rows:
+            for _ in range(TURN):
+                if row.is_through:
+                    break
+                if time.monotonic() > end:
+                    return
+                row.inject()
+                save()
+
+
 def main():
-    wanted = dict(word.split("=") for word in sys.argv[1:]) or FEW
-    rows = []
-    print("| class | workload | injected | passed |\n| --- | --- | --- | --- |", flush=True)
-    for name, total in wanted.items():
-        for row in run_class(name, int(total)):
-            rows.append(row)
-            print("| {} | {} | {} | {} |".format(*row), flush=True)
-    sys.exit(any(row[2] != row[3] for row in rows))
+    words = dict(word.split("=") for word in sys.argv[1:])
+    path, seconds = words.pop("state", None), float(words.pop("seconds", "inf"))
+    state = json.loads(Path(path).read_text()) if path and Path(path).exists() else {}
+    rows = make_rows({name: int(total) for name, total in (words or FEW).items()}, state)
+
+    def save():
+        if path:
+            Path(path + ".tmp").write_text(json.dumps(state, indent=1))
+            os.replace(path + ".tmp", path)
+
+    try:
+        run_in_turn(rows, time.monotonic() + seconds, save)
+    finally:
+        for row in rows:
+            if row.folder:
+                row.folder.remove()
+    print("| class | workload | injected | passed |\n| --- | --- | --- | --- |")
+    for row in rows:
+        print(f"| {row.name} | {row.workload} | {row.tally['injected']} | {row.tally['passed']} |")
+    sys.exit(any(row.tally["injected"] != row.tally["passed"] for row in rows))
 
 
 if __name__ == "__main__":
