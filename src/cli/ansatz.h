@@ -53,6 +53,10 @@ double FwAnsatzTimeUnit(const FwAnsatzPoint *point);
 /** Keys within which points form a group. */
 extern const char *const FwAnsatzSharedKeys[];
 
+/** What the first point will need: bytes of each rank, operations of a gradient. Reads its data. Collective on PETSC_COMM_WORLD.
+ * @error FW_ERR_MEMORY  it would not fit; and as for the data and the start */
+PetscErrorCode FwAnsatzEstimate(const FwAnsatz *ansatz, double *bytes, double *flops);
+
 /** Compute a group of points; `context` is an FwAnsatz. */
 FwScanFunction FwAnsatzGroup;
 

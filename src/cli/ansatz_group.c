@@ -632,6 +632,23 @@ static PetscErrorCode PrepareGroup(Group *g, FwScan scan, const PetscInt point[]
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwAnsatzEstimate(const FwAnsatz *ansatz, double *bytes, double *flops)
+{
+  const PetscInt first = 0;
+  Group          g     = {.comm = PETSC_COMM_WORLD, .ansatz = ansatz, .n_point = 1};
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  code = ReadPoints(&g, ansatz->request->scan, &first);
+  if (!code) code = MakePlan(&g);
+  if (!code) code = CheckMemory(&g);
+  g.plan.n_run = ansatz->n_seed;
+  *bytes       = code ? 0.0 : FwEnsembleBytes(&g.plan);
+  *flops       = code ? 0.0 : FwEnsembleGradientCost(&g.plan);
+  PetscCall(DestroyGroup(&g));
+  PetscFunctionReturn(code);
+}
+
 PetscErrorCode FwAnsatzGroup(MPI_Comm comm, FwScan scan, PetscInt n, const PetscInt point[], FwRecord record[],
                              void *context)
 {

@@ -308,16 +308,27 @@ static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* How many gradients a flow takes is not known beforehand */
 static PetscErrorCode DryRun(const FwAnsatz *ansatz)
 {
+  const double  flops_per_second = 2e9;
   FwAnsatzPoint point;
-  char          line[160];
+  double        bytes, flops;
+  PetscInt      n_chosen;
+  char          line[256];
+  size_t        n;
 
   PetscFunctionBegin;
+  PetscCall(FwAnsatzEstimate(ansatz, &bytes, &flops));
   PetscCall(FwAnsatzPointRead(PETSC_COMM_WORLD, &point));
-  (void)snprintf(line, sizeof line,
-                 "runs    %" PetscInt_FMT " of each point, measured at %" PetscInt_FMT " times to %s %g",
-                 ansatz->n_seed, point.n_time, FwTrainMethodIsFlow(point.plan.method) ? "t =" : "step", point.end);
+  PetscCall(FwScanGetSize(ansatz->request->scan, NULL, NULL, &n_chosen));
+  n = (size_t)snprintf(line, sizeof line,
+                       "runs    %" PetscInt_FMT " of each of %" PetscInt_FMT
+                       " points; the first: %.3g operations a gradient, %.2g GiB on each rank",
+                       ansatz->n_seed, n_chosen, flops, bytes / 1073741824.0);
+  if (!FwTrainMethodIsFlow(point.plan.method))
+    (void)snprintf(line + n, sizeof line - n, ", %.0f steps in about %.2g s of one rank", point.end,
+                   flops * point.end * (double)ansatz->n_seed / flops_per_second);
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n%s\n", ansatz->request->resolved, line));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

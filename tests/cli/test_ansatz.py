@@ -177,6 +177,26 @@ class Ansatz(unittest.TestCase):
         self.same_bits("whole.h5", "part.h5")
         self.assertEqual(list(self.place.glob("part.h5.chk*")), [])
 
+    def test_figures_and_a_merged_scan(self):
+        scan = [*SMALL, "-network_width", 6, "-ansatz_time", 3, "-ansatz_init", "lecun", "-scan_ansatz_decay", "0,0.1",
+                "-scan_network_depth", "1,2"]
+        for index in ("0-1", "2-3"):
+            self.assertEqual(self.ansatz(*scan, "-scan_index", index, "-output", f"part{index}.h5").code, 0)
+        self.assertEqual(self.ansatz(*scan, "-output", "whole.h5", "-scan_farm", ranks=3).code, 0)
+        done = run("gather", "merged.h5", "part0-1.h5", "part2-3.h5", cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        self.same_bits("whole.h5", "merged.h5")
+        self.assertEqual(self.ansatz(*SMALL, "-ansatz_time", 1, "-output", "point.h5").code, 0)
+        for file, names in (("whole", ["overview", "map"]), ("point", ["overview"])):
+            for name in names:
+                done = run("plot", f"{file}.h5", "-output", f"{name}.svg", "-figure", name, cwd=self.place)
+                self.assertEqual(done.code, 0, (name, done.err))
+        done = run("plot", "point.h5", "-output", "x.svg", "-figure", "drift", cwd=self.place)
+        self.assertEqual(done.code, 2)
+        self.assertIn("this file can give overview, similarity, layers, imbalance, matrices", done.err)
+        done = self.ansatz(*scan, "-dry_run")
+        self.assertRegex(done.out, r"runs    1 of each of 4 points; the first: [\d.]+ operations a gradient")
+
     # --- bad input ---
 
     def check_refused(self, words, code, text):
