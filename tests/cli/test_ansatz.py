@@ -195,7 +195,7 @@ class Ansatz(unittest.TestCase):
         self.assertEqual(done.code, 2)
         self.assertIn("this file can give overview, similarity, layers, imbalance, matrices", done.err)
         done = self.ansatz(*scan, "-dry_run")
-        self.assertRegex(done.out, r"runs    1 of each of 4 points; the first: [\d.]+ operations a gradient")
+        self.assertRegex(done.out, r"runs    1 of each of 4 points; the first: [\d.e+]+ operations a gradient")
 
     # --- bad input ---
 
