@@ -6,6 +6,7 @@
 #include "optimal.h"
 
 #include "mixture_print.h"
+#include "predict_print.h"
 
 #include <finwidth/activation.h>
 
@@ -123,16 +124,24 @@ PetscErrorCode FwPrintOptimal(const FwOptimalSetting *s, const FwOptimalShared *
 
 /* --- a scan --------------------------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode PrintPoint(FwScan scan, FwRecord all, PetscInt point, PetscInt n_axis)
+static const char *const trial[] = {"/optimal/experiment/error", "/optimal/experiment/error_error_bar",
+                                    "/optimal/experiment/error_z_score"};
+enum { TRIALS = PETSC_STATIC_ARRAY_LENGTH(trial) };
+
+static PetscErrorCode PrintPoint(FwScan scan, FwRecord all, PetscInt point, PetscInt n_axis, PetscBool has_trial)
 {
   static const char *const name[] = {"overlap", "error", "error_floor", "information_network", "information_linear"};
+  char                     cell[16];
 
   PetscFunctionBegin;
   PetscCall(FwPrintScanAxes(scan, n_axis, point));
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(name); i++)
     PetscCall(PetscPrintf(PETSC_COMM_SELF, "%13.6g", FwRecordAt(all, name[i], point)));
-  PetscCall(PetscPrintf(PETSC_COMM_SELF, "%13s\n",
-                        FwRecordIntegerAt(all, "status_of_proof", point) ? "proved" : "conjectured"));
+  PetscCall(
+    PetscPrintf(PETSC_COMM_SELF, "%13s", FwRecordIntegerAt(all, "status_of_proof", point) ? "proved" : "conjectured"));
+  for (int i = 0; i < TRIALS && has_trial; i++)
+    PetscCall(PetscPrintf(PETSC_COMM_SELF, " %s", FwPrintCell(FwRecordAt(all, trial[i], point), cell)));
+  PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -141,17 +150,20 @@ static PetscErrorCode PrintAll(FwScan scan, FwRecord all)
 {
   const PetscInt n_row = 40;
   PetscInt       n_axis, n_point, n_shown, last = -1;
+  PetscBool      has_trial = PETSC_FALSE;
 
   PetscFunctionBegin;
   PetscCall(FwScanGetSize(scan, &n_axis, &n_point, NULL));
   n_shown = PetscMin(n_row, n_point);
+  for (PetscInt p = 0; p < n_point; p++)
+    if (!isnan(FwRecordAt(all, trial[0], p))) has_trial = PETSC_TRUE;
   PetscCall(FwPrintScanAxes(scan, n_axis, -1));
-  PetscCall(PetscPrintf(PETSC_COMM_SELF, "%13s%13s%13s%13s%13s%13s\n", "overlap", "error", "floor", "inf. network",
-                        "inf. linear", "status"));
+  PetscCall(PetscPrintf(PETSC_COMM_SELF, "%13s%13s%13s%13s%13s%13s%s\n", "overlap", "error", "floor", "inf. network",
+                        "inf. linear", "status", has_trial ? "     measured    error bar      z-score" : ""));
   for (PetscInt i = 0; i < n_shown; i++) {
     const PetscInt p = n_shown > 1 ? (PetscInt)((PetscInt64)i * (n_point - 1) / (n_shown - 1)) : 0;
 
-    if (p != last && FwRecordAt(all, "converged", p) >= 0.0) PetscCall(PrintPoint(scan, all, p, n_axis));
+    if (p != last && FwRecordAt(all, "converged", p) >= 0.0) PetscCall(PrintPoint(scan, all, p, n_axis, has_trial));
     last = p;
   }
   if (n_shown < n_point)
