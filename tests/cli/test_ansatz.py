@@ -130,6 +130,29 @@ class Ansatz(unittest.TestCase):
         self.assertLess(r["final_similarity"][0], 0.95)
         self.assertTrue((r["telescoping_difference"] <= r["telescoping_bound"] + 1e-12).all())
 
+    def test_every_critical_point_with_decay_satisfies_the_ansatz(self):
+        done = self.ansatz(*SMALL, "-ansatz_init", "lecun", "-ansatz_decay", 0.05, "-ansatz_optimiser", "newton",
+                           "-ansatz_steps", 200, "-ansatz_measurements", 2, "-ansatz_tolerance", 1e-9)
+        self.assertEqual(done.code, 0, done.err)
+        r = self.result()
+        self.assertLess(r["gradient_norm"][0, -1], 1e-9)
+        self.assertLess(r["imbalance"][0, -1].max(), 1e-6)
+        self.assertAlmostEqual(r["final_similarity"], 1, 10)
+
+    def test_law_of_the_imbalance_holds_for_the_cross_entropy(self):
+        done = self.ansatz("-data_source", "teacher", "-teacher_kind", "clusters", "-network_outputs", 4, "-teacher_inputs", 9,
+                           "-data_train", 60, "-network_width", "7,6", "-ansatz_loss", "cross-entropy", "-ansatz_decay", 0.03,
+                           "-ansatz_init", "lecun", "-ansatz_time", 50)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertAlmostEqual(self.result()["imbalance_rate"][0], 0.06, 7)
+
+    def test_weights_of_a_result_are_a_start(self):
+        for name, words in (("half", ["-ansatz_time", 1]), ("rest", ["-ansatz_time", 1, "-ansatz_weights", "half.h5"]),
+                            ("all", ["-ansatz_time", 2])):
+            done = self.ansatz(*SMALL, *words, "-save_weights", "-output", f"{name}.h5")
+            self.assertEqual(done.code, 0, done.err)
+        np.testing.assert_allclose(self.result("rest.h5")["W2"], self.result("all.h5")["W2"], atol=1e-9)
+
     def test_counterexamples_beside_their_closed_forms(self):
         for case, words, tolerance in (("relu-clusters", ["-ansatz_case_values", "0.97,0.01,0.01,0.01"], 1e-8),
                                        ("quadratic-axes", [], None), ("tanh-static", [], 1e-15)):

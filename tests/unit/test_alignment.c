@@ -112,6 +112,74 @@ static void reference_cases_are_measured_as_the_file_says_at_their_start_and_end
   }
 }
 
+/* W^T (gram - mean^T mean) W and dW^T gram dW themselves, against W^T W and dW^T dW, at alpha = 1 */
+static double cosine_through(PetscInt n, PetscInt d, const double w[], const double k[])
+{
+  double product = 0.0, square[2] = {0.0};
+
+  for (PetscInt i = 0; i < d; i++)
+    for (PetscInt j = 0; j < d; j++) {
+      double m = 0.0, a = 0.0;
+
+      for (PetscInt p = 0; p < n; p++) {
+        m += w[i * n + p] * w[j * n + p];
+        for (PetscInt q = 0; q < n; q++) a += w[i * n + p] * k[q * n + p] * w[j * n + q];
+      }
+      product += m * a;
+      square[0] += m * m;
+      square[1] += a * a;
+    }
+  return product / sqrt(square[0] * square[1]);
+}
+
+static void centred_and_updated_features_agree_with_the_matrices(void **state)
+{
+  const Reference cases = reference_get(reference, "cases");
+  AnsatzCase      c;
+  FwLearner       learner;
+  double          theta[CASE_PARAMETERS], gram[64], mean[64], update[64], *grams[FW_LEARNER_LAYERS] = {gram},
+                                                                 *means[FW_LEARNER_LAYERS] = {mean};
+
+  (void)state;
+  case_read(reference_at(cases, 5), &c); /* GELU, 6-8-3 */
+  assert_close(c.shape.width[1], 8, 0.0);
+  learner = case_learner(&c);
+  for (PetscInt i = 0; i < c.n_theta; i++) theta[i] = c.theta[i] + 0.1 * qf(7, i % 90, 2);
+  for (PetscInt i = 0; i < 48; i++) update[i] = theta[i] - c.theta[i];
+  Row r = measure(&c, learner, theta);
+
+  TestCall(FwLearnerSensitivity(learner, theta, grams, means));
+  assert_close(at(&r, FW_ALIGNMENT_UPDATE, 0), cosine_through(8, 6, update, gram), 1e-12);
+  for (PetscInt i = 0; i < 64; i++)
+    for (PetscInt o = 0; o < 3; o++) gram[i] -= mean[i / 8 * 3 + o] * mean[i % 8 * 3 + o];
+  assert_close(at(&r, FW_ALIGNMENT_CENTRED, 2), cosine_through(8, 6, theta, gram), 1e-10);
+  TestCall(FwLearnerDestroy(&learner));
+  free(r.row);
+}
+
+/* The invariant with biases: of a balanced start Delta = b b^T at all times */
+static void imbalance_of_a_biased_network_is_that_of_its_biases(void **state)
+{
+  const Reference cases = reference_get(reference, "cases");
+  AnsatzCase      c;
+  FwLearner       learner;
+  double          theta[CASE_PARAMETERS];
+
+  (void)state;
+  case_read(reference_at(cases, 4), &c); /* F7 */
+  assert_close(c.shape.has_bias, 1, 0.0);
+  learner = case_learner(&c);
+  train(&c, learner, theta);
+  Row r = measure(&c, learner, theta);
+
+  for (PetscInt l = 0; l < 2; l++) {
+    assert_close(at(&r, FW_ALIGNMENT_IMBALANCE, l) > 0.1, 1, 0.0);
+    assert_close(at(&r, FW_ALIGNMENT_IMBALANCE_BIAS, l), 0.0, 1e-10);
+  }
+  TestCall(FwLearnerDestroy(&learner));
+  free(r.row);
+}
+
 /* --- closed forms -------------------------------------------------------------------------------------------------- */
 
 /* M = I and A = diag(p), by hand */
@@ -412,6 +480,8 @@ int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(reference_cases_are_measured_as_the_file_says_at_their_start_and_end),
+    cmocka_unit_test(centred_and_updated_features_agree_with_the_matrices),
+    cmocka_unit_test(imbalance_of_a_biased_network_is_that_of_its_biases),
     cmocka_unit_test(cosine_of_a_diagonal_is_its_formula),
     cmocka_unit_test(one_direction_leaves_alpha_undetermined),
     cmocka_unit_test(shortcuts_agree_with_the_matrices),
