@@ -6,6 +6,7 @@
 #include <finwidth/alignment.h>
 #include <finwidth/dense.h>
 #include <finwidth/feature.h>
+#include <finwidth/singular.h>
 
 #include <math.h>
 
@@ -444,23 +445,16 @@ static PetscErrorCode FindModes(PetscInt d, PetscInt c, PetscInt n, const double
                                 double sigma[], double variance[])
 {
   const double mean_of = 1.0 / (double)n;
-  PetscInt     info, n_work = -1;
-  double      *cross, *vt, *image, none, best, *work;
+  double      *cross, *vt, *image;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc3(c * d, &cross, r * d, &vt, n, &image));
   FwGemm("N", "T", c, d, n, mean_of, y, c, x, d, 0.0, cross, c);
-  LAPACKgesvd_("N", "S", &c, &d, cross, &c, sigma, &none, &c, vt, &r, &best, &n_work, &info);
-  n_work = (PetscInt)best;
-  PetscCall(PetscMalloc1(n_work, &work));
-  LAPACKgesvd_("N", "S", &c, &d, cross, &c, sigma, &none, &c, vt, &r, work, &n_work, &info);
-  PetscCheck(!info, PETSC_COMM_SELF, FW_ERR_NUMERICAL, "modes of the data did not converge (dgesvd: %" PetscInt_FMT ")",
-             info);
+  PetscCall(FwSingularDecompose(c, d, cross, sigma, NULL, vt));
   for (PetscInt j = 0; j < r; j++) {
     FwGemm("N", "N", 1, n, d, 1.0, vt + j, r, x, d, 0.0, image, 1);
     variance[j] = FwDot(n, image, image) / (double)n;
   }
-  PetscCall(PetscFree(work));
   PetscCall(PetscFree3(cross, vt, image));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -8,6 +8,7 @@
 
 #include <finwidth/feature.h>
 #include <finwidth/dense.h>
+#include <finwidth/singular.h>
 
 #include <gsl/gsl_errno.h>
 #include <gsl/gsl_roots.h>
@@ -26,24 +27,6 @@ struct FwFeatureImpl {
 static const double smallest_singular = 1e-7;
 
 /* --- decomposition -------------------------------------------------------------------------------------------- */
-
-/* Singular values and right singular vectors of F (m x d), which is destroyed; vt is min(m, d) x d */
-static PetscErrorCode Decompose(PetscInt m, PetscInt d, double f[], double s[], double vt[])
-{
-  const PetscInt k = PetscMin(m, d);
-  PetscInt       info, n_work = -1;
-  double         none, best, *work;
-
-  PetscFunctionBegin;
-  LAPACKgesvd_("N", "S", &m, &d, f, &m, s, &none, &k, vt, &k, &best, &n_work, &info);
-  n_work = (PetscInt)best;
-  PetscCall(PetscMalloc1(n_work, &work));
-  LAPACKgesvd_("N", "S", &m, &d, f, &m, s, &none, &k, vt, &k, work, &n_work, &info);
-  PetscCall(PetscFree(work));
-  PetscCheck(!info, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
-             "singular values of the gradient's factor did not converge (dgesvd: %" PetscInt_FMT ")", info);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 
 static PetscErrorCode CheckFinite(PetscInt n, const double x[], const char what[])
 {
@@ -109,7 +92,7 @@ PetscErrorCode FwFeatureCreate(PetscInt n, PetscInt d, const double w[], PetscIn
   a->w = w;
   PetscCall(PetscMalloc3(m * d, &f, k, &s, k * d, &vt));
   FwGemm("N", "N", m, d, n, 1.0, t, m, w, n, 0.0, f, m);
-  if (k > 0) PetscCall(Decompose(m, d, f, s, vt));
+  PetscCall(FwSingularDecompose(m, d, f, s, NULL, vt));
   PetscCall(KeepDirections(a, k, s, vt));
   PetscCall(PetscFree3(f, s, vt));
   PetscCall(Project(a));

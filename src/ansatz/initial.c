@@ -10,6 +10,7 @@
 #include <finwidth/initial.h>
 #include <finwidth/dense.h>
 #include <finwidth/random.h>
+#include <finwidth/singular.h>
 
 #include <math.h>
 
@@ -140,22 +141,15 @@ typedef struct {
 static PetscErrorCode DecomposeDrawn(PetscInt n, PetscInt m, double g[], PetscInt r, double s[], double u[], double v[])
 {
   const PetscInt k = PetscMin(n, m);
-  PetscInt       info, n_work = -1;
-  double         best, *all_u, *all_vt, *all_s, *work;
+  double        *all_u, *all_vt, *all_s;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc3(n * k, &all_u, k * m, &all_vt, k, &all_s));
-  LAPACKgesvd_("S", "S", &n, &m, g, &n, all_s, all_u, &n, all_vt, &k, &best, &n_work, &info);
-  n_work = (PetscInt)best;
-  PetscCall(PetscMalloc1(n_work, &work));
-  LAPACKgesvd_("S", "S", &n, &m, g, &n, all_s, all_u, &n, all_vt, &k, work, &n_work, &info);
-  PetscCheck(!info, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
-             "singular values of the start did not converge (dgesvd: %" PetscInt_FMT ")", info);
+  PetscCall(FwSingularDecompose(n, m, g, all_s, all_u, all_vt));
   PetscCall(PetscArraycpy(s, all_s, r));
   PetscCall(PetscArraycpy(u, all_u, n * r));
   for (PetscInt j = 0; j < r; j++)
     for (PetscInt i = 0; i < m; i++) v[j * m + i] = all_vt[i * k + j];
-  PetscCall(PetscFree(work));
   PetscCall(PetscFree3(all_u, all_vt, all_s));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

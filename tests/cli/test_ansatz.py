@@ -168,6 +168,13 @@ class Ansatz(unittest.TestCase):
         self.assertEqual(done.code, 0, done.err)
         self.assertEqual((self.result()["loss"][0, 0], self.result()["agop_norm"][0, 0]), (0, 0))
 
+    def test_inputs_are_complete(self):
+        for path in sorted((harness.SOURCE / "inputs").glob("ansatz*.yaml")):
+            if any(name in path.stem for name in ("mnist", "cifar")):
+                continue
+            done = self.ansatz(path, "-dry_run")
+            self.assertEqual(done.code, 0, (path.name, done.err))
+
     # --- ranks, stops ---
 
     def test_same_bits_on_any_number_of_ranks(self):
