@@ -141,6 +141,22 @@ class Teachers(Folder):
         self.assertEqual(np.isfinite(r["order_parameter"]).sum(axis=(1, 2)).tolist(), [1, 4, 16])
 
 
+    def test_the_best_over_the_readout_prior_is_a_figure_of_three_axes(self):
+        axes = ["-scan_network_type", "cnn,fc", "-scan_network_width", "10,40"]
+        r = self.scan("shared", *axes, "-scan_network_prior_readout", "0.3:30:9:log", "-theory_average", "false")
+        best = r["test_error"].min(axis=2)
+        self.assertLess(abs(best[1, 0] / best[1, 1] - 1), 0.02)  # of fc a rescaled kernel: the same at any width
+        self.assertLess(best[0, 0], 0.8 * best[0, 1])
+        draw = ["plot", "out.h5", "-figure", "best-prior", "-output", "best.svg"]
+        done = harness.run(*draw, cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertIn("best", (self.place / "best.svg").read_text())
+        self.scan("shared", *axes, "-theory_average", "false")
+        done = harness.run(*draw, "-overwrite", cwd=self.place)
+        self.assertEqual(done.code, 2, done.err)
+        self.assertIn("best-prior", done.err)
+
+
 @once
 @harness.needs_data
 class Average(Folder):
