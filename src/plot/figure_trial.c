@@ -52,9 +52,9 @@ PetscErrorCode FwPanelAddTrials(const FwSlice *slice, FwPanel *panel)
   PetscCall(FwSliceGetMean(slice, "/optimal/experiment/error", &has, &error));
   PetscCall(FwSliceGetMean(slice, "/optimal/experiment/ridge_error", &has_ridge, &ridge));
   if (has_ridge && slice->family.n == 1) PetscCall(AddDots(slice, "ridge_error", FW_ORANGE, "ridge, measured", panel));
-  if (has) PetscCall(AddDots(slice, "error", FW_BLUE, has_ridge ? "network's posterior, sampled" : "measured", panel));
-  if (has_ridge) PetscCall(MarkWeights(slice, panel));
+  if (has) PetscCall(AddDots(slice, "error", FW_BLUE, has_ridge ? "network, sampled" : "measured", panel));
   if (has) FwPanelScale(PETSC_TRUE, panel);
+  if (has_ridge) PetscCall(MarkWeights(slice, panel)); /* it has no y to be scaled to */
   PetscCall(PetscFree(error));
   PetscCall(PetscFree(ridge));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -89,14 +89,14 @@ PetscErrorCode FwFigureFill_Trials(const FwSlice *slice, FwFigure *figure)
   const double   ones[] = {1.0, 1.0};
   const FwFamily family = FwSliceFamily(&slice->family);
   FwPanel       *panel;
-  char           title[FW_LABEL_SIZE];
+  char           title[FW_LABEL_SIZE] = "all teachers";
 
   PetscFunctionBegin;
   PetscCall(FwSlicePanel(slice, "Experiment and theory", "error, measured / predicted", figure, &panel));
   PetscCall(FwPanelAdd(panel, FW_MARK_DASHED, FW_BLACK, "agreement", 2, panel->x_range, ones, NULL));
   for (PetscInt c = 0; c < family.n; c++) {
-    FwSliceFormat(&slice->family, family.at[c], title);
-    PetscCall(AddRatios(slice, family.at[c], family.shade[c], slice->family.n == 1 ? "all teachers" : title, panel));
+    if (slice->family.n > 1) FwSliceFormat(&slice->family, family.at[c], title);
+    PetscCall(AddRatios(slice, family.at[c], family.shade[c], title, panel));
   }
   if (slice->family.n == 1)
     PetscCall(FwPanelAddSampled(slice, group, "conditional_ratio", 0, FW_ORANGE, 0.0,

@@ -177,9 +177,18 @@ class Runs(unittest.TestCase):
         got = read(self.place / "out.h5", "optimal/experiment")
         self.assertEqual(got["error"].shape, (2, 2))
         self.assertEqual(len(np.unique(got["error"])), 4)
-        single = self.optimal(*SMALL["ridge"], *FEW[:4], "-optimal_alpha", 2, "-seed", 1, "-output", "one.h5")
-        self.assertEqual(single.code, 0, single.err)
-        self.assertIn(read(self.place / "one.h5", "optimal/experiment")["error"], got["error"])
+        curve = self.optimal(*SMALL["ridge"], *FEW[:4], "-scan_optimal_alpha", "1,2", "-seed", 2, "-output", "one.h5")
+        self.assertEqual(curve.code, 0, curve.err)
+        self.assertIn("z-score", curve.out)
+        self.assertTrue(np.isin(read(self.place / "one.h5", "optimal/experiment")["error"], got["error"]).all())
+
+    def test_pictures_of_experiments(self):
+        few = ["-optimal_instances", 2, "-optimal_test", 100, "-figure", "overview"]
+        for name, words in (("one", [*SMALL["gamp"]]), ("curve", [*SMALL["hmc"], "-scan_optimal_alpha", "4,12"]),
+                            ("family", [*SMALL["ridge"], "-scan_optimal_alpha", "1,2", "-scan_seed", "1,2"])):
+            done = self.optimal(*words, *few, "-output", f"{name}.h5")
+            self.assertIn(done.code, (0, 4), done.err)
+            self.assertTrue((self.place / f"{name}.png").exists(), done.err)
 
     def test_what_cannot_be_tried_is_refused_by_name(self):
         for code, words, says in (
