@@ -210,6 +210,24 @@ double FwAnsatzTimeUnit(const FwAnsatzPoint *point)
 
 /* --- the run --------------------------------------------------------------------------------------------------------- */
 
+/* These are axes of the result already */
+static PetscErrorCode RefuseAxes(void)
+{
+  static const char *const keys[] = {"ansatz_alpha", "ansatz_seeds", NULL};
+
+  PetscFunctionBegin;
+  for (const char *const *key = keys; *key; key++) {
+    char      option[64];
+    PetscBool is_scanned;
+
+    PetscCall(PetscSNPrintf(option, sizeof option, "-scan_%s", *key));
+    PetscCall(PetscOptionsHasName(NULL, NULL, option, &is_scanned));
+    PetscCheck(!is_scanned, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "scan: '%s' is the same for all points: give it outside the scan", *key);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SetUp(const FwRequest *request, FwAnsatz *ansatz)
 {
   PetscInt64 n_seed;
@@ -217,6 +235,7 @@ static PetscErrorCode SetUp(const FwRequest *request, FwAnsatz *ansatz)
 
   PetscFunctionBegin;
   *ansatz = (FwAnsatz){.request = request, .n_alpha = FW_ANSATZ_LIST_MAX};
+  PetscCall(RefuseAxes());
   PetscCall(FwOptionInteger("ansatz_seeds", &n_seed, NULL));
   PetscCall(FwOptionReals("ansatz_alpha", &ansatz->n_alpha, ansatz->alpha));
   PetscCall(FwOptionBoolean("save_weights", &ansatz->with_weights, NULL));

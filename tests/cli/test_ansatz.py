@@ -247,10 +247,12 @@ class Ansatz(unittest.TestCase):
                 ([*SMALL, "-ansatz_optimiser", "gd", "-ansatz_time", 9], "want ansatz_steps"),
                 ([*SMALL, "-network_activation", "tanh,relu"], "one activation"),
                 ([*SMALL, "-network_bias", 1], "ansatz_biases"),
+                ([*SMALL, "-scan_ansatz_alpha", "0.1,0.2"], "outside the scan"),
                 ([*SMALL, "-ansatz_loss", "cross-entropy"], "negative"),
                 (["-ansatz_case", "relu-clusters", "-network_width", 3], "leave out 'network_width'"),
                 (["-ansatz_case", "relu-clusters", "-ansatz_case_values", "0.5,0.6"], "add up to 1.1")):
             self.check_refused(words, 2, text)
+        self.check_refused([*SMALL, "-ansatz_seeds", 100000, "-memory", "10M"], 5, "fewer ansatz_seeds")
 
     def test_divergence_is_exit_4_and_says_where(self):
         words = [*SMALL, "-ansatz_optimiser", "gd", "-ansatz_step", 10, "-ansatz_steps", 1000]
