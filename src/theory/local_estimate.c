@@ -14,6 +14,8 @@
 static const double map_seconds = 4.0e-9, read_rate = 8e9, patch_share = 0.3, factor_share = 0.35;
 /* Evaluations of the action from Q = 1 */
 static const double evaluations_per_start = 20.0;
+/* Six a move, half as many moves again of burn-in, and the prediction's own */
+enum { EVALUATIONS_PER_DRAW = 10 };
 /* Kernels of test examples at once, where memory allows */
 static const double n_set_most = 8.0;
 
@@ -66,11 +68,13 @@ static double FixedNumbers(const Sizes *s)
 
 static PetscErrorCode DivideMemory(FwGrid grid, const Sizes *s, PetscBool with_average, FwLocalEstimate *e)
 {
-  const double stores = with_average ? 2.0 : 1.0; /* chains of single ranks keep features of their own */
-  const double set    = s->n_train * s->n_test * pow(s->n_output, 2.0) / s->n_rank * sizeof(double);
-  const double all    = s->n_feature * 0.5 * s->n_train * (s->n_train + 64.0) / s->n_rank * sizeof(double);
-  const double fixed  = FW_ESTIMATE_BASE_BYTES + sizeof(double) * FixedNumbers(s) + set;
-  double       bytes  = 0.0;
+  /* chains of single ranks have features and matrices of their own, undivided */
+  const double stores = with_average ? 2.0 : 1.0, share = with_average ? 1.0 : s->n_rank;
+  const double alone = with_average ? pow(s->n_output * s->n_train, 2.0) : 0.0;
+  const double set   = s->n_train * s->n_test * pow(s->n_output, 2.0) / share * sizeof(double);
+  const double all   = s->n_feature * 0.5 * s->n_train * (s->n_train + 64.0) / s->n_rank * sizeof(double);
+  const double fixed = FW_ESTIMATE_BASE_BYTES + sizeof(double) * (FixedNumbers(s) + alone) + set;
+  double       bytes = 0.0;
   PetscBool    is_set;
 
   PetscFunctionBegin;
@@ -92,7 +96,7 @@ static PetscErrorCode DivideMemory(FwGrid grid, const Sizes *s, PetscBool with_a
 PetscErrorCode FwLocalPredictorEstimate(FwGrid grid, const FwModel *model, FwDataset data, const FwLocalPlan *plan,
                                         PetscInt n_point, FwLocalEstimate *e)
 {
-  double rate = 1.0, entries, per_entry, n_evaluation, per_evaluation, n_label, n_pair;
+  double rate = 1.0, entries, per_entry, n_evaluation, per_evaluation, n_label, n_pair, n_draw;
   Sizes  s    = {0};
 
   PetscFunctionBegin;
@@ -117,5 +121,8 @@ PetscErrorCode FwLocalPredictorEstimate(FwGrid grid, const FwModel *model, FwDat
     2.0 * n_point * s.n_train * s.n_test * (n_label * n_pair + n_pair * s.n_feature + 2.0 * s.n_pixel * s.n_map);
   e->test_seconds = ceil(2.0 * n_point / e->n_set) * s.n_train * s.n_test * per_entry +
                     2.0 * n_point * pow(n_label, 2.0) * (n_label + s.n_test * s.n_output) / (factor_share * rate);
+  n_draw             = (double)n_point * FW_LOCAL_CHAINS * plan->n_draw;
+  e->average_flops   = n_draw * (EVALUATIONS_PER_DRAW * per_evaluation + pow(n_label, 2.0) * s.n_test * s.n_output);
+  e->average_seconds = e->average_flops / (factor_share * rate);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
