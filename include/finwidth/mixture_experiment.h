@@ -31,7 +31,8 @@ typedef enum {
 /** Length of a row: D + FW_COLUMN_COUNT. */
 PetscInt FwMixtureRowLength(const FwMixtureExperiment *experiment);
 
-/** Rows of samples first .. first + n - 1. Not collective. @param[out] row  [n, row length] */
+/** Rows of samples first .. first + n - 1. Not collective. @param[out] row  [n, row length]
+ *  @error FW_ERR_STOPPED  this rank was asked to stop, and the layers are wide */
 PetscErrorCode FwMixtureMeasure(const FwMixtureExperiment *experiment, uint64_t first, PetscInt n, double row[]);
 
 /** How a run is kept. */

@@ -144,31 +144,6 @@ static PetscErrorCode ChooseRound(Work *w, PetscInt n, PetscLogDouble seconds)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Round(Work *w)
-{
-  const PetscInt             e = w->n_done / w->n_sample, begin = w->n_done % w->n_sample;
-  const PetscInt             n      = PetscMin(w->n_next, w->n_sample - begin);
-  const FwMixtureExperiment *what   = &w->experiment[e];
-  const PetscInt             length = FwMixtureRowLength(what);
-  PetscInt                   first, n_mine;
-  PetscLogDouble             start, end;
-  PetscErrorCode             code;
-  double                    *mine;
-
-  PetscFunctionBegin;
-  PetscCall(PetscTime(&start));
-  Share(w, w->rank, n, &first, &n_mine);
-  PetscCall(PetscMalloc1(n_mine * length, &mine));
-  code = FwMixtureMeasure(what, (uint64_t)(begin + first), n_mine, mine);
-  PetscCall(FwErrorAgreeAny(w->comm, code));
-  PetscCall(Gather(w, n, length, mine, n_mine, w->row[e] ? w->row[e] + begin * length : NULL));
-  PetscCall(PetscFree(mine));
-  w->n_done += n;
-  PetscCall(PetscTime(&end));
-  PetscCall(ChooseRound(w, n, end - start));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* --- checkpoint: the number of samples done, then their rows -------------------------------------------------------- */
 
 static PetscInt DoneOf(const Work *w, PetscInt e)
@@ -244,6 +219,35 @@ static PetscErrorCode ReadCheckpoint(Work *w)
   PetscCallMPI(MPI_Bcast(&done, 1, MPIU_INT64, 0, w->comm));
   w->n_done = (PetscInt)done;
   PetscCall(PetscFree(bytes));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- rounds ------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode Round(Work *w)
+{
+  const PetscInt             e = w->n_done / w->n_sample, begin = w->n_done % w->n_sample;
+  const PetscInt             n      = PetscMin(w->n_next, w->n_sample - begin);
+  const FwMixtureExperiment *what   = &w->experiment[e];
+  const PetscInt             length = FwMixtureRowLength(what);
+  PetscInt                   first, n_mine;
+  PetscLogDouble             start, end;
+  PetscErrorCode             code;
+  double                    *mine;
+
+  PetscFunctionBegin;
+  PetscCall(PetscTime(&start));
+  Share(w, w->rank, n, &first, &n_mine);
+  PetscCall(PetscMalloc1(n_mine * length, &mine));
+  code = FwMixtureMeasure(what, (uint64_t)(begin + first), n_mine, mine);
+  code = FwErrorAgreeAny(w->comm, code);
+  if (FwExitOf(code) == FW_EXIT_STOPPED && w->run->checkpoint) PetscCall(WriteCheckpoint(w)); /* of the rounds before */
+  PetscCall(code);
+  PetscCall(Gather(w, n, length, mine, n_mine, w->row[e] ? w->row[e] + begin * length : NULL));
+  PetscCall(PetscFree(mine));
+  w->n_done += n;
+  PetscCall(PetscTime(&end));
+  PetscCall(ChooseRound(w, n, end - start));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

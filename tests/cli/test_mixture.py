@@ -103,6 +103,13 @@ class Mixture(unittest.TestCase):
             (self.place / "mixture.h5").unlink()
             self.assertEqual(list(self.place.glob("mixture.h5.chk*")), [])
 
+    def test_a_stop_is_heard_within_a_sample_of_wide_layers(self):
+        words = ["-network_width", 20000, "-network_depth", 6, "-mixture_samples", 9, "-mixture_method", "brute"]
+        code, err = harness.interrupt("mixture.h5.lock", signal.SIGTERM, "mixture", *words, cwd=self.place)
+        self.assertEqual(code, 6, err)
+        self.assertIn("within a sample", err)
+        self.assertFalse((self.place / "mixture.h5.lock").exists())
+
     def test_a_signal_asks_for_a_checkpoint_and_the_run_goes_on(self):
         words = ["-network_width", 30, "-network_depth", 30, "-mixture_samples", 100000, "-mixture_method", "brute"]
         run_now = harness.start("mixture", *map(str, words), ranks=1, cwd=self.place)
