@@ -111,25 +111,6 @@ static PetscErrorCode GetSizes(FwDataSizes *sizes)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode EstimateGroup(Scan *scan, const FwDataSizes *sizes, const FwPredictPoint *point)
-{
-  const PetscInt  n_each = PetscMax(1, scan->n_point / PetscMax(1, scan->n_group));
-  FwPredictPoint *same;
-  FwGrid          grid;
-  FwEstimate      e;
-
-  PetscFunctionBegin;
-  PetscCall(PetscMalloc1(n_each, &same));
-  for (PetscInt i = 0; i < n_each; i++) same[i] = *point;
-  PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
-  PetscCall(FwPredictEstimate(grid, sizes, n_each, same, &e));
-  scan->group_seconds = e.assembly_seconds + e.decomposition_seconds + e.use_seconds;
-  scan->rank_bytes    = e.peak_bytes;
-  PetscCall(FwGridDestroy(&grid));
-  PetscCall(PetscFree(same));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* A point is a group: its prediction, then its chains */
 static PetscErrorCode AddSampling(Scan *scan, const FwDataSizes *sizes)
 {
@@ -142,7 +123,56 @@ static PetscErrorCode AddSampling(Scan *scan, const FwDataSizes *sizes)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The machine that prints the script need not be the one that computes: its memory is no limit here */
+/* One kernel, and n points on it */
+static PetscErrorCode EstimateFull(FwGrid grid, PetscInt n, const FwPredictPoint point[], PetscInt command, Scan *scan)
+{
+  Option      memory;
+  FwDataSizes sizes;
+  FwEstimate  e;
+
+  PetscFunctionBegin;
+  PetscCall(SetForNow("-memory", "1000000G",
+                      &memory)); /* the machine that prints the script need not be the one that computes */
+  PetscCall(GetSizes(&sizes));
+  PetscCall(FwPredictEstimate(grid, &sizes, n, point, &e));
+  scan->group_seconds = e.assembly_seconds + e.decomposition_seconds + e.use_seconds;
+  scan->rank_bytes    = e.peak_bytes;
+  if (command == SAMPLE) PetscCall(AddSampling(scan, &sizes));
+  PetscCall(PutBack(&memory));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* How many features are kept depends on the memory that there is: on this machine, or of the key `memory` */
+static PetscErrorCode EstimatePatches(FwGrid grid, PetscInt n, const FwPredictPoint point[], Scan *scan)
+{
+  FwDataset data;
+
+  PetscFunctionBegin;
+  PetscCall(FwPredictLoadData(PETSC_COMM_WORLD, &data));
+  PetscCall(FwPredictLocalCost(grid, data, n, point, &scan->group_seconds, &scan->rank_bytes));
+  PetscCall(FwDatasetDestroy(&data));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode EstimateGroup(Scan *scan, PetscInt command, const FwPredictPoint *point)
+{
+  const PetscInt  n_each = PetscMax(1, scan->n_point / PetscMax(1, scan->n_group));
+  FwPredictPoint *same;
+  FwGrid          grid;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(n_each, &same));
+  for (PetscInt i = 0; i < n_each; i++) same[i] = *point;
+  PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
+  if (!FwPredictIsLocal(&point->model))
+    PetscCall(EstimateFull(grid, n_each, same, command, scan));
+  else if (command == PREDICT)
+    PetscCall(EstimatePatches(grid, n_each, same, scan));
+  PetscCall(FwGridDestroy(&grid));
+  PetscCall(PetscFree(same));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode EstimateLargest(Scan *scan, PetscInt command)
 {
   FwPredictPoint point;
@@ -150,16 +180,7 @@ static PetscErrorCode EstimateLargest(Scan *scan, PetscInt command)
   PetscFunctionBegin;
   PetscCall(ApplyLargestPoint(scan));
   PetscCall(FwPredictPointRead(&point));
-  if (!FwPredictIsLocal(&point.model)) {
-    Option      memory;
-    FwDataSizes sizes;
-
-    PetscCall(SetForNow("-memory", "1000000G", &memory));
-    PetscCall(GetSizes(&sizes));
-    PetscCall(EstimateGroup(scan, &sizes, &point));
-    if (command == SAMPLE) PetscCall(AddSampling(scan, &sizes));
-    PetscCall(PutBack(&memory));
-  }
+  PetscCall(EstimateGroup(scan, command, &point));
   PetscCall(FwPredictPointDestroy(&point));
   PetscCall(FwScanApply(scan->request.scan, -1));
   PetscFunctionReturn(PETSC_SUCCESS);

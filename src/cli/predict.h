@@ -75,6 +75,8 @@ PetscErrorCode FwPredictDryRun(const FwRequest *request);
 /** Of cnn and lcn: what n points on one family of kernels will need, and the computation of them. Collective on `grid`.
  * @error FW_ERR_MEMORY  it would not fit */
 PetscErrorCode FwPredictLocalEstimate(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[]);
+PetscErrorCode FwPredictLocalCost(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[], double *seconds,
+                                  double *bytes); /**< the same, not printed; memory of a rank */
 PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_quiet, PetscInt n,
                                     const FwPredictPoint point[], FwRecord record[]);
 

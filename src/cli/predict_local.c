@@ -199,6 +199,20 @@ PetscErrorCode FwPredictLocalEstimate(FwGrid grid, FwDataset data, PetscInt n, c
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwPredictLocalCost(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[], double *seconds,
+                                  double *bytes)
+{
+  FwLocalPlan     plan;
+  FwLocalEstimate e;
+
+  PetscFunctionBegin;
+  PetscCall(ReadPlan(data, n, point, &plan));
+  PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, n, &e));
+  *seconds = e.feature_seconds + e.saddle_seconds + e.test_seconds + e.average_seconds;
+  *bytes   = e.peak_bytes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode RecordPoint(FwDataset data, const FwPredictPoint *point, const FwLocalPrediction *prediction,
                                   FwRecord record)
 {

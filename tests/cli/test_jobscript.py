@@ -125,6 +125,8 @@ class Jobscript(unittest.TestCase):
         hours, memory = re.search(r"--time=(\d+):", large).group(1), re.search(r"--mem-per-cpu=(\d+)M", large).group(1)
         self.assertGreater(int(hours), 1)
         self.assertGreater(int(memory), 20000)
+        patches = script("in.yaml", "-scheduler", "slurm", "-network_type", "cnn", "-scan_data_train", 2000, cwd=self.place)
+        self.assertRegex(patches, r"[1-9]\d* s here on one rank and [1-9][0-9.]* GiB for each")
 
     def test_examples_are_counted_before_they_are_drawn(self):
         (self.place / "point.yaml").write_text("data: {train: 1000000}\n")
