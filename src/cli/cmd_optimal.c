@@ -239,7 +239,7 @@ static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary 
   for (PetscInt p = 0; p < summary->n_point && rank == 0; p++) {
     if (FwRecordAt(all, "overlap", p) != FwRecordAt(all, "overlap_amp", p) && FwRecordAt(all, "converged", p) > 0.0)
       n_several++;
-    if (isinf(FwRecordAt(all, "information_network", p))) n_infinite++;
+    if (FwRecordAt(all, "information_network", p) == INFINITY) n_infinite++;
   }
   if (n_several)
     PetscCall(FwWarn(

@@ -20,6 +20,9 @@ static const struct FwChannelImpl *const registry[FW_CHANNEL_COUNT] = {
 /* tanh and erf: below this the quadrature of their labels would be too long */
 static const double least_noise = 1e-9;
 
+/* logistic: its square is to be a number */
+static const double least_beta = 1e-100, most_beta = 1e100;
+
 static PetscBool IsReadout(FwChannelKind kind)
 {
   return (PetscBool)(kind == FW_CHANNEL_TANH || kind == FW_CHANNEL_ERF);
@@ -34,8 +37,9 @@ PetscErrorCode FwChannelCheck(const FwChannel *channel)
              (int)kind);
   PetscCheck(kind == FW_CHANNEL_LOGISTIC || (channel->noise >= 0.0 && isfinite(channel->noise)), PETSC_COMM_SELF,
              FW_ERR_INPUT, "a noise of variance %g: it is to be 0 or more", channel->noise);
-  PetscCheck(kind != FW_CHANNEL_LOGISTIC || (channel->beta > 0.0 && isfinite(channel->beta)), PETSC_COMM_SELF,
-             FW_ERR_INPUT, "a logistic channel of beta %g: it is to be more than 0", channel->beta);
+  PetscCheck(kind != FW_CHANNEL_LOGISTIC || (channel->beta >= least_beta && channel->beta <= most_beta),
+             PETSC_COMM_SELF, FW_ERR_INPUT, "a logistic channel of beta %g: it is to be %g to %g", channel->beta,
+             least_beta, most_beta);
   PetscCheck(!IsReadout(kind) || (channel->gain > 0.0 && isfinite(channel->gain)), PETSC_COMM_SELF, FW_ERR_INPUT,
              "a channel of gain %g: it is to be more than 0", channel->gain);
   PetscCheck(!IsReadout(kind) || channel->noise == 0.0 || channel->noise >= least_noise, PETSC_COMM_SELF, FW_ERR_INPUT,

@@ -8,6 +8,18 @@
 
 #include <math.h>
 
+/* Where the sigmoid is this much steeper than the normal it is averaged with, it is the sign of z and a number of its own
+   variance, pi^2 / (3 beta^2): of a normal one only the fourth cumulant differs, by 1e-16 */
+static PetscBool IsSteep(const FwChannel *channel, double variance)
+{
+  return (PetscBool)(channel->beta * sqrt(variance) > 1e4);
+}
+
+static FwChannel Probit(const FwChannel *channel)
+{
+  return (FwChannel){.kind = FW_CHANNEL_PROBIT, .noise = M_PI * M_PI / 3.0 / channel->beta / channel->beta};
+}
+
 /* What the average over t adds up: the sigmoid, and its first two derivatives in its argument */
 static FwSeen Average(const FwNormalRule *rule, double centre, double spread)
 {
@@ -31,6 +43,12 @@ static PetscErrorCode Output(const FwChannel *channel, PetscInt n, const double 
   FwNormalRule rule = {0};
 
   PetscFunctionBegin;
+  if (IsSteep(channel, variance)) {
+    const FwChannel probit = Probit(channel);
+
+    PetscCall(FwChannel_Probit.output(&probit, n, y, w, variance, seen));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   for (PetscInt i = 0; i < n; i++) {
     const double centre = beta * y[i] * w[i];
 
@@ -58,6 +76,12 @@ static PetscErrorCode Moments(const FwChannel *channel, double Q, double varianc
   FwNormalRule rule = {0};
 
   PetscFunctionBegin;
+  if (IsSteep(channel, variance)) {
+    const FwChannel probit = Probit(channel);
+
+    PetscCall(FwChannel_Probit.moments(&probit, Q, variance, moments));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   *moments = (FwMoments){0};
   for (PetscInt i = -(PetscInt)ceil(far / step); i * step <= far; i++) {
     const double u = step * (double)i, centre = beta * root * u,
@@ -82,6 +106,12 @@ static PetscErrorCode Errors(const FwChannel *channel, double Q, double variance
   FwNormalRule    rule    = {0};
 
   PetscFunctionBegin;
+  if (IsSteep(channel, variance)) {
+    const FwChannel probit = Probit(channel);
+
+    PetscCall(FwChannel_Probit.errors(&probit, Q, variance, errors));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   *errors = (FwErrors){.clean = atan2(sqrt(variance), sqrt(Q)) / M_PI};
   PetscCall(FwNormalRuleMake(1, &feature, 0.5, &rule));
   for (PetscInt i = 0; i < rule.n; i++)

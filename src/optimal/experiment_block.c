@@ -4,6 +4,7 @@
  */
 
 #include "experiment_impl.h"
+#include "optimal_impl.h"
 
 #include <finwidth/dense.h>
 #include <finwidth/gamp.h>
@@ -177,10 +178,10 @@ static void MeasureTeacher(const Block *b, PetscInt k, double scale)
 static double Conditional(const FwExperiment *e, const double number[])
 {
   const double alpha = (double)e->n_train / (double)e->teacher.d, noise = e->channel.noise;
-  const double b = 1.0 + alpha + (e->gamma + noise) / (e->eta * e->eta),
-               q = 2.0 * alpha / (b + sqrt(b * b - 4.0 * alpha));
+  double       q, remainder;
 
-  return (number[FW_INSTANCE_REST] + noise + number[FW_INSTANCE_SIGNAL] * PetscSqr(1.0 - q)) / (1.0 - q * q / alpha);
+  q = FwGaussianOverlap(alpha, (e->gamma + noise) / (e->eta * e->eta), &remainder);
+  return (number[FW_INSTANCE_REST] + noise + number[FW_INSTANCE_SIGNAL] * PetscSqr(remainder)) / (1.0 - q * q / alpha);
 }
 
 /* Errors of what has been learnt, to number[`error`] */

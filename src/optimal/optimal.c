@@ -109,15 +109,22 @@ static PetscErrorCode AddFixed(FwOptimalPoint *point, double overlap, double rem
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* E g^2 = 1 / (V + noise): a quadratic equation, of which neither root cancels. s = (gamma + noise) / eta^2 */
+/* E g^2 = 1 / (V + noise): a quadratic equation, of which neither root cancels, nor overflows its discriminant
+   (s + alpha - 1)^2 + 4 s = (s + alpha + 1)^2 - 4 alpha */
+double FwGaussianOverlap(double alpha, double s, double *remainder)
+{
+  const double most = 1e300, bounded = fmin(s, most), b = bounded + alpha - 1.0, root = hypot(b, 2.0 * sqrt(bounded));
+
+  *remainder = b > 0.0 ? 2.0 * bounded / (b + root) : 0.5 * (root - b);
+  return 2.0 * alpha / (1.0 + alpha + bounded + root);
+}
+
 static PetscErrorCode SolveClosed(FwOptimal optimal, double alpha, FwOptimalPoint *point)
 {
-  const double s = (optimal->gamma + optimal->noise) / optimal->eta2, b = s + alpha - 1.0, root = sqrt(b * b + 4.0 * s);
-  const double remainder = b > 0.0 ? 2.0 * s / (b + root) : 0.5 * (root - b);
-  const double sum = 1.0 + alpha + s, overlap = 2.0 * alpha / (sum + sqrt(fmax(0.0, sum * sum - 4.0 * alpha)));
-  double       psi, square;
+  double psi, square, overlap, remainder;
 
   PetscFunctionBegin;
+  overlap = FwGaussianOverlap(alpha, (optimal->gamma + optimal->noise) / optimal->eta2, &remainder);
   PetscCall(FwChannelMoments(&optimal->channel, optimal->eta2 * overlap, optimal->gamma + optimal->eta2 * remainder,
                              &psi, &square));
   PetscCall(AddFixed(point, overlap, remainder,
@@ -173,7 +180,8 @@ static PetscErrorCode ErrorsAt(FwOptimal optimal, const FwFixedPoint *fixed, dou
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Of the gaussian channel the logarithms are put together: psi(R, 0) - psi(Q, V) = log((V + noise) / noise) / 2 */
+/* Of the gaussian channel the logarithms are put together: psi(R, 0) - psi(Q, V) = log(1 + V / noise) / 2. Others differ by
+   rounding where labels are almost all noise */
 static void Inform(FwOptimal optimal, double alpha, FwOptimalPoint *point)
 {
   const FwFixedPoint *best = &point->fixed[point->best];
@@ -181,15 +189,17 @@ static void Inform(FwOptimal optimal, double alpha, FwOptimalPoint *point)
 
   point->free_entropy = best->free_entropy;
   if (optimal->channel.kind == FW_CHANNEL_GAUSSIAN && best->remainder > 0.0) {
-    const double given = point->mmse + optimal->noise;
+    const double unknown = optimal->eta2 * best->remainder;
 
-    point->information_network = optimal->noise > 0.0 ? cost + 0.5 * log(given / optimal->noise) : INFINITY;
+    point->information_network = optimal->noise > 0.0 ? cost + 0.5 * log1p(point->mmse / optimal->noise) : INFINITY;
     point->information_linear =
-      optimal->is_exact ? INFINITY : cost + 0.5 * log(given / (optimal->gamma + optimal->noise));
+      optimal->is_exact ? INFINITY : cost + 0.5 * log1p(unknown / (optimal->gamma + optimal->noise));
     return;
   }
-  point->information_network = isinf(optimal->psi_labels) ? INFINITY : optimal->psi_labels - best->free_entropy;
-  point->information_linear  = isinf(optimal->psi_linear) ? INFINITY : optimal->psi_linear - best->free_entropy;
+  point->information_network =
+    isinf(optimal->psi_labels) ? INFINITY : fmax(0.0, optimal->psi_labels - best->free_entropy);
+  point->information_linear =
+    isinf(optimal->psi_linear) ? INFINITY : fmax(0.0, optimal->psi_linear - best->free_entropy);
 }
 
 static PetscErrorCode Observe(FwOptimal optimal, double alpha, FwOptimalPoint *point)
@@ -203,7 +213,7 @@ static PetscErrorCode Observe(FwOptimal optimal, double alpha, FwOptimalPoint *p
   point->mmse          = optimal->gamma + optimal->eta2 * best->remainder;
   point->ridge_penalty = is_gaussian && !optimal->is_blind ? (optimal->gamma + optimal->noise) / optimal->eta2 : NAN;
   point->mmse_train =
-    is_gaussian ? (optimal->noise > 0.0 ? point->mmse * optimal->noise / (point->mmse + optimal->noise) : 0.0) : NAN;
+    is_gaussian ? (optimal->noise > 0.0 ? point->mmse / (1.0 + point->mmse / optimal->noise) : 0.0) : NAN;
   PetscCall(ErrorsAt(optimal, best, &point->error, &point->error_clean));
   point->error_amp = point->error;
   if (point->amp != point->best) PetscCall(ErrorsAt(optimal, &point->fixed[point->amp], &point->error_amp, &clean));

@@ -26,7 +26,7 @@ PetscErrorCode FwCurveCompute(FwOptimal optimal, double t, FwCurvePoint *point)
   point->remainder = 1.0 / (1.0 + exp(t));
   PetscCall(FwChannelMoments(&optimal->channel, optimal->eta2 * point->overlap,
                              optimal->gamma + optimal->eta2 * point->remainder, &point->psi, &square));
-  point->log_alpha = t - log(optimal->eta2 * square);
+  point->log_alpha = t - log(optimal->eta2) - log(square);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -97,6 +97,8 @@ static PetscErrorCode FirstPass(FwOptimal optimal)
 
   PetscFunctionBegin;
   PetscCall(FwCurveCompute(optimal, little, &point));
+  PetscCheck(isfinite(point.log_alpha), PETSC_COMM_SELF, FW_ERR_NUMERICAL,
+             "what a label says about the weights is not within a double's range (eta^2 = %g)", optimal->eta2);
   optimal->alpha_zero =
     optimal->is_even ? pow((optimal->eta2 + optimal->gamma + optimal->channel.noise) / optimal->eta2, 2) / 2.0 : 0.0;
   reach = ReachOf(optimal, point.log_alpha - little); /* of a channel that is not even: log alpha = t + this */

@@ -44,5 +44,8 @@ PetscErrorCode FwCurveFind(FwOptimal optimal);
 /* The t between knots k and k + 1 at which the curve has log_alpha */
 PetscErrorCode FwCurveInvert(FwOptimal optimal, PetscInt k, double log_alpha, double *t);
 
+/* q of the gaussian channel, and 1 - q; s = (gamma + noise) / eta^2, infinity too */
+double FwGaussianOverlap(double alpha, double s, double *remainder);
+
 /* Of a FwOptimalPoint the fixed points alone, at any alpha */
 PetscErrorCode FwOptimalFixedPoints(FwOptimal optimal, double alpha, FwOptimalPoint *point);

@@ -12,10 +12,13 @@
 
 #include "normal_rule.h"
 
+#include <gsl/gsl_sf_exp.h>
 #include <math.h>
 #include <string.h>
 
 enum { KINKS_MAX = 2 };
+
+static const double widest = 0.5; /* panel */
 
 /* Where an activation is not smooth; without kinks its poles are at a distance of about 1 from 0 */
 typedef struct {
@@ -56,7 +59,7 @@ typedef struct {
   FwActivationType type;
   FwActivation     phi;
   PetscBool        is_odd;
-  double           gain, width; /* of phi(gain u); widest panel */
+  double           gain; /* of phi(gain u) */
   Kinks            kinks;
   Moment           in;
   FwNormalRule     rule; /* over Z, for one B */
@@ -79,7 +82,7 @@ static PetscErrorCode PrepareRule(Layer *layer, double shift)
   for (PetscInt k = 0; k < layer->kinks.n; k++)
     feature[n++] = (FwFeature){(layer->kinks.at[k] / layer->gain - shift) / root, 0.0};
   if (!n) feature[n++] = (FwFeature){-shift / root, 1.0 / (layer->gain * root)};
-  PetscCall(FwNormalRuleMake(n, feature, layer->width, &layer->rule));
+  PetscCall(FwNormalRuleMake(n, feature, widest, &layer->rule));
   if (layer->rule.n > layer->room) {
     layer->room = layer->rule.n;
     PetscCall(PetscRealloc(layer->room * sizeof *layer->value, &layer->value));
@@ -139,7 +142,7 @@ static PetscErrorCode AverageBoth(Layer *layer, LayerMoments *moments)
   for (PetscInt k = 0; k < layer->kinks.n; k++)
     feature[n++] = (FwFeature){layer->kinks.at[k] / (layer->gain * spread), root / spread};
   if (!n) feature[n++] = (FwFeature){0.0, hypot(1.0 / layer->gain, root) / spread};
-  PetscCall(FwNormalRuleMake(n, feature, layer->width, &outer));
+  PetscCall(FwNormalRuleMake(n, feature, widest, &outer));
   *moments = (LayerMoments){0};
   for (PetscInt i = 0; i < outer.n; i++) {
     PetscCall(AverageAt(layer, spread * outer.x[i], &c));
@@ -170,11 +173,31 @@ static void Linear(const Layer *layer, LayerMoments *moments)
   *moments = (LayerMoments){.out = {.shared = square * layer->in.shared}, .linear = square * layer->in.rest};
 }
 
+/* The waves of sin are known in closed form, whatever the gain. With x = gain^2 (r - c), y = gain^2 c the rest is
+ *
+ *     (1 - (1 + x) e^-x + e^-2y (e^-x (1 - x) - e^-2x)) / 2,
+ *
+ * for small x written in positive terms */
+static void Sine(const Layer *layer, LayerMoments *moments)
+{
+  const double square = layer->gain * layer->gain, x = square * layer->in.rest, y = square * layer->in.shared;
+  const double damp = exp(-x), wave = exp(-2.0 * y), still = -expm1(-2.0 * y);
+
+  *moments = (LayerMoments){.out = {.shared = 0.5 * damp * still}, .linear = 0.5 * x * damp * (1.0 + wave)};
+  if (x > 1.0)
+    moments->epsilon = 0.5 * (1.0 - (1.0 + x) * damp + wave * damp * (1.0 - x - damp));
+  else
+    moments->epsilon =
+      0.25 * x * x * damp * (x / 3.0 * (gsl_sf_exprel_n(3, x) + gsl_sf_exprel_n(3, -x)) + still * gsl_sf_exprel_2(-x));
+}
+
 static PetscErrorCode AverageLayer(Layer *layer, LayerMoments *moments)
 {
   PetscFunctionBegin;
   if (layer->type == FW_ACTIVATION_LINEAR)
     Linear(layer, moments);
+  else if (layer->type == FW_ACTIVATION_SIN)
+    Sine(layer, moments);
   else if (layer->in.shared > 0.0)
     PetscCall(AverageBoth(layer, moments));
   else if (layer->is_odd)
@@ -185,18 +208,6 @@ static PetscErrorCode AverageLayer(Layer *layer, LayerMoments *moments)
   PetscCall(PetscFree(layer->value));
   PetscCall(FwNormalRuleDestroy(&layer->rule));
   PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Panels resolve the waves of sin; where its argument spreads over more than 40, rho < 1e-300 and sigma = 1/2 to the last
-   digit, and more waves change nothing */
-static void SetPanels(Layer *layer)
-{
-  const double most = 40.0, widest = 0.5, spread = layer->gain * sqrt(layer->in.shared + layer->in.rest);
-
-  layer->width = widest;
-  if (layer->type != FW_ACTIVATION_SIN) return;
-  if (spread > most) layer->gain *= most / spread;
-  layer->width = fmin(widest, 4.0 / fmin(spread, most));
 }
 
 static PetscErrorCode CheckTarget(const FwDeepTarget *target)
@@ -229,7 +240,6 @@ static PetscErrorCode Step(const FwDeepTarget *target, PetscInt l, Moment *momen
   PetscFunctionBegin;
   PetscCall(FwActivationGet(layer.type, &layer.phi));
   PetscCall(FwActivationIsOdd(layer.phi, &layer.is_odd));
-  SetPanels(&layer);
   PetscCall(AverageLayer(&layer, &moments));
   PetscCheck(moments.out.rest > 0.0 && isfinite(moments.out.rest + moments.out.shared), PETSC_COMM_SELF,
              FW_ERR_NUMERICAL, "layer %" PetscInt_FMT " of the network: its variance over inputs is %g", l + 1,

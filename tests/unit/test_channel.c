@@ -164,6 +164,37 @@ static void limits_agree(void **state)
   }
 }
 
+/* By quadrature up to beta sqrt(V) = 1e4, above it as a probit channel: the two meet, and the end is the sign */
+static void a_steep_logistic_channel_is_a_sign_with_little_noise(void **state)
+{
+  const FwChannel below  = {FW_CHANNEL_LOGISTIC, 0.0, 9.9e3, 1.0},
+                  probit = {FW_CHANNEL_PROBIT, M_PI * M_PI / 3.0 / (9.9e3 * 9.9e3), 1.0, 1.0},
+                  sign   = {FW_CHANNEL_PROBIT, 0.0, 1.0, 1.0};
+  double psi[2], square[2], error[2], clean[2];
+
+  (void)state;
+  assert_close(log_z(&below, -1.0, 0.7, 1.0), log_z(&probit, -1.0, 0.7, 1.0), 1e-13);
+  for (double Q = 1e-6; Q < 1e4; Q *= 37.0) {
+    TestCall(FwChannelMoments(&below, Q, 1.0, &psi[0], &square[0]));
+    TestCall(FwChannelMoments(&probit, Q, 1.0, &psi[1], &square[1]));
+    TestCall(FwChannelErrors(&below, Q, 1.0, &error[0], &clean[0]));
+    TestCall(FwChannelErrors(&probit, Q, 1.0, &error[1], &clean[1]));
+    assert_close(psi[0], psi[1], 2e-13);
+    assert_close(square[0] / square[1], 1.0, 2e-12);
+    assert_close(error[0], error[1], 1e-13);
+  }
+  for (double beta = 1e10; beta <= 1e100; beta *= 1e15) {
+    const FwChannel steep = {FW_CHANNEL_LOGISTIC, 0.0, beta, 1.0};
+
+    TestCall(FwChannelMoments(&steep, 0.4, 0.6, &psi[0], &square[0]));
+    TestCall(FwChannelMoments(&sign, 0.4, 0.6, &psi[1], &square[1]));
+    assert_close(psi[0], psi[1], 1e-15);
+    assert_close(square[0], square[1], 1e-15);
+    TestCall(FwChannelMoments(&steep, 1.0, 0.0, &psi[0], &square[0])); /* z is known: so is its sign */
+    assert_close(psi[0], 0.0, 2.0 / beta);
+  }
+}
+
 /* The guess is the mean of what is drawn with z ~ N(w, V): 5 standard errors, and a stream in pieces */
 static void labels_drawn_have_the_guessed_mean(void **state)
 {
@@ -208,6 +239,8 @@ static void bad_channels_and_labels_are_refused(void **state)
   (void)state;
   assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_GAUSSIAN, -0.1, 1.0, 1.0}), FW_ERR_INPUT);
   assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_LOGISTIC, -0.1, 0.0, 1.0}), FW_ERR_INPUT);
+  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_LOGISTIC, 0.1, 1e-300, 0.0}), FW_ERR_INPUT);
+  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_LOGISTIC, 0.1, 1e300, 0.0}), FW_ERR_INPUT);
   assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_ERF, 0.1, 0.0, 0.0}), FW_ERR_INPUT);
   assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_COUNT, 0.1, 0.0, 0.0}), FW_ERR_INPUT);
   assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_LOGISTIC, -0.1, 1.0, 0.0}), 0);
@@ -224,6 +257,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(derivatives_are_those_of_log_z),
     cmocka_unit_test(averages_are_those_of_labels_one_by_one),
     cmocka_unit_test(limits_agree),
+    cmocka_unit_test(a_steep_logistic_channel_is_a_sign_with_little_noise),
     cmocka_unit_test(labels_drawn_have_the_guessed_mean),
     cmocka_unit_test(bad_channels_and_labels_are_refused),
   };

@@ -250,6 +250,36 @@ static void a_linear_network_without_noise_is_solved_at_alpha_one(void **state)
   TestCall(FwOptimalDestroy(&optimal));
 }
 
+/* Noise, or depth, in which a network drowns: q = alpha eta^2 / noise, and each label tells eta^2 / (2 noise) */
+static void noise_without_end_leaves_everything_unknown(void **state)
+{
+  (void)state;
+  for (double noise = 1e10; noise < 1e305; noise *= 1e50) {
+    FwOptimal optimal =
+                curve_of(1, FW_ACTIVATION_ERF, 1.0, (FwChannel){FW_CHANNEL_GAUSSIAN, noise, 1.0, 1.0}, 0.1, 10.0),
+              labels = curve_of(1, FW_ACTIVATION_ERF, 1.0, (FwChannel){FW_CHANNEL_PROBIT, noise, 1.0, 1.0}, 0.1, 10.0);
+    FwReduction          r = reduce(1, FW_ACTIVATION_ERF, 1.0);
+    const FwOptimalPoint p = solve(optimal, 2.0);
+
+    assert_close(p.fixed[0].overlap / (2.0 * r.eta * r.eta / noise), 1.0, 1e-9);
+    assert_close(p.mmse, r.variance, 1e-9);
+    assert_close(p.mmse_train, r.variance, 1e-9);
+    assert_close(p.information_network / (0.5 * r.variance / noise), 1.0, 1e-9);
+    assert_close(p.information_linear / (0.5 * r.eta * r.eta / noise), 1.0, 1e-9);
+    assert_close(solve(labels, 2.0).information_network >= 0.0, 1, 0.0);
+    TestCall(FwReductionDestroy(&r));
+    TestCall(FwOptimalDestroy(&optimal));
+    TestCall(FwOptimalDestroy(&labels));
+  }
+  const FwReduction drowned = {.eta = 1e-80, .gamma = 1.0, .variance = 1.0}; /* 800 layers of sign */
+  FwOptimal         deep;
+
+  TestCall(FwOptimalCreate(&drowned, &(FwChannel){FW_CHANNEL_GAUSSIAN, 0.1, 1.0, 1.0}, 0.1, 10.0, &deep));
+  assert_close(solve(deep, 2.0).mmse_weights, 1.0, 1e-15);
+  assert_close(solve(deep, 2.0).information_linear, 0.0, 1e-150);
+  TestCall(FwOptimalDestroy(&deep));
+}
+
 /* alpha error -> 0.4417 (Gyorgyi & Tishby 1990); with a nonlinear part the error ends at its angle */
 static void noiseless_labels_at_many_examples(void **state)
 {
@@ -359,6 +389,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(information_and_noise),
     cmocka_unit_test(fixed_points_are_those_of_state_evolution),
     cmocka_unit_test(a_linear_network_without_noise_is_solved_at_alpha_one),
+    cmocka_unit_test(noise_without_end_leaves_everything_unknown),
     cmocka_unit_test(noiseless_labels_at_many_examples),
     cmocka_unit_test(phase_retrieval_has_its_transitions),
     cmocka_unit_test(two_maxima_change_places),

@@ -115,6 +115,28 @@ static void what_is_odd_above_a_layer_that_is_not_has_a_bias(void **state)
   TestCall(FwReductionDestroy(&b));
 }
 
+/* A gain of 100 above units that share almost everything, c of c + r: only what they do not share damps,
+   rho^2 = g^2 e^{-g^2 r} (1 + e^{-2 g^2 c}) / 2 */
+static void sin_above_a_shared_part_keeps_its_waves(void **state)
+{
+  const PetscInt activation[] = {FW_ACTIVATION_SOFTPLUS, FW_ACTIVATION_SIN};
+  const double   gain[] = {0.01, 100.0}, slow[] = {0.01, 0.003};
+  FwReduction    r;
+
+  (void)state;
+  TestCall(FwReductionCreate(&(FwDeepTarget){2, activation, gain, 1.0, 1.0}, &r));
+  const double shared = r.mean[1], rest = r.sigma[1] - r.mean[1];
+
+  assert_close(r.rho[1] / (100.0 * exp(-0.5e4 * rest) * sqrt(0.5 * (1.0 + exp(-2e4 * shared)))), 1.0, 1e-10);
+  assert_close(r.rho[1], 62.40, 0.01);
+  assert_close(r.sigma[2], 0.5, 1e-15);
+  TestCall(FwReductionDestroy(&r));
+  /* sin u = u - u^3 / 6 of a shared part c with a rest r << c: the linear part is 1 - g^2 c, the rest (g^2 r)^2 g^2 c / 2 */
+  TestCall(FwReductionCreate(&(FwDeepTarget){2, activation, slow, 1.0, 1.0}, &r));
+  assert_close(r.epsilon[1] / (0.5 * 9e-6 * shared * pow(9e-6 * rest, 2)), 1.0, 1e-4);
+  TestCall(FwReductionDestroy(&r));
+}
+
 static void reference_networks(void **state)
 {
   Reference file = reference_open("optimal.json"), rows = reference_get(file, "rows");
@@ -162,6 +184,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(deep_relu_follows_the_arc_cosine_kernel),
     cmocka_unit_test(a_gain_scales_the_units_below),
     cmocka_unit_test(what_is_odd_above_a_layer_that_is_not_has_a_bias),
+    cmocka_unit_test(sin_above_a_shared_part_keeps_its_waves),
     cmocka_unit_test(reference_networks),
     cmocka_unit_test(bad_targets_are_refused),
   };
