@@ -157,6 +157,12 @@ static PetscErrorCode RunTrials(MPI_Comm comm, const Optimal *o, FwOptimalSettin
 
     setting->alpha = alpha[i];
     code           = FwTrialRun(comm, o->request, point[i], setting, reduction, record[i], &is_converged);
+    if (code == FW_ERR_NUMERICAL) { /* the end of this experiment, not of theory nor of other points */
+      PetscCall(FwWarn("%s", FwErrorMessage()));
+      FwErrorClear();
+      code         = PETSC_SUCCESS;
+      is_converged = PETSC_FALSE;
+    }
     if (code) PetscCall(Empty(n - i, record + i));
     PetscCall(code);
     PetscCall(FwRecordInteger(record[i], "converged", is_converged, "1", "1: every number can be trusted"));

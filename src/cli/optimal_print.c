@@ -124,8 +124,8 @@ PetscErrorCode FwPrintOptimal(const FwOptimalSetting *s, const FwOptimalShared *
 
 /* --- a scan --------------------------------------------------------------------------------------------------------------- */
 
-static const char *const trial[] = {"/optimal/experiment/error", "/optimal/experiment/error_error_bar",
-                                    "/optimal/experiment/error_z_score"};
+static const char *const trial[] = {"/optimal/experiment/error", "/optimal/experiment/error_bar",
+                                    "/optimal/experiment/z_score"};
 enum { TRIALS = PETSC_STATIC_ARRAY_LENGTH(trial) };
 
 static PetscErrorCode PrintPoint(FwScan scan, FwRecord all, PetscInt point, PetscInt n_axis, PetscBool has_trial)

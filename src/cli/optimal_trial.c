@@ -12,6 +12,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* A point's experiment, with what it borrows */
 typedef struct {
@@ -186,18 +187,22 @@ PetscErrorCode FwTrialCheck(const FwOptimalSetting *setting, PetscBool is_told)
 
 /* --- the table ---------------------------------------------------------------------------------------------------------- */
 
-/* NAME beside its error bar, its prediction and the deviation from it, where there is such a number */
+/* NAME beside its error bar, its prediction and the deviation from it, where there is such a number; those of the error go by
+   no other name */
 static PetscErrorCode PrintRow(FwRecord record, const char label[], const char name[])
 {
-  static const char *const ending[] = {"", "_error_bar", "_predicted", "_z_score"};
-  char                     path[128], cell[16];
+  static const char *const ending[] = {"", "_error_bar", "_predicted", "_z_score"}, *const error[] = {
+                                                                                      "error", "error_bar",
+                                                                                      "error_predicted", "z_score"};
+  const PetscBool is_error = (PetscBool)(strcmp(name, error[0]) == 0);
+  char            path[128], cell[16];
 
   PetscFunctionBegin;
   snprintf(path, sizeof path, FW_TRIAL_GROUP "/%s", name);
   if (isnan(FwRecordAt(record, path, 0))) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "  %-20s", label));
   for (int c = 0; c < 4; c++) {
-    snprintf(path, sizeof path, FW_TRIAL_GROUP "/%s%s", name, ending[c]);
+    snprintf(path, sizeof path, FW_TRIAL_GROUP "/%s%s", is_error ? error[c] : name, is_error ? "" : ending[c]);
     PetscCall(PetscPrintf(PETSC_COMM_SELF, " %s", FwPrintCell(FwRecordAt(record, path, 0), cell)));
   }
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
@@ -239,7 +244,7 @@ static PetscErrorCode PrintTable(const Trial *trial, FwRecord record)
 static PetscErrorCode WarnAboutDeviation(const Trial *trial, FwRecord record)
 {
   const PetscInt few  = 8;
-  const double   most = 4.0, z = FwRecordAt(record, FW_TRIAL_GROUP "/error_z_score", 0);
+  const double   most = 4.0, z = FwRecordAt(record, FW_TRIAL_GROUP "/z_score", 0);
 
   PetscFunctionBegin;
   if (fabs(z) > most && trial->e.n_instance >= few)
@@ -265,13 +270,15 @@ static PetscErrorCode WarnAboutConvergence(const Trial *trial, FwRecord record)
 static PetscErrorCode Report(const FwRequest *request, const Trial *trial, const FwReduction *reduction,
                              const FwExperimentResult *result, FwRecord record, PetscBool *is_converged)
 {
-  PetscMPIInt rank;
+  PetscMPIInt    rank;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
   PetscCall(FwRecordSetPrefix(record, FW_TRIAL_GROUP "/"));
-  PetscCall(FwExperimentRecord(&trial->e, reduction, result, record, is_converged));
+  code = FwExperimentRecord(&trial->e, reduction, result, record, is_converged);
   PetscCall(FwRecordSetPrefix(record, ""));
+  PetscCall(code);
   if (request->is_single && rank == 0) PetscCall(PrintTable(trial, record));
   if (request->is_single) PetscCall(WarnAboutDeviation(trial, record));
   if (request->is_single && !*is_converged) PetscCall(WarnAboutConvergence(trial, record));

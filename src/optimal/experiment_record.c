@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 typedef struct {
   const FwExperiment       *e;
@@ -20,6 +21,14 @@ typedef struct {
 
 /* --- means over instances ------------------------------------------------------------------------------------------- */
 
+/* NAME_ENDING, but error_bar and z_score of `error`, which is what they are about where nothing else is named */
+static void Entitle(const char name[], const char ending[], char whole[FW_STORE_NAME_SIZE])
+{
+  const PetscBool is_plain = (PetscBool)(strcmp(name, "error") == 0 && strcmp(ending, "predicted") != 0);
+
+  snprintf(whole, FW_STORE_NAME_SIZE, "%s%s%s", is_plain ? "" : name, is_plain ? "" : "_", ending);
+}
+
 /* NAME and its error bar; with a finite prediction also that, and how many error bars it is away */
 static PetscErrorCode Estimated(const Report *r, const char name[], FwEstimated found, double predicted,
                                 const char units[], const char long_name[])
@@ -29,14 +38,14 @@ static PetscErrorCode Estimated(const Report *r, const char name[], FwEstimated 
   PetscFunctionBegin;
   if (isnan(found.value)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwRecordReal(r->record, name, found.value, units, long_name));
-  snprintf(whole, sizeof whole, "%s_error_bar", name);
+  Entitle(name, "error_bar", whole);
   snprintf(line, sizeof line, "%s: standard error over teachers", long_name);
   PetscCall(FwRecordReal(r->record, whole, found.error_bar, units, line));
   if (isnan(predicted)) PetscFunctionReturn(PETSC_SUCCESS);
-  snprintf(whole, sizeof whole, "%s_predicted", name);
+  Entitle(name, "predicted", whole);
   snprintf(line, sizeof line, "%s: theory", long_name);
   PetscCall(FwRecordReal(r->record, whole, predicted, units, line));
-  snprintf(whole, sizeof whole, "%s_z_score", name);
+  Entitle(name, "z_score", whole);
   snprintf(line, sizeof line, "%s: deviation from theory in standard errors", long_name);
   PetscCall(FwRecordReal(r->record, whole, (found.value - predicted) / found.error_bar, "1", line));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -44,7 +44,8 @@ PetscErrorCode FwExperimentCheck(const FwExperiment *e)
              "optimal_instances %" PetscInt_FMT ": one instance has no error bar, want at least 2", e->n_instance);
   PetscCheck(e->n_iteration >= 1 && e->n_iteration <= FW_EXPERIMENT_STEP_MOST, PETSC_COMM_SELF, FW_ERR_INPUT,
              "optimal_iterations %" PetscInt_FMT ": want 1 to %d", e->n_iteration, (int)FW_EXPERIMENT_STEP_MOST);
-  PetscCheck((double)e->n_instance * (e->n_iteration + 1.0) < 2147483647.0 / 2.0, PETSC_COMM_SELF, FW_ERR_INPUT,
+  PetscCheck((double)e->n_instance * PetscMax(e->n_iteration + 1.0, (double)FW_INSTANCE_COUNT) < 2147483647.0 / 2.0,
+             PETSC_COMM_SELF, FW_ERR_INPUT,
              "optimal_instances %" PetscInt_FMT ": so many teachers do not fit one message", e->n_instance);
   PetscCall(CheckKind(e));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -78,6 +79,12 @@ static PetscInt Parts(const FwExperiment *e, PetscInt n_rank)
   return PetscClipInterval(n_rank / RanksOfBlock(e), 1, Blocks(e));
 }
 
+/* Room for a trajectory: only message passing has one */
+static PetscInt StepsMost(const FwExperiment *e)
+{
+  return e->kind == FW_EXPERIMENT_GAMP ? e->n_iteration + 1 : 0;
+}
+
 void FwExperimentEstimate(const FwExperiment *e, PetscInt n_rank, FwExperimentCost *cost)
 {
   const double      K = BlockSize(e), n = (double)e->n_train, m = (double)e->n_test, d = e->teacher.d, passes = 50.0;
@@ -89,17 +96,12 @@ void FwExperimentEstimate(const FwExperiment *e, PetscInt n_rank, FwExperimentCo
   for (PetscInt l = 0; l < e->teacher.depth; l++) widest = PetscMax(widest, e->teacher.width[l]);
   FwExperimentDesigns(e, at, &train, &test);
   cost->rank_bytes = FwDesignBytes(&train, share) + FwDesignBytes(&test, share) +
-                     8.0 * (K * (3.0 * n + 2.0 * m) / share + 8.0 * K * d + widest * (256.0 + 2.0 * 2048.0));
+                     8.0 * (2.0 * e->n_instance * (FW_INSTANCE_COUNT + (double)StepsMost(e)) +
+                            K * (3.0 * n + 2.0 * m) / share + 8.0 * K * d + widest * (256.0 + 2.0 * 2048.0));
   cost->flops = e->n_instance * ((n + m) * FwDeepTeacherFlops(&e->teacher) + 4.0 * d * (passes * n + 2.0 * m));
 }
 
 /* --- the run ---------------------------------------------------------------------------------------------------------- */
-
-/* Room for a trajectory: only message passing has one */
-static PetscInt StepsMost(const FwExperiment *e)
-{
-  return e->kind == FW_EXPERIMENT_GAMP ? e->n_iteration + 1 : 0;
-}
 
 /* The ranks are cut into parts, which work on different blocks at the same time; rows are divided over the ranks of a part.
    Instances that are not done yet have no FW_INSTANCE_CONVERGED. */
@@ -362,8 +364,8 @@ PetscErrorCode FwExperimentDo(MPI_Comm comm, const FwExperiment *experiment, con
   PetscCall(FwErrorAgreeAny(comm, FwExperimentCheck(experiment)));
   PetscCall(CutRanks(&w));
   w.row = StepsMost(experiment);
-  PetscCall(
-    PetscMalloc2(experiment->n_instance * FW_INSTANCE_COUNT, &w.number, experiment->n_instance * w.row, &w.path));
+  PetscCall(PetscMalloc2((size_t)experiment->n_instance * FW_INSTANCE_COUNT, &w.number,
+                         (size_t)experiment->n_instance * (size_t)w.row, &w.path));
   for (PetscInt i = 0; i < experiment->n_instance * FW_INSTANCE_COUNT; i++) w.number[i] = NAN;
   for (PetscInt i = 0; i < experiment->n_instance * w.row; i++) w.path[i] = NAN;
   PetscCall(PetscTime(&w.last_checkpoint));

@@ -6,6 +6,7 @@
 #include "slice.h"
 
 #include <math.h>
+#include <string.h>
 
 PetscErrorCode FwSliceHasSamples(const FwSlice *slice, PetscBool *has)
 {
@@ -24,7 +25,10 @@ static PetscErrorCode GetSampled(const FwSlice *slice, const char group[], const
   PetscFunctionBegin;
   PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", group, name));
   PetscCall(FwSliceGetMean(slice, path, &has, value));
-  PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s_error_bar", group, name));
+  if (strcmp(name, "error") == 0) /* the bar of what has no other name */
+    PetscCall(PetscSNPrintf(path, sizeof path, "%s/error_bar", group));
+  else
+    PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s_error_bar", group, name));
   PetscCall(FwSliceGetMean(slice, path, &has_error, error));
   PetscCall(PetscSNPrintf(path, sizeof path, "%s/converged", group));
   PetscCall(FwSliceGetMean(slice, path, &has_error, converged));

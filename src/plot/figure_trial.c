@@ -69,7 +69,7 @@ static PetscErrorCode AddRatios(const FwSlice *slice, PetscInt64 at, double shad
 
   PetscFunctionBegin;
   PetscCall(FwSliceGetMean(slice, "/optimal/experiment/error", &has, &error));
-  PetscCall(FwSliceGetMean(slice, "/optimal/experiment/error_error_bar", &has, &bar));
+  PetscCall(FwSliceGetMean(slice, "/optimal/experiment/error_bar", &has, &bar));
   PetscCall(FwSliceGetMean(slice, "/optimal/experiment/error_predicted", &has, &theory));
   for (PetscInt64 i = first; i < first + n; i++) {
     error[i] /= theory[i];

@@ -72,11 +72,12 @@ class Agreement(unittest.TestCase):
         found = []
         for seed, keys in enumerate(table, first_seed):
             got = self.experiment(keys, seed)
-            found.append({name: float(got[name + "_z_score"]) for name in ("error", "conditional_ratio", "train_error",
-                          "overlap", "posterior_variance", "signal", "rest") if name + "_z_score" in got})
+            key = lambda name: "z_score" if name == "error" else name + "_z_score"
+            found.append({name: float(got[key(name)]) for name in ("error", "conditional_ratio", "train_error",
+                          "overlap", "posterior_variance", "signal", "rest") if key(name) in got})
             label = " ".join(f"{value}" if key.startswith("network_act") else f"{key.split('_')[-1]} {value}"
                              for key, value in keys.items() if not key.startswith(("sampler", "optimal_test")))
-            line = [f"{float(got['error']):.5f}({float(got['error_error_bar']):.5f})", f"{float(got['error_predicted']):.5f}",
+            line = [f"{float(got['error']):.5f}({float(got['error_bar']):.5f})", f"{float(got['error_predicted']):.5f}",
                     *(f"{found[-1][name]:.2f}" if name in found[-1] else "" for name in
                       ("error", "conditional_ratio", "train_error", "overlap"))]
             print("| " + " | ".join([label[len("experiment "):], *line]) + " |", flush=True)
@@ -103,7 +104,7 @@ class Agreement(unittest.TestCase):
 
     def test_error_bars_tell_one_noise_from_another(self):
         right, other = (self.experiment(dict(ridge("erf", 2, noise), optimal_test=4000), 3) for noise in (0.1, 0.2))
-        self.assertGreater((other["error"] - right["error_predicted"]) / other["error_error_bar"], 4.0)
+        self.assertGreater((other["error"] - right["error_predicted"]) / other["error_bar"], 4.0)
 
 
 SMALL = {"ridge": ["-optimal_experiment", "ridge", "-network_activation", "erf,relu", "-optimal_dimension", 60],
