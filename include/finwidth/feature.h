@@ -8,7 +8,7 @@
  *
  * One singular value decomposition of the factor T W serves all powers: A = V diag(lambda) V^T with lambda = s^2. The
  * eigenvalues of A itself would not do: rounding leaves eps there, and eps^alpha in the power. Directions whose s is below
- * 1e-7 of the largest are dropped: they are rounding.
+ * the rounding of T W are dropped: it depends on where T comes from.
  *
  * Not collective. Matrices are by columns.
  *
@@ -19,6 +19,9 @@
 
 typedef struct FwFeatureImpl *FwFeature;
 
+/** Rounding of a factor from FwFeatureFactor(), the root of that of K and some more. */
+#define FW_FEATURE_FACTOR_ROUNDING 1e-7
+
 /** Decompose.
  *
  * Cost: O(d (n + m)^2).
@@ -27,11 +30,13 @@ typedef struct FwFeatureImpl *FwFeature;
  * @param[in]  w        borrowed until FwFeatureDestroy()
  * @param[in]  m        rows of the factor
  * @param[in]  t        m x n with K = T^T T
+ * @param[in]  rounding directions with s below this part of the largest are dropped: about max(m, d) times the machine's
+ *                       precision for an exact T, FW_FEATURE_FACTOR_ROUNDING for one from FwFeatureFactor()
  * @param[out] feature  release with FwFeatureDestroy()
  * @error FW_ERR_NUMERICAL  a number is not finite
  */
 PetscErrorCode FwFeatureCreate(PetscInt n, PetscInt d, const double w[], PetscInt m, const double t[],
-                               FwFeature *feature);
+                               double rounding, FwFeature *feature);
 
 /** Cosine <M, A^alpha> / (|M| |A^alpha|) of Frobenius products. NaN where a matrix is zero. */
 double FwFeatureSimilarity(FwFeature feature, double alpha);

@@ -73,5 +73,5 @@ double FwInitialFormula(PetscInt s, PetscInt i, PetscInt j);
  * @error FW_ERR_FILE   the file cannot be read */
 PetscErrorCode FwInitialRead(MPI_Comm comm, const char path[], const FwLearnerShape *shape, double theta[]);
 
-/** Whether such a file has a b1. Collective on `comm`. */
-PetscErrorCode FwInitialHasBiases(MPI_Comm comm, const char path[], PetscBool *has_bias);
+/** Whether such a file has any of b1 .. b_{n_layer}. Collective on `comm`. */
+PetscErrorCode FwInitialHasBiases(MPI_Comm comm, const char path[], PetscInt n_layer, PetscBool *has_bias);

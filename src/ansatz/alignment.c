@@ -166,6 +166,16 @@ static PetscErrorCode Factor(const FwLearnerShape *shape, const double theta[], 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A product of L matrices has the rounding of each; a factor of K the root of that of K */
+static double Rounding(const FwLearnerShape *shape, const Sensitivity *s, PetscInt l)
+{
+  PetscInt widest = 0;
+
+  if (s->gram[l - 1]) return FW_FEATURE_FACTOR_ROUNDING;
+  for (PetscInt k = 0; k <= shape->n_layer; k++) widest = PetscMax(widest, shape->width[k]);
+  return (double)(shape->n_layer * widest) * PETSC_MACHINE_EPSILON;
+}
+
 static PetscErrorCode CreateFeature(const FwLearnerShape *shape, const double theta[], const Sensitivity *s, PetscInt l,
                                     FwFeature *feature)
 {
@@ -174,8 +184,8 @@ static PetscErrorCode CreateFeature(const FwLearnerShape *shape, const double th
 
   PetscFunctionBegin;
   PetscCall(Factor(shape, theta, s, l, &n_row, &t));
-  PetscCall(
-    FwFeatureCreate(shape->width[l], shape->width[l - 1], theta + FwLearnerShapeWeight(shape, l), n_row, t, feature));
+  PetscCall(FwFeatureCreate(shape->width[l], shape->width[l - 1], theta + FwLearnerShapeWeight(shape, l), n_row, t,
+                            Rounding(shape, s, l), feature));
   PetscCall(PetscFree(t));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -231,7 +241,7 @@ static PetscErrorCode MeasureUpdate(const Measured *m, const double start[])
   PetscCall(PetscMalloc1(n * d, &update));
   for (PetscInt i = 0; i < n * d; i++) update[i] = m->theta[first + i] - start[first + i];
   PetscCall(Factor(m->shape, m->theta, m->sensitivity, 1, &n_row, &t));
-  PetscCall(FwFeatureCreate(n, d, update, n_row, t, &feature));
+  PetscCall(FwFeatureCreate(n, d, update, n_row, t, Rounding(m->shape, m->sensitivity, 1), &feature));
   *At(m, FW_ALIGNMENT_UPDATE) = FwFeatureSimilarity(feature, 1.0);
   PetscCall(FwFeatureDestroy(&feature));
   PetscCall(PetscFree(t));

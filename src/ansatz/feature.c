@@ -24,8 +24,6 @@ struct FwFeatureImpl {
   double        norm_m, sum_m; /* |M|, sum of its entries */
 };
 
-static const double smallest_singular = 1e-7;
-
 /* --- decomposition -------------------------------------------------------------------------------------------- */
 
 static PetscErrorCode CheckFinite(PetscInt n, const double x[], const char what[])
@@ -37,10 +35,10 @@ static PetscErrorCode CheckFinite(PetscInt n, const double x[], const char what[
 }
 
 /* Keep the directions above rounding */
-static PetscErrorCode KeepDirections(FwFeature a, PetscInt k, const double s[], const double vt[])
+static PetscErrorCode KeepDirections(FwFeature a, double rounding, PetscInt k, const double s[], const double vt[])
 {
   PetscFunctionBegin;
-  while (a->r < k && s[a->r] > smallest_singular * s[0]) a->r++;
+  while (a->r < k && s[a->r] > rounding * s[0]) a->r++;
   PetscCall(PetscMalloc5(a->d * a->r, &a->v, a->r, &a->lambda, a->r, &a->log, a->r, &a->p, a->r, &a->sum_v));
   for (PetscInt j = 0; j < a->r; j++) {
     a->lambda[j] = s[j] * s[j];
@@ -76,7 +74,7 @@ static PetscErrorCode Project(FwFeature a)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwFeatureCreate(PetscInt n, PetscInt d, const double w[], PetscInt m, const double t[],
+PetscErrorCode FwFeatureCreate(PetscInt n, PetscInt d, const double w[], PetscInt m, const double t[], double rounding,
                                FwFeature *feature)
 {
   const PetscInt k = PetscMin(m, d);
@@ -93,7 +91,7 @@ PetscErrorCode FwFeatureCreate(PetscInt n, PetscInt d, const double w[], PetscIn
   PetscCall(PetscMalloc3(m * d, &f, k, &s, k * d, &vt));
   FwGemm("N", "N", m, d, n, 1.0, t, m, w, n, 0.0, f, m);
   PetscCall(FwSingularDecompose(m, d, f, s, NULL, vt));
-  PetscCall(KeepDirections(a, k, s, vt));
+  PetscCall(KeepDirections(a, rounding, k, s, vt));
   PetscCall(PetscFree3(f, s, vt));
   PetscCall(Project(a));
   *feature = a;

@@ -321,16 +321,17 @@ static PetscErrorCode ReadAll(const char path[], const FwLearnerShape *shape, do
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode HasBiases(const char path[], PetscBool *has_bias)
+/* In any layer: those of the others are zero */
+static PetscErrorCode HasBiases(const char path[], PetscInt n_layer, PetscBool *has_bias)
 {
   char name[64];
 
   PetscFunctionBegin;
-  PetscCall(FindName(path, 'b', 1, name, sizeof name, has_bias));
+  for (PetscInt l = 1; l <= n_layer && !*has_bias; l++) PetscCall(FindName(path, 'b', l, name, sizeof name, has_bias));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwInitialHasBiases(MPI_Comm comm, const char path[], PetscBool *has_bias)
+PetscErrorCode FwInitialHasBiases(MPI_Comm comm, const char path[], PetscInt n_layer, PetscBool *has_bias)
 {
   PetscMPIInt    rank;
   PetscErrorCode code = PETSC_SUCCESS;
@@ -338,7 +339,7 @@ PetscErrorCode FwInitialHasBiases(MPI_Comm comm, const char path[], PetscBool *h
   PetscFunctionBegin;
   *has_bias = PETSC_FALSE;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  if (rank == 0) code = HasBiases(path, has_bias);
+  if (rank == 0) code = HasBiases(path, n_layer, has_bias);
   PetscCall(FwErrorAgree(comm, 0, code));
   PetscCallMPI(MPI_Bcast(has_bias, 1, MPIU_BOOL, 0, comm));
   PetscFunctionReturn(PETSC_SUCCESS);

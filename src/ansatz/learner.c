@@ -5,6 +5,8 @@
 
 #include "learner_impl.h"
 
+#include <math.h>
+
 enum { PIECE = 128 }; /* examples that go through the network together; BLAS sums as many in one go */
 
 const char *const FwLossNames[FW_LOSS_COUNT] = {"mse", "cross-entropy"};
@@ -93,12 +95,25 @@ static PetscErrorCode PassDestroy(const FwLearnerShape *shape, FwLearnerPass *pa
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CheckTargets(FwLoss loss, PetscInt n, const double y[])
+/* Probabilities of c classes, of which there are two at least: the softmax of one output is 1 whatever it is */
+static PetscErrorCode CheckTargets(FwLoss loss, PetscInt n, PetscInt c, const double y[])
 {
   PetscFunctionBegin;
-  for (PetscInt i = 0; loss == FW_LOSS_CROSS_ENTROPY && i < n; i++)
-    PetscCheck(y[i] >= 0.0, PETSC_COMM_SELF, FW_ERR_INPUT,
-               "the cross-entropy needs probabilities for targets, and %g is negative", y[i]);
+  if (loss != FW_LOSS_CROSS_ENTROPY) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(c > 1, PETSC_COMM_SELF, FW_ERR_INPUT, "the cross-entropy needs two outputs at least, not %" PetscInt_FMT,
+             c);
+  for (PetscInt i = 0; i < n; i++) {
+    double sum = 0.0;
+
+    for (PetscInt k = 0; k < c; k++) {
+      PetscCheck(y[i * c + k] >= 0.0, PETSC_COMM_SELF, FW_ERR_INPUT,
+                 "the cross-entropy needs probabilities for targets, and %g is negative", y[i * c + k]);
+      sum += y[i * c + k];
+    }
+    PetscCheck(fabs(sum - 1.0) < 1e-6, PETSC_COMM_SELF, FW_ERR_INPUT,
+               "the cross-entropy needs probabilities for targets, and those of example %" PetscInt_FMT " add up to %g",
+               i, sum);
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -112,7 +127,7 @@ PetscErrorCode FwLearnerCreate(MPI_Comm comm, const FwLearnerShape *shape, FwLos
   PetscCall(CheckShape(shape));
   PetscCheck(n_example > 0, PETSC_COMM_SELF, FW_ERR_INPUT, "%" PetscInt_FMT " examples: at least one is needed",
              n_example);
-  PetscCall(CheckTargets(loss, n_example * c, y));
+  PetscCall(CheckTargets(loss, n_example, c, y));
   PetscCall(PetscNew(&made));
   made->shape     = *shape;
   made->loss      = loss;

@@ -65,6 +65,8 @@ static PetscErrorCode CheckPlan(const FwTrainPlan *plan, PetscInt n_example)
   PetscFunctionBegin;
   PetscCheck(!methods[plan->method].has_tolerance || plan->tolerance > 0.0, PETSC_COMM_SELF, FW_ERR_INPUT,
              "%s needs a tolerance above 0, not %g", name, plan->tolerance);
+  PetscCheck(plan->method != FW_TRAIN_FLOW || plan->tolerance >= 1e-14, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "ansatz_tolerance %g of flow is below rounding: want 1e-14 at least", plan->tolerance);
   PetscCheck(plan->momentum >= 0.0 && plan->momentum < 1.0, PETSC_COMM_SELF, FW_ERR_INPUT,
              "a momentum of %g is not in [0, 1)", plan->momentum);
   PetscCheck(plan->batch >= 0 && plan->batch <= n_example, PETSC_COMM_SELF, FW_ERR_INPUT,

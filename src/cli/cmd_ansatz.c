@@ -82,7 +82,7 @@ static PetscErrorCode ReadNetwork(MPI_Comm comm, FwAnsatzPoint *point)
   PetscCall(FwOptionText("ansatz_weights", sizeof point->weights, point->weights, NULL));
   PetscCall(FwOptionBoolean("ansatz_biases", &point->shape.has_bias, NULL));
   PetscCall(FwOptionIsSet("ansatz_biases", &is_given));
-  if (point->weights[0] && !is_given) PetscCall(FwInitialHasBiases(comm, point->weights, &has_biases));
+  if (point->weights[0] && !is_given) PetscCall(FwInitialHasBiases(comm, point->weights, point->shape.n_layer, &has_biases));
   if (has_biases) point->shape.has_bias = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -210,10 +210,10 @@ double FwAnsatzTimeUnit(const FwAnsatzPoint *point)
 
 /* --- the run --------------------------------------------------------------------------------------------------------- */
 
-/* These are axes of the result already */
+/* These are axes of the result already, or say what is stored */
 static PetscErrorCode RefuseAxes(void)
 {
-  static const char *const keys[] = {"ansatz_alpha", "ansatz_seeds", NULL};
+  static const char *const keys[] = {"ansatz_alpha", "ansatz_seeds", "save_weights", NULL};
 
   PetscFunctionBegin;
   for (const char *const *key = keys; *key; key++) {

@@ -120,6 +120,18 @@ class Ansatz(unittest.TestCase):
         np.testing.assert_allclose(self.result()["final_best_alpha"], [1 / 2, 1 / 3, 1 / 4, 1 / 5], atol=1e-8)
         np.testing.assert_allclose(self.result()["final_similarity"], 1, atol=1e-12)
 
+    def test_small_directions_of_a_deep_network_count(self):
+        done = self.ansatz(*SMALL, "-network_width", 6, "-network_depth", 7, "-ansatz_init", "householder",
+                           "-ansatz_init_singular", "1,0.5,5e-8", "-ansatz_time", 1e-6, "-ansatz_measurements", 2)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertLess(self.result()["residual"][0, 0], 1e-9)
+
+    def test_biases_of_any_layer_make_a_network_with_biases(self):
+        harness.write_arrays(self.place / "start.h5", W1=np.ones((6, 8)), W2=np.ones((5, 6)), W3=np.ones((3, 5)), b2=np.arange(5.0))
+        done = self.ansatz(*SMALL, "-ansatz_weights", "start.h5", "-save_weights", "-ansatz_time", 1e-9)
+        self.assertEqual(done.code, 0, done.err)
+        np.testing.assert_allclose(self.result()["b2"][0], np.arange(5.0), atol=1e-3)
+
     def test_imbalance_decays_at_twice_the_weight_decay(self):
         done = self.ansatz(*SMALL, "-ansatz_init", "lecun", "-scan_ansatz_decay", "0,0.02,0.1", "-ansatz_time", 60,
                            "-ansatz_seeds", 2)
@@ -248,7 +260,11 @@ class Ansatz(unittest.TestCase):
                 ([*SMALL, "-network_activation", "tanh,relu"], "one activation"),
                 ([*SMALL, "-network_bias", 1], "ansatz_biases"),
                 ([*SMALL, "-scan_ansatz_alpha", "0.1,0.2"], "outside the scan"),
+                ([*SMALL, "-scan_save_weights", "true,false"], "outside the scan"),
+                ([*SMALL, "-ansatz_tolerance", 1e-30], "below rounding"),
                 ([*SMALL, "-ansatz_loss", "cross-entropy"], "negative"),
+                (["-data_source", "teacher", "-teacher_inputs", 5, "-network_width", 4, "-ansatz_loss", "cross-entropy"],
+                 "two outputs at least"),
                 (["-ansatz_case", "relu-clusters", "-network_width", 3], "leave out 'network_width'"),
                 (["-ansatz_case", "relu-clusters", "-ansatz_case_values", "0.5,0.6"], "add up to 1.1")):
             self.check_refused(words, 2, text)

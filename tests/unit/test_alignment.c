@@ -190,7 +190,7 @@ static void cosine_of_a_diagonal_is_its_formula(void **state)
   double       alpha, similarity;
 
   (void)state;
-  TestCall(FwFeatureCreate(2, 2, w, 2, t, &feature));
+  TestCall(FwFeatureCreate(2, 2, w, 2, t, 1e-14, &feature));
   for (double a = 0.1; a < 2.1; a += 0.4)
     assert_close(FwFeatureSimilarity(feature, a),
                  (pow(p[0], a) + pow(p[1], a)) / sqrt(2.0 * (pow(p[0], 2 * a) + pow(p[1], 2 * a))), 1e-14);
@@ -208,7 +208,7 @@ static void one_direction_leaves_alpha_undetermined(void **state)
   double       alpha, similarity;
 
   (void)state;
-  TestCall(FwFeatureCreate(2, 3, w, 1, t, &feature));
+  TestCall(FwFeatureCreate(2, 3, w, 1, t, 1e-14, &feature));
   TestCall(FwFeatureBestAlpha(feature, &alpha, &similarity));
   assert_close(isnan(alpha), 1, 0.0);
   assert_close(isnan(FwFeatureSlopeAlpha(feature)), 1, 0.0);
@@ -228,7 +228,7 @@ static void shortcuts_agree_with_the_matrices(void **state)
   (void)state;
   for (int i = 0; i < N * D; i++) w[i] = qf(1, i, 2);
   for (int i = 0; i < M * N; i++) t[i] = qf(2, i, 3);
-  TestCall(FwFeatureCreate(N, D, w, M, t, &feature));
+  TestCall(FwFeatureCreate(N, D, w, M, t, 1e-14, &feature));
   TestCall(FwFeatureMatrices(feature, 0.7, m, a));
   TestCall(FwFeatureDiagonals(feature, 0.7, diagonal[0], diagonal[1]));
   for (int i = 0; i < D * D; i++) {
