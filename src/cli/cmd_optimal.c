@@ -16,6 +16,7 @@
 typedef struct {
   const FwRequest *request;
   PetscInt         n_beyond;  /* points with more examples than the theorem covers */
+  PetscInt         n_biased;  /* whose network is not odd */
   PetscBool        has_trial; /* some point has an experiment */
 } Optimal;
 
@@ -53,6 +54,7 @@ static PetscErrorCode CheckPoints(Optimal *o)
     PetscCall(FwOptimalSettingRead(&setting));
     PetscCall(FwOptimalIsBeyond(&setting, &is_beyond));
     o->n_beyond += is_beyond;
+    o->n_biased += !setting.is_odd;
     if (setting.experiment != FW_EXPERIMENT_NONE) o->has_trial = PETSC_TRUE;
     PetscCall(FwTrialCheck(&setting, PETSC_FALSE));
     PetscCall(FwOptimalSettingDestroy(&setting));
@@ -256,6 +258,10 @@ static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary 
     PetscCall(FwWarn("labels without noise carry infinite information about the network at %" PetscInt_FMT
                      " of %" PetscInt_FMT " points: information_network is infinity there",
                      n_infinite, summary->n_point));
+  if (o->n_biased && rank == 0)
+    PetscCall(FwWarn("activations that are not odd at %" PetscInt_FMT " of %" PetscInt_FMT
+                     " points: theory is conjectured there, not proved",
+                     o->n_biased, summary->n_point));
   if (o->n_beyond && rank == 0)
     PetscCall(
       FwWarn("more than d_min^{3/2} examples at %" PetscInt_FMT " of %" PetscInt_FMT

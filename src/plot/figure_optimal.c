@@ -81,8 +81,8 @@ static PetscErrorCode AddFixed(const Profile *p, const double y[], FwPanel *pane
     if (!isfinite(p->fixed[i])) continue;
     PetscCall(FwPanelAdd(panel, kind ? FW_MARK_FILLED : FW_MARK_OPEN, FW_ORANGE,
                          n_kind[kind]++ ? ""
-                         : kind         ? "maximum"
-                                        : "minimum",
+                         : kind         ? "stable"
+                                        : "unstable",
                          1, &p->fixed[i], &y[i], NULL));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -326,10 +326,10 @@ static PetscErrorCode Fill_Learnable(const FwSlice *slice, FwFigure *figure)
 static PetscErrorCode Fill_Transitions(const FwSlice *slice, FwFigure *figure)
 {
   static const Curve curves[] = {
-    {"weak_recovery",         FW_MARK_LINE, FW_GRAY,   "weak recovery",                 PETSC_FALSE},
-    {"spinodal_low",          FW_MARK_THIN, FW_ORANGE, "spinodals",                     PETSC_FALSE},
-    {"spinodal_high",         FW_MARK_THIN, FW_ORANGE, "",                              PETSC_FALSE},
-    {"information_theoretic", FW_MARK_LINE, FW_BLUE,   "the better maximum is optimal", PETSC_TRUE },
+    {"weak_recovery",         FW_MARK_LINE, FW_GRAY,   "weak recovery",    PETSC_FALSE},
+    {"spinodal_low",          FW_MARK_THIN, FW_ORANGE, "spinodals",        PETSC_FALSE},
+    {"spinodal_high",         FW_MARK_THIN, FW_ORANGE, "",                 PETSC_FALSE},
+    {"information_theoretic", FW_MARK_LINE, FW_BLUE,   "optimal recovery", PETSC_TRUE },
   };
   FwSlice one = *slice;
 
@@ -382,7 +382,7 @@ static PetscErrorCode Fill_Map(const FwSlice *slice, FwFigure *figure)
 {
   static const Curve transitions[] = {
     {"weak_recovery",         FW_MARK_DASHED, FW_BLACK,  "weak recovery",                  PETSC_FALSE},
-    {"information_theoretic", FW_MARK_LINE,   FW_BLACK,  "the better maximum is optimal",  PETSC_FALSE},
+    {"information_theoretic", FW_MARK_LINE,   FW_BLACK,  "optimal recovery",               PETSC_FALSE},
     {"spinodal_high",         FW_MARK_LINE,   FW_ORANGE, "and reached by message passing", PETSC_FALSE},
   };
   PetscBool has, is_over_alpha = PETSC_FALSE;
