@@ -113,6 +113,14 @@ static double *RowOf(const Work *w, PetscInt run, PetscInt time)
   return w->result->row + ((size_t)run * (size_t)w->plan->n_time + (size_t)time) * (size_t)w->result->rows.n;
 }
 
+/* An objective far above that of the start has diverged, though nothing has overflowed yet */
+static PetscBool HasGrown(const Work *w, PetscInt run, const double row[])
+{
+  const double before = RowOf(w, run, 0)[w->result->rows.column[FW_ALIGNMENT_OBJECTIVE].first];
+
+  return (PetscBool)(before > 0.0 && row[w->result->rows.column[FW_ALIGNMENT_OBJECTIVE].first] > 1e8 * before);
+}
+
 /* Numbers that are too large to be measured have diverged as well, though nothing has overflowed yet. A solver for
    critical points that can go no further has weights that are fine */
 static PetscErrorCode MeasureRun(Work *w, FwTraining training, PetscInt batch, PetscInt i, PetscInt time)
@@ -129,6 +137,7 @@ static PetscErrorCode MeasureRun(Work *w, FwTraining training, PetscInt batch, P
   PetscCall(PetscArraycpy(w->result->theta + (size_t)r * (size_t)w->result->n_theta, state.theta, w->result->n_theta));
   if (!state.is_diverged || is_solve)
     code = FwAlignmentMeasure(&w->result->rows, w->learner, run->decay, run->start, state.theta, row);
+  if (!code && !state.is_diverged && !is_solve && HasGrown(w, r, row)) code = FW_ERR_NUMERICAL;
   w->result->end[r] =
     (FwEnsembleEnd){.time         = state.time,
                     .is_diverged  = code == FW_ERR_NUMERICAL || (state.is_diverged && !is_solve) ? 1.0 : 0.0,

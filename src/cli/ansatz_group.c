@@ -252,7 +252,7 @@ static PetscErrorCode RecordTimes(const Found *f)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* |Delta| of all layers together over time: of linear networks, as is its theory */
+/* |Delta| of all layers together over time: of linear networks and methods that follow the flow, as is its theory */
 static PetscErrorCode RateOf(const Found *f, PetscInt seed, double *rate)
 {
   const FwAlignmentColumn *column = &f->result->rows.column[FW_ALIGNMENT_IMBALANCE];
@@ -262,7 +262,8 @@ static PetscErrorCode RateOf(const Found *f, PetscInt seed, double *rate)
 
   PetscFunctionBegin;
   *rate = NAN;
-  if (f->point->shape.activation != FW_ACTIVATION_LINEAR) PetscFunctionReturn(PETSC_SUCCESS);
+  if (f->point->shape.activation != FW_ACTIVATION_LINEAR || f->point->plan.method >= FW_TRAIN_ADAM)
+    PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc2(n, &time, n, &total));
   for (PetscInt t = 0; t < n; t++) {
     const double *imbalance = RowOf(f, seed, t) + column->first;
@@ -513,7 +514,14 @@ static PetscErrorCode RecordCritical(const Found *f)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The measures of the closed form at each time, and the formula of the end */
+/* Closed forms are those of gradient flow without decay, or of weights that are not trained */
+static PetscBool HasExact(const FwAnsatzPoint *point)
+{
+  return (PetscBool)(point->counterexample.is_static ||
+                     (FwTrainMethodIsFlow(point->plan.method) && point->decay.weight == 0.0));
+}
+
+/* The measures of the closed form at each time, and the formula of the end; NaN where there are none */
 static PetscErrorCode RecordExact(const Found *f)
 {
   const FwCase          *c      = &f->point->counterexample;
@@ -534,9 +542,10 @@ static PetscErrorCode RecordExact(const Found *f)
     PetscCall(PetscArrayzero(theta, f->result->n_theta));
     PetscCall(FwCaseExact(c, f->group->time[t] * FwAnsatzTimeUnit(f->point), theta));
     PetscCall(FwAlignmentMeasure(rows, f->learner, f->point->decay, f->group->run[f->first].start, theta, row));
-    PetscCall(PetscArraycpy(exact + t * n_alpha, row + rows->column[FW_ALIGNMENT_SIMILARITY].first, n_alpha));
+    for (PetscInt a = 0; a < n_alpha; a++)
+      exact[t * n_alpha + a] = HasExact(f->point) ? row[rows->column[FW_ALIGNMENT_SIMILARITY].first + a] : NAN;
   }
-  for (PetscInt a = 0; a < n_alpha; a++) formula[a] = FwCaseFormula(c, rows->alpha[a]);
+  for (PetscInt a = 0; a < n_alpha; a++) formula[a] = HasExact(f->point) ? FwCaseFormula(c, rows->alpha[a]) : NAN;
   PetscCall(FwRecordReals(f->record, "exact_similarity", &shape, exact, "1",
                           c->kind == FW_CASE_QUADRATIC_AXES ? "similarity of the closed form at the end of time"
                                                             : "similarity of the closed form"));

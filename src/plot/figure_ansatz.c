@@ -100,6 +100,7 @@ static PetscErrorCode Title(const Found *f, const Curves *c, const char title[],
   PetscCall(PetscStrncpy(panel->title, title, FW_LABEL_SIZE));
   if (other->n < 2) PetscFunctionReturn(PETSC_SUCCESS);
   FwSliceFormat(other, c->fixed, text);
+  if (IsAxis(other, "depth")) (void)snprintf(text, sizeof text, "%g", other->value[c->fixed] + 1.0);
   length = strlen(panel->title);
   (void)snprintf(panel->title + length, FW_LABEL_SIZE - length, ", %.99s = %.99s", other->label, text);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -278,6 +278,14 @@ class Ansatz(unittest.TestCase):
         self.assertEqual((r["diverged"][0], r["converged"]), (1, 0))
         self.assertTrue(0 <= r["stopped_at"][0] < 1000 and np.isnan(r["loss"][0, -1]) and np.isfinite(r["loss"][0, 0]))
 
+    def test_growth_without_overflow_is_divergence(self):
+        self.check_refused([*SMALL, "-ansatz_optimiser", "gd", "-ansatz_step", 100, "-ansatz_steps", 3], 4, "diverged")
+
+    def test_closed_forms_are_of_flow_without_decay(self):
+        done = self.ansatz("-ansatz_case", "relu-clusters", "-ansatz_decay", 0.1, "-ansatz_time", 1)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertTrue(np.isnan(self.result()["exact_similarity"]).all())
+
     def test_what_the_measures_cannot_say_is_said(self):
         done = self.ansatz("-data_source", "teacher", "-teacher_inputs", 5, "-network_width", 4, "-ansatz_time", 1)
         self.assertEqual(done.code, 0, done.err)
