@@ -228,10 +228,27 @@ static PetscErrorCode RefuseAxes(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Examples slide along the kinks of these activations, and the steps of the flow shrink with its tolerance */
+static PetscErrorCode WarnAboutKinks(const FwAnsatzPoint *point, PetscBool *is_said)
+{
+  const FwActivationType type = point->shape.activation;
+
+  PetscFunctionBegin;
+  if (*is_said || point->has_case || point->plan.method != FW_TRAIN_FLOW || point->plan.tolerance > 1e-6 ||
+      (type != FW_ACTIVATION_RELU && type != FW_ACTIVATION_LEAKY_RELU))
+    PetscFunctionReturn(PETSC_SUCCESS);
+  *is_said = PETSC_TRUE;
+  PetscCall(FwWarn("a flow of relu networks may take very long with ansatz_tolerance = %g, since examples slide along the "
+                   "kinks: try 1e-5 with ansatz_order 5",
+                   point->plan.tolerance));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SetUp(const FwRequest *request, FwAnsatz *ansatz)
 {
   PetscInt64 n_seed;
   PetscInt   n_point;
+  PetscBool  is_said = PETSC_FALSE;
 
   PetscFunctionBegin;
   *ansatz = (FwAnsatz){.request = request, .n_alpha = FW_ANSATZ_LIST_MAX};
@@ -246,6 +263,7 @@ static PetscErrorCode SetUp(const FwRequest *request, FwAnsatz *ansatz)
 
     PetscCall(FwScanApply(request->scan, p));
     PetscCall(FwAnsatzPointRead(PETSC_COMM_WORLD, &point));
+    PetscCall(WarnAboutKinks(&point, &is_said));
   }
   PetscCall(FwScanApply(request->scan, -1));
   PetscFunctionReturn(PETSC_SUCCESS);
