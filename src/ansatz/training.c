@@ -137,8 +137,8 @@ PetscErrorCode FwTrainingCreate(const FwTrainPlan *plan, PetscInt n_run, const F
   t->n_moment    = methods[plan->method].n_moment;
   t->is_in_lanes = (PetscBool)(methods[plan->method].advance_lanes && FwLaneNetFits(run[0].learner, plan->batch));
   t->is_rotated  = (PetscBool)(methods[plan->method].may_rotate && plan->batch == 0 && run[0].learner->moments.xx);
-  t->order_run = t->order_epoch = -1.0;
-  PetscCall(PetscMalloc2(plan->batch, &t->batch, plan->batch ? n_example : 0, &t->order));
+  for (PetscInt lane = 0; lane < FW_LANES; lane++) t->order_run[lane] = t->order_epoch[lane] = -1.0;
+  PetscCall(PetscMalloc2(plan->batch, &t->batch, plan->batch ? FW_LANES * n_example : 0, &t->order));
   PetscCall(PetscMalloc1(t->is_rotated ? t->n_theta : 0, &t->state));
   PetscCall(PetscCalloc1(n_run, &t->one));
   for (PetscInt r = 0; r < n_run; r++) PetscCall(StartRun(t, &run[r], &t->one[r]));

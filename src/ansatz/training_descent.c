@@ -9,26 +9,28 @@
 #include <math.h>
 
 /* The order of an epoch: a permutation by Fisher and Yates, whose numbers are those of (seed, epoch) */
-static PetscErrorCode Shuffle(FwTraining training, FwTrainOne *one, double epoch)
+static PetscErrorCode Shuffle(FwTraining training, FwTrainOne *one, double epoch, PetscInt **of_run)
 {
   const FwStream stream = FwStreamCreate(one->run.seed, FW_RANDOM_ANSATZ_ORDER, (uint64_t)epoch, 0, 0);
   const double   number = (double)(one - training->one);
-  const PetscInt n      = training->n_example;
+  const PetscInt n = training->n_example, lane = (PetscInt)(one - training->one) % FW_LANES;
+  PetscInt      *order = training->order + lane * n;
   double        *u;
 
   PetscFunctionBegin;
-  if (training->order_run == number && training->order_epoch == epoch) PetscFunctionReturn(PETSC_SUCCESS);
+  *of_run = order;
+  if (training->order_run[lane] == number && training->order_epoch[lane] == epoch) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc1(n, &u));
   FwStreamUniform(stream, 0, (size_t)n, u);
-  for (PetscInt i = 0; i < n; i++) training->order[i] = i;
+  for (PetscInt i = 0; i < n; i++) order[i] = i;
   for (PetscInt i = n - 1; i > 0; i--) {
-    const PetscInt j = (PetscInt)(u[i] * (i + 1)), swap = training->order[i];
+    const PetscInt j = (PetscInt)(u[i] * (i + 1)), swap = order[i];
 
-    training->order[i] = training->order[j];
-    training->order[j] = swap;
+    order[i] = order[j];
+    order[j] = swap;
   }
-  training->order_run   = number;
-  training->order_epoch = epoch;
+  training->order_run[lane]   = number;
+  training->order_epoch[lane] = epoch;
   PetscCall(PetscFree(u));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -36,15 +38,16 @@ static PetscErrorCode Shuffle(FwTraining training, FwTrainOne *one, double epoch
 /* Batch k has the examples k batch .. (k+1) batch - 1 of the endless row of epochs */
 PetscErrorCode FwTrainChooseBatch(FwTraining training, FwTrainOne *one)
 {
-  const PetscInt n = training->n_example;
+  const PetscInt n     = training->n_example;
+  PetscInt      *order = NULL;
 
   PetscFunctionBegin;
   for (PetscInt i = 0; i < training->plan.batch; i++) {
     const double   place = one->at.time * training->plan.batch + i, epoch = floor(place / n);
     const PetscInt at = (PetscInt)(place - epoch * n);
 
-    if (!training->plan.is_cyclic) PetscCall(Shuffle(training, one, epoch));
-    training->batch[i] = training->plan.is_cyclic ? at : training->order[at];
+    if (!training->plan.is_cyclic) PetscCall(Shuffle(training, one, epoch, &order));
+    training->batch[i] = training->plan.is_cyclic ? at : order[at];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

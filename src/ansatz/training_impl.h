@@ -34,9 +34,10 @@ struct FwTrainingImpl {
   PetscBool   is_rotated;  /**< theta is in the basis of the learner's moments (learner_impl.h) */
   double     *state;       /**< [n] of a rotated training: theta as others know it */
   FwTrainOne *one;
-  PetscInt   *batch;                  /**< examples of a step */
-  PetscInt   *order;                  /**< the order of the examples in one epoch of one run */
-  double      order_epoch, order_run; /**< whose that order is; -1 for none */
+  PetscInt   *batch; /**< examples of a step */
+  PetscInt
+        *order; /**< [FW_LANES][n_example] orders of the examples in an epoch of a run: run r has place r % FW_LANES */
+  double order_epoch[FW_LANES], order_run[FW_LANES]; /**< whose these are; -1 for none */
 };
 
 /** Bring one run, neither diverged nor converged, to a time beyond its own, or as far as training->most allows. */

@@ -82,7 +82,8 @@ static PetscErrorCode ReadNetwork(MPI_Comm comm, FwAnsatzPoint *point)
   PetscCall(FwOptionText("ansatz_weights", sizeof point->weights, point->weights, NULL));
   PetscCall(FwOptionBoolean("ansatz_biases", &point->shape.has_bias, NULL));
   PetscCall(FwOptionIsSet("ansatz_biases", &is_given));
-  if (point->weights[0] && !is_given) PetscCall(FwInitialHasBiases(comm, point->weights, point->shape.n_layer, &has_biases));
+  if (point->weights[0] && !is_given)
+    PetscCall(FwInitialHasBiases(comm, point->weights, point->shape.n_layer, &has_biases));
   if (has_biases) point->shape.has_bias = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -238,9 +239,10 @@ static PetscErrorCode WarnAboutKinks(const FwAnsatzPoint *point, PetscBool *is_s
       (type != FW_ACTIVATION_RELU && type != FW_ACTIVATION_LEAKY_RELU))
     PetscFunctionReturn(PETSC_SUCCESS);
   *is_said = PETSC_TRUE;
-  PetscCall(FwWarn("a flow of relu networks may take very long with ansatz_tolerance = %g, since examples slide along the "
-                   "kinks: try 1e-5 with ansatz_order 5",
-                   point->plan.tolerance));
+  PetscCall(
+    FwWarn("a flow of relu networks may take very long with ansatz_tolerance = %g, since examples slide along the "
+           "kinks: try 1e-5 with ansatz_order 5",
+           point->plan.tolerance));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -306,7 +308,7 @@ static PetscInt CountRuns(const FwAnsatz *ansatz, FwRecord all, PetscInt n_point
 static PetscErrorCode WarnAboutRuns(FwAnsatz *ansatz, FwRecord all, PetscInt n_point)
 {
   const PetscInt n_run = n_point * ansatz->n_seed;
-  PetscInt       last  = 0, n;
+  PetscInt       last = 0, n_beyond = 0, n;
 
   PetscFunctionBegin;
   n = CountRuns(ansatz, all, n_point, "collapsed", &last);
@@ -315,6 +317,12 @@ static PetscErrorCode WarnAboutRuns(FwAnsatz *ansatz, FwRecord all, PetscInt n_p
       FwWarn("the weights collapsed in %" PetscInt_FMT " of %" PetscInt_FMT
              " runs: there is no feature left to compare (beyond critical_decay they must; small starts do so before)",
              n, n_run));
+  for (PetscInt p = 0; p < n_point && n == 0; p++)
+    if (FwRecordAt(all, "weight_decay", p) > FwRecordAt(all, "critical_decay", p)) n_beyond++;
+  if (n_beyond)
+    PetscCall(FwWarn("ansatz_decay is beyond critical_decay in %" PetscInt_FMT " of %" PetscInt_FMT
+                     " points: trained longer, their weights may collapse",
+                     n_beyond, n_point));
   n = CountRuns(ansatz, all, n_point, "undetermined", &last);
   if (n && ansatz->n_alpha > 1)
     PetscCall(FwWarn(
