@@ -56,6 +56,8 @@ static PetscErrorCode RefuseKeys(PetscBool has_case)
     PetscCheck(!is_set, PETSC_COMM_WORLD, FW_ERR_INPUT,
                "ansatz_case is given, which sets network, data and start: leave out '%s'", *key);
   }
+  PetscCall(FwOptionIsSet("ansatz_case_values", &is_set));
+  PetscCheck(has_case || !is_set, PETSC_COMM_WORLD, FW_ERR_INPUT, "ansatz_case_values is given without ansatz_case");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -261,6 +261,7 @@ class Ansatz(unittest.TestCase):
                 ([*SMALL, "-network_bias", 1], "ansatz_biases"),
                 ([*SMALL, "-scan_ansatz_alpha", "0.1,0.2"], "outside the scan"),
                 ([*SMALL, "-scan_save_weights", "true,false"], "outside the scan"),
+                ([*SMALL, "-ansatz_case_values", "0.5,0.5"], "without ansatz_case"),
                 ([*SMALL, "-ansatz_tolerance", 1e-30], "below rounding"),
                 ([*SMALL, "-ansatz_loss", "cross-entropy"], "negative"),
                 (["-data_source", "teacher", "-teacher_inputs", 5, "-network_width", 4, "-ansatz_loss", "cross-entropy"],
