@@ -83,7 +83,7 @@ static char *Cell(double value, char cell[16])
     (void)snprintf(cell, 16, "%12s", "-");
   else if (value != 0.0 && fabs(value) < 1e-3)
     (void)snprintf(cell, 16, "%12.4g", value);
-  else if (fabs(value) >= 100.0)
+  else if (fabs(value) >= 10.0)
     (void)snprintf(cell, 16, "%12.6g", value);
   else
     (void)snprintf(cell, 16, "%12.8f", value);

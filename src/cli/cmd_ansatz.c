@@ -335,7 +335,7 @@ static PetscErrorCode WarnAboutRuns(FwAnsatz *ansatz, FwRecord all, PetscInt n_p
   if (n)
     (void)snprintf(ansatz->failure, sizeof ansatz->failure,
                    "training diverged in %" PetscInt_FMT " of %" PetscInt_FMT
-                   " runs, %sat %g: want a smaller ansatz_step",
+                   " runs, %sat step or time %g: want a smaller ansatz_step",
                    n, n_run, n > 1 ? "the last " : "", FwRecordAt(all, "stopped_at", last));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

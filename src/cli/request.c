@@ -113,8 +113,9 @@ PetscErrorCode FwRequestPointCheckpoint(const FwRequest *request, PetscInt point
 
 /* --- running it --------------------------------------------------------------------------------------------- */
 
-/* -resume: a result of the same input that has not failed is left as it is. Its words are "complete" or "complete as a
-   part of the scan", or NULL where there is something to do. */
+/* -resume: a result of the same input that has not failed is left as it is. One of another input makes room only for
+   -overwrite: a run that was killed with it goes on by its own words and -resume. The words of *done are "complete" or
+   "complete as a part of the scan", or NULL where there is something to do. */
 static PetscErrorCode IsAlreadyDone(const FwRequest *request, const char **done)
 {
   PetscBool exists, is_same, has_failed, is_part;
@@ -133,10 +134,10 @@ static PetscErrorCode IsAlreadyDone(const FwRequest *request, const char **done)
   PetscCall(PetscStrcmp(tag, request->tag, &is_same));
   PetscCall(PetscStrcmp(status, "failed", &has_failed));
   PetscCall(PetscStrcmp(status, "partial", &is_part));
-  if (!has_failed) *done = is_part ? "complete as a part of the scan" : "complete";
+  if (is_same && !has_failed) *done = is_part ? "complete as a part of the scan" : "complete";
   PetscCall(PetscFree(status));
   PetscCall(PetscFree(input));
-  PetscCheck(is_same, PETSC_COMM_WORLD, FW_ERR_INPUT,
+  PetscCheck(is_same || request->overwrite, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "'%s' is the result of another input: give -overwrite to replace it, or another -output", request->output);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -142,6 +142,10 @@ class Scan(unittest.TestCase):
             self.assertEqual(done.code, 0, done.err)
             self.assertIn(status, done.out)
             self.assertEqual(sorted(os.listdir(self.place)), sorted({*before, *others}))
+        words = ["-scan_temperature", "0.2,1", "-resume", "-output", f"{self.place}/predict.h5"]
+        self.assertEqual(self.scan(*words).code, 2)
+        self.assertEqual(self.scan(*words, "-overwrite").code, 0)
+        np.testing.assert_array_equal(read(self.place / "predict.h5")["temperature"], [0.2, 1])
 
     def test_bad_scans_are_refused_before_anything_is_computed(self):
         for words, message in [(("-scan_temperature", "1:2"), "want first:last:count"),
