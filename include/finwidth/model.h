@@ -46,6 +46,10 @@ PetscErrorCode FwModelFromOptions(FwModel *model);
 /** The same where network_depth 0, a linear model without hidden layers, is legal. */
 PetscErrorCode FwModelFromOptionsAnyDepth(FwModel *model);
 
+/** Read `network_mask` and `network_stride` alone, rows and columns. Not collective.
+ * @error FW_ERR_INPUT  more than a pair */
+PetscErrorCode FwPatchSidesFromOptions(PetscInt mask[2], PetscInt stride[2]);
+
 /** Cut an image of (channels, height, width) into the patches of a model; for `fc` the whole image is one patch.
  *
  * An image of height 1 is a line: only the second entries of mask and stride count.

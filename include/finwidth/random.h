@@ -19,6 +19,7 @@ typedef enum {
   FW_RANDOM_TEACHER_INPUT  = 3,
   FW_RANDOM_TEACHER_WEIGHT = 4,
   FW_RANDOM_TEACHER_NOISE  = 5,
+  FW_RANDOM_SCRAMBLE       = 6, /* order (0, 0) of pixels, (1, patch) of the pixels of a patch, (2, part) of labels */
   FW_RANDOM_MIXTURE_GAMMA  = 10, /* gamma coordinate (factor, row), number = sample */
   FW_RANDOM_MIXTURE_NORMAL = 11, /* normal coordinate (factor, place) of a triangular factor, number = sample */
   FW_RANDOM_MIXTURE_LIMIT  = 12, /* exact draws of the limit for D <= 2 (coordinate), number = sample */
@@ -59,6 +60,10 @@ void FwStreamUniform(FwStream stream, uint64_t first, size_t n, double value[]);
 
 /** Numbers `first` to `first + n - 1` of a stream of standard normal numbers (Box and Muller). */
 void FwStreamNormal(FwStream stream, uint64_t first, size_t n, double value[]);
+
+/** A random order of 0 .. n - 1, by Fisher and Yates from the first n uniform numbers of a stream.
+ * @error FW_ERR_MEMORY */
+PetscErrorCode FwStreamOrder(FwStream stream, PetscInt64 n, PetscInt64 order[]);
 
 /* --- in bulk -------------------------------------------------------------------------------------------------------
  * For many numbers at once, about 3 ns each: Threefry 4x64-20 on all lanes of the vector unit. Other numbers than those

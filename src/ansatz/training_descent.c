@@ -8,30 +8,20 @@
 #include <finwidth/random.h>
 #include <math.h>
 
-/* The order of an epoch: a permutation by Fisher and Yates, whose numbers are those of (seed, epoch) */
-static PetscErrorCode Shuffle(FwTraining training, FwTrainOne *one, double epoch, PetscInt **of_run)
+/* The order of an epoch: that of (seed, epoch) */
+static PetscErrorCode Shuffle(FwTraining training, FwTrainOne *one, double epoch, PetscInt64 **of_run)
 {
   const FwStream stream = FwStreamCreate(one->run.seed, FW_RANDOM_ANSATZ_ORDER, (uint64_t)epoch, 0, 0);
   const double   number = (double)(one - training->one);
   const PetscInt n = training->n_example, lane = (PetscInt)(one - training->one) % FW_LANES;
-  PetscInt      *order = training->order + lane * n;
-  double        *u;
+  PetscInt64    *order = training->order + lane * n;
 
   PetscFunctionBegin;
   *of_run = order;
   if (training->order_run[lane] == number && training->order_epoch[lane] == epoch) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscMalloc1(n, &u));
-  FwStreamUniform(stream, 0, (size_t)n, u);
-  for (PetscInt i = 0; i < n; i++) order[i] = i;
-  for (PetscInt i = n - 1; i > 0; i--) {
-    const PetscInt j = (PetscInt)(u[i] * (i + 1)), swap = order[i];
-
-    order[i] = order[j];
-    order[j] = swap;
-  }
+  PetscCall(FwStreamOrder(stream, n, order));
   training->order_run[lane]   = number;
   training->order_epoch[lane] = epoch;
-  PetscCall(PetscFree(u));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -39,7 +29,7 @@ static PetscErrorCode Shuffle(FwTraining training, FwTrainOne *one, double epoch
 PetscErrorCode FwTrainChooseBatch(FwTraining training, FwTrainOne *one)
 {
   const PetscInt n     = training->n_example;
-  PetscInt      *order = NULL;
+  PetscInt64    *order = NULL;
 
   PetscFunctionBegin;
   for (PetscInt i = 0; i < training->plan.batch; i++) {
@@ -47,7 +37,7 @@ PetscErrorCode FwTrainChooseBatch(FwTraining training, FwTrainOne *one)
     const PetscInt at = (PetscInt)(place - epoch * n);
 
     if (!training->plan.is_cyclic) PetscCall(Shuffle(training, one, epoch, &order));
-    training->batch[i] = training->plan.is_cyclic ? at : order[at];
+    training->batch[i] = training->plan.is_cyclic ? at : (PetscInt)order[at];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

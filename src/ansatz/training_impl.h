@@ -35,7 +35,7 @@ struct FwTrainingImpl {
   double     *state;       /**< [n] of a rotated training: theta as others know it */
   FwTrainOne *one;
   PetscInt   *batch; /**< examples of a step */
-  PetscInt
+  PetscInt64
         *order; /**< [FW_LANES][n_example] orders of the examples in an epoch of a run: run r has place r % FW_LANES */
   double order_epoch[FW_LANES], order_run[FW_LANES]; /**< whose these are; -1 for none */
 };

@@ -98,6 +98,8 @@ static const FwKey table[] = {
   BOOLEAN("data_shuffle", "false", DATA, "draw the examples in an order given by the seed"),
   INTEGER("data_size", NULL, 1, DATA, "side of the square image after area-averaging (the file's; glyphs: 16)"),
   BOOLEAN("data_gray", "true", DATA, "colour to luminance"),
+  CHOICE("data_scramble", "none", "none,pixels,patches,labels", DATA,
+         "control: pixels of the image, pixels inside each patch of network_mask, or labels, in an order given by the seed"),
   CHOICE("data_normalise", "standard", "none,unit,standard", DATA,
          "none: bytes / 255; unit: each example to norm sqrt(N_0); standard: mean 0, deviation 1 over training pixels"),
 

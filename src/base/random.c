@@ -81,3 +81,21 @@ void FwStreamNormal(FwStream stream, uint64_t first, size_t n, double value[])
 {
   Draw(stream, first, n, value, NormalBlock);
 }
+
+PetscErrorCode FwStreamOrder(FwStream stream, PetscInt64 n, PetscInt64 order[])
+{
+  double *draw;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(n, &draw));
+  FwStreamUniform(stream, 0, (size_t)n, draw);
+  for (PetscInt64 i = 0; i < n; i++) order[i] = i;
+  for (PetscInt64 i = n - 1; i > 0; i--) {
+    const PetscInt64 other = PetscMin(i, (PetscInt64)(draw[i] * (double)(i + 1))), kept = order[i];
+
+    order[i]     = order[other];
+    order[other] = kept;
+  }
+  PetscCall(PetscFree(draw));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -130,8 +130,9 @@ static void Describe(FwDataset data)
   char               labels[192];
 
   DescribeLabels(data, sizeof labels, labels);
-  snprintf(data->summary, sizeof data->summary, "%s, %s, %d x %d x %d, %s", data->source.ops->name, labels,
-           (int)sizes->channels, (int)sizes->height, (int)sizes->width, FwNormaliseNames[data->keys.normalise]);
+  snprintf(data->summary, sizeof data->summary, "%s, %s, %d x %d x %d, %s%s%s", data->source.ops->name, labels,
+           (int)sizes->channels, (int)sizes->height, (int)sizes->width, FwNormaliseNames[data->keys.normalise],
+           data->keys.scramble ? ", scrambled " : "", data->keys.scramble ? FwScrambleNames[data->keys.scramble] : "");
 }
 
 PetscErrorCode FwDatasetSetUp(FwDataset data)
@@ -142,8 +143,10 @@ PetscErrorCode FwDatasetSetUp(FwDataset data)
   PetscCall(Open(data));
   PetscCall(FwDatasetSelect(data));
   PetscCall(FwDatasetLoad(data));
+  PetscCall(FwDatasetScrambleLabels(data));
   PetscCall(FwDatasetEncode(data));
   PetscCall(FwDatasetNormalise(data));
+  PetscCall(FwDatasetScramble(data));
   PetscCall(FwDatasetDigest(data));
   PetscCall(CloseSource(data));
   PetscCall(FwDatasetLoadNew(data));
@@ -222,6 +225,7 @@ PetscErrorCode FwDatasetDestroy(FwDataset *data)
   PetscCall(PetscFree(d->x[FW_TRAIN]));
   PetscCall(PetscFree(d->x[FW_TEST]));
   PetscCall(PetscFree(d->x[FW_NEW]));
+  PetscCall(PetscFree(d->place));
   PetscCall(PetscFree(d->y));
   PetscCall(PetscFree(d->class_index));
   PetscCall(PetscCommDestroy(&d->comm));

@@ -33,6 +33,7 @@ struct FwDatasetImpl {
   double     *label;            /* [P + P_t, n_label] as stored; released after encoding */
   double     *x[FW_PART_COUNT]; /* [n_local, N_0] by part */
   double      shift, scale;     /* of data_normalise standard: x becomes (x - shift) / scale */
+  PetscInt64 *place;            /* [height, width] pixel that data_scramble puts here; NULL where all stay */
   double     *y;                /* [P + P_t, D] */
   PetscInt   *class_index;      /* [P + P_t], or NULL */
   char        digest[17];
@@ -48,17 +49,26 @@ PetscErrorCode FwDatasetSelect(FwDataset data);
 /** Read or draw the examples, spread them, and give their labels to every rank. Collective. */
 PetscErrorCode FwDatasetLoad(FwDataset data);
 
+/** Deal the labels of a part out anew (data_scramble), on every rank. */
+PetscErrorCode FwDatasetScrambleLabels(FwDataset data);
+
 /** Targets from labels, on every rank. */
 PetscErrorCode FwDatasetEncode(FwDataset data);
 
 /** Scale the inputs. Collective. */
 PetscErrorCode FwDatasetNormalise(FwDataset data);
 
-/** Read the inputs of `data_predict`, and scale them as the training inputs were. Collective. */
+/** Put the pixels of the training and test examples into another order (data_scramble). Collective. */
+PetscErrorCode FwDatasetScramble(FwDataset data);
+
+/** Read the inputs of `data_predict`, scale and order them as the training inputs were. Collective. */
 PetscErrorCode FwDatasetLoadNew(FwDataset data);
 
 /** Scale one part as the training inputs were. */
 void FwDatasetScalePart(FwDataset data, FwPart part);
+
+/** Put the pixels of one part into the order of the training inputs. */
+PetscErrorCode FwDatasetScramblePart(FwDataset data, FwPart part);
 
 /** Send a block of n examples from rank 0 to its owner, who has it in `x`; on rank 0 they are one. */
 PetscErrorCode FwDatasetPassBlock(FwDataset data, PetscMPIInt owner, PetscInt n, const double block[], double x[]);
@@ -79,7 +89,7 @@ PetscErrorCode FwDatasetGather(FwDataset data, FwPart part, MPI_Datatype type, c
 PetscErrorCode FwDatasetAgree(FwDataset data, PetscErrorCode code);
 
 /** Names of choices for messages. */
-extern const char *const FwEncodingNames[], *const FwNormaliseNames[];
+extern const char *const FwEncodingNames[], *const FwNormaliseNames[], *const FwScrambleNames[];
 
 static inline PetscInt FwPartSize(FwDataset data, FwPart part)
 {

@@ -5,10 +5,12 @@
 
 #include "dataset_impl.h"
 
+#include <finwidth/model.h>
 #include <finwidth/option.h>
 
 const char *const FwEncodingNames[]  = {"sign", "onehot", "value", "default"};
 const char *const FwNormaliseNames[] = {"none", "unit", "standard"};
+const char *const FwScrambleNames[]  = {"none", "pixels", "patches", "labels"};
 
 static PetscErrorCode ReadSource(FwDataKeys *keys)
 {
@@ -81,6 +83,9 @@ static PetscErrorCode ReadPreparation(FwDataKeys *keys)
   keys->encoding = is_set ? (FwEncoding)choice : FW_ENCODE_DEFAULT;
   PetscCall(FwOptionChoice("data_normalise", &choice, NULL));
   keys->normalise = (FwNormalise)choice;
+  PetscCall(FwOptionChoice("data_scramble", &choice, NULL));
+  keys->scramble = (FwScramble)choice;
+  if (keys->scramble == FW_SCRAMBLE_PATCHES) PetscCall(FwPatchSidesFromOptions(keys->mask, keys->stride));
   PetscCall(FwOptionBoolean("data_gray", &keys->is_gray, NULL));
   keys->size = 0;
   PetscCall(ReadInteger("data_size", &keys->size));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Further inputs without labels: read by rank 0 from an HDF5 file, sent to their owners, scaled as the training inputs
- * were.
+ * Further inputs without labels: read by rank 0 from an HDF5 file, sent to their owners, scaled and ordered as the
+ * training inputs were.
  */
 
 #include "dataset_impl.h"
@@ -84,5 +84,6 @@ PetscErrorCode FwDatasetLoadNew(FwDataset data)
   PetscCall(SpreadNew(data, &source));
   if (data->rank == 0) PetscCall(source.ops->close(&source));
   FwDatasetScalePart(data, FW_NEW);
+  PetscCall(FwDatasetScramblePart(data, FW_NEW));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

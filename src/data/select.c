@@ -133,23 +133,18 @@ static PetscErrorCode SettleEncoding(FwDataset data)
 
 /* --- examples ----------------------------------------------------------------------------------------------- */
 
-/* Fisher and Yates; `part` names the stream */
+/* `part` names the stream */
 static PetscErrorCode Shuffle(FwDataset data, FwPart part, Pool *pool)
 {
   const FwStream stream = FwStreamCreate(data->keys.seed, FW_RANDOM_SHUFFLE, (uint64_t)part, 0, 0);
-  double        *draw;
+  PetscInt64    *order;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc1(pool->n, &draw));
-  FwStreamUniform(stream, 0, (size_t)pool->n, draw);
-  for (PetscInt64 i = pool->n - 1; i > 0; i--) {
-    const PetscInt64 other = PetscMin(i, (PetscInt64)(draw[i] * (double)(i + 1)));
-    const PetscInt64 kept  = pool->example[i];
-
-    pool->example[i]     = pool->example[other];
-    pool->example[other] = kept;
-  }
-  PetscCall(PetscFree(draw));
+  PetscCall(PetscMalloc1(PetscMax(pool->n, 1), &order));
+  PetscCall(FwStreamOrder(stream, pool->n, order));
+  for (PetscInt64 i = 0; i < pool->n; i++) order[i] = pool->example[order[i]];
+  PetscCall(PetscFree(pool->example));
+  pool->example = order;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -16,6 +16,7 @@ enum { FW_MAX_CLASS = 1000, FW_MAX_SINGULAR = 64 };
 typedef enum { FW_SPLIT_SEQUENCE, FW_SPLIT_FILES } FwSplit;
 typedef enum { FW_ENCODE_SIGN, FW_ENCODE_ONEHOT, FW_ENCODE_VALUE, FW_ENCODE_DEFAULT } FwEncoding;
 typedef enum { FW_NORMALISE_NONE, FW_NORMALISE_UNIT, FW_NORMALISE_STANDARD } FwNormalise;
+typedef enum { FW_SCRAMBLE_NONE, FW_SCRAMBLE_PIXELS, FW_SCRAMBLE_PATCHES, FW_SCRAMBLE_LABELS } FwScramble;
 typedef enum {
   FW_TEACHER_LINEAR,
   FW_TEACHER_ONE_LAYER,
@@ -30,6 +31,8 @@ typedef struct {
   FwSplit     split;
   FwEncoding  encoding; /* FW_ENCODE_DEFAULT until the classes are known */
   FwNormalise normalise;
+  FwScramble  scramble;
+  PetscInt    mask[2], stride[2]; /* of the patches that are scrambled */
   char        path[PETSC_MAX_PATH_LEN]; /* "" where not given */
   char        images[PETSC_MAX_PATH_LEN], labels[PETSC_MAX_PATH_LEN];
   char        inputs[PETSC_MAX_PATH_LEN], targets[PETSC_MAX_PATH_LEN];

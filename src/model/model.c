@@ -72,6 +72,15 @@ static PetscErrorCode ReadSides(const char key[], PetscInt side[2])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwPatchSidesFromOptions(PetscInt mask[2], PetscInt stride[2])
+{
+  PetscFunctionBegin;
+  PetscCall(ReadSides("network_mask", mask));
+  PetscCall(PetscArraycpy(stride, mask, 2));
+  PetscCall(ReadSides("network_stride", stride));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode ReadUpper(const char key[], PetscInt n_layer, PetscInt value[])
 {
   PetscInt64 entry[LAYER_MAX];
@@ -110,9 +119,7 @@ PetscErrorCode FwModelFromOptionsAnyDepth(FwModel *model)
   PetscCall(ReadPerLayer("network_prior", model->depth + 1, model->prior));
   PetscCall(ReadPerLayer("network_bias", model->depth + 1, model->bias));
   PetscCall(FwOptionReal("network_prior_readout", &model->prior[model->depth], NULL));
-  PetscCall(ReadSides("network_mask", model->mask));
-  PetscCall(PetscArraycpy(model->stride, model->mask, 2));
-  PetscCall(ReadSides("network_stride", model->stride));
+  PetscCall(FwPatchSidesFromOptions(model->mask, model->stride));
   PetscCall(ReadUpperLayers(model));
   PetscCall(FwOptionReal("temperature", &model->temperature, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);

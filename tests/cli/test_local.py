@@ -375,6 +375,50 @@ class Deep(Folder):
 
 
 @once
+class Scrambled(Folder):
+    """Controls: what an order of the pixels or of the labels cannot change, and what it must."""
+    P, PT = 30, 20
+
+    def both(self, how, kind, *words):
+        """Predictions from plain and from scrambled data."""
+        x, y = make_images((2, 4, 6), self.P + self.PT)
+        data = harness.write_arrays(self.place / "data.h5", x=x, y=y)
+        new = harness.write_arrays(self.place / "new.h5", x=x[:7])
+        words = ["-data_source", "hdf5", "-data_path", data, "-data_train", self.P, "-data_test", self.PT,
+                 "-data_normalise", "none", "-data_predict", new, "-network_type", kind, "-network_mask", "2,3",
+                 "-network_width", 10, "-temperature", 0.1, "-save_predictions", "true", *words]
+        return self.predict(*words), self.predict(*words, "-data_scramble", how)
+
+    def same(self, plain, scrambled, *prefixes):
+        for prefix in prefixes:
+            for name in ("train_error", "test_bias", "test_variance"):
+                self.close(prefix + name, scrambled[prefix + name], plain[prefix + name], 1e-10)
+        for name in ("test_mean", "test_std", "new_mean", "new_std"):
+            if "" in prefixes:
+                self.close(name, scrambled[name], plain[name], 1e-10)
+
+    def differs(self, plain, scrambled):
+        self.assertGreater(np.abs(scrambled["test_mean"] - plain["test_mean"]).max(), 1e-2)
+
+    def test_an_order_in_each_patch_is_nothing_to_lcn_and_to_infinite_width(self):
+        self.same(*self.both("patches", "lcn"), "", "infinite_")
+        plain, scrambled = self.both("patches", "cnn")
+        self.same(plain, scrambled, "infinite_")
+        self.differs(plain, scrambled)
+        self.differs(*self.both("patches", "pool"))
+
+    def test_an_order_of_the_image_is_nothing_to_fc(self):
+        self.same(*self.both("pixels", "fc"), "", "infinite_")
+        self.same(*self.both("patches", "fc"), "", "infinite_")
+        self.differs(*self.both("pixels", "lcn"))
+
+    def test_labels_dealt_out_anew_keep_the_kernel(self):
+        plain, scrambled = self.both("labels", "cnn")
+        self.close("variance", scrambled["infinite_test_variance"], plain["infinite_test_variance"], 1e-12)
+        self.differs(plain, scrambled)
+
+
+@once
 @harness.needs_data
 class Classes(Folder):
     def test_three_digits_have_accuracy_and_a_pool_network_too(self):
@@ -417,6 +461,8 @@ class BadInput(Folder):
         self.refused("'paths' needs odd", *deep, "-network_activation", "relu")
         self.refused("one hidden layer", *deep, "-data_classes", "0,1", "-data_encoding", "onehot")
         self.refused("one hidden layer", "-network_type", "lcn", "-network_depth", 2)
+        self.refused("do not overlap", *cnn, "-network_stride", 3, "-data_scramble", "patches")
+        self.refused("data_scramble", *cnn, "-data_scramble", "rows")
 
     def test_what_is_worth_a_warning(self):
         done = self.run_program(*SMALL, "-network_type", "cnn", "-network_mask", 3, "-network_width", 3)

@@ -69,13 +69,31 @@ static void normal_numbers_have_normal_moments(void **state)
   TestCall(PetscFree(value));
 }
 
+static void an_order_has_every_number_once(void **state)
+{
+  enum { N = 100 };
+  PetscInt64 order[N], again[N];
+  int        seen[N] = {0}, n_moved = 0;
+
+  (void)state;
+  TestCall(FwStreamOrder(FwStreamCreate(3, FW_RANDOM_SHUFFLE, 0, 0, 0), N, order));
+  TestCall(FwStreamOrder(FwStreamCreate(3, FW_RANDOM_SHUFFLE, 0, 0, 0), N, again));
+  for (int i = 0; i < N; i++) seen[order[i]]++;
+  for (int i = 0; i < N; i++) {
+    assert_close(seen[i], 1, 0.0);
+    assert_close((double)again[i], (double)order[i], 0.0);
+    n_moved += order[i] != i;
+  }
+  assert_close(n_moved > 80, 1, 0.0);
+  TestCall(FwStreamOrder(FwStreamCreate(3, FW_RANDOM_SHUFFLE, 0, 0, 0), 0, order));
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(generator_gives_the_known_answers),
-    cmocka_unit_test(pieces_equal_the_whole),
-    cmocka_unit_test(streams_of_other_names_differ),
-    cmocka_unit_test(normal_numbers_have_normal_moments),
+    cmocka_unit_test(generator_gives_the_known_answers), cmocka_unit_test(pieces_equal_the_whole),
+    cmocka_unit_test(streams_of_other_names_differ),     cmocka_unit_test(normal_numbers_have_normal_moments),
+    cmocka_unit_test(an_order_has_every_number_once),
   };
   int n_failed;
 
