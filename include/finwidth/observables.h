@@ -25,8 +25,9 @@
 #include <finwidth/model.h>
 #include <finwidth/record.h>
 
-/** Above this many inputs the spectrum of E[w w^T] is left out: N_0 x N_0 matrices would cost more than the kernel. */
-enum { FW_OBSERVABLES_MAX_SPECTRUM = 4000 };
+/** Above this many inputs the spectrum of E[w w^T] is left out: N_0 x N_0 matrices would cost more than the kernel. Of at
+ *  most so many eigenvalues the eigenvectors are kept. */
+enum { FW_OBSERVABLES_MAX_SPECTRUM = 4000, FW_OBSERVABLES_WEIGHT_MODES = 4 };
 
 typedef struct {
   double   alignment_before, alignment_after;       /**< y^T M y / (|M|_F |y|^2), not centred; NaN where y = 0 */
@@ -35,6 +36,8 @@ typedef struct {
   double   weight_trace_before, weight_trace_after; /**< tr E[w w^T]; N_0 / lambda_0 before */
   PetscInt n_weight;                                /**< N_0, or 0 where there is no spectrum */
   double  *weight_eigenvalue;                       /**< [n_weight] of E[w w^T | y], descending */
+  PetscInt n_mode;                                  /**< those raised above 1/lambda_0, at most as many as are kept */
+  double  *weight_eigenvector;                      /**< [n_mode, n_weight] of norm 1, the largest component positive */
   double   kernel_distance;                         /**< Q - 1 */
 } FwObservables;
 
@@ -60,5 +63,5 @@ PetscErrorCode FwObservablesCreate(FwGrid grid, const FwModel *model, FwDataset 
 /** Put the observables into a record, as data sets of /predict; the spectrum only where there is one. */
 PetscErrorCode FwObservablesRecord(const FwObservables *observables, FwRecord record);
 
-/** Release the array. */
+/** Release the arrays. */
 PetscErrorCode FwObservablesDestroy(FwObservables *observables);

@@ -12,7 +12,9 @@
  *     bias            mean over test examples of (<m> - y)^2,
  *     order parameter < lambda_L v^T v / N > of the readout,
  *     alignment       y^T M y / (|M|_F |y|^2),  M = < phi phi^T / N >,
- *     weight eigenvalues  the largest of < w w^T >, w the weights of a neuron of the first layer.
+ *     weight eigenvalues  the largest of < w w^T >, w the weights of a neuron of the first layer: along the eigenvectors
+ *                         that the other chains have,
+ *     weight variance     v^T < w w^T > v, v a direction that somebody else gives.
  *
  * Bias and |M|_F are squares of averages: the square of a noisy average is too large, so they are averages over pairs of
  * different chains, which are independent. Error bars of averages are those of diagnostics.h; of squares, the same of the
@@ -52,7 +54,7 @@ typedef struct {
 typedef struct {
   const char *name, *units, *long_name;
   PetscInt    n;
-  FwShape     shape;             /**< of the n numbers: a scalar, [output], [weight_mode], or [order_row, order_column] */
+  FwShape     shape;             /**< a scalar, [output], a [..._mode], or [order_row, order_column] */
   double     *value, *error_bar; /**< [n] */
   double     *ess, *rhat;        /**< [n]; NaN where the quantity is not an average */
   double     *step_bias;         /**< [n] what the first step of langevin adds, x(h) - value; NaN for other methods */
@@ -92,6 +94,15 @@ PetscErrorCode FwSampledRun(MPI_Comm comm, FwDataset data, const FwModel *model,
                             FwSampled *sampled);
 
 /** The rest is not collective, on rank 0. */
+
+/** Measure the variance of the first layer's weights along directions, as one more quantity `weight_variance`. An average,
+ *  with an error bar to be trusted, if they do not depend on the chains; nothing is added where no covariance of n_weight
+ *  inputs was kept.
+ *
+ * @param[in] direction  [n_direction, n_weight], of norm 1
+ */
+PetscErrorCode FwSampledAddWeightVariance(FwSampled sampled, PetscInt n_direction, PetscInt n_weight,
+                                          const double direction[]);
 
 /** A measured quantity by its name; NULL when there is none of that name. Borrowed. */
 const FwMeasured *FwSampledFind(FwSampled sampled, const char name[]);

@@ -193,6 +193,7 @@ static PetscErrorCode WarnAboutChains(FwSampled sampled)
 static PetscErrorCode Report(const Sample *sample, FwSampled sampled, FwRecord record)
 {
   PetscFunctionBegin;
+  PetscCall(FwSampleMeasureModes(sampled, record));
   PetscCall(FwSampledRecord(sampled, record));
   PetscCall(FwSampleCompare(sampled, record));
   if (sample->request->is_single) PetscCall(FwPrintSampled(sampled, record));

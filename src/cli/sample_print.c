@@ -13,20 +13,22 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Measured quantities that have a prediction; the order parameter of the readout is that of the last hidden layer */
+/* Measured quantities that have a prediction; the order parameter of the readout is that of the last hidden layer. What the
+   weights have along predicted eigenvectors is predicted by the eigenvalues; what they have along their own by nothing */
 static const struct {
-  const char *name, *average, *infinite, *label;
+  const char *name, *saddle, *average, *infinite, *label;
 } compared[] = {
-  {"train_error",        "average_train_error",     "infinite_train_error",   "train error"    },
-  {"test_error",         "average_test_error",      "infinite_test_error",    "test error"     },
-  {"test_bias",          "average_test_bias",       "infinite_test_bias",     "  bias"         },
-  {"test_variance",      "average_test_variance",   "infinite_test_variance", "  variance"     },
-  {"accuracy",           "average_accuracy",        "infinite_accuracy",      "test accuracy"  },
-  {"order_parameter",    "average_order_parameter", NULL,                     "order parameter"},
-  {"alignment_after",    NULL,                      "alignment_before",       "alignment"      },
-  {"hidden_trace_after", NULL,                      "hidden_trace_before",    "hidden trace"   },
-  {"weight_trace_after", NULL,                      "weight_trace_before",    "weight trace"   },
-  {"weight_eigenvalue",  NULL,                      NULL,                     "weight mode"    },
+  {"train_error",        "train_error",        "average_train_error",     "infinite_train_error",   "train error"    },
+  {"test_error",         "test_error",         "average_test_error",      "infinite_test_error",    "test error"     },
+  {"test_bias",          "test_bias",          "average_test_bias",       "infinite_test_bias",     "  bias"         },
+  {"test_variance",      "test_variance",      "average_test_variance",   "infinite_test_variance", "  variance"     },
+  {"accuracy",           "accuracy",           "average_accuracy",        "infinite_accuracy",      "test accuracy"  },
+  {"order_parameter",    "order_parameter",    "average_order_parameter", NULL,                     "order parameter"},
+  {"alignment_after",    "alignment_after",    NULL,                      "alignment_before",       "alignment"      },
+  {"hidden_trace_after", "hidden_trace_after", NULL,                      "hidden_trace_before",    "hidden trace"   },
+  {"weight_trace_after", "weight_trace_after", NULL,                      "weight_trace_before",    "weight trace"   },
+  {"weight_variance",    "weight_eigenvalue",  NULL,                      NULL,                     "weight mode"    },
+  {"weight_eigenvalue",  NULL,                 NULL,                      NULL,                     "own mode"       },
 };
 enum { N_COMPARED = (int)PETSC_STATIC_ARRAY_LENGTH(compared) };
 
@@ -87,7 +89,7 @@ static PetscBool HasFailed(FwRecord record)
 static double PredictedAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
 {
   if (HasFailed(record)) return NAN;
-  return IsOrder(m) ? PredictedOrder(record, m, i) : PredictedFor(record, compared[q].name, m, i);
+  return IsOrder(m) ? PredictedOrder(record, m, i) : PredictedFor(record, compared[q].saddle, m, i);
 }
 
 /* The average is over the product of the order parameters, the readout's alone only for one hidden layer */
@@ -132,6 +134,31 @@ static double InfiniteAt(FwRecord record, int q, const FwMeasured *m, PetscInt i
 static double ZScore(const FwMeasured *m, PetscInt i, double predicted, double predicted_bar)
 {
   return m->error_bar[i] > 0.0 ? (m->value[i] - predicted) / hypot(m->error_bar[i], predicted_bar) : NAN;
+}
+
+/* --- what only the prediction can ask for ------------------------------------------------------------------- */
+
+static PetscInt CountPredicted(FwRecord record, const char name[])
+{
+  PetscInt n = 0;
+
+  while (!isnan(Predicted(record, name, n))) n++;
+  return n;
+}
+
+PetscErrorCode FwSampleMeasureModes(FwSampled sampled, FwRecord record)
+{
+  const PetscInt n_weight = CountPredicted(record, "weight_eigenvalue");
+  const PetscInt n        = CountPredicted(record, "weight_eigenvector");
+  double        *direction;
+
+  PetscFunctionBegin;
+  if (!n || HasFailed(record)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1(n, &direction));
+  for (PetscInt i = 0; i < n; i++) direction[i] = Predicted(record, "weight_eigenvector", i);
+  PetscCall(FwSampledAddWeightVariance(sampled, n / n_weight, n_weight, direction));
+  PetscCall(PetscFree(direction));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* --- z-scores ----------------------------------------------------------------------------------------------- */

@@ -9,6 +9,12 @@
 #include <finwidth/sampled.h>
 #include <finwidth/scan.h>
 
+/** Measure what only the prediction can ask for: variances of the first layer's weights along its eigenvectors. To be called
+ *  before FwSampledRecord(). Not collective.
+ * @param[in] record  of one point, with the predictions under /predict/
+ */
+PetscErrorCode FwSampleMeasureModes(FwSampled sampled, FwRecord record);
+
 /** Add the z-scores of every measured quantity that is predicted: NAME_z_score against the saddle point (or the infinite
  *  network, where theory_model says so) and NAME_average_z_score against the exact average,
  *

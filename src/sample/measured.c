@@ -40,7 +40,7 @@ static PetscErrorCode DestroySet(FwSampledSet *a)
 {
   PetscFunctionBegin;
   PetscCall(PetscFree3(a->chain_mean, a->mean, a->work));
-  PetscCall(PetscFree2(a->weight_eigenvalue, a->weight_vector));
+  PetscCall(PetscFree(a->weight_vector));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -307,11 +307,6 @@ static PetscErrorCode WeightTrace(const FwSampledSet *a, PetscInt i, FwSetNumber
   return OfSeries(a, a->s->at.series_weight + i, number);
 }
 
-static PetscErrorCode WeightEigenvalue(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
-{
-  return FwSetWeightEigenvalue(a, i, number);
-}
-
 static PetscErrorCode Energy(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
 {
   return OfSeries(a, i, number);
@@ -332,7 +327,8 @@ static FwShape ShapeOf(FwSampled s, PetscInt n, Quantity *quantity)
 {
   const PetscInt r = s->at.n_readout;
 
-  if (quantity == WeightEigenvalue) return (FwShape){.n_dim = 1, .name = {"weight_mode"}, .size = {n}};
+  if (quantity == FwSetWeightEigenvalue) return (FwShape){.n_dim = 1, .name = {"weight_mode"}, .size = {n}};
+  if (quantity == FwSetWeightVariance) return (FwShape){.n_dim = 1, .name = {"predicted_mode"}, .size = {n}};
   if (n == 1) return (FwShape){.n_dim = 0};
   if (quantity != Order) return (FwShape){.n_dim = 1, .name = {"output"}, .size = {n}};
   return (FwShape){
@@ -397,8 +393,8 @@ static PetscErrorCode AddAll(FwSampled s, const FwSampledSet set[])
   PetscCall(Add(s, set, HiddenTrace, 1, "hidden_trace_after", "1", "mean squared activation, sampled"));
   PetscCall(Add(s, set, WeightTrace, 1, "weight_trace_after", "1", "tr E[w w^T] of the first layer, sampled"));
   if (s->at.n_mode)
-    PetscCall(Add(s, set, WeightEigenvalue, s->at.n_mode, "weight_eigenvalue", "1",
-                  "largest eigenvalues of E[w w^T] of the first layer, sampled"));
+    PetscCall(Add(s, set, FwSetWeightEigenvalue, s->at.n_mode, "weight_eigenvalue", "1",
+                  "E[w w^T] of the first layer along its own largest eigenvectors, sampled"));
   if (s->at.n_hidden && s->at.n_output == 1)
     PetscCall(Add(s, set, Alignment, 1, "alignment_after", "1", "kernel-target alignment, sampled"));
   PetscCall(Add(s, set, Energy, 1, "energy", "1", "U, minus log of the posterior density, sampled"));
@@ -412,9 +408,26 @@ PetscErrorCode FwSampledMeasure(FwSampled s)
   PetscFunctionBegin;
   for (PetscInt k = 0; k < s->chains.n_set; k++) {
     PetscCall(CreateSet(s, k, &set[k]));
-    if (s->at.n_mode) PetscCall(FwSetWeightSpectrum(&set[k]));
+    if (s->at.n_mode) PetscCall(FwSetWeightVectors(&set[k]));
   }
   PetscCall(AddAll(s, set));
+  for (PetscInt k = 0; k < s->chains.n_set; k++) PetscCall(DestroySet(&set[k]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSampledAddWeightVariance(FwSampled s, PetscInt n_direction, PetscInt n_weight,
+                                          const double direction[])
+{
+  FwSampledSet set[2];
+
+  PetscFunctionBegin;
+  if (!n_direction || n_weight != s->at.n_weight) PetscFunctionReturn(PETSC_SUCCESS);
+  for (PetscInt k = 0; k < s->chains.n_set; k++) {
+    PetscCall(CreateSet(s, k, &set[k]));
+    set[k].direction = direction;
+  }
+  PetscCall(Add(s, set, FwSetWeightVariance, n_direction, "weight_variance", "1",
+                "E[w w^T] of the first layer along the predicted eigenvectors, sampled"));
   for (PetscInt k = 0; k < s->chains.n_set; k++) PetscCall(DestroySet(&set[k]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

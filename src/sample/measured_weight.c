@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * The largest eigenvalues of the sampled covariance of the first layer's weights.
+ * Variances of the first layer's weights: the largest, and those along given directions.
  *
- * Noise of the mean C of n chains pushes its largest eigenvalues up, to second order. The jackknife over chains takes that
- * off: n lambda(C) - (n - 1) mean_c lambda(C without chain c). To first order lambda is v^T C v, which gives the error bar
- * block by block.
+ * Along a direction that does not depend on the chains, v^T C v is an average like any other. The largest eigenvalues of C
+ * itself are not: noise of C spreads equal eigenvalues up to (1 + sqrt(M / n))^2 times their value, M inputs, n independent
+ * neurons seen. So the directions in which a chain is measured are the eigenvectors of the others' mean, and its noise is
+ * independent of them.
  */
 
 #include "measured_impl.h"
@@ -27,8 +28,8 @@ static PetscErrorCode Decompose(PetscInt n, double matrix[], double value[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The mean of all chains but `without` (none for -1) */
-static void MeanCovariance(const FwSampledSet *a, PetscInt without, double matrix[])
+/* The mean of all chains but one */
+static void OthersCovariance(const FwSampledSet *a, PetscInt without, double matrix[])
 {
   const FwSampledLayout *at = &a->s->at;
   const double           n  = (double)a->n_chain;
@@ -36,44 +37,58 @@ static void MeanCovariance(const FwSampledSet *a, PetscInt without, double matri
   for (PetscInt j = 0; j < at->n_weight; j++)
     for (PetscInt i = j; i < at->n_weight; i++) {
       const PetscInt64 place = at->field_weight + FwPackedPlace(i, j);
-      const double     mean  = a->mean[place];
-      const double     left  = without < 0 ? 0.0 : a->chain_mean[without * a->n_field + place];
 
-      matrix[(size_t)j * at->n_weight + i] = without < 0 ? mean : (n * mean - left) / (n - 1.0);
+      matrix[(size_t)j * at->n_weight + i] =
+        (n * a->mean[place] - a->chain_mean[without * a->n_field + place]) / (n - 1.0);
     }
 }
 
-PetscErrorCode FwSetWeightSpectrum(FwSampledSet *a)
+/* Where the eigenvectors of a chain are, [n_mode, n_weight] */
+static double *ChainVectors(const FwSampledSet *a, PetscInt chain)
+{
+  return a->weight_vector + (size_t)chain * a->s->at.n_mode * a->s->at.n_weight;
+}
+
+PetscErrorCode FwSetWeightVectors(FwSampledSet *a)
 {
   const PetscInt n = a->s->at.n_weight, n_mode = a->s->at.n_mode;
-  const double   n_chain = (double)a->n_chain;
   double        *matrix, *value;
 
   PetscFunctionBegin;
-  PetscCall(PetscCalloc2(n_mode, &a->weight_eigenvalue, (size_t)n_mode * n, &a->weight_vector));
+  PetscCall(PetscMalloc1((size_t)a->n_chain * n_mode * n, &a->weight_vector));
   PetscCall(PetscMalloc2((size_t)n * n, &matrix, n, &value));
-  for (PetscInt without = -1; without < a->n_chain; without++) {
-    MeanCovariance(a, without, matrix);
+  for (PetscInt c = 0; c < a->n_chain; c++) {
+    OthersCovariance(a, c, matrix);
     PetscCall(Decompose(n, matrix, value));
-    for (PetscInt k = 0; k < n_mode; k++) {
-      a->weight_eigenvalue[k] += (without < 0 ? n_chain : -(n_chain - 1.0) / n_chain) * value[n - 1 - k];
-      if (without < 0) PetscCall(PetscArraycpy(a->weight_vector + (size_t)k * n, matrix + (size_t)(n - 1 - k) * n, n));
-    }
+    for (PetscInt k = 0; k < n_mode; k++)
+      PetscCall(PetscArraycpy(ChainVectors(a, c) + (size_t)k * n, matrix + (size_t)(n - 1 - k) * n, n));
   }
   PetscCall(PetscFree2(matrix, value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* v^T C v of one block */
+static double BlockVariance(const FwSampledSet *a, PetscInt chain, PetscInt block, const double v[])
+{
+  return FwPackedForm(a->s->at.n_weight, FwSetBlock(a, chain, block) + a->s->at.field_weight, v);
+}
+
 PetscErrorCode FwSetWeightEigenvalue(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
 {
-  const PetscInt n = a->s->at.n_weight;
-
   PetscFunctionBegin;
   for (PetscInt c = 0; c < a->n_chain; c++)
     for (PetscInt b = 0; b < a->n_block; b++)
-      a->work[c * a->n_block + b] =
-        FwPackedForm(n, FwSetBlock(a, c, b) + a->s->at.field_weight, a->weight_vector + (size_t)i * n);
+      a->work[c * a->n_block + b] = BlockVariance(a, c, b, ChainVectors(a, c) + (size_t)i * a->s->at.n_weight);
   PetscCall(FwSetOfBlocks(a, number));
-  number->value = a->weight_eigenvalue[i];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSetWeightVariance(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
+{
+  PetscFunctionBegin;
+  for (PetscInt c = 0; c < a->n_chain; c++)
+    for (PetscInt b = 0; b < a->n_block; b++)
+      a->work[c * a->n_block + b] = BlockVariance(a, c, b, a->direction + (size_t)i * a->s->at.n_weight);
+  PetscCall(FwSetOfBlocks(a, number));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -253,6 +253,10 @@ PetscErrorCode FwObservablesCreate(FwGrid grid, const FwModel *model, FwDataset 
 PetscErrorCode FwObservablesRecord(const FwObservables *o, FwRecord record)
 {
   const FwShape weights = {.n_dim = 1, .name = {"weight"}, .size = {o->n_weight}};
+  const FwShape modes   = {
+      .n_dim = 2, .name = {"weight_mode", "weight"   },
+           .size = {o->n_mode,     o->n_weight}
+  };
   const struct {
     const char *name, *long_name;
     double      value;
@@ -272,9 +276,12 @@ PetscErrorCode FwObservablesRecord(const FwObservables *o, FwRecord record)
   PetscFunctionBegin;
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(row); i++)
     PetscCall(FwRecordReal(record, row[i].name, row[i].value, "1", row[i].long_name));
-  if (o->n_weight)
-    PetscCall(FwRecordReals(record, "weight_eigenvalue", &weights, o->weight_eigenvalue, "1",
-                            "eigenvalues of the covariance of the first layer's weights after learning"));
+  if (!o->n_weight) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwRecordReals(record, "weight_eigenvalue", &weights, o->weight_eigenvalue, "1",
+                          "eigenvalues of the covariance of the first layer's weights after learning"));
+  if (!o->n_mode) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwRecordReals(record, "weight_eigenvector", &modes, o->weight_eigenvector, "1",
+                          "eigenvectors of the largest, where learning raised them"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -282,6 +289,7 @@ PetscErrorCode FwObservablesDestroy(FwObservables *o)
 {
   PetscFunctionBegin;
   PetscCall(PetscFree(o->weight_eigenvalue));
-  o->n_weight = 0;
+  PetscCall(PetscFree(o->weight_eigenvector));
+  o->n_weight = o->n_mode = 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

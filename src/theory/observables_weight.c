@@ -12,6 +12,8 @@
 
 #include "observables_impl.h"
 
+#include <math.h>
+
 enum { PIECE = 512 }; /* entries whose slopes are kept aside */
 
 typedef struct {
@@ -196,7 +198,53 @@ static PetscErrorCode WeightCovariance(FwMatrix inputs, FwMatrix h, double scale
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode WeightSpectrum(FwMatrix *covariance, FwObservables *o)
+typedef struct {
+  FwMatrix       vectors;
+  FwObservables *o;
+} ModesContext;
+
+/* The last columns are those of the largest eigenvalues */
+static PetscErrorCode ReadMode(const FwStrip *strip, void *user)
+{
+  const ModesContext *c    = (const ModesContext *)user;
+  const PetscInt      n    = c->o->n_weight;
+  const PetscInt      mode = n - 1 - strip->column;
+
+  PetscFunctionBegin;
+  for (PetscInt r = 0; mode < c->o->n_mode && r < strip->n; r++)
+    c->o->weight_eigenvector[mode * n + FwMatrixRow(c->vectors, strip->first + r)] = strip->value[r];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The sign of an eigenvector is LAPACK's choice */
+static void FixSign(PetscInt n, double vector[])
+{
+  PetscInt largest = 0;
+
+  for (PetscInt i = 1; i < n; i++)
+    if (fabs(vector[i]) > fabs(vector[largest])) largest = i;
+  for (PetscInt i = 0, negative = vector[largest] < 0.0; negative && i < n; i++) vector[i] = -vector[i];
+}
+
+/* The eigenvectors of `value`, ascending. Inputs that no example has leave many at 1/lambda_0, of which no vector is better
+   than another: rounding would choose */
+static PetscErrorCode WeightModes(FwMatrix vectors, const double value[], double prior, FwObservables *o)
+{
+  const double apart   = 1e-6;
+  ModesContext context = {.vectors = vectors, .o = o};
+
+  PetscFunctionBegin;
+  while (o->n_mode < PetscMin(FW_OBSERVABLES_WEIGHT_MODES, o->n_weight) &&
+         value[o->n_weight - 1 - o->n_mode] * prior > 1.0 + apart)
+    o->n_mode++;
+  PetscCall(PetscCalloc1(o->n_mode * o->n_weight, &o->weight_eigenvector));
+  PetscCall(FwMatrixVisit(vectors, FW_WHOLE, ReadMode, &context));
+  PetscCall(SumOver(FwMatrixGrid(vectors), o->n_mode * o->n_weight, o->weight_eigenvector));
+  for (PetscInt k = 0; k < o->n_mode; k++) FixSign(o->n_weight, o->weight_eigenvector + (size_t)k * o->n_weight);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode WeightSpectrum(FwMatrix *covariance, double prior, FwObservables *o)
 {
   FwMatrix vectors;
   PetscInt n;
@@ -206,6 +254,7 @@ static PetscErrorCode WeightSpectrum(FwMatrix *covariance, FwObservables *o)
   PetscCall(PetscMalloc1(n, &o->weight_eigenvalue));
   o->n_weight = n;
   PetscCall(FwMatrixEigen(covariance, o->weight_eigenvalue, &vectors));
+  PetscCall(WeightModes(vectors, o->weight_eigenvalue, prior, o));
   PetscCall(FwMatrixDestroy(&vectors));
   for (PetscInt i = 0; i < n / 2; i++) {
     const double smaller = o->weight_eigenvalue[i];
@@ -238,7 +287,7 @@ PetscErrorCode FwObservablesWeights(FwObservablesLayer *layer, FwObservables *o)
   if (slab.n_input <= FW_OBSERVABLES_MAX_SPECTRUM) {
     scale /= model->prior[0] * slab.n_input;
     PetscCall(WeightCovariance(inputs, c.matrix, scale, model->prior[0], &covariance));
-    PetscCall(WeightSpectrum(&covariance, o));
+    PetscCall(WeightSpectrum(&covariance, model->prior[0], o));
   }
   PetscCall(SlopesEnd(&c));
   PetscCall(FwMatrixDestroy(&inputs));

@@ -136,9 +136,10 @@ class Sample(unittest.TestCase):
         for name in ("test_error", "train_error", "order_parameter", "alignment_after", "weight_trace_after"):
             predicted = np.ravel(beside[name])[-1]
             self.assertAlmostEqual(r[name + "_z_score"], (r[name] - predicted) / r[name + "_error_bar"], places=8)
-        predicted = beside["weight_eigenvalue"][:len(r["weight_eigenvalue"])]
-        np.testing.assert_allclose(r["weight_eigenvalue_z_score"] * r["weight_eigenvalue_error_bar"],
-                                   r["weight_eigenvalue"] - predicted, atol=1e-10)
+        predicted = beside["weight_eigenvalue"][:len(r["weight_variance"])]  # along its eigenvectors
+        np.testing.assert_allclose(r["weight_variance_z_score"] * r["weight_variance_error_bar"],
+                                   r["weight_variance"] - predicted, atol=1e-10)
+        self.assertNotIn("weight_eigenvalue_z_score", r)
 
     def test_same_bits_on_any_number_of_ranks(self):
         results = []
@@ -149,7 +150,9 @@ class Sample(unittest.TestCase):
             results.append(read(self.place / f"{ranks}.h5", "sample"))
         for other in results[1:]:
             for name in results[0]:
-                if not name.endswith("z_score"):
+                if name.startswith("weight_variance"):  # along vectors of the prediction
+                    np.testing.assert_allclose(other[name], results[0][name], rtol=1e-6, err_msg=name)
+                elif not name.endswith("z_score"):
                     np.testing.assert_array_equal(other[name], results[0][name], err_msg=name)
 
     def test_stopped_run_goes_on_with_the_same_bits_on_other_ranks(self):

@@ -29,10 +29,11 @@ static FwModel model_of(double n, double temperature)
 
 /* --- quadrature --------------------------------------------------------------------------------------------- */
 
-enum { TRAIN, TEST, BIAS, ORDER, HIDDEN, WEIGHT, EIGENVALUE, N_TRUTH };
-static const char *const names[N_TRUTH] = {"train_error",     "test_error",         "test_bias",
-                                           "order_parameter", "hidden_trace_after", "weight_trace_after",
-                                           "weight_eigenvalue"};
+enum { TRAIN, TEST, BIAS, ORDER, HIDDEN, WEIGHT, EIGENVALUE, ALONG, N_TRUTH };
+static const char *const names[N_TRUTH]    = {"train_error",       "test_error",         "test_bias",
+                                              "order_parameter",   "hidden_trace_after", "weight_trace_after",
+                                              "weight_eigenvalue", "weight_variance"};
+static const double      direction[INPUTS] = {0.6, -0.8};
 
 /* Mean of (m - y)^2 + v */
 static double error_of(int n, const double m[], const double v[], const double y[])
@@ -77,6 +78,8 @@ static void integrate(FwDataset data, const FwModel *model, double truth[N_TRUTH
       for (int t = 0; t < P_TEST; t++) mean[t] += p * mt[t];
     }
   truth[EIGENVALUE] = 0.5 * (covariance[0] + covariance[3] + hypot(covariance[0] - covariance[3], 2.0 * covariance[1]));
+  for (int k = 0; k < INPUTS * INPUTS; k++)
+    truth[ALONG] += direction[k / INPUTS] * direction[k % INPUTS] * covariance[k];
   for (int q = 0; q < N_TRUTH; q++) truth[q] /= norm;
   for (int t = 0; t < P_TEST; t++) truth[BIAS] += (mean[t] / norm - y[t]) * (mean[t] / norm - y[t]) / P_TEST;
   TestCall(FwPotentialDestroy(&potential));
@@ -140,6 +143,7 @@ static void every_sampler_finds_the_quadrature(void **state)
     FwSampled sampled;
 
     TestCall(FwSampledRun(PETSC_COMM_WORLD, data, &model, &plan, &sampled));
+    if (sampled) TestCall(FwSampledAddWeightVariance(sampled, 1, INPUTS, direction));
     assert_measured(sampled, truth);
     TestCall(FwSampledDestroy(&sampled));
   }

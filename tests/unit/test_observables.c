@@ -245,6 +245,31 @@ static void check_spectrum(const FwObservables *o, const double covariance[], in
     assert_close(o->weight_eigenvalue[i] <= o->weight_eigenvalue[i - 1], PETSC_TRUE, 0);
 }
 
+/* covariance v = value v, of norm 1, the largest component positive */
+static void check_modes(const FwObservables *o, const double covariance[], double tol)
+{
+  const int n = o->n_weight;
+
+  assert_close(o->n_mode > 0, 1, 0);
+  for (int k = 0; k < 4 && k < n; k++) assert_close(o->weight_eigenvalue[k] > 1.001 / p.prior[0], k < o->n_mode, 0);
+  for (int k = 0; k < o->n_mode; k++) {
+    const double *v      = o->weight_eigenvector + k * n;
+    double        square = 0.0, high = 0.0, low = 0.0;
+
+    for (int i = 0; i < n; i++) {
+      double image = 0.0;
+
+      for (int j = 0; j < n; j++) image += covariance[i * n + j] * v[j];
+      assert_close(image, o->weight_eigenvalue[k] * v[i], tol);
+      square += v[i] * v[i];
+      high = fmax(high, v[i]);
+      low  = fmin(low, v[i]);
+    }
+    assert_close(square, 1.0, 1e-14);
+    assert_close(high >= -low, 1, 0);
+  }
+}
+
 /* Element (k, l) of E[w w^T] - 1/lambda_0: d log p / d eps = (N_1 / 2) lambda_0^2 tr D (E[w w^T] - 1/lambda_0) where the
    prior covariance is 1/lambda_0 + eps D, here with D symmetric and one at (k, l) and (l, k). The step balances the
    error of order h^4 with rounding. */
@@ -285,6 +310,7 @@ static void weights_follow_the_derivative_of_the_evidence(void **state)
     assert_close(fabs(covariance[3 * 5 + 1]) > 0.01, PETSC_TRUE, 0); /* far from the prior, where it is zero */
     o = observe();
     check_spectrum(&o, covariance, 5, 1e-9);
+    check_modes(&o, covariance, 1e-9);
     check_hidden(&o, 1e-11);
     TestCall(FwObservablesDestroy(&o));
   }
@@ -328,6 +354,7 @@ static void blocks_over_ranks_equal_dense_algebra(void **state)
     o = observe();
     check_hidden(&o, 1e-10);
     check_spectrum(&o, covariance, 4, 1e-10);
+    check_modes(&o, covariance, 1e-10);
     TestCall(FwObservablesDestroy(&o));
   }
 }
@@ -354,6 +381,7 @@ static void one_linear_example_is_solved_by_hand(void **state)
   assert_close(o.weight_trace_before, 1.0, 0.0);
   assert_close(o.weight_trace_after, 1.0 + q / 20.0 * 4.0 * g, 1e-14);
   assert_close(o.weight_eigenvalue[0], o.weight_trace_after, 1e-15);
+  assert_close(o.weight_eigenvector[0], 1.0, 0.0);
   assert_close(o.kernel_distance, 0.25, 0.0);
   TestCall(FwObservablesDestroy(&o));
 }
@@ -371,6 +399,7 @@ static void infinite_width_learns_no_features(void **state)
   assert_close(o.alignment_after, o.alignment_before, 1e-11);
   assert_close(o.weight_eigenvalue[0], 1.0 / p.prior[0], 1e-11);
   assert_close(o.weight_eigenvalue[8], 1.0 / p.prior[0], 1e-11);
+  assert_close(o.n_mode, 0, 0);
   TestCall(FwObservablesDestroy(&o));
 }
 
