@@ -147,6 +147,39 @@ static PetscErrorCode Empty(PetscInt n, FwRecord record[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A numerical error is the end of these points, not of the scan */
+static PetscErrorCode GiveUp(PetscInt n, FwRecord record[])
+{
+  PetscFunctionBegin;
+  PetscCall(FwWarn("%s", FwErrorMessage()));
+  FwErrorClear();
+  PetscCall(Empty(n, record));
+  for (PetscInt i = 0; i < n; i++)
+    PetscCall(FwRecordInteger(record[i], "converged", 0, "1", "1: every number can be trusted"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Theory at each alpha; one that fails has its say as a warning */
+static PetscErrorCode RunPoints(const Optimal *o, const FwOptimalShared *shared, PetscInt n, const double alpha[],
+                                FwRecord record[])
+{
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < n; i++) {
+    const PetscErrorCode code = RunPoint(o, shared, alpha[i], record[i]);
+
+    if (code == FW_ERR_NUMERICAL)
+      PetscCall(GiveUp(1, &record[i]));
+    else
+      PetscCall(code);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscBool HasTheory(FwRecord record)
+{
+  return isnan(FwRecordAt(record, "alpha", 0)) ? PETSC_FALSE : PETSC_TRUE;
+}
+
 /* One point after the other; those after a stop are computed anew */
 static PetscErrorCode RunTrials(MPI_Comm comm, const Optimal *o, FwOptimalSetting *setting,
                                 const FwReduction *reduction, PetscInt n, const PetscInt point[], const double alpha[],
@@ -157,6 +190,7 @@ static PetscErrorCode RunTrials(MPI_Comm comm, const Optimal *o, FwOptimalSettin
     PetscBool      is_converged;
     PetscErrorCode code;
 
+    if (!HasTheory(record[i])) continue; /* nothing to be compared with */
     setting->alpha = alpha[i];
     code           = FwTrialRun(comm, o->request, point[i], setting, reduction, record[i], &is_converged);
     if (code == FW_ERR_NUMERICAL) { /* the end of this experiment, not of theory nor of other points */
@@ -180,23 +214,11 @@ static PetscErrorCode RunShared(MPI_Comm comm, const Optimal *o, FwOptimalSettin
 
   PetscFunctionBegin;
   code = CreateShared(setting, range, &shared);
-  for (PetscInt i = 0; i < n && !code; i++) code = RunPoint(o, &shared, alpha[i], record[i]);
-  if (!code && o->request->is_single) PetscCall(FwPrintOptimal(setting, &shared, record[0]));
+  if (!code) code = RunPoints(o, &shared, n, alpha, record);
+  if (!code && o->request->is_single && HasTheory(record[0])) PetscCall(FwPrintOptimal(setting, &shared, record[0]));
   if (!code) code = RunTrials(comm, o, setting, &shared.reduction, n, point, alpha, record);
   PetscCall(DestroyShared(&shared));
   PetscFunctionReturn(code);
-}
-
-/* A numerical error is the end of these points, not of the scan */
-static PetscErrorCode GiveUp(PetscInt n, FwRecord record[])
-{
-  PetscFunctionBegin;
-  PetscCall(FwWarn("%s", FwErrorMessage()));
-  FwErrorClear();
-  PetscCall(Empty(n, record));
-  for (PetscInt i = 0; i < n; i++)
-    PetscCall(FwRecordInteger(record[i], "converged", 0, "1", "1: every number can be trusted"));
-  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const PetscInt point[], FwRecord record[],

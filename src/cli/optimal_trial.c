@@ -291,6 +291,7 @@ PetscErrorCode FwTrialRun(MPI_Comm comm, const FwRequest *request, PetscInt poin
   char               path[PETSC_MAX_PATH_LEN];
   Trial              trial;
   FwExperimentResult result;
+  PetscErrorCode     code;
 
   PetscFunctionBegin;
   *is_converged = PETSC_TRUE;
@@ -308,9 +309,11 @@ PetscErrorCode FwTrialRun(MPI_Comm comm, const FwRequest *request, PetscInt poin
   trial.sampler.tag        = request->tag;
   trial.sampler.resume     = request->resume;
   trial.sampler.interval   = run.interval;
-  PetscCall(FwExperimentDo(comm, &trial.e, &run, &result));
-  PetscCall(Report(request, &trial, reduction, &result, record, is_converged));
-  PetscCall(FwExperimentResultDestroy(&result));
+  code                     = FwExperimentDo(comm, &trial.e, &run, &result);
+  if (!code) {
+    code = Report(request, &trial, reduction, &result, record, is_converged);
+    PetscCall(FwExperimentResultDestroy(&result));
+  }
   PetscCall(DestroyTrial(&trial));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }

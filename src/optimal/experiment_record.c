@@ -17,6 +17,7 @@ typedef struct {
   const FwExperimentResult *a;
   FwOptimalPoint            theory;
   FwRecord                  record;
+  PetscBool                 is_converged; /* else there are no z-scores: theory is about learners that got there */
 } Report;
 
 /* --- means over instances ------------------------------------------------------------------------------------------- */
@@ -47,7 +48,8 @@ static PetscErrorCode Estimated(const Report *r, const char name[], FwEstimated 
   PetscCall(FwRecordReal(r->record, whole, predicted, units, line));
   Entitle(name, "z_score", whole);
   snprintf(line, sizeof line, "%s: deviation from theory in standard errors", long_name);
-  PetscCall(FwRecordReal(r->record, whole, (found.value - predicted) / found.error_bar, "1", line));
+  PetscCall(
+    FwRecordReal(r->record, whole, r->is_converged ? (found.value - predicted) / found.error_bar : NAN, "1", line));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -224,20 +226,19 @@ PetscErrorCode FwExperimentRecord(const FwExperiment *experiment, const FwReduct
                                   const FwExperimentResult *result, FwRecord record, PetscBool *is_converged)
 {
   const PetscInt n_converged = CountConverged(result);
-  Report         r           = {.e = experiment, .a = result, .record = record};
+  Report r = {.e = experiment, .a = result, .record = record, .is_converged = n_converged == result->n_instance};
 
   PetscFunctionBegin;
   PetscCall(SolveTheory(experiment, reduction, &r.theory));
   PetscCall(FwRecordReal(record, "alpha", (double)experiment->n_train / (double)experiment->teacher.d, "1",
                          "examples for each input, as they are"));
   PetscCall(FwRecordInteger(record, "dimension", experiment->teacher.d, "1", "inputs"));
-  PetscCall(
-    FwRecordInteger(record, "converged", n_converged == result->n_instance, "1", "1 if every learner has converged"));
+  PetscCall(FwRecordInteger(record, "converged", r.is_converged, "1", "1 if every learner has converged"));
   PetscCall(AddErrors(&r, reduction));
   PetscCall(AddRidge(&r));
   PetscCall(AddTrajectory(&r));
   PetscCall(AddInstances(&r));
   PetscCall(FwRecordInteger(record, "instances_converged", n_converged, "1", "teachers whose learner has converged"));
-  *is_converged = n_converged == result->n_instance ? PETSC_TRUE : PETSC_FALSE;
+  *is_converged = r.is_converged;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -122,6 +122,8 @@ static PetscErrorCode Iterate(Gamp *a, FwGampState *state)
     a->keep = Damping(a->plan, state->n_iteration);
     code    = FwDesignPass(a->design, a->s, SeePanel, a, a->slope, a->out);
     if (code == FW_ERR_NUMERICAL) { /* the trajectory so far is the result */
+      PetscCall(
+        FwWarn("message passing ends after %" PetscInt_FMT " iterations: %s", state->n_iteration, FwErrorMessage()));
       FwErrorClear();
       PetscCall(PetscArrayzero(state->is_converged, a->n_column));
       break;
