@@ -82,6 +82,15 @@ PetscErrorCode FwAlignmentMatrices(FwLearner learner, const double theta[], Pets
  *  first value; NaN with fewer than two such times, or where it is only rounding, below 1e-10 of `scale`. */
 double FwAlignmentRate(PetscInt n, const double time[], const double imbalance[], double scale);
 
+/** <|y|^2> / <|x|^2>: about the AGOP of a function that follows its targets. Not collective. */
+PetscErrorCode FwAlignmentTargetScale(FwLearner learner, double *scale);
+
+/** Whether the weights have collapsed: less is left of the AGOP than a millionth of `scale` and than half of what it was at
+ *  its largest. How large the start was does not matter, and a small one that has not grown yet has not collapsed.
+ *
+ * @param[in] agop_norm  [n] in time, each `stride` numbers after the one before */
+PetscBool FwAlignmentHasCollapsed(double scale, PetscInt n, size_t stride, const double agop_norm[]);
+
 /** The weight decay beyond which a linear network collapses: a mode with teacher strength sigma on inputs of variance s,
  *
  *     L = 2:   mu = sigma

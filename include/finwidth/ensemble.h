@@ -41,7 +41,8 @@ typedef struct {
 /** How a run has ended. */
 typedef struct {
   double time;         /**< where: its last time, or where it diverged, or for lmvm and newton the iterations made */
-  double is_diverged;  /**< 0 or 1; its later measurements are NaN */
+  double is_diverged;  /**< 0 or 1; its later measurements and its weights are NaN */
+  double is_given_up;  /**< 0 or 1, of flows: plan.n_gradient_most was not enough; its later measurements are NaN */
   double is_converged; /**< 0 or 1, of lmvm and newton */
   double n_gradient;   /**< gradients evaluated */
 } FwEnsembleEnd;

@@ -57,7 +57,8 @@ typedef struct {
   PetscInt      batch;    /**< examples per step: 1 .. N for sgd, adam and adamw; 0 for all */
   PetscBool is_cyclic; /**< batch k has the examples k batch .. modulo N; else each epoch's own order, keyed by seed */
   double    tolerance; /**< of flow, relative and absolute per step; of |gradient| for lmvm and newton */
-  PetscBool is_low_order; /**< flow by 5(4) and not by 8(7) */
+  PetscBool is_low_order;    /**< flow by 5(4) and not by 8(7) */
+  double    n_gradient_most; /**< of the flows: gradients after which a run is given up; 0 for no end */
 } FwTrainPlan;
 
 /** One run. */
@@ -84,7 +85,8 @@ PetscErrorCode FwTrainingCreate(const FwTrainPlan *plan, PetscInt n_run, const F
 
 /** Bring all runs to a time, which the flows meet exactly; nothing happens where they are there already.
  *
- * A run that diverges stops where it is and says so in its state; the others go on.
+ * A run diverges at the step from whose weights the loss, which its gradient gives along, is no longer finite or beyond
+ * loss_most; it stops there and says so in its state, and the others go on.
  *
  * Collective as FwTrainingCreate().
  */
@@ -101,16 +103,19 @@ PetscErrorCode FwTrainingAdvanceSome(FwTraining training, double time, double n_
 
 /** How a run is doing. */
 typedef struct {
-  const double *theta;        /**< [n], borrowed until the next call with this training */
+  const double *theta;        /**< [n], borrowed until the next call with this training; of no use once it diverged */
   double        time;         /**< where it is: t, or steps made (lmvm, newton: fewer where it has converged) */
-  PetscBool     is_diverged;  /**< a number overflowed, or the method could not go on, at `time` */
+  PetscBool     is_diverged;  /**< the loss grew beyond bounds, or the method could not go on, at `time` */
+  PetscBool     is_given_up;  /**< a flow that was not at its time after plan.n_gradient_most gradients */
   PetscBool     is_converged; /**< lmvm, newton: |gradient| <= tolerance */
   double        n_gradient;   /**< gradients evaluated since the start */
+  double        loss_most;    /**< 1e8 times the larger of the losses at the start and of zero outputs; infinite before
+                                   the first gradient, and of lmvm and newton */
 } FwTrainState;
 
 PetscErrorCode FwTrainingGetState(FwTraining training, PetscInt run, FwTrainState *state);
 
-/** Fail with FW_ERR_NUMERICAL where a run has diverged; the message names the run, the time and the step. */
+/** Fail with FW_ERR_NUMERICAL where a run has diverged or was given up; the message names the run, the time and the step. */
 PetscErrorCode FwTrainingCheck(FwTraining training);
 
 /** All that is needed to go on with the same bits, as doubles; between calls of FwTrainingAdvance(). The training that is

@@ -442,6 +442,35 @@ double FwAlignmentRate(PetscInt n, const double time[], const double imbalance[]
   return variance > 0.0 ? -covariance / variance : NAN;
 }
 
+PetscErrorCode FwAlignmentTargetScale(FwLearner learner, double *scale)
+{
+  const FwLearnerShape *shape;
+  const double         *x, *y;
+  PetscInt              n;
+  double                square[2] = {0.0, 0.0};
+
+  PetscFunctionBegin;
+  PetscCall(FwLearnerGetShape(learner, &shape));
+  PetscCall(FwLearnerGetExamples(learner, &n, &x, &y));
+  for (PetscInt i = 0; i < n; i++) {
+    const PetscInt d = shape->width[0], c = shape->width[shape->n_layer];
+
+    square[0] += FwDot(d, x + (size_t)i * d, x + (size_t)i * d);
+    square[1] += FwDot(c, y + (size_t)i * c, y + (size_t)i * c);
+  }
+  *scale = square[0] > 0.0 ? square[1] / square[0] : 0.0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscBool FwAlignmentHasCollapsed(double scale, PetscInt n, size_t stride, const double agop_norm[])
+{
+  const double last    = agop_norm[(size_t)(n - 1) * stride];
+  double       largest = 0.0;
+
+  for (PetscInt t = 0; t < n; t++) largest = fmax(largest, agop_norm[(size_t)t * stride]);
+  return (PetscBool)(last < 1e-6 * scale && last < 0.5 * largest);
+}
+
 static double CriticalOfMode(PetscInt L, double sigma, double s)
 {
   const double l = (double)L;

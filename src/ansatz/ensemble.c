@@ -113,40 +113,51 @@ static double *RowOf(const Work *w, PetscInt run, PetscInt time)
   return w->result->row + ((size_t)run * (size_t)w->plan->n_time + (size_t)time) * (size_t)w->result->rows.n;
 }
 
-/* An objective far above that of the start has diverged, though nothing has overflowed yet */
-static PetscBool HasGrown(const Work *w, PetscInt run, const double row[])
+static void FillNaN(size_t n, double value[])
 {
-  const double before = RowOf(w, run, 0)[w->result->rows.column[FW_ALIGNMENT_OBJECTIVE].first];
-
-  return (PetscBool)(before > 0.0 && row[w->result->rows.column[FW_ALIGNMENT_OBJECTIVE].first] > 1e8 * before);
+  for (size_t k = 0; k < n; k++) value[k] = NAN;
 }
 
-/* Numbers that are too large to be measured have diverged as well, though nothing has overflowed yet. A solver for
-   critical points that can go no further has weights that are fine */
-static PetscErrorCode MeasureRun(Work *w, FwTraining training, PetscInt batch, PetscInt i, PetscInt time)
+/* What there is to say of a run at a time: a row, or NaN and the reason. A solver for critical points that can go no
+   further has weights that are fine; numbers that are too large to be measured have diverged */
+static PetscErrorCode MeasureState(Work *w, PetscInt r, const FwTrainState *state, PetscBool is_solve, double row[],
+                                   PetscBool *is_diverged)
 {
-  const PetscInt       r        = FirstRun(w, batch) + i;
-  const FwEnsembleRun *run      = &w->plan->run[r];
-  const PetscBool      is_solve = w->plan->plan.method >= FW_TRAIN_LMVM ? PETSC_TRUE : PETSC_FALSE;
-  double              *row      = RowOf(w, r, time);
-  FwTrainState         state;
+  const FwEnsembleRun *run  = &w->plan->run[r];
+  const PetscInt       loss = w->result->rows.column[FW_ALIGNMENT_LOSS].first;
   PetscErrorCode       code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
-  PetscCall(FwTrainingGetState(training, i, &state));
-  PetscCall(PetscArraycpy(w->result->theta + (size_t)r * (size_t)w->result->n_theta, state.theta, w->result->n_theta));
-  if (!state.is_diverged || is_solve)
-    code = FwAlignmentMeasure(&w->result->rows, w->learner, run->decay, run->start, state.theta, row);
-  if (!code && !state.is_diverged && !is_solve && HasGrown(w, r, row)) code = FW_ERR_NUMERICAL;
-  w->result->end[r] =
-    (FwEnsembleEnd){.time         = state.time,
-                    .is_diverged  = code == FW_ERR_NUMERICAL || (state.is_diverged && !is_solve) ? 1.0 : 0.0,
-                    .is_converged = state.is_converged ? 1.0 : 0.0,
-                    .n_gradient   = state.n_gradient};
-  if (w->result->end[r].is_diverged > 0.0)
-    for (PetscInt k = 0; k < w->result->rows.n; k++) row[k] = NAN;
+  *is_diverged = (PetscBool)(state->is_diverged && !is_solve);
+  if (!*is_diverged && !state->is_given_up) {
+    code = FwAlignmentMeasure(&w->result->rows, w->learner, run->decay, run->start, state->theta, row);
+    if (code == FW_ERR_NUMERICAL || (!code && !is_solve && !(row[loss] <= state->loss_most))) *is_diverged = PETSC_TRUE;
+  }
+  if (*is_diverged || state->is_given_up) FillNaN((size_t)w->result->rows.n, row);
   if (code == FW_ERR_NUMERICAL) FwErrorClear();
   PetscFunctionReturn(code == FW_ERR_NUMERICAL ? PETSC_SUCCESS : code);
+}
+
+static PetscErrorCode MeasureRun(Work *w, FwTraining training, PetscInt batch, PetscInt i, PetscInt time)
+{
+  const PetscInt r     = FirstRun(w, batch) + i;
+  const size_t   n     = (size_t)w->result->n_theta;
+  double        *theta = w->result->theta + (size_t)r * n;
+  PetscBool      is_diverged;
+  FwTrainState   state;
+
+  PetscFunctionBegin;
+  PetscCall(FwTrainingGetState(training, i, &state));
+  PetscCall(
+    MeasureState(w, r, &state, (PetscBool)(w->plan->plan.method >= FW_TRAIN_LMVM), RowOf(w, r, time), &is_diverged));
+  PetscCall(PetscArraycpy(theta, state.theta, n));
+  if (is_diverged) FillNaN(n, theta);
+  w->result->end[r] = (FwEnsembleEnd){.time         = state.time,
+                                      .is_diverged  = is_diverged,
+                                      .is_given_up  = state.is_given_up,
+                                      .is_converged = state.is_converged,
+                                      .n_gradient   = state.n_gradient};
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode MeasureBatch(Work *w, FwTraining training, PetscInt batch)

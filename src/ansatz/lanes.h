@@ -29,6 +29,7 @@ typedef struct {
   FwLanes  *f, *delta, *below;                               /**< of n_most examples */
   FwLanes  *xx, *yx, *g, **above, *product, *chain, *offset; /**< as in FwLearnerMoments */
   FwLanes  *lambda, *mean;                                   /**< as in FwLearnerBasis, in place of xx */
+  FwLanes  *loss, *yy; /**< one each: the loss that came with the last gradient; as in FwLearnerMoments */
 } FwLaneNet;
 
 /** Whether networks are narrow enough that a matrix of eight fits the first cache, and the examples of eight into memory:
@@ -52,7 +53,8 @@ PetscErrorCode FwLanesAllocate(size_t n, void **room, FwLanes **lanes);
 void FwLanesPut(PetscInt n, PetscInt lane, const double from[], FwLanes to[]);
 void FwLanesGet(PetscInt n, PetscInt lane, const FwLanes from[], double to[]);
 
-/** Gradients of the losses at theta, without decay: the mean over the examples held. */
+/** Gradients of the losses at theta, without decay: the mean over the examples held. The losses come along in net->loss,
+ *  through moments to rounding of |y|^2. */
 PetscErrorCode FwLaneNetGradient(FwLaneNet *net, const FwLanes theta[], FwLanes gradient[]);
 
 /** A matrix to be read: entry (i, j) is at[i * row + j * column]. */

@@ -75,6 +75,8 @@ static size_t LayOut(FwLaneNet *net, FwLanes *room)
 {
   size_t used = 0;
 
+  net->loss     = Take(room, &used, 1);
+  net->yy       = Take(room, &used, 1);
   net->theta    = Take(room, &used, (size_t)net->n_theta);
   net->gradient = Take(room, &used, (size_t)net->n_theta);
   if (net->has_moments)
@@ -112,6 +114,7 @@ void FwLaneNetSetLearner(FwLaneNet *net, PetscInt lane, FwLearner learner)
 {
   const PetscInt d = learner->shape.width[0], c = Outputs(net), m = learner->moments.m;
 
+  FwLanesPut(1, lane, &learner->moments.yy, net->yy);
   if (net->is_rotated) {
     FwLanesPut(d, lane, learner->rotated.lambda, net->lambda);
     if (m > d) FwLanesPut(d, lane, learner->rotated.mean, net->mean);
@@ -210,6 +213,19 @@ static void RotatedProductGradient(FwLaneNet *net, const FwLanes theta[])
     }
 }
 
+/* From what ProductGradient() leaves, as in learner_moments.c */
+static void LossOfProduct(FwLaneNet *net, const FwLanes theta[])
+{
+  const PetscInt d = net->learner->shape.width[0], c = Outputs(net);
+  const FwLanes *product = Above(net, theta, 0);
+  FwLanes        sum     = net->yy[0];
+
+  for (PetscInt i = 0; i < c * d; i++) sum += product[i] * (net->g[i] - net->yx[i]);
+  for (PetscInt k = 0; net->learner->shape.has_bias && k < c; k++)
+    sum += net->offset[k] * (net->g[c * d + k] - net->yx[c * d + k]);
+  net->loss[0] = 0.5 * sum;
+}
+
 static void MomentsLayer(FwLaneNet *net, const FwLanes theta[], PetscInt l, const FwLanes chain[], FwLanes gradient[])
 {
   const FwLearnerShape *shape = &net->learner->shape;
@@ -241,6 +257,7 @@ static void GradientThroughMoments(FwLaneNet *net, const FwLanes theta[], FwLane
     RotatedProductGradient(net, theta);
   else
     ProductGradient(net, theta);
+  LossOfProduct(net, theta);
   for (PetscInt l = 1; l <= shape->n_layer; l++) {
     const FwLearnerLayer layer = FwLearnerGetLayer(shape, l);
     FwLanes             *swap  = next;
@@ -288,14 +305,19 @@ static PetscErrorCode Forward(FwLaneNet *net, const FwLanes theta[], PetscInt n,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Derivative of the mean loss in f */
+/* Derivative of the mean loss in f; the loss is added up */
 static void LossSlope(FwLaneNet *net, PetscInt n, const FwLanes y[])
 {
   const PetscInt c      = Outputs(net);
   const double   weight = 1.0 / net->n_example;
 
   if (net->learner->loss == FW_LOSS_MSE) {
-    for (PetscInt i = 0; i < n * c; i++) net->delta[i] = weight * (net->f[i] - y[i]);
+    for (PetscInt i = 0; i < n * c; i++) {
+      const FwLanes error = net->f[i] - y[i];
+
+      net->loss[0] += 0.5 * weight * error * error;
+      net->delta[i] = weight * error;
+    }
     return;
   }
   for (PetscInt i = 0; i < n; i++)
@@ -304,7 +326,7 @@ static void LossSlope(FwLaneNet *net, PetscInt n, const FwLanes y[])
 
       FwLanesGet(c, lane, net->f + i * c, f_lane);
       FwLanesGet(c, lane, y + i * c, y_lane);
-      (void)FwLearnerSumLoss(net->learner, 1, f_lane, y_lane, weight, delta_lane);
+      net->loss[0][lane] += weight * FwLearnerSumLoss(net->learner, 1, f_lane, y_lane, weight, delta_lane);
       FwLanesPut(c, lane, delta_lane, net->delta + i * c);
     }
 }
@@ -359,6 +381,7 @@ PetscErrorCode FwLaneNetGradient(FwLaneNet *net, const FwLanes theta[], FwLanes 
     GradientThroughMoments(net, theta, gradient);
     PetscFunctionReturn(PETSC_SUCCESS);
   }
+  net->loss[0] = (FwLanes){0.0};
   for (PetscInt i = 0; i < net->n_theta; i++) gradient[i] = (FwLanes){0.0};
   for (PetscInt first = 0; first < net->n_example; first += net->n_most)
     PetscCall(AddPiece(net, theta, first, PetscMin(net->n_most, net->n_example - first), gradient));

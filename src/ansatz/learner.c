@@ -117,6 +117,14 @@ static PetscErrorCode CheckTargets(FwLoss loss, PetscInt n, PetscInt c, const do
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static double SumSquares(size_t n, const double y[])
+{
+  double sum = 0.0;
+
+  for (size_t i = 0; i < n; i++) sum += y[i] * y[i];
+  return sum;
+}
+
 PetscErrorCode FwLearnerCreate(MPI_Comm comm, const FwLearnerShape *shape, FwLoss loss, PetscInt n_example,
                                const double x[], const double y[], FwLearner *learner)
 {
@@ -135,6 +143,7 @@ PetscErrorCode FwLearnerCreate(MPI_Comm comm, const FwLearnerShape *shape, FwLos
   made->n_example = n_example;
   made->x         = x;
   made->y         = y;
+  made->zero_loss = loss == FW_LOSS_MSE ? 0.5 * SumSquares((size_t)n_example * (size_t)c, y) / n_example : log(c);
   PetscCallMPI(MPI_Comm_dup(comm, &made->comm));
   PetscCall(FwActivationGet(shape->activation, &made->activation));
   PetscCall(PassCreate(shape, PetscMin(PIECE, n_example), &made->pass));
@@ -247,8 +256,9 @@ double FwLearnerPenalty(FwLearner learner, FwDecay decay, const double theta[])
     const FwLearnerLayer layer  = FwLearnerGetLayer(&learner->shape, l);
     const PetscInt       n_bias = learner->shape.has_bias ? layer.n_out : 0;
 
-    sum += 0.5 * decay.weight * FwDot(layer.n_in * layer.n_out, theta + layer.weight, theta + layer.weight);
-    sum += 0.5 * decay.bias * FwDot(n_bias, theta + layer.bias, theta + layer.bias);
+    if (decay.weight != 0.0)
+      sum += 0.5 * decay.weight * FwDot(layer.n_in * layer.n_out, theta + layer.weight, theta + layer.weight);
+    if (decay.bias != 0.0) sum += 0.5 * decay.bias * FwDot(n_bias, theta + layer.bias, theta + layer.bias);
   }
   return sum;
 }

@@ -188,14 +188,14 @@ static PetscErrorCode RefineLoss(FwLearner learner, const double theta[], double
 PetscErrorCode FwLearnerGradient(FwLearner learner, FwDecay decay, const double theta[], double *objective,
                                  double gradient[])
 {
-  double loss = 0.0;
+  double loss;
 
   PetscFunctionBegin;
   if (!learner->moments.xx) {
     PetscCall(FwLearnerBatchGradient(learner, decay, learner->n_example, NULL, theta, objective, gradient));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  FwLearnerMomentsGradient(learner, PETSC_FALSE, theta, objective ? &loss : NULL, gradient);
+  loss = FwLearnerMomentsGradient(learner, PETSC_FALSE, theta, gradient);
   if (objective) PetscCall(RefineLoss(learner, theta, &loss));
   Complete(learner, decay, theta, loss, objective, gradient);
   PetscFunctionReturn(PETSC_SUCCESS);

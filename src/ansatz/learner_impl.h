@@ -27,9 +27,11 @@ typedef struct {
   double  *xx;              /**< m x m: 1/N sum x x^T, both triangles; NULL where gradients go through the examples */
   double  *yx;              /**< c x m: 1/N sum y x^T */
   double   yy;              /**< 1/N sum |y|^2 */
-  double  *g;               /**< c x m: derivative in the product of all weights, and the bias of it */
-  double **above;           /**< [L] A_l = W_L .. W_{l+1}, c x n_l; A_L, the unit matrix, is not kept */
-  double  *product, *chain; /**< c x widest each */
+  double  *g;               /**< m x c: derivative in the product of all weights, and the bias of it, transposed */
+  double **above;           /**< [L] A_l^T, A_l = W_L .. W_{l+1}: n_l x c */
+  double  *offset;          /**< [c] what the outputs are at x = 0 */
+  double  *product, *chain; /**< widest x c each */
+  double  *piece;           /**< of a gradient that is used at once */
 } FwLearnerMoments;
 
 /** The same as the pass in single precision, with the weights; NULL arrays in double precision. */
@@ -58,7 +60,8 @@ struct FwLearnerImpl {
   FwLearnerShape   shape;
   FwLoss           loss;
   PetscInt         n_theta, n_example;
-  const double    *x, *y; /**< borrowed */
+  const double    *x, *y;     /**< borrowed */
+  double           zero_loss; /**< the loss where all outputs are zero */
   FwActivation     activation;
   FwLearnerPass    pass;
   FwLearnerMoments moments;
@@ -118,13 +121,29 @@ void FwLearnerSingleSetWeights(FwLearner learner, const double theta[]);
 PetscErrorCode FwLearnerSingleAddGradient(FwLearner learner, PetscInt n, const double x[], const double y[],
                                           double weight, double *loss, double sum[]);
 
+/** Columns of the large matrix that go together in the products below. */
+enum { FW_NARROW_COLUMNS = 4 };
+
+/** E^T = W^T A for W n x m and A n x c, few columns. @param[out] e  m x c, leading size lde */
+void FwNarrowProduct(PetscInt n, PetscInt m, PetscInt c, const double a[], const double w[], PetscInt lde, double e[]);
+/** chain += W G^T and gradient = A G, for G c x m: the way back through a layer of weights W, n x m.
+ *  @param[in]     g      G^T, m x c, leading size ldg
+ *  @param[in,out] chain  n x c */
+void FwNarrowBack(PetscInt n, PetscInt m, PetscInt c, const double a[], const double w[], PetscInt ldg,
+                  const double g[], double chain[], double gradient[]);
+
 /** Make the moments, where gradients through them are cheaper. Collective. */
 PetscErrorCode FwLearnerMomentsCreate(FwLearner learner);
 PetscErrorCode FwLearnerMomentsDestroy(FwLearner learner);
 /** Gradient of the loss through the moments; `is_rotated`: theta and gradient are in the basis of the moments.
- *  @param[out] loss  to rounding of |y|^2, not of itself; or NULL, as it is to be with `is_rotated` */
-void FwLearnerMomentsGradient(FwLearner learner, PetscBool is_rotated, const double theta[], double *loss,
-                              double gradient[]);
+ *  @return the loss, to rounding of |y|^2 and not of itself */
+double FwLearnerMomentsGradient(FwLearner learner, PetscBool is_rotated, const double theta[], double gradient[]);
+
+/** What to do with a piece of a gradient, of n numbers of theta from `at` on: they are not looked at again. */
+typedef void FwLearnerUse(void *context, PetscBool is_bias, PetscInt at, PetscInt n, const double gradient[]);
+/** The same gradient piece by piece: each can change its part of theta while that is in the cache. */
+double FwLearnerMomentsPieces(FwLearner learner, PetscBool is_rotated, const double theta[], FwLearnerUse *use,
+                              void *context);
 
 /** Find the basis of the moments, once. What is invariant under rotations of the inputs can then be done in it, at a cost
  *  of c d instead of c d^2 multiplications: gradient flow and descent, but not adam. */

@@ -6,7 +6,8 @@
  *     G = (E, e) <x~ x~^T> - <y x~^T>,   x~ = (x, 1),
  *     gradient in W_l: A_l^T G_l,   in b_l: A_l^T g_e,   G_1 = G without its last column g_e,   G_{l+1} = G_l W_l^T + g_e b_l^T.
  *
- * All products have c rows, which is what makes them cheap: outputs are few.
+ * All products have c rows, which is what makes them cheap: outputs are few. A_l, G_l and E are kept transposed, and the
+ * gradient is made piece by piece: where a piece may be used at once, W_l is read while it is in the cache, and written.
  */
 
 #include "learner_impl.h"
@@ -35,13 +36,15 @@ static PetscErrorCode Allocate(FwLearner learner)
   PetscInt          widest = 0;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc3((size_t)m * m, &moments->xx, c * m, &moments->yx, c * m, &moments->g));
+  PetscCall(PetscMalloc4((size_t)m * m, &moments->xx, c * m, &moments->yx, c * m, &moments->g, c, &moments->offset));
   PetscCall(PetscCalloc1(L, &moments->above));
   for (PetscInt l = 0; l < L; l++) {
     widest = PetscMax(widest, learner->shape.width[l]);
-    if (l < L - 1) PetscCall(PetscMalloc1(c * learner->shape.width[l], &moments->above[l]));
+    PetscCall(PetscMalloc1(c * learner->shape.width[l], &moments->above[l]));
   }
-  PetscCall(PetscMalloc2(c * widest, &moments->product, c * widest, &moments->chain));
+  widest = PetscMax(widest, c);
+  PetscCall(PetscMalloc3(c * widest, &moments->product, c * widest, &moments->chain,
+                         PetscMax(c, FW_NARROW_COLUMNS) * widest, &moments->piece));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -91,133 +94,244 @@ PetscErrorCode FwLearnerMomentsDestroy(FwLearner learner)
   if (!moments->xx) PetscFunctionReturn(PETSC_SUCCESS);
   for (PetscInt l = 0; l < learner->shape.n_layer; l++) PetscCall(PetscFree(moments->above[l]));
   PetscCall(PetscFree(moments->above));
-  PetscCall(PetscFree3(moments->xx, moments->yx, moments->g));
-  PetscCall(PetscFree2(moments->product, moments->chain));
+  PetscCall(PetscFree4(moments->xx, moments->yx, moments->g, moments->offset));
+  PetscCall(PetscFree3(moments->product, moments->chain, moments->piece));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A_l, l < L; A_{L-1} is W_L itself */
-static const double *Above(FwLearner learner, const double theta[], PetscInt l)
-{
-  const PetscInt L = learner->shape.n_layer;
+/* --- forward ---------------------------------------------------------------------------------------------------- */
 
-  return l == L - 1 ? theta + FwLearnerShapeWeight(&learner->shape, L) : learner->moments.above[l];
+/* to = from^T, n x m to m x n */
+static void Transpose(PetscInt n, PetscInt m, const double from[], double to[])
+{
+  for (PetscInt j = 0; j < m; j++)
+    for (PetscInt i = 0; i < n; i++) to[j + i * m] = from[i + j * n];
 }
 
-/* A_{L-2} .. A_0 = E */
-static void FormAbove(FwLearner learner, const double theta[])
+/* A_{L-1} = W_L, then A_{L-2} down to A_`last` */
+static void FormAbove(FwLearner learner, const double theta[], PetscInt last)
 {
-  const PetscInt c = Outputs(learner);
+  const PetscInt L = learner->shape.n_layer, c = Outputs(learner);
+  double *const *above = learner->moments.above;
 
-  for (PetscInt l = learner->shape.n_layer - 2; l >= 0; l--) {
+  Transpose(c, learner->shape.width[L - 1], theta + FwLearnerShapeWeight(&learner->shape, L), above[L - 1]);
+  for (PetscInt l = L - 2; l >= last; l--) {
     const FwLearnerLayer layer = FwLearnerGetLayer(&learner->shape, l + 1);
 
-    FwGemm("N", "N", c, layer.n_in, layer.n_out, 1.0, Above(learner, theta, l + 1), c, theta + layer.weight,
-           layer.n_out, 0.0, learner->moments.above[l], c);
+    FwNarrowProduct(layer.n_out, layer.n_in, c, above[l + 1], theta + layer.weight, layer.n_in, above[l]);
   }
 }
 
 /* e = sum_l A_l b_l, c numbers */
-static void OffsetOf(FwLearner learner, const double theta[], double offset[])
+static void FormOffset(FwLearner learner, const double theta[])
 {
   const PetscInt L = learner->shape.n_layer, c = Outputs(learner);
+  double        *offset = learner->moments.offset;
 
   for (PetscInt k = 0; k < c; k++) offset[k] = theta[FwLearnerShapeBias(&learner->shape, L) + k];
   for (PetscInt l = 1; l < L; l++)
-    FwGemm("N", "N", c, 1, learner->shape.width[l], 1.0, Above(learner, theta, l), c,
-           theta + FwLearnerShapeBias(&learner->shape, l), learner->shape.width[l], 1.0, offset, c);
+    for (PetscInt k = 0; k < c; k++)
+      offset[k] += FwDot(learner->shape.width[l], learner->moments.above[l] + k * learner->shape.width[l],
+                         theta + FwLearnerShapeBias(&learner->shape, l));
 }
 
-/* G = (E, e) <x~ x~^T> - <y x~^T> */
-static void ProductGradient(FwLearner learner, const double theta[])
-{
-  FwLearnerMoments *moments = &learner->moments;
-  const PetscInt    d = learner->shape.width[0], c = Outputs(learner), m = moments->m;
+/* --- derivative in the product ------------------------------------------------------------------------------------ */
 
-  (void)PetscArraycpy(moments->g, moments->yx, c * m);
-  FwGemm("N", "N", c, m, d, 1.0, Above(learner, theta, 0), c, moments->xx, m, -1.0, moments->g, c);
-  if (m == d) return;
-  OffsetOf(learner, theta, moments->product);
-  FwGemm("N", "N", c, m, 1, 1.0, moments->product, c, moments->xx + d, m, 1.0, moments->g, c);
+/* One way through the network and back */
+typedef struct {
+  FwLearner     learner;
+  PetscBool     is_rotated;
+  const double *theta;
+  double       *gradient; /* the whole, or NULL where pieces are used at once */
+  FwLearnerUse *use;
+  void         *context;
+} Pass;
+
+/* G = (E, e) <x~ x~^T> - <y x~^T>, once E is whole */
+static void ProductGradient(Pass *pass)
+{
+  FwLearnerMoments *moments = &pass->learner->moments;
+  const PetscInt    d = pass->learner->shape.width[0], c = Outputs(pass->learner), m = moments->m;
+
+  Transpose(c, m, moments->yx, moments->g);
+  FwGemm("N", "N", m, c, d, 1.0, moments->xx, m, moments->above[0], d, -1.0, moments->g, m);
+  if (m > d) FwGemm("N", "N", m, c, 1, 1.0, moments->xx + (size_t)d * m, m, moments->offset, 1, 1.0, moments->g, m);
 }
 
-/* 1/2 <|E x + e - y|^2> = 1/2 ((E, e) . G - (E, e) . <y x~^T> + <|y|^2>), from what ProductGradient() leaves */
-static double LossOf(FwLearner learner, const double theta[])
+/* The same for columns first .. end - 1 where <x x^T> is diagonal; that of the offset is added up on the way */
+static void RotatedProductGradient(Pass *pass, PetscInt first, PetscInt end)
 {
-  const FwLearnerMoments *moments = &learner->moments;
-  const PetscInt          d = learner->shape.width[0], c = Outputs(learner), n_e = learner->shape.has_bias ? c : 0;
-  const double           *product = Above(learner, theta, 0), *e = moments->product;
+  FwLearnerMoments     *moments = &pass->learner->moments;
+  const FwLearnerBasis *rotated = &pass->learner->rotated;
+  const PetscInt        d = pass->learner->shape.width[0], c = Outputs(pass->learner), m = moments->m;
 
-  return 0.5 * (FwDot(c * d, product, moments->g) - FwDot(c * d, product, moments->yx) +
-                FwDot(n_e, e, moments->g + (size_t)c * d) - FwDot(n_e, e, moments->yx + (size_t)c * d) + moments->yy);
-}
-
-/* The same where <x x^T> is diagonal */
-static void RotatedProductGradient(FwLearner learner, const double theta[])
-{
-  const FwLearnerBasis *rotated = &learner->rotated;
-  const PetscInt        d = learner->shape.width[0], c = Outputs(learner);
-  const double         *product = Above(learner, theta, 0), *e = learner->moments.product;
-  double               *g = learner->moments.g, *g_e = g + (size_t)c * d;
-
-  for (PetscInt j = 0; j < d; j++)
-    for (PetscInt k = 0; k < c; k++) g[k + j * c] = product[k + j * c] * rotated->lambda[j] - rotated->yx[k + j * c];
-  if (!learner->shape.has_bias) return;
-  OffsetOf(learner, theta, learner->moments.product);
-  for (PetscInt k = 0; k < c; k++) g_e[k] = e[k] - rotated->yx[k + c * d];
-  for (PetscInt j = 0; j < d; j++)
-    for (PetscInt k = 0; k < c; k++) {
-      g_e[k] += product[k + j * c] * rotated->mean[j];
-      g[k + j * c] += e[k] * rotated->mean[j];
+  for (PetscInt k = 0; k < c; k++)
+    for (PetscInt j = first; j < end; j++)
+      moments->g[k * m + j] = moments->above[0][k * d + j] * rotated->lambda[j] - rotated->yx[k + j * c];
+  for (PetscInt k = 0; m > d && k < c; k++)
+    for (PetscInt j = first; j < end; j++) {
+      moments->g[k * m + j] += moments->offset[k] * rotated->mean[j];
+      moments->g[k * m + d] += moments->above[0][k * d + j] * rotated->mean[j];
     }
 }
 
-/* Gradient in layer l from G_l, c x n_{l-1} */
-static void LayerGradient(FwLearner learner, const double theta[], PetscInt l, const double chain[], double gradient[])
+static void StartOffsetGradient(Pass *pass)
 {
-  const FwLearnerMoments *moments = &learner->moments;
-  const FwLearnerLayer    layer   = FwLearnerGetLayer(&learner->shape, l);
-  const PetscInt          c       = Outputs(learner);
-  const double           *g_e     = moments->g + (size_t)c * learner->shape.width[0];
+  FwLearnerMoments *moments = &pass->learner->moments;
+  const PetscInt    d = pass->learner->shape.width[0], c = Outputs(pass->learner), m = moments->m;
 
-  if (l == learner->shape.n_layer) {
-    (void)PetscArraycpy(gradient + layer.weight, chain, c * layer.n_in);
-    if (learner->shape.has_bias) (void)PetscArraycpy(gradient + layer.bias, g_e, c);
-    return;
-  }
-  FwGemm("T", "N", layer.n_out, layer.n_in, c, 1.0, Above(learner, theta, l), c, chain, c, 0.0, gradient + layer.weight,
-         layer.n_out);
-  if (learner->shape.has_bias)
-    FwGemm("T", "N", layer.n_out, 1, c, 1.0, Above(learner, theta, l), c, g_e, c, 0.0, gradient + layer.bias,
-           layer.n_out);
+  for (PetscInt k = 0; m > d && k < c; k++)
+    moments->g[k * m + d] = moments->offset[k] - pass->learner->rotated.yx[k + d * c];
 }
 
-void FwLearnerMomentsGradient(FwLearner learner, PetscBool is_rotated, const double theta[], double *loss,
-                              double gradient[])
+/* 1/2 <|E x + e - y|^2> = 1/2 ((E, e) . G - (E, e) . <y x~^T> + <|y|^2>) */
+static double LossOf(const Pass *pass)
 {
-  FwLearnerMoments *moments = &learner->moments;
-  const PetscInt    c       = Outputs(learner);
-  const double     *chain   = moments->g;
-  double           *next = moments->product, *other = moments->chain;
+  const FwLearnerMoments *moments = &pass->learner->moments;
+  const double           *yx      = pass->is_rotated ? pass->learner->rotated.yx : moments->yx;
+  const PetscInt          d = pass->learner->shape.width[0], c = Outputs(pass->learner), m = moments->m;
+  double                  sum = moments->yy;
 
-  FormAbove(learner, theta);
-  if (is_rotated)
-    RotatedProductGradient(learner, theta);
-  else
-    ProductGradient(learner, theta);
-  if (loss) *loss = LossOf(learner, theta);
-  for (PetscInt l = 1; l <= learner->shape.n_layer; l++) {
-    const FwLearnerLayer layer = FwLearnerGetLayer(&learner->shape, l);
-    double              *swap  = next;
+  for (PetscInt k = 0; k < c; k++) {
+    for (PetscInt j = 0; j < d; j++) sum += moments->above[0][k * d + j] * (moments->g[k * m + j] - yx[k + j * c]);
+    if (m > d) sum += moments->offset[k] * (moments->g[k * m + d] - yx[k + d * c]);
+  }
+  return 0.5 * sum;
+}
 
-    LayerGradient(learner, theta, l, chain, gradient);
-    if (l == learner->shape.n_layer) break;
-    FwGemm("N", "T", c, layer.n_out, layer.n_in, 1.0, chain, c, theta + layer.weight, layer.n_out, 0.0, next, c);
-    if (learner->shape.has_bias)
-      FwGemm("N", "T", c, layer.n_out, 1, 1.0, moments->g + (size_t)c * learner->shape.width[0], c, theta + layer.bias,
-             layer.n_out, 1.0, next, c);
-    chain = next;
+/* --- back --------------------------------------------------------------------------------------------------------- */
+
+static double *PieceAt(const Pass *pass, PetscInt at)
+{
+  return pass->gradient ? pass->gradient + at : pass->learner->moments.piece;
+}
+
+static void UsePiece(const Pass *pass, PetscBool is_bias, PetscInt at, PetscInt n)
+{
+  if (pass->use) pass->use(pass->context, is_bias, at, n, PieceAt(pass, at));
+}
+
+/* G_{l+1} gets its part of columns first .. first + n - 1 of W_l, whose gradient is made */
+static void BackColumns(const Pass *pass, const FwLearnerLayer *layer, PetscInt l, PetscInt first, PetscInt n,
+                        PetscInt ldg, const double g[], double next[])
+{
+  const PetscInt at = layer->weight + first * layer->n_out;
+
+  FwNarrowBack(layer->n_out, n, Outputs(pass->learner), pass->learner->moments.above[l], pass->theta + at, ldg,
+               g + first, next, PieceAt(pass, at));
+  UsePiece(pass, PETSC_FALSE, at, n * layer->n_out);
+}
+
+/* The bias of layer l < L: its part of G_{l+1}, and its gradient A_l^T g_e */
+static void BackBias(const Pass *pass, const FwLearnerLayer *layer, PetscInt l, double next[])
+{
+  const FwLearnerMoments *moments = &pass->learner->moments;
+  const PetscInt          d       = pass->learner->shape.width[0];
+
+  if (!pass->learner->shape.has_bias) return;
+  FwNarrowBack(layer->n_out, 1, Outputs(pass->learner), moments->above[l], pass->theta + layer->bias, moments->m,
+               moments->g + d, next, PieceAt(pass, layer->bias));
+  UsePiece(pass, PETSC_TRUE, layer->bias, layer->n_out);
+}
+
+/* Layer l < L, whose columns of G are there, or are made as those of E are */
+static void BackLayer(const Pass *pass, PetscInt l, PetscInt ldg, const double g[], double next[])
+{
+  const FwLearnerLayer layer = FwLearnerGetLayer(&pass->learner->shape, l);
+
+  (void)PetscArrayzero(next, Outputs(pass->learner) * layer.n_out);
+  for (PetscInt first = 0; first < layer.n_in; first += FW_NARROW_COLUMNS)
+    BackColumns(pass, &layer, l, first, PetscMin(FW_NARROW_COLUMNS, layer.n_in - first), ldg, g, next);
+  BackBias(pass, &layer, l, next);
+}
+
+/* The first of several layers in the basis of the moments: E, G and the way back by columns of W_1, which is read once */
+static void BackFirstRotated(Pass *pass, double next[])
+{
+  const FwLearnerMoments *moments = &pass->learner->moments;
+  const FwLearnerLayer    layer   = FwLearnerGetLayer(&pass->learner->shape, 1);
+  const PetscInt          c       = Outputs(pass->learner);
+
+  (void)PetscArrayzero(next, c * layer.n_out);
+  for (PetscInt first = 0; first < layer.n_in; first += FW_NARROW_COLUMNS) {
+    const PetscInt n = PetscMin(FW_NARROW_COLUMNS, layer.n_in - first);
+
+    FwNarrowProduct(layer.n_out, n, c, moments->above[1], pass->theta + layer.weight + first * layer.n_out, layer.n_in,
+                    moments->above[0] + first);
+    RotatedProductGradient(pass, first, first + n);
+    BackColumns(pass, &layer, 1, first, n, moments->m, moments->g, next);
+  }
+  BackBias(pass, &layer, 1, next);
+}
+
+/* Layer L: its gradient is G_L itself */
+static void BackLast(const Pass *pass, PetscInt ldg, const double g[])
+{
+  const PetscInt       L = pass->learner->shape.n_layer, c = Outputs(pass->learner), m = pass->learner->moments.m;
+  const PetscInt       d     = pass->learner->shape.width[0];
+  const FwLearnerLayer layer = FwLearnerGetLayer(&pass->learner->shape, L);
+  double              *piece = PieceAt(pass, layer.weight);
+
+  for (PetscInt j = 0; j < layer.n_in; j++)
+    for (PetscInt k = 0; k < c; k++) piece[k + j * c] = g[k * ldg + j];
+  UsePiece(pass, PETSC_FALSE, layer.weight, c * layer.n_in);
+  if (!pass->learner->shape.has_bias) return;
+  piece = PieceAt(pass, layer.bias);
+  for (PetscInt k = 0; k < c; k++) piece[k] = pass->learner->moments.g[k * m + d];
+  UsePiece(pass, PETSC_TRUE, layer.bias, c);
+}
+
+/* Layers from `l` on, G_l being there */
+static void BackFrom(const Pass *pass, PetscInt l, PetscInt ldg, const double *g, double *next, double *other)
+{
+  for (; l < pass->learner->shape.n_layer; l++) {
+    double *swap = next;
+
+    BackLayer(pass, l, ldg, g, next);
+    g     = next;
+    ldg   = pass->learner->shape.width[l];
     next  = other;
     other = swap;
   }
+  BackLast(pass, ldg, g);
+}
+
+static double Run(Pass *pass)
+{
+  FwLearnerMoments *moments  = &pass->learner->moments;
+  const PetscInt    L        = pass->learner->shape.n_layer;
+  const PetscBool   is_fused = (PetscBool)(pass->is_rotated && L > 1);
+  double            loss;
+
+  FormAbove(pass->learner, pass->theta, is_fused ? 1 : 0);
+  if (pass->learner->shape.has_bias) FormOffset(pass->learner, pass->theta);
+  if (pass->is_rotated) StartOffsetGradient(pass);
+  if (is_fused) {
+    BackFirstRotated(pass, moments->product);
+    loss = LossOf(pass);
+    BackFrom(pass, 2, pass->learner->shape.width[1], moments->product, moments->chain, moments->product);
+    return loss;
+  }
+  if (pass->is_rotated)
+    RotatedProductGradient(pass, 0, pass->learner->shape.width[0]);
+  else
+    ProductGradient(pass);
+  loss = LossOf(pass);
+  BackFrom(pass, 1, moments->m, moments->g, moments->product, moments->chain);
+  return loss;
+}
+
+double FwLearnerMomentsGradient(FwLearner learner, PetscBool is_rotated, const double theta[], double gradient[])
+{
+  Pass pass = {.learner = learner, .is_rotated = is_rotated, .theta = theta, .gradient = gradient};
+
+  return Run(&pass);
+}
+
+double FwLearnerMomentsPieces(FwLearner learner, PetscBool is_rotated, const double theta[], FwLearnerUse *use,
+                              void *context)
+{
+  Pass pass = {.learner = learner, .is_rotated = is_rotated, .theta = theta, .use = use, .context = context};
+
+  return Run(&pass);
 }

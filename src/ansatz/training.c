@@ -45,15 +45,36 @@ PetscBool FwTrainIsFinite(PetscInt n, const double theta[])
 PetscErrorCode FwTrainGradient(FwTrainOne *one, FwDecay decay, const double theta[], double *objective,
                                double gradient[])
 {
+  const FwDecay none = {0.0, 0.0};
+
   PetscFunctionBegin;
   one->at.n_gradient += 1.0;
-  if (one->is_rotated) {
-    FwLearnerMomentsGradient(one->run.learner, PETSC_TRUE, theta, NULL, gradient);
-    FwLearnerAddDecay(one->run.learner, decay, theta, gradient);
+  if (objective) {
+    PetscCall(FwLearnerGradient(one->run.learner, decay, theta, objective, gradient));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(FwLearnerGradient(one->run.learner, decay, theta, objective, gradient));
+  if (one->run.learner->moments.xx)
+    one->loss = FwLearnerMomentsGradient(one->run.learner, one->is_rotated, theta, gradient);
+  else
+    PetscCall(FwLearnerGradient(one->run.learner, none, theta, &one->loss, gradient));
+  FwLearnerAddDecay(one->run.learner, decay, theta, gradient);
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscBool FwTrainHasGrown(FwTrainOne *one, double loss)
+{
+  const double far = 1e8;
+
+  if (one->at.loss_most == 0.0) one->at.loss_most = far * fmax(loss, one->run.learner->zero_loss);
+  return (PetscBool) !(loss <= one->at.loss_most);
+}
+
+PetscBool FwTrainIsOver(const FwTrainPlan *plan, FwTrainOne *one, double loss, double time)
+{
+  if (FwTrainHasGrown(one, loss)) one->at.is_diverged = 1.0;
+  if (plan->n_gradient_most > 0.0 && one->at.n_gradient >= plan->n_gradient_most && one->at.time < time)
+    one->at.is_given_up = 1.0;
+  return (PetscBool)(one->at.is_diverged != 0.0 || one->at.is_given_up != 0.0);
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
@@ -73,6 +94,8 @@ static PetscErrorCode CheckPlan(const FwTrainPlan *plan, PetscInt n_example)
              "batches of %" PetscInt_FMT " examples: there are %" PetscInt_FMT, plan->batch, n_example);
   PetscCheck(plan->batch == 0 || methods[plan->method].has_batch, PETSC_COMM_SELF, FW_ERR_INPUT,
              "%s goes over all examples: batches are for sgd, adam and adamw", name);
+  PetscCheck(plan->n_gradient_most >= 0.0, PETSC_COMM_SELF, FW_ERR_INPUT, "at most %g gradients: want 0 or more",
+             plan->n_gradient_most);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -167,7 +190,8 @@ PetscErrorCode FwTrainingDestroy(FwTraining *training)
 
 static PetscBool GoesOn(const FwTrainOne *one, double time)
 {
-  return (PetscBool)(one->at.is_diverged == 0.0 && one->at.is_converged == 0.0 && time > one->at.time);
+  return (PetscBool)(one->at.is_diverged == 0.0 && one->at.is_converged == 0.0 && one->at.is_given_up == 0.0 &&
+                     time > one->at.time);
 }
 
 static PetscErrorCode AdvanceInLanes(FwTraining training, double time)
@@ -212,7 +236,9 @@ PetscErrorCode FwTrainingGetState(FwTraining training, PetscInt run, FwTrainStat
                           .time         = one->at.time,
                           .is_diverged  = (PetscBool)(one->at.is_diverged != 0.0),
                           .is_converged = (PetscBool)(one->at.is_converged != 0.0),
-                          .n_gradient   = one->at.n_gradient};
+                          .is_given_up  = (PetscBool)(one->at.is_given_up != 0.0),
+                          .n_gradient   = one->at.n_gradient,
+                          .loss_most    = one->at.loss_most > 0.0 ? one->at.loss_most : INFINITY};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -224,6 +250,9 @@ PetscErrorCode FwTrainingCheck(FwTraining training)
   for (PetscInt r = 0; r < training->n_run; r++) {
     const FwTrainOne *one = &training->one[r];
 
+    PetscCheck(one->at.is_given_up == 0.0, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
+               "training by %s was given up at t = %g after %g gradients (run %" PetscInt_FMT "): a larger tolerance",
+               FwTrainMethodNames[method], one->at.time, one->at.n_gradient, r);
     if (one->at.is_diverged == 0.0) continue;
     PetscCheck(methods[method].has_step, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
                "training by %s could not go on from %s %g (run %" PetscInt_FMT ")", FwTrainMethodNames[method],

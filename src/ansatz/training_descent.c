@@ -3,6 +3,7 @@
  * Steps of the descent methods: a gradient, over all examples or a batch, and the update of the weights.
  */
 
+#include "learner_impl.h"
 #include "training_impl.h"
 
 #include <finwidth/random.h>
@@ -42,7 +43,7 @@ PetscErrorCode FwTrainChooseBatch(FwTraining training, FwTrainOne *one)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Of the loss: the update adds the decay */
+/* Of the loss, which comes along: the update adds the decay */
 static PetscErrorCode StepGradient(FwTraining training, FwTrainOne *one)
 {
   const FwDecay none = {0.0, 0.0};
@@ -54,23 +55,61 @@ static PetscErrorCode StepGradient(FwTraining training, FwTrainOne *one)
   }
   PetscCall(FwTrainChooseBatch(training, one));
   one->at.n_gradient += 1.0;
-  PetscCall(FwLearnerBatchGradient(one->run.learner, none, training->plan.batch, training->batch, one->theta, NULL,
-                                   one->gradient));
+  PetscCall(FwLearnerBatchGradient(one->run.learner, none, training->plan.batch, training->batch, one->theta,
+                                   &one->loss, one->gradient));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Update(FwTraining training, FwTrainOne *one)
+/* What all numbers of a step share */
+typedef struct {
+  FwTraining   training;
+  FwTrainOne  *one;
+  FwTrainRates weight, bias;
+  double       scale;
+} Step;
+
+static Step PrepareStep(FwTraining training, FwTrainOne *one)
 {
-  const FwLearnerShape *shape;
-  const double          n_step = one->at.time + 1.0;
-  FwTrainRates          weight, bias;
+  const double n_step = one->at.time + 1.0;
+  Step         step   = {.training = training, .one = one, .scale = FwTrainAdamScale(&training->plan, n_step)};
+
+  for (PetscInt lane = 0; lane < FW_LANES; lane++)
+    FwTrainSetRates(&training->plan, &one->run, n_step, lane, &step.weight, &step.bias);
+  return step;
+}
+
+static void UpdatePiece(void *context, PetscBool is_bias, PetscInt at, PetscInt n, const double g[])
+{
+  const Step    *step    = context;
+  const PetscInt n_theta = step->training->n_theta, n_moment = step->training->n_moment;
+  double        *u = step->one->moment;
+
+  FwTrainUpdatePiece(&step->training->plan, n, is_bias ? &step->bias : &step->weight, step->scale, g,
+                     n_moment > 0 ? u + at : NULL, n_moment > 1 ? u + n_theta + at : NULL, step->one->theta + at);
+}
+
+/* Gradient and update in one go through the weights */
+static void StepThroughMoments(Step *step)
+{
+  FwTrainOne *one = step->one;
+
+  one->at.n_gradient += 1.0;
+  one->loss = FwLearnerMomentsPieces(one->run.learner, one->is_rotated, one->theta, UpdatePiece, step);
+}
+
+static PetscErrorCode MakeStep(FwTraining training, FwTrainOne *one)
+{
+  const FwLearnerShape *shape = &one->run.learner->shape;
+  Step                  step  = PrepareStep(training, one);
 
   PetscFunctionBegin;
-  PetscCall(FwLearnerGetShape(one->run.learner, &shape));
-  for (PetscInt lane = 0; lane < FW_LANES; lane++)
-    FwTrainSetRates(&training->plan, &one->run, n_step, lane, &weight, &bias);
-  FwTrainUpdate(&training->plan, shape, 1, &weight, &bias, FwTrainAdamScale(&training->plan, n_step), one->gradient,
-                one->moment, one->theta);
+  if (training->plan.batch == 0 && one->run.learner->moments.xx) {
+    StepThroughMoments(&step);
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(StepGradient(training, one));
+  FwTrainUpdate(&training->plan, shape, 1, &step.weight, &step.bias, step.scale, one->gradient, one->moment,
+                one->theta);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -80,10 +119,12 @@ PetscErrorCode FwTrainAdvance_Descent(FwTraining training, FwTrainOne *one, doub
 
   PetscFunctionBegin;
   while (one->at.time < until && one->at.is_diverged == 0.0) {
-    PetscCall(StepGradient(training, one));
-    PetscCall(Update(training, one));
-    one->at.time += 1.0;
-    one->at.is_diverged = !FwTrainIsFinite(training->n_theta, one->theta);
+    PetscCall(MakeStep(training, one));
+    if (FwTrainHasGrown(one, one->loss))
+      one->at.is_diverged = 1.0;
+    else
+      one->at.time += 1.0;
   }
+  if (one->at.time == time && !FwTrainIsFinite(training->n_theta, one->theta)) one->at.is_diverged = 1.0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -39,20 +39,31 @@ static PetscErrorCode IsInDomain(TS ts, PetscReal t, Vec v, PetscBool *accept)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* As many gradients as this call is to make are made: the solver ends here, and another will go on */
+/* A run, and how it is to go */
+typedef struct {
+  const FwTrainPlan *plan;
+  FwTrainOne        *one;
+} Way;
+
+/* As many gradients as this call is to make are made, and another will go on; or it is over */
 static PetscErrorCode StopInTime(TS ts)
 {
-  FwTrainOne *one;
+  Way      *way;
+  PetscReal end;
 
   PetscFunctionBegin;
-  PetscCall(TSGetApplicationContext(ts, &one));
-  if (one->at.n_gradient >= one->pause) PetscCall(TSSetConvergedReason(ts, TS_CONVERGED_USER));
+  PetscCall(TSGetApplicationContext(ts, &way));
+  PetscCall(TSGetTime(ts, &way->one->at.time));
+  PetscCall(TSGetMaxTime(ts, &end));
+  if (FwTrainIsOver(way->plan, way->one, way->one->loss, end) || way->one->at.n_gradient >= way->one->pause)
+    PetscCall(TSSetConvergedReason(ts, TS_CONVERGED_USER));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SetUpSolver(FwTraining training, FwTrainOne *one, double time, TS *ts)
+static PetscErrorCode SetUpSolver(Way *way, double time, TS *ts)
 {
-  const double tolerance = training->plan.tolerance;
+  const double tolerance = way->plan->tolerance;
+  FwTrainOne  *one       = way->one;
   TSAdapt      adapt;
 
   PetscFunctionBegin;
@@ -60,10 +71,10 @@ static PetscErrorCode SetUpSolver(FwTraining training, FwTrainOne *one, double t
   PetscCall(TSSetOptionsPrefix(*ts, "ansatz_flow_"));
   PetscCall(TSSetProblemType(*ts, TS_NONLINEAR));
   PetscCall(TSSetType(*ts, TSRK));
-  PetscCall(TSRKSetType(*ts, training->plan.is_low_order ? TSRK5DP : TSRK8VR));
+  PetscCall(TSRKSetType(*ts, way->plan->is_low_order ? TSRK5DP : TSRK8VR));
   PetscCall(TSSetRHSFunction(*ts, NULL, RightHandSide, one));
   PetscCall(TSSetFunctionDomainError(*ts, IsInDomain));
-  PetscCall(TSSetApplicationContext(*ts, one));
+  PetscCall(TSSetApplicationContext(*ts, way));
   PetscCall(TSSetPostStep(*ts, StopInTime));
   PetscCall(TSSetTolerances(*ts, tolerance, NULL, tolerance, NULL));
   PetscCall(TSSetTime(*ts, one->at.time));
@@ -80,6 +91,7 @@ static PetscErrorCode SetUpSolver(FwTraining training, FwTrainOne *one, double t
 
 PetscErrorCode FwTrainAdvance_Flow(FwTraining training, FwTrainOne *one, double time)
 {
+  Way               way = {&training->plan, one};
   TS                ts;
   Vec               v;
   TSConvergedReason reason;
@@ -87,12 +99,12 @@ PetscErrorCode FwTrainAdvance_Flow(FwTraining training, FwTrainOne *one, double 
   PetscFunctionBegin;
   one->pause = one->at.n_gradient + training->most;
   PetscCall(VecCreateSeqWithArray(PETSC_COMM_SELF, 1, training->n_theta, one->theta, &v));
-  PetscCall(SetUpSolver(training, one, time, &ts));
+  PetscCall(SetUpSolver(&way, time, &ts));
   PetscCall(TSSolve(ts, v));
   PetscCall(TSGetConvergedReason(ts, &reason));
   PetscCall(TSGetTime(ts, &one->at.time));
   PetscCall(TSGetTimeStep(ts, &one->at.step));
-  one->at.is_diverged = reason < 0 || !FwTrainIsFinite(training->n_theta, one->theta);
+  if (reason < 0 || !FwTrainIsFinite(training->n_theta, one->theta)) one->at.is_diverged = 1.0;
   if (one->at.is_diverged == 0.0 && reason != TS_CONVERGED_USER) one->at.time = time;
   PetscCall(TSDestroy(&ts));
   PetscCall(VecDestroy(&v));

@@ -184,7 +184,8 @@ static PetscBool ChooseSteps(Flow *flow, PetscInt n, const FwTrainOne one[], dou
   PetscBool any = PETSC_FALSE;
 
   for (PetscInt lane = 0; lane < FW_LANES; lane++) {
-    const PetscBool goes_on = (PetscBool)(lane < n && flow->time[lane] < time && one[lane].at.is_diverged == 0.0);
+    const PetscBool goes_on = (PetscBool)(lane < n && flow->time[lane] < time && one[lane].at.is_diverged == 0.0 &&
+                                          one[lane].at.is_given_up == 0.0);
 
     flow->h[lane] = goes_on ? PetscMin(flow->step[lane], time - flow->time[lane]) : 0.0;
     if (goes_on) any = PETSC_TRUE;
@@ -210,16 +211,27 @@ static double Judge(Flow *flow, PetscInt lane, double error, double time, FwTrai
   return 1.0;
 }
 
-static void JudgeAll(Flow *flow, double tolerance, PetscInt n, FwTrainOne one[], double time)
+/* A step that is accepted, and whether the run goes on after it */
+static double JudgeLane(Flow *flow, const FwTrainPlan *plan, PetscInt lane, double error, double time, FwTrainOne *one)
+{
+  const double is_accepted = Judge(flow, lane, error, time, &one->at);
+
+  one->at.time = flow->time[lane];
+  if (is_accepted != 0.0) (void)FwTrainIsOver(plan, one, flow->net.loss[0][lane], time);
+  return is_accepted;
+}
+
+static void JudgeAll(Flow *flow, const FwTrainPlan *plan, PetscInt n, FwTrainOne one[], double time)
 {
   const PetscInt n_theta = flow->net.n_theta;
   double         sum[FW_LANES], is_accepted[FW_LANES];
 
-  SumErrors(n_theta, tolerance, (const double *)flow->error, (const double *)flow->net.theta, (const double *)flow->y,
-            sum);
+  SumErrors(n_theta, plan->tolerance, (const double *)flow->error, (const double *)flow->net.theta,
+            (const double *)flow->y, sum);
   for (PetscInt lane = 0; lane < FW_LANES; lane++)
-    is_accepted[lane] =
-      flow->h[lane] > 0.0 ? Judge(flow, lane, sqrt(sum[lane] / n_theta), time, &one[PetscMin(lane, n - 1)].at) : 0.0;
+    is_accepted[lane] = flow->h[lane] > 0.0
+                          ? JudgeLane(flow, plan, lane, sqrt(sum[lane] / n_theta), time, &one[PetscMin(lane, n - 1)])
+                          : 0.0;
   Accept(n_theta, is_accepted, (const double *)flow->y, (double *)flow->net.theta);
 }
 
@@ -232,7 +244,7 @@ PetscErrorCode FwTrainAdvanceLanes_Flow(FwTraining training, PetscInt n, FwTrain
   PetscCall(FlowLoad(training, n, one, time, &flow));
   while (n_gradient < training->most && ChooseSteps(&flow, n, one, time)) {
     PetscCall(TryStep(&flow));
-    JudgeAll(&flow, training->plan.tolerance, n, one, time);
+    JudgeAll(&flow, &training->plan, n, one, time);
     n_gradient += flow.tableau.n;
   }
   for (PetscInt lane = 0; lane < n; lane++) {

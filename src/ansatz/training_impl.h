@@ -11,7 +11,8 @@
 /** What changes of a run and is not an array; eight bytes each, so that they pack as doubles. */
 typedef struct {
   double time; /**< t, or steps made */
-  double is_diverged, is_converged;
+  double is_diverged, is_converged, is_given_up;
+  double loss_most; /**< beyond which a run has diverged; 0 before the first gradient */
   double n_gradient;
   double step; /**< of a flow that goes on: the next step; 0 to choose one */
 } FwTrainNumbers;
@@ -20,6 +21,7 @@ typedef struct {
   FwTrainRun     run;
   FwTrainNumbers at;
   PetscBool      is_rotated;
+  double         loss;     /**< that came with the last gradient */
   double         pause;    /**< number of gradients at which PETSc's flow pauses */
   double        *theta;    /**< [n] */
   double        *moment;   /**< [n_moment][n]: u of momentum; m and v of adam; NULL for none */
@@ -50,9 +52,16 @@ typedef PetscErrorCode FwTrainAdvanceLanes(FwTraining training, PetscInt n, FwTr
 
 FwTrainAdvanceLanes FwTrainAdvanceLanes_Descent, FwTrainAdvanceLanes_Flow;
 
-/** Gradient of the objective at any theta; counted. */
+/** Gradient of the objective at any theta; counted. The loss that comes along is kept: where `objective` is NULL to
+ *  rounding of |y|^2 only. */
 PetscErrorCode FwTrainGradient(FwTrainOne *one, FwDecay decay, const double theta[], double *objective,
                                double gradient[]);
+
+/** Whether the loss of a run has left all bounds: what it says at first sets them. */
+PetscBool FwTrainHasGrown(FwTrainOne *one, double loss);
+
+/** After a step of a flow: whether the run ends short of its time, grown or given up; told to its numbers. */
+PetscBool FwTrainIsOver(const FwTrainPlan *plan, FwTrainOne *one, double loss, double time);
 
 /** Whether all numbers are finite, and their squares too. */
 PetscBool FwTrainIsFinite(PetscInt n, const double theta[]);
@@ -76,3 +85,7 @@ double FwTrainAdamScale(const FwTrainPlan *plan, double n_step);
 /** Make one step of a descent method from the gradient g of the loss, for one network (n_lane 1) or eight. */
 void FwTrainUpdate(const FwTrainPlan *plan, const FwLearnerShape *shape, PetscInt n_lane, const FwTrainRates *weight,
                    const FwTrainRates *bias, double scale, const double g[], double moment[], double v[]);
+
+/** The same for n numbers of one network, all weights or all biases; u, s: what the method remembers of them, or NULL. */
+void FwTrainUpdatePiece(const FwTrainPlan *plan, PetscInt n, const FwTrainRates *rates, double scale, const double g[],
+                        double u[], double s[], double v[]);

@@ -60,23 +60,34 @@ static PetscErrorCode GroupStore(FwTraining training, PetscInt n, FwTrainOne one
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Whether any run goes on */
-static PetscBool CountStep(FwTraining training, const Group *group, PetscInt n, FwTrainOne one[])
+/* Runs whose loss has grown beyond bounds stay where they are. Whether any goes on */
+static PetscBool CountStep(const Group *group, PetscInt n, FwTrainOne one[])
 {
-  double    square[FW_LANES];
   PetscBool any = PETSC_FALSE;
 
-  FwLanesSumSquares(training->n_theta, group->net.theta, square);
   for (PetscInt lane = 0; lane < n; lane++) {
     FwTrainNumbers *at = &one[lane].at;
 
     if (at->is_diverged != 0.0) continue;
-    at->time += 1.0;
     at->n_gradient += 1.0;
-    at->is_diverged = !isfinite(square[lane]);
-    if (at->is_diverged == 0.0) any = PETSC_TRUE;
+    if (FwTrainHasGrown(&one[lane], group->net.loss[0][lane])) {
+      at->is_diverged = 1.0;
+    } else {
+      at->time += 1.0;
+      any = PETSC_TRUE;
+    }
   }
   return any;
+}
+
+/* The weights of the last step have no gradient to tell */
+static void CheckEnd(FwTraining training, const Group *group, PetscInt n, FwTrainOne one[], double time)
+{
+  double square[FW_LANES];
+
+  FwLanesSumSquares(training->n_theta, group->net.theta, square);
+  for (PetscInt lane = 0; lane < n; lane++)
+    if (one[lane].at.time == time && !isfinite(square[lane])) one[lane].at.is_diverged = 1.0;
 }
 
 static PetscErrorCode MakeStep(FwTraining training, Group *group, double n_step, PetscInt n, FwTrainOne one[])
@@ -119,8 +130,9 @@ PetscErrorCode FwTrainAdvanceLanes_Descent(FwTraining training, PetscInt n, FwTr
   PetscCall(GroupLoad(training, n, one, &group));
   for (; any && now < until; now += 1.0) {
     PetscCall(MakeStep(training, &group, now + 1.0, n, one));
-    any = CountStep(training, &group, n, one);
+    any = CountStep(&group, n, one);
   }
+  CheckEnd(training, &group, n, one, time);
   PetscCall(GroupStore(training, n, one, &group));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

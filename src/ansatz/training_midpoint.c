@@ -145,15 +145,17 @@ static PetscErrorCode MakeSteps(FwTraining training, Equation *equation, double 
   const double    n_whole = ceil(rest / one->run.step * (1.0 - 1e-12)); /* rounding is no reason for one more */
   const double    h = one->at.step > 0.0 ? one->at.step : rest / n_whole, n_step = rint(rest / h);
   const PetscBool is_split = (PetscBool)(training->plan.method == FW_TRAIN_FLOW_STRANG);
+  PetscBool       is_over  = PETSC_FALSE;
 
   PetscFunctionBegin;
   equation->h  = h;
   one->at.step = h;
-  for (double k = 1.0; k <= n_step && one->at.is_diverged == 0.0 && one->at.n_gradient < pause; k += 1.0) {
+  for (double k = 1.0; k <= n_step && !is_over && one->at.n_gradient < pause; k += 1.0) {
     if (is_split) Decay(one, 0.5 * h);
     PetscCall(MidpointStep(one, training->n_theta, snes, m_vec));
     if (is_split) Decay(one, 0.5 * h);
     one->at.time = k < n_step ? one->at.time + h : time;
+    is_over      = FwTrainIsOver(&training->plan, one, one->loss, time);
   }
   if (one->at.time == time) one->at.step = 0.0;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -107,8 +107,8 @@ FW_VECTOR static void AdaptAll(PetscInt n, const FwTrainRates *rates, double sca
   for (int l = 0; i < n; i++, l++) Adapt(rates, scale, l, g[i], &m[i], &s[i], &v[i]);
 }
 
-static void UpdatePart(const FwTrainPlan *plan, PetscInt n, const FwTrainRates *rates, double scale, const double g[],
-                       double u[], double s[], double v[])
+void FwTrainUpdatePiece(const FwTrainPlan *plan, PetscInt n, const FwTrainRates *rates, double scale, const double g[],
+                        double u[], double s[], double v[])
 {
   switch (plan->method) {
     case FW_TRAIN_GD:
@@ -135,10 +135,10 @@ void FwTrainUpdate(const FwTrainPlan *plan, const FwLearnerShape *shape, PetscIn
     const PetscInt n_weight = n_lane * shape->width[l] * shape->width[l - 1];
     const PetscInt n_bias   = shape->has_bias ? n_lane * shape->width[l] : 0;
 
-    UpdatePart(plan, n_weight, weight, scale, g, u, s, v);
+    FwTrainUpdatePiece(plan, n_weight, weight, scale, g, u, s, v);
     g += n_weight, v += n_weight;
     if (u) u += n_weight, s += n_weight;
-    UpdatePart(plan, n_bias, bias, scale, g, u, s, v);
+    FwTrainUpdatePiece(plan, n_bias, bias, scale, g, u, s, v);
     g += n_bias, v += n_bias;
     if (u) u += n_bias, s += n_bias;
   }

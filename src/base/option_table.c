@@ -201,6 +201,7 @@ static const FwKey table[] = {
         "times of measurement: the start, and from 1/1000 of the training to its end by equal factors"),
   REAL("ansatz_tolerance", "1e-10", NULL, 0.0, PETSC_TRUE, FW_FOR_ANSATZ,
        "of flow, absolute and relative per step; of the gradient's norm for lmvm and newton"),
+  INTEGER("ansatz_gradients", "1000000", 1, FW_FOR_ANSATZ, "most gradients of a flow, which is given up beyond"),
   CHOICE("ansatz_order", "8", "8,5", FW_FOR_ANSATZ, "of the Runge-Kutta method of flow: 8(7) or 5(4)"),
   CHOICE("ansatz_loss", "mse", "mse,cross-entropy", FW_FOR_ANSATZ, "1/(2N) sum (f - y)^2, or cross-entropy of softmax f"),
   CHOICE("ansatz_init", "balanced",

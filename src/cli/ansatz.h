@@ -20,7 +20,7 @@ typedef struct {
   PetscInt         n_seed, n_alpha;
   double           alpha[FW_ANSATZ_LIST_MAX];
   PetscBool        with_weights;
-  char             failure[256]; /**< message of exit 4 */
+  char             failure[512]; /**< message of exit 4 */
 } FwAnsatz;
 
 /** One point. */

@@ -192,6 +192,7 @@ typedef struct {
   const FwEnsembleResult *result;
   PetscInt                first, n_seed; /* runs */
   FwLearner               learner;
+  double                  scale; /* of the AGOP, by the targets */
   FwRecord                record;
 } Found;
 
@@ -276,17 +277,15 @@ static PetscErrorCode RateOf(const Found *f, PetscInt seed, double *rate)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Of what the features were at their largest, less than a millionth is left */
 static PetscBool HasCollapsed(const Found *f, PetscInt seed)
 {
-  const PetscInt n       = f->group->plan.n_time;
-  double         largest = 0.0;
+  const FwAlignmentRows *rows = &f->result->rows;
 
-  for (PetscInt t = 0; t < n; t++) largest = fmax(largest, Measured(f, seed, t, FW_ALIGNMENT_AGOP_NORM));
-  return Measured(f, seed, n - 1, FW_ALIGNMENT_AGOP_NORM) < 1e-6 * largest ? PETSC_TRUE : PETSC_FALSE;
+  return FwAlignmentHasCollapsed(f->scale, f->group->plan.n_time, (size_t)rows->n,
+                                 RowOf(f, seed, 0) + rows->column[FW_ALIGNMENT_AGOP_NORM].first);
 }
 
-enum { DIVERGED, SOLVED, COLLAPSED, UNDETERMINED, OUTCOMES };
+enum { DIVERGED, GIVEN_UP, SOLVED, COLLAPSED, UNDETERMINED, FEATURELESS, OUTCOMES };
 
 static void JudgeRun(const Found *f, PetscInt seed, PetscInt64 outcome[OUTCOMES])
 {
@@ -295,18 +294,22 @@ static void JudgeRun(const Found *f, PetscInt seed, PetscInt64 outcome[OUTCOMES]
   const double         best_alpha = Measured(f, seed, last, FW_ALIGNMENT_BEST_ALPHA);
 
   outcome[DIVERGED]     = HasDiverged(f, seed);
+  outcome[GIVEN_UP]     = end->is_given_up > 0.0;
+  outcome[FEATURELESS]  = Measured(f, seed, last, FW_ALIGNMENT_AGOP_NORM) == 0.0;
   outcome[SOLVED]       = f->point->plan.method < FW_TRAIN_LMVM || end->is_converged > 0.0;
   outcome[COLLAPSED]    = HasCollapsed(f, seed);
-  outcome[UNDETERMINED] = isnan(best_alpha) && !outcome[DIVERGED];
+  outcome[UNDETERMINED] = isnan(best_alpha) && !outcome[DIVERGED] && !outcome[GIVEN_UP] && !outcome[FEATURELESS];
 }
 
 static PetscErrorCode RecordOutcomes(const Found *f)
 {
   static const char *const names[OUTCOMES][2] = {
-    {"diverged",     "1: training diverged, at stopped_at"                       },
-    {"solved",       "0: a solver for critical points was stopped before its end"},
-    {"collapsed",    "1: less than a millionth of the AGOP is left"              },
-    {"undetermined", "1: the AGOP has one direction, all alpha are alike"        },
+    {"diverged",     "1: training diverged, at stopped_at"                                 },
+    {"given_up",     "1: a flow took more than ansatz_gradients, and ended at stopped_at"  },
+    {"solved",       "0: a solver for critical points was stopped before its end"          },
+    {"collapsed",    "1: less than a millionth is left of the AGOP that the targets demand"},
+    {"undetermined", "1: the AGOP has one direction, all alpha are alike"                  },
+    {"featureless",  "1: the AGOP is zero, there is no cosine"                             },
   };
   const FwShape shape        = {1, {"run_seed"}, {f->n_seed}};
   PetscBool     is_converged = PETSC_TRUE;
@@ -320,7 +323,7 @@ static PetscErrorCode RecordOutcomes(const Found *f)
 
       JudgeRun(f, s, outcome);
       value[s] = outcome[o];
-      if (outcome[DIVERGED] || !outcome[SOLVED]) is_converged = PETSC_FALSE;
+      if (outcome[DIVERGED] || outcome[GIVEN_UP] || !outcome[SOLVED]) is_converged = PETSC_FALSE;
     }
     PetscCall(FwRecordIntegers(f->record, names[o][0], &shape, value, "1", names[o][1]));
   }
@@ -580,12 +583,14 @@ static PetscErrorCode RecordPoint(const Found *f)
 static PetscErrorCode RecordAll(const Group *g, const FwEnsembleResult *result, FwRecord record[])
 {
   FwLearner learner;
+  double    scale;
 
   PetscFunctionBegin;
   PetscCall(
     FwLearnerCreate(PETSC_COMM_SELF, &g->plan.shape, g->plan.loss, g->plan.n_example, g->plan.x, g->plan.y, &learner));
+  PetscCall(FwAlignmentTargetScale(learner, &scale));
   for (PetscInt i = 0; i < g->n_point; i++) {
-    const Found found = {g, &g->point[i], result, i * g->ansatz->n_seed, g->ansatz->n_seed, learner, record[i]};
+    const Found found = {g, &g->point[i], result, i * g->ansatz->n_seed, g->ansatz->n_seed, learner, scale, record[i]};
 
     PetscCall(RecordPoint(&found));
   }

@@ -155,7 +155,7 @@ static PetscErrorCode ReadEnd(FwAnsatzPoint *point)
 static PetscErrorCode ReadTraining(FwAnsatzPoint *point)
 {
   PetscInt   method, loss, order;
-  PetscInt64 batch = 0;
+  PetscInt64 batch = 0, n_gradient;
   PetscBool  is_shuffled, has_momentum, has_bias_decay;
 
   PetscFunctionBegin;
@@ -166,11 +166,13 @@ static PetscErrorCode ReadTraining(FwAnsatzPoint *point)
   PetscCall(FwOptionReal("ansatz_step", &point->step, NULL));
   PetscCall(FwOptionInteger("ansatz_batch", &batch, &point->has_batch));
   PetscCall(FwOptionBoolean("ansatz_shuffle", &is_shuffled, NULL));
+  PetscCall(FwOptionInteger("ansatz_gradients", &n_gradient, NULL));
   point->loss = (FwLoss)loss;
-  point->plan = (FwTrainPlan){.method       = (FwTrainMethod)method,
-                              .batch        = (PetscInt)batch,
-                              .is_cyclic    = is_shuffled ? PETSC_FALSE : PETSC_TRUE,
-                              .is_low_order = order == 1 ? PETSC_TRUE : PETSC_FALSE};
+  point->plan = (FwTrainPlan){.n_gradient_most = (double)n_gradient,
+                              .method          = (FwTrainMethod)method,
+                              .batch           = (PetscInt)batch,
+                              .is_cyclic       = is_shuffled ? PETSC_FALSE : PETSC_TRUE,
+                              .is_low_order    = order == 1 ? PETSC_TRUE : PETSC_FALSE};
   PetscCall(FwOptionReal("ansatz_tolerance", &point->plan.tolerance, NULL));
   PetscCall(FwOptionReal("ansatz_momentum", &point->plan.momentum, NULL));
   PetscCall(FwOptionIsSet("ansatz_momentum", &has_momentum));
@@ -294,26 +296,26 @@ static PetscErrorCode Describe(const FwRequest *request, FwStore store, void *co
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Runs of all points that ended as `name` says, and on rank 0 the last of them */
-static PetscInt CountRuns(const FwAnsatz *ansatz, FwRecord all, PetscInt n_point, const char name[], PetscInt *last)
+/* Runs of all points that ended as `name` says, and the first of them */
+static PetscInt CountRuns(const FwAnsatz *ansatz, FwRecord all, PetscInt n_point, const char name[], PetscInt *first)
 {
   PetscInt n = 0;
 
-  for (PetscInt r = 0; r < n_point * ansatz->n_seed; r++)
+  for (PetscInt r = n_point * ansatz->n_seed - 1; r >= 0; r--)
     if (FwRecordIntegerAt(all, name, r) == 1) {
-      *last = r;
+      *first = r;
       n++;
     }
   return n;
 }
 
-static PetscErrorCode WarnAboutRuns(FwAnsatz *ansatz, FwRecord all, PetscInt n_point)
+static PetscErrorCode WarnAboutFeatures(const FwAnsatz *ansatz, FwRecord all, PetscInt n_point)
 {
   const PetscInt n_run = n_point * ansatz->n_seed;
-  PetscInt       last = 0, n_beyond = 0, n;
+  PetscInt       first = 0, n_beyond = 0, n;
 
   PetscFunctionBegin;
-  n = CountRuns(ansatz, all, n_point, "collapsed", &last);
+  n = CountRuns(ansatz, all, n_point, "collapsed", &first);
   if (n)
     PetscCall(
       FwWarn("the weights collapsed in %" PetscInt_FMT " of %" PetscInt_FMT
@@ -325,18 +327,72 @@ static PetscErrorCode WarnAboutRuns(FwAnsatz *ansatz, FwRecord all, PetscInt n_p
     PetscCall(FwWarn("ansatz_decay is beyond critical_decay in %" PetscInt_FMT " of %" PetscInt_FMT
                      " points: trained longer, their weights may collapse",
                      n_beyond, n_point));
-  n = CountRuns(ansatz, all, n_point, "undetermined", &last);
+  n = CountRuns(ansatz, all, n_point, "undetermined", &first);
   if (n && ansatz->n_alpha > 1)
     PetscCall(FwWarn(
       "alpha is undetermined in %" PetscInt_FMT " of %" PetscInt_FMT
       " runs: their AGOP has no more than one direction, as with one output, and every alpha gives the same cosine",
       n, n_run));
-  n = CountRuns(ansatz, all, n_point, "diverged", &last);
+  n = CountRuns(ansatz, all, n_point, "featureless", &first);
   if (n)
+    PetscCall(FwWarn("the AGOP is zero in %" PetscInt_FMT " of %" PetscInt_FMT
+                     " runs: their outputs are flat at all examples, and W1^T W1 has no cosine with it",
+                     n, n_run));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Which run of which point, and where it ended: `ansatz_decay = 0.1, ansatz_step = 2, seed 5, at step 7` */
+static PetscErrorCode NameRun(const FwAnsatz *ansatz, FwRecord all, PetscInt run, size_t size, char name[])
+{
+  const FwScan scan = ansatz->request->scan;
+  PetscInt     n_axis, n_point, method;
+  PetscInt64   seed;
+  size_t       n = 0;
+
+  PetscFunctionBegin;
+  PetscCall(FwScanGetSize(scan, &n_axis, &n_point, NULL));
+  PetscCall(FwScanApply(scan, n_axis ? run / ansatz->n_seed : -1));
+  PetscCall(FwOptionInteger("seed", &seed, NULL));
+  PetscCall(FwOptionChoice("ansatz_optimiser", &method, NULL));
+  PetscCall(FwScanApply(scan, -1));
+  for (PetscInt d = 0; d < n_axis && n < size; d++) {
+    const FwScanAxis *axis;
+
+    PetscCall(FwScanGetAxis(scan, d, &axis));
+    n += (size_t)snprintf(name + n, size - n, "%s = %s, ", axis->key->name,
+                          axis->text[FwScanPosition(scan, run / ansatz->n_seed, d)]);
+  }
+  if (n < size)
+    (void)snprintf(name + n, size - n, "seed %" PetscInt64_FMT ", at %s%g", seed + run % ansatz->n_seed,
+                   FwTrainMethodIsFlow((FwTrainMethod)method) ? "t = " : "step ", FwRecordAt(all, "stopped_at", run));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What ends with exit code 4, the worst last */
+static PetscErrorCode SayFailure(FwAnsatz *ansatz, FwRecord all, PetscInt n_point)
+{
+  const PetscInt n_run = n_point * ansatz->n_seed;
+  PetscInt       first = 0, n;
+  char           name[256];
+
+  PetscFunctionBegin;
+  n = CountRuns(ansatz, all, n_point, "given_up", &first);
+  if (n) {
+    PetscCall(NameRun(ansatz, all, first, sizeof name, name));
+    (void)snprintf(ansatz->failure, sizeof ansatz->failure,
+                   "flows were given up in %" PetscInt_FMT " of %" PetscInt_FMT
+                   " runs (first: %s) after %g gradients: want a larger ansatz_tolerance, as 1e-5 "
+                   "with ansatz_order 5, more ansatz_gradients, or a descent",
+                   n, n_run, name, FwRecordAt(all, "gradients", first));
+  }
+  n = CountRuns(ansatz, all, n_point, "diverged", &first);
+  if (n) {
+    PetscCall(NameRun(ansatz, all, first, sizeof name, name));
     (void)snprintf(ansatz->failure, sizeof ansatz->failure,
                    "training diverged in %" PetscInt_FMT " of %" PetscInt_FMT
-                   " runs, %sat step or time %g: want a smaller ansatz_step",
-                   n, n_run, n > 1 ? "the last " : "", FwRecordAt(all, "stopped_at", last));
+                   " runs (first: %s): want a smaller ansatz_step",
+                   n, n_run, name);
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -350,7 +406,10 @@ static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary 
                  "the gradient did not come down to ansatz_tolerance within ansatz_steps");
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
   if (!request->is_single) PetscCall(FwPrintAnsatzScan(request->scan, all));
-  if (rank == 0) PetscCall(WarnAboutRuns(ansatz, all, summary->n_point));
+  if (rank == 0) {
+    PetscCall(WarnAboutFeatures(ansatz, all, summary->n_point));
+    PetscCall(SayFailure(ansatz, all, summary->n_point));
+  }
   PetscCallMPI(MPI_Bcast(ansatz->failure, sizeof ansatz->failure, MPI_CHAR, 0, PETSC_COMM_WORLD));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

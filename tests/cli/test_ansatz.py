@@ -273,11 +273,42 @@ class Ansatz(unittest.TestCase):
 
     def test_divergence_is_exit_4_and_says_where(self):
         words = [*SMALL, "-ansatz_optimiser", "gd", "-ansatz_step", 10, "-ansatz_steps", 1000]
-        self.check_refused(words, 4, "training diverged in 1 of 1 runs, at ")
+        self.check_refused(words, 4, "training diverged in 1 of 1 runs (first: seed 1, at step ")
         self.assertEqual(harness.attribute(self.place / "ansatz.h5", "status"), "failed")
         r = self.result()
         self.assertEqual((r["diverged"][0], r["converged"]), (1, 0))
         self.assertTrue(0 <= r["stopped_at"][0] < 1000 and np.isnan(r["loss"][0, -1]) and np.isfinite(r["loss"][0, 0]))
+
+    def test_divergence_names_the_point_and_the_seed_and_is_seen_at_its_step(self):
+        words = [*SMALL, "-ansatz_optimiser", "gd", "-scan_ansatz_step", "0.01,1.5", "-scan_ansatz_decay", "0,0.1", "-ansatz_init",
+                 "lecun", "-ansatz_seeds", 3, "-seed", 7, "-ansatz_measurements", 3, "-save_weights"]
+        self.check_refused([*words, "-ansatz_steps", 500], 4, "runs (first: ansatz_step = 1.5, ansatz_decay = 0, seed 7, at step ")
+        r = self.result()
+        self.assertEqual(r["diverged"].tolist(), [[[0] * 3] * 2, [[1] * 3] * 2])
+        self.assertTrue(np.isnan(r["W1"][1]).all() and np.isfinite(r["W1"][0]).all())
+        last = int(r["stopped_at"][1, 0, 0])  # until one step before it nothing has diverged
+        done = self.ansatz(*words, "-scan_index", 2, "-ansatz_seeds", 1, "-ansatz_steps", last - 1, "-overwrite")
+        self.assertEqual(done.code, 0, done.err)
+        self.check_refused([*words, "-scan_index", 2, "-ansatz_seeds", 1, "-ansatz_steps", last], 4, f"at step {last})")
+
+    def test_a_flow_that_takes_too_many_gradients_is_given_up(self):
+        words = [*SMALL, "-network_activation", "relu", "-ansatz_init", "lecun", "-ansatz_time", 50]
+        self.check_refused([*words, "-ansatz_gradients", 3000], 4, "given up in 1 of 1 runs (first: seed 1, at t = ")
+        self.assertEqual(harness.attribute(self.place / "ansatz.h5", "status"), "failed")
+        r = self.result()
+        self.assertEqual((r["given_up"][0], r["diverged"][0], r["converged"]), (1, 0, 0))
+        known = r["training_time"] <= r["stopped_at"][0]
+        self.assertTrue(0 < known.sum() < known.size and r["gradients"][0] >= 3000)
+        self.assertTrue(np.isfinite(r["loss"][0, known]).all() and np.isnan(r["loss"][0, ~known]).all())
+
+    def test_a_large_start_that_trains_well_has_not_collapsed(self):
+        done = self.ansatz(*SMALL, "-ansatz_init_scale", 1e9, "-ansatz_time", 30)
+        self.assertEqual(done.code, 0, done.err)
+        r = self.result()
+        self.assertLess(r["agop_norm"][0, -1], 1e-6 * r["agop_norm"][0, 0])
+        self.assertLess(r["loss"][0, -1], 1e-6)
+        self.assertEqual(r["collapsed"][0], 0)
+        self.assertNotIn("collapsed", done.err)
 
     def test_growth_without_overflow_is_divergence(self):
         self.check_refused([*SMALL, "-ansatz_optimiser", "gd", "-ansatz_step", 100, "-ansatz_steps", 3], 4, "diverged")
