@@ -12,6 +12,8 @@
  * large number, which goes down to 1.
  */
 
+#include "newton.h"
+
 #include <finwidth/mean_action.h>
 
 #include <float.h>
@@ -77,31 +79,6 @@ static PetscErrorCode FormForce(SNES snes, Vec x, Vec force, void *context)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Newton's method; the 2 L x 2 L matrix by differences */
-static PetscErrorCode CreateSolver(Path *p, SNES *snes)
-{
-  const PetscInt n = 2 * p->n_layer;
-  Vec            residual;
-  Mat            jacobian;
-  KSP            ksp;
-  PC             pc;
-
-  PetscFunctionBegin;
-  PetscCall(VecCreateSeq(PETSC_COMM_SELF, n, &residual));
-  PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, n, n, NULL, &jacobian));
-  PetscCall(SNESCreate(PETSC_COMM_SELF, snes));
-  PetscCall(SNESSetFunction(*snes, residual, FormForce, p));
-  PetscCall(SNESSetJacobian(*snes, jacobian, jacobian, SNESComputeJacobianDefault, NULL));
-  PetscCall(SNESGetKSP(*snes, &ksp));
-  PetscCall(KSPSetType(ksp, KSPPREONLY));
-  PetscCall(KSPGetPC(ksp, &pc));
-  PetscCall(PCSetType(pc, PCLU));
-  PetscCall(SNESSetFromOptions(*snes));
-  PetscCall(VecDestroy(&residual));
-  PetscCall(MatDestroy(&jacobian));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* Forces are differences of numbers as large as the widths and the labels' fit */
 static PetscErrorCode Follow(Path *p, Vec x, FwMinimum *minimum)
 {
@@ -112,7 +89,8 @@ static PetscErrorCode Follow(Path *p, Vec x, FwMinimum *minimum)
 
   PetscFunctionBegin;
   PetscCall(FwMeanActionBounds(p->action, &bounds));
-  PetscCall(CreateSolver(p, &snes));
+  PetscCall(FwNewtonCreate(2 * p->n_layer, FormForce, NULL, p, &snes));
+  PetscCall(SNESSetFromOptions(snes));
   for (int k = HALVINGS; k >= 0; k--) {
     p->factor = ldexp(1.0, k);
     for (PetscInt l = 0; l < p->n_layer; l++) most = PetscMax(most, Width(p, l));

@@ -9,6 +9,8 @@
  *     N (1 - Q) <= 1 + min(rank K, Q tr K / T),   N (Q - 1) <= min(|y|^2 / (4 T), y.K^+ y).
  */
 
+#include "newton.h"
+
 #include <finwidth/mean_action.h>
 
 #include <float.h>
@@ -92,30 +94,6 @@ static PetscErrorCode FormSlope(SNES snes, Vec x, Mat slope, Mat preconditioner,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CreateSolver(FwMeanAction action, double tolerance, SNES *snes)
-{
-  Vec residual;
-  Mat jacobian;
-  KSP ksp;
-  PC  pc;
-
-  PetscFunctionBegin;
-  PetscCall(VecCreateSeq(PETSC_COMM_SELF, 2, &residual));
-  PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, 2, 2, NULL, &jacobian));
-  PetscCall(SNESCreate(PETSC_COMM_SELF, snes));
-  PetscCall(SNESSetFunction(*snes, residual, FormForce, action));
-  PetscCall(SNESSetJacobian(*snes, jacobian, jacobian, FormSlope, action));
-  PetscCall(SNESSetTolerances(*snes, tolerance, 0.0, 1e-15, 50, PETSC_DEFAULT));
-  PetscCall(SNESGetKSP(*snes, &ksp));
-  PetscCall(KSPSetType(ksp, KSPPREONLY));
-  PetscCall(KSPGetPC(ksp, &pc));
-  PetscCall(PCSetType(pc, PCLU));
-  PetscCall(SNESSetFromOptions(*snes));
-  PetscCall(VecDestroy(&residual));
-  PetscCall(MatDestroy(&jacobian));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* From (at[0], at[1]), in place */
 static PetscErrorCode Newton(FwMeanAction action, double tolerance, double at[2], FwMinimum *minimum)
 {
@@ -125,7 +103,9 @@ static PetscErrorCode Newton(FwMeanAction action, double tolerance, double at[2]
   const PetscScalar *solution;
 
   PetscFunctionBegin;
-  PetscCall(CreateSolver(action, tolerance, &snes));
+  PetscCall(FwNewtonCreate(2, FormForce, FormSlope, action, &snes));
+  PetscCall(SNESSetTolerances(snes, tolerance, 0.0, 1e-15, 50, PETSC_DEFAULT));
+  PetscCall(SNESSetFromOptions(snes));
   PetscCall(VecCreateSeq(PETSC_COMM_SELF, 2, &x));
   PetscCall(VecGetArrayWrite(x, &start));
   start[0] = at[0];

@@ -10,6 +10,7 @@
  */
 
 #include "nested_impl.h"
+#include "newton.h"
 
 #include <math.h>
 #include <petscblaslapack.h>
@@ -196,28 +197,13 @@ static PetscErrorCode SearchLine(SNESLineSearch search, void *context)
 
 static PetscErrorCode CreateSolver(Descent *d, SNES *snes)
 {
-  const PetscInt n = d->action->model->depth;
   SNESLineSearch search;
-  Vec            residual;
-  Mat            hessian;
-  KSP            ksp;
-  PC             pc;
 
   PetscFunctionBegin;
-  PetscCall(VecCreateSeq(PETSC_COMM_SELF, n, &residual));
-  PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, n, n, NULL, &hessian));
-  PetscCall(SNESCreate(PETSC_COMM_SELF, snes));
-  PetscCall(SNESSetFunction(*snes, residual, FormGradient, d));
-  PetscCall(SNESSetJacobian(*snes, hessian, hessian, FormHessian, d));
+  PetscCall(FwNewtonCreate(d->action->model->depth, FormGradient, FormHessian, d, snes));
   PetscCall(SNESGetLineSearch(*snes, &search));
   PetscCall(SNESLineSearchSetType(search, SNESLINESEARCHSHELL));
   PetscCall(SNESLineSearchShellSetUserFunc(search, SearchLine, d));
-  PetscCall(SNESGetKSP(*snes, &ksp));
-  PetscCall(KSPSetType(ksp, KSPPREONLY));
-  PetscCall(KSPGetPC(ksp, &pc));
-  PetscCall(PCSetType(pc, PCLU));
-  PetscCall(VecDestroy(&residual));
-  PetscCall(MatDestroy(&hessian));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -3,6 +3,8 @@
  * Every minimum of an action of one variable.
  */
 
+#include "newton.h"
+
 #include <finwidth/saddle.h>
 
 #include <float.h>
@@ -106,28 +108,6 @@ static PetscErrorCode FormSlope(SNES snes, Vec u, Mat slope, Mat preconditioner,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CreateSolver(FwAction action, SNES *snes)
-{
-  Vec residual;
-  Mat jacobian;
-  KSP ksp;
-  PC  pc;
-
-  PetscFunctionBegin;
-  PetscCall(VecCreateSeq(PETSC_COMM_SELF, 1, &residual));
-  PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, 1, 1, NULL, &jacobian));
-  PetscCall(SNESCreate(PETSC_COMM_SELF, snes));
-  PetscCall(SNESSetFunction(*snes, residual, FormForce, action));
-  PetscCall(SNESSetJacobian(*snes, jacobian, jacobian, FormSlope, action));
-  PetscCall(SNESGetKSP(*snes, &ksp));
-  PetscCall(KSPSetType(ksp, KSPPREONLY));
-  PetscCall(KSPGetPC(ksp, &pc));
-  PetscCall(PCSetType(pc, PCLU));
-  PetscCall(VecDestroy(&residual));
-  PetscCall(MatDestroy(&jacobian));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* F is a difference of sums of P terms: it cannot be known better than their round-off. A readout bias is subtracted from
    what the labels would cost without it, which may be much more than what is left. */
 static PetscErrorCode RoundOff(FwAction action, double u, double *tolerance)
@@ -189,7 +169,7 @@ static PetscErrorCode Refine(FwAction action, double left, double right, FwMinim
   double        u = 0.5 * (left + right);
 
   PetscFunctionBegin;
-  PetscCall(CreateSolver(action, &snes));
+  PetscCall(FwNewtonCreate(1, FormForce, FormSlope, action, &snes));
   PetscCall(Newton(snes, action, &u, minimum));
   for (int retry = 0; retry < RETRY_MAX && (minimum->reason < 0 || u < left || u > right); retry++) {
     PetscCall(Halve(action, &left, &right));
