@@ -8,6 +8,14 @@
 
 #include <finwidth/base.h>
 
+/** How a long run is kept. */
+typedef struct {
+  const char *checkpoint, *tag; /**< path and what it belongs to; NULL for none */
+  PetscBool   resume;           /**< take up a checkpoint that is there */
+  double      interval;         /**< seconds between checkpoints */
+  PetscBool   has_progress;     /**< show progress; then the ranks are all ranks */
+} FwKeptRun;
+
 /** Write a checkpoint; `bytes` is looked at on rank 0 only.
  *
  * @collective{comm}

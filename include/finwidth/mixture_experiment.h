@@ -8,6 +8,7 @@
  * after any number of interruptions.
  */
 
+#include <finwidth/checkpoint.h>
 #include <finwidth/mixture_outputs.h>
 
 /** One law, one sampler. */
@@ -20,10 +21,10 @@ typedef struct {
 
 /** Columns of a row: log eigenvalues of Q, descending, in columns 0 .. D-1, then these from column D on. */
 typedef enum {
-  FW_COLUMN_LOG_Q,          /**< log Q_11 */
-  FW_COLUMN_LOG_DET,        /**< log det Q */
-  FW_COLUMN_LOG_OUTPUT2,    /**< log S_11^2 / K_11 */
-  FW_COLUMN_OUTPUT,         /**< S_11, then S_12, S_21, S_22 (output, input); NaN where there is no such one */
+  FW_COLUMN_LOG_Q,       /**< log Q_11 */
+  FW_COLUMN_LOG_DET,     /**< log det Q */
+  FW_COLUMN_LOG_OUTPUT2, /**< log S_11^2 / K_11 */
+  FW_COLUMN_OUTPUT,      /**< S_11, then S_12, S_21, S_22 (output, input); NaN where there is no such one */
   FW_COLUMN_LOG_OUTPUT_DET = FW_COLUMN_OUTPUT + 4, /**< log det (S K^-1 S^T); NaN for P < D */
   FW_COLUMN_COUNT
 } FwMixtureColumn;
@@ -35,14 +36,6 @@ PetscInt FwMixtureRowLength(const FwMixtureExperiment *experiment);
  *  @error FW_ERR_STOPPED  this rank was asked to stop, and the layers are wide */
 PetscErrorCode FwMixtureMeasure(const FwMixtureExperiment *experiment, uint64_t first, PetscInt n, double row[]);
 
-/** How a run is kept. */
-typedef struct {
-  const char *checkpoint, *tag; /**< path and what it belongs to; NULL for none */
-  PetscBool   resume;           /**< take up a checkpoint that is there */
-  double      interval;         /**< seconds between checkpoints */
-  PetscBool   has_progress;     /**< show progress; then the ranks are all ranks */
-} FwMixtureRun;
-
 /** Rows of `n_sample` samples of each of several experiments.
  *
  * @collective{comm}
@@ -52,4 +45,4 @@ typedef struct {
  * @error FW_ERR_INPUT    the checkpoint is another run's
  */
 PetscErrorCode FwMixtureSample(MPI_Comm comm, PetscInt n_experiment, const FwMixtureExperiment experiment[],
-                               PetscInt n_sample, const FwMixtureRun *run, double *row[]);
+                               PetscInt n_sample, const FwKeptRun *run, double *row[]);

@@ -20,6 +20,7 @@
  */
 
 #include <finwidth/channel.h>
+#include <finwidth/checkpoint.h>
 #include <finwidth/deep_teacher.h>
 #include <finwidth/record.h>
 #include <finwidth/reduction.h>
@@ -73,14 +74,6 @@ typedef struct {
   void                *context;     /**< of the sampler */
 } FwExperiment;
 
-/** How a run is kept. */
-typedef struct {
-  const char *checkpoint, *tag; /**< path and what it belongs to; NULL for none */
-  PetscBool   resume;           /**< take up a checkpoint that is there */
-  double      interval;         /**< seconds between checkpoints */
-  PetscBool   has_progress;     /**< show progress; then the ranks are all ranks */
-} FwExperimentRun;
-
 /** What was measured, on every rank. */
 typedef struct {
   PetscInt n_instance, n_step;
@@ -110,7 +103,7 @@ void FwExperimentEstimate(const FwExperiment *experiment, PetscInt n_rank, FwExp
  * @error FW_ERR_STOPPED  asked to stop: a checkpoint of the finished blocks is written
  * @error FW_ERR_INPUT    as FwExperimentCheck(), or the checkpoint is another run's
  */
-PetscErrorCode FwExperimentDo(MPI_Comm comm, const FwExperiment *experiment, const FwExperimentRun *run,
+PetscErrorCode FwExperimentDo(MPI_Comm comm, const FwExperiment *experiment, const FwKeptRun *run,
                               FwExperimentResult *result);
 
 /** Put into a record what was measured, beside theory at alpha = n / d. Not collective.

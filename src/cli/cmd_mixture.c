@@ -205,8 +205,7 @@ static PetscErrorCode CheckMemory(MPI_Comm comm, const Mixture *mixture, const P
   double bytes;
 
   PetscFunctionBegin;
-  PetscCheck((double)point->n_sample < most, comm, FW_ERR_MEMORY,
-             "mixture_samples: more than %.0f are not kept", most);
+  PetscCheck((double)point->n_sample < most, comm, FW_ERR_MEMORY, "mixture_samples: more than %.0f are not kept", most);
   PetscCall(FwEstimateMemory(comm, &bytes));
   PetscCheck(
     need.bytes <= bytes, comm, FW_ERR_MEMORY,
@@ -338,11 +337,11 @@ static PetscErrorCode Sample(MPI_Comm comm, const Mixture *mixture, PetscInt num
   PetscFunctionBegin;
   PetscCall(FwOptionInteger("seed", &seed, NULL));
   PetscCall(FwRequestPointCheckpoint(mixture->request, number, sizeof path, path));
-  const FwMixtureRun run = {.checkpoint   = path,
-                            .tag          = point->tag,
-                            .resume       = mixture->request->resume,
-                            .interval     = FwRequestCheckpointSeconds(),
-                            .has_progress = mixture->request->is_single};
+  const FwKeptRun run = {.checkpoint   = path,
+                         .tag          = point->tag,
+                         .resume       = mixture->request->resume,
+                         .interval     = FwRequestCheckpointSeconds(),
+                         .has_progress = mixture->request->is_single};
 
   for (int s = 0; s < FW_DRAWN_COUNT; s++)
     if (mixture->report.is_drawn[s])
@@ -561,13 +560,13 @@ PetscErrorCode FwCommandRun_Mixture(const char *input)
   if (request.is_dry) {
     PetscCall(DryRun(&mixture));
   } else {
-    const FwRequestPlan plan = {.shared                = mixture.has_posterior ? FwPosteriorSharedKeys : no_keys,
-                                .groups                = groups,
-                                .function              = RunGroup,
-                                .context               = &mixture,
-                                .failure               = "numbers that cannot be trusted",
-                                .report                = Conclude,
-                                .describe              = Describe};
+    const FwRequestPlan plan = {.shared   = mixture.has_posterior ? FwPosteriorSharedKeys : no_keys,
+                                .groups   = groups,
+                                .function = RunGroup,
+                                .context  = &mixture,
+                                .failure  = "numbers that cannot be trusted",
+                                .report   = Conclude,
+                                .describe = Describe};
 
     PetscCall(FwRequestRun(&request, &plan));
   }

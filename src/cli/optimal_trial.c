@@ -299,11 +299,11 @@ PetscErrorCode FwTrialRun(MPI_Comm comm, const FwRequest *request, PetscInt poin
   PetscCall(ReadTrial(setting, reduction, &trial));
   PetscCall(CheckMemory(comm, &trial));
   PetscCall(FwRequestPointCheckpoint(request, point, sizeof path, path));
-  const FwExperimentRun run = {.checkpoint   = path,
-                               .tag          = request->tag,
-                               .resume       = request->resume,
-                               .interval     = FwRequestCheckpointSeconds(),
-                               .has_progress = request->is_single};
+  const FwKeptRun run = {.checkpoint   = path,
+                         .tag          = request->tag,
+                         .resume       = request->resume,
+                         .interval     = FwRequestCheckpointSeconds(),
+                         .has_progress = request->is_single};
 
   trial.sampler.checkpoint = path;
   trial.sampler.tag        = request->tag;

@@ -93,7 +93,7 @@ typedef struct {
   PetscMPIInt                rank, size;
   PetscInt                   n_experiment, n_sample;
   const FwMixtureExperiment *experiment;
-  const FwMixtureRun        *run;
+  const FwKeptRun           *run;
   double                   **row;    /* of the caller */
   PetscInt                   n_done; /* samples of all experiments together, in order */
   PetscInt                   n_next; /* samples of the next round */
@@ -288,7 +288,7 @@ static PetscErrorCode RunRounds(Work *w)
 }
 
 PetscErrorCode FwMixtureSample(MPI_Comm comm, PetscInt n_experiment, const FwMixtureExperiment experiment[],
-                               PetscInt n_sample, const FwMixtureRun *run, double *row[])
+                               PetscInt n_sample, const FwKeptRun *run, double *row[])
 {
   Work w = {
     .comm = comm, .n_experiment = n_experiment, .n_sample = n_sample, .experiment = experiment, .run = run, .row = row};

@@ -106,17 +106,17 @@ void FwExperimentEstimate(const FwExperiment *e, PetscInt n_rank, FwExperimentCo
 /* The ranks are cut into parts, which work on different blocks at the same time; rows are divided over the ranks of a part.
    Instances that are not done yet have no FW_INSTANCE_CONVERGED. */
 typedef struct {
-  MPI_Comm               comm, part_comm;
-  PetscMPIInt            rank, size;
-  PetscInt               n_part, part;
-  const FwExperiment    *e;
-  const FwExperimentRun *run;
-  PetscInt               row;    /* StepsMost() */
-  PetscInt               n_step; /* longest trajectory so far */
-  double                *number; /* [n_instance, FW_INSTANCE_COUNT] */
-  double                *path;   /* [n_instance, row] trajectories */
-  PetscLogDouble         last_checkpoint;
-  double                 slowest; /* seconds of a round that would be lost */
+  MPI_Comm            comm, part_comm;
+  PetscMPIInt         rank, size;
+  PetscInt            n_part, part;
+  const FwExperiment *e;
+  const FwKeptRun    *run;
+  PetscInt            row;    /* StepsMost() */
+  PetscInt            n_step; /* longest trajectory so far */
+  double             *number; /* [n_instance, FW_INSTANCE_COUNT] */
+  double             *path;   /* [n_instance, row] trajectories */
+  PetscLogDouble      last_checkpoint;
+  double              slowest; /* seconds of a round that would be lost */
 } Work;
 
 static FwInstances InstancesOf(const FwExperiment *e, PetscInt block)
@@ -353,7 +353,7 @@ static PetscErrorCode MakeResult(const Work *w, FwExperimentResult *result)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwExperimentDo(MPI_Comm comm, const FwExperiment *experiment, const FwExperimentRun *run,
+PetscErrorCode FwExperimentDo(MPI_Comm comm, const FwExperiment *experiment, const FwKeptRun *run,
                               FwExperimentResult *result)
 {
   Work           w = {.comm = comm, .e = experiment, .run = run};

@@ -233,7 +233,7 @@ static FwExperiment experiment_of(FwExperimentKind kind)
   };
 }
 
-static void run_on(MPI_Comm comm, FwExperimentKind kind, const FwExperimentRun *run, FwExperimentResult *result)
+static void run_on(MPI_Comm comm, FwExperimentKind kind, const FwKeptRun *run, FwExperimentResult *result)
 {
   const FwExperiment experiment = experiment_of(kind);
 
@@ -253,7 +253,7 @@ static void assert_same_result(const FwExperimentResult *a, const FwExperimentRe
 
 static void an_experiment_has_the_same_bits_on_any_number_of_ranks(void **state)
 {
-  const FwExperimentRun run = {0};
+  const FwKeptRun run = {0};
 
   (void)state;
   for (int kind = FW_EXPERIMENT_RIDGE; kind <= FW_EXPERIMENT_HMC; kind++) { /* of the last two ranks share the rows */
@@ -271,7 +271,7 @@ static void an_experiment_has_the_same_bits_on_any_number_of_ranks(void **state)
 static void an_experiment_that_goes_on_from_a_checkpoint_has_the_same_bits(void **state)
 {
   FwExperiment       experiment = experiment_of(FW_EXPERIMENT_GAMP);
-  FwExperimentRun    run        = {.checkpoint = file_path("experiment.chk"), .tag = "a", .interval = 0.0};
+  FwKeptRun          run        = {.checkpoint = file_path("experiment.chk"), .tag = "a", .interval = 0.0};
   FwExperimentResult whole, resumed;
   char               path[256];
 

@@ -34,8 +34,8 @@ static PetscInt CountWrong(const FwMixtureExperiment *e, const double row[])
 
 static void rows_do_not_depend_on_the_ranks(void **state)
 {
-  const FwMixtureRun run = {.checkpoint = NULL};
-  double            *row[COUNT];
+  const FwKeptRun run = {.checkpoint = NULL};
+  double         *row[COUNT];
 
   (void)state;
   TestCall(FwMixtureSample(PETSC_COMM_WORLD, COUNT, experiment, N, &run, row));
@@ -49,10 +49,10 @@ static void rows_do_not_depend_on_the_ranks(void **state)
    then draws. A changed number in it comes back: it was read */
 static void rows_come_from_the_checkpoint(void **state)
 {
-  FwMixtureRun run = {.checkpoint = "mixture_experiment.chk", .tag = "tag", .interval = 0.0};
-  double      *row[COUNT], *again[COUNT];
-  size_t       n;
-  char        *bytes;
+  FwKeptRun run = {.checkpoint = "mixture_experiment.chk", .tag = "tag", .interval = 0.0};
+  double   *row[COUNT], *again[COUNT];
+  size_t    n;
+  char     *bytes;
 
   (void)state;
   TestCall(FwMixtureSample(PETSC_COMM_WORLD, COUNT, experiment, N, &run, row));
