@@ -79,7 +79,8 @@ PetscErrorCode FwAlignmentMatrices(FwLearner learner, const double theta[], Pets
                                    double a[]);
 
 /** Rate r of an imbalance exp(-r t): least squares of the logarithm over the times at which it is above 1e-6 of its
- *  first value; NaN with fewer than two such times, or where it is only rounding, below 1e-10 of `scale`. */
+ *  first value and, where less than a tenth of that is left, above ten times its last one, which may be a floor that steps
+ *  keep up; NaN with fewer than two such times, or where it is only rounding, below 1e-10 of `scale`. */
 double FwAlignmentRate(PetscInt n, const double time[], const double imbalance[], double scale);
 
 /** <|y|^2> / <|x|^2>: about the AGOP of a function that follows its targets. Not collective. */
@@ -91,14 +92,28 @@ PetscErrorCode FwAlignmentTargetScale(FwLearner learner, double *scale);
  * @param[in] agop_norm  [n] in time, each `stride` numbers after the one before */
 PetscBool FwAlignmentHasCollapsed(double scale, PetscInt n, size_t stride, const double agop_norm[]);
 
-/** The weight decay beyond which a linear network collapses: a mode with teacher strength sigma on inputs of variance s,
+/** What a linear network with squared error can learn: singular vectors of y x^T / N, each for itself. */
+typedef struct {
+  double strength; /**< sigma, the singular value */
+  double variance; /**< s, of the inputs along it */
+} FwAlignmentMode;
+
+/** The modes of the examples, the strongest first. The learner is linear with squared error.
+ *
+ * @param[in]  n     of them, at most the smaller of inputs and outputs
+ * @param[out] mode  [n]
+ * @cost a singular value decomposition of y x^T / N and n passes over the examples
+ */
+PetscErrorCode FwAlignmentModes(FwLearner learner, PetscInt n, FwAlignmentMode mode[]);
+
+/** The weight decay beyond which a network of L weight matrices cannot hold a mode,
  *
  *     L = 2:   mu = sigma
  *     L >= 3:  mu = sigma w^(L-2) L / (2 (L - 1)),   w = (sigma (L - 2) / (2 s (L - 1)))^(1/L)
  *
- * the largest over the modes, sigma the singular values of y x^T / N. Exact for L = 2 and for white inputs. L = 1: none
- * (infinity). The learner is linear with squared error.
- *
- * @collective{learner}
- */
-PetscErrorCode FwAlignmentCriticalDecay(FwLearner learner, double *critical);
+ * Exact for white inputs, and for the strongest mode of L = 2. L = 1: none (infinity). */
+double FwAlignmentCriticalDecay(PetscInt n_layer, const FwAlignmentMode *mode);
+
+/** The singular value w^L of W_L .. W_1 that a balanced network holds a mode with: the larger root w of
+ *  (sigma - s w^L) w^(L-2) = mu; 0 beyond the critical decay. Exact for white inputs. */
+double FwAlignmentModeProduct(PetscInt n_layer, const FwAlignmentMode *mode, double decay);

@@ -50,6 +50,9 @@ extern const char *const FwTrainMethodNames[FW_TRAIN_COUNT];
 /** Whether the time of a method is t, as for the three flows, and not a number of steps. */
 PetscBool FwTrainMethodIsFlow(FwTrainMethod method);
 
+/** Whether a method may go over batches of examples: sgd, adam, adamw. */
+PetscBool FwTrainMethodHasBatches(FwTrainMethod method);
+
 /** What the runs of a training share. */
 typedef struct {
   FwTrainMethod method;

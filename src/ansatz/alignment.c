@@ -422,20 +422,29 @@ PetscErrorCode FwAlignmentMatrices(FwLearner learner, const double theta[], Pets
 
 /* --- rates and collapse --------------------------------------------------------------------------------------------------- */
 
+/* Below this there is rounding, or a floor */
+static double LeastOf(PetscInt n, const double imbalance[])
+{
+  const double floor = 10.0 * imbalance[n - 1];
+
+  return fmax(1e-6 * imbalance[0], floor < imbalance[0] ? floor : 0.0);
+}
+
 double FwAlignmentRate(PetscInt n, const double time[], const double imbalance[], double scale)
 {
-  double mean[2] = {0.0}, covariance = 0.0, variance = 0.0;
+  double mean[2] = {0.0}, covariance = 0.0, variance = 0.0, least;
   int    count = 0;
 
   if (n < 2 || !(imbalance[0] > 1e-10 * scale)) return NAN;
+  least = LeastOf(n, imbalance);
   for (PetscInt i = 0; i < n; i++) {
-    if (!(imbalance[i] > 1e-6 * imbalance[0])) continue;
+    if (!(imbalance[i] > least)) continue;
     mean[0] += time[i];
     mean[1] += log(imbalance[i]);
     count++;
   }
   for (PetscInt i = 0; i < n; i++) {
-    if (!(imbalance[i] > 1e-6 * imbalance[0])) continue;
+    if (!(imbalance[i] > least)) continue;
     covariance += (time[i] - mean[0] / count) * (log(imbalance[i]) - mean[1] / count);
     variance += pow(time[i] - mean[0] / count, 2);
   }
@@ -471,51 +480,60 @@ PetscBool FwAlignmentHasCollapsed(double scale, PetscInt n, size_t stride, const
   return (PetscBool)(last < 1e-6 * scale && last < 0.5 * largest);
 }
 
-static double CriticalOfMode(PetscInt L, double sigma, double s)
+/* w^L at which (sigma - s w^L) w^(L-2) is largest, L >= 3 */
+static double ProductAtMost(PetscInt L, const FwAlignmentMode *mode)
+{
+  return mode->strength * (double)(L - 2) / (2.0 * mode->variance * (double)(L - 1));
+}
+
+double FwAlignmentCriticalDecay(PetscInt L, const FwAlignmentMode *mode)
 {
   const double l = (double)L;
 
-  if (L == 2) return sigma;
-  return sigma * pow(sigma * (l - 2.0) / (2.0 * s * (l - 1.0)), (l - 2.0) / l) * l / (2.0 * (l - 1.0));
+  if (L == 1) return INFINITY;
+  if (!(mode->strength > 0.0 && mode->variance > 0.0)) return 0.0;
+  if (L == 2) return mode->strength;
+  return mode->strength * pow(ProductAtMost(L, mode), (l - 2.0) / l) * l / (2.0 * (l - 1.0));
 }
 
-/* Right singular vectors of y x^T / N and the variance of the inputs along each. X is n_0 x N, by columns */
-static PetscErrorCode FindModes(PetscInt d, PetscInt c, PetscInt n, const double x[], const double y[], PetscInt r,
-                                double sigma[], double variance[])
+/* Newton from above, where s w^(2L-2) - sigma w^(L-2) + mu is positive, rising and convex: it comes down to the root */
+double FwAlignmentModeProduct(PetscInt L, const FwAlignmentMode *mode, double decay)
 {
-  const double mean_of = 1.0 / (double)n;
-  double      *cross, *vt, *image;
+  const double l = (double)L, s = mode->variance, sigma = mode->strength;
+  double       w, next;
 
-  PetscFunctionBegin;
-  PetscCall(PetscMalloc3(c * d, &cross, r * d, &vt, n, &image));
-  FwGemm("N", "T", c, d, n, mean_of, y, c, x, d, 0.0, cross, c);
-  PetscCall(FwSingularDecompose(c, d, cross, sigma, NULL, vt));
-  for (PetscInt j = 0; j < r; j++) {
-    FwGemm("N", "N", 1, n, d, 1.0, vt + j, r, x, d, 0.0, image, 1);
-    variance[j] = FwDot(n, image, image) / (double)n;
-  }
-  PetscCall(PetscFree3(cross, vt, image));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  if (!(sigma > 0.0)) return 0.0;
+  if (L == 1) return sigma / (s + decay);
+  if (!(decay < FwAlignmentCriticalDecay(L, mode))) return 0.0;
+  next = pow(sigma / s, 1.0 / l);
+  do {
+    w    = next;
+    next = w - (s * pow(w, l) - sigma + decay * pow(w, 2.0 - l)) /
+                 (s * (2.0 * l - 2.0) * pow(w, l - 1.0) - sigma * (l - 2.0) / w);
+  } while (next < w * (1.0 - 4.0 * PETSC_MACHINE_EPSILON));
+  return pow(next, l);
 }
 
-PetscErrorCode FwAlignmentCriticalDecay(FwLearner learner, double *critical)
+PetscErrorCode FwAlignmentModes(FwLearner learner, PetscInt n, FwAlignmentMode mode[])
 {
   const FwLearnerShape *shape;
   const double         *x, *y;
-  PetscInt              n, r;
-  double               *sigma, *variance;
+  PetscInt              n_example, d, c, r;
+  double               *cross, *sigma, *vt, *image;
 
   PetscFunctionBegin;
   PetscCall(FwLearnerGetShape(learner, &shape));
-  PetscCall(FwLearnerGetExamples(learner, &n, &x, &y));
-  *critical = shape->n_layer == 1 ? INFINITY : 0.0;
-  r         = PetscMin(shape->width[0], shape->width[shape->n_layer]);
-  PetscCall(PetscMalloc2(r, &sigma, r, &variance));
-  if (shape->n_layer > 1)
-    PetscCall(FindModes(shape->width[0], shape->width[shape->n_layer], n, x, y, r, sigma, variance));
-  for (PetscInt j = 0; j < r && shape->n_layer > 1; j++)
-    if (sigma[j] > 0.0 && variance[j] > 0.0)
-      *critical = fmax(*critical, CriticalOfMode(shape->n_layer, sigma[j], variance[j]));
-  PetscCall(PetscFree2(sigma, variance));
+  PetscCall(FwLearnerGetExamples(learner, &n_example, &x, &y));
+  d = shape->width[0];
+  c = shape->width[shape->n_layer];
+  r = PetscMin(d, c);
+  PetscCall(PetscMalloc4(c * d, &cross, r, &sigma, r * d, &vt, n_example, &image));
+  FwGemm("N", "T", c, d, n_example, 1.0 / (double)n_example, y, c, x, d, 0.0, cross, c);
+  PetscCall(FwSingularDecompose(c, d, cross, sigma, NULL, vt));
+  for (PetscInt j = 0; j < n; j++) {
+    FwGemm("N", "N", 1, n_example, d, 1.0, vt + j, r, x, d, 0.0, image, 1);
+    mode[j] = (FwAlignmentMode){sigma[j], FwDot(n_example, image, image) / (double)n_example};
+  }
+  PetscCall(PetscFree4(cross, sigma, vt, image));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

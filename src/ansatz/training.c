@@ -37,6 +37,11 @@ PetscBool FwTrainMethodIsFlow(FwTrainMethod method)
   return (PetscBool)(method == FW_TRAIN_FLOW || method == FW_TRAIN_FLOW_MIDPOINT || method == FW_TRAIN_FLOW_STRANG);
 }
 
+PetscBool FwTrainMethodHasBatches(FwTrainMethod method)
+{
+  return methods[method].has_batch;
+}
+
 PetscBool FwTrainIsFinite(PetscInt n, const double theta[])
 {
   return (PetscBool)isfinite(FwDot(n, theta, theta));

@@ -82,7 +82,7 @@ static void DescribeRange(const FwKey *key, PetscBool is_too_large, size_t size,
     snprintf(text, size, "one of %s", key->choices);
   else if (key->type == FW_KEY_INTEGER && (is_too_large || key->maximum < INT_MAX))
     snprintf(text, size, "an integer from %.0f to %.0f", key->minimum, key->maximum);
-  else if (key->type == FW_KEY_INTEGER || key->type == FW_KEY_REAL)
+  else if ((key->type == FW_KEY_INTEGER || key->type == FW_KEY_REAL) && isfinite(key->minimum))
     snprintf(text, size, "%s %s %g", TypeName(key), key->is_open ? ">" : ">=", key->minimum);
   else
     snprintf(text, size, "%s", TypeName(key));

@@ -191,6 +191,7 @@ typedef struct {
   const FwAnsatzPoint    *point;
   const FwEnsembleResult *result;
   PetscInt                first, n_seed; /* runs */
+  const FwAlignmentMode  *mode;          /* [CountModes()] of the data; NULL where they say nothing */
   FwLearner               learner;
   double                  scale; /* of the AGOP, by the targets */
   FwRecord                record;
@@ -253,18 +254,24 @@ static PetscErrorCode RecordTimes(const Found *f)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* |Delta| of all layers together over time: of linear networks and methods that follow the flow, as is its theory */
+/* The law is of linear networks and methods that follow the flow; of biases, where they decay as the weights do */
+static PetscBool HasRate(const FwAnsatzPoint *point)
+{
+  return (PetscBool)(point->shape.activation == FW_ACTIVATION_LINEAR && point->plan.method < FW_TRAIN_ADAM &&
+                     (!point->shape.has_bias || point->decay.bias == point->decay.weight));
+}
+
+/* |Delta - b b^T| of all layers together over time */
 static PetscErrorCode RateOf(const Found *f, PetscInt seed, double *rate)
 {
-  const FwAlignmentColumn *column = &f->result->rows.column[FW_ALIGNMENT_IMBALANCE];
+  const FwAlignmentColumn *column = &f->result->rows.column[FW_ALIGNMENT_IMBALANCE_BIAS];
   const PetscInt           n      = f->group->plan.n_time;
   const double             norm   = Measured(f, seed, 0, FW_ALIGNMENT_WEIGHT_NORM);
   double                  *time, *total;
 
   PetscFunctionBegin;
   *rate = NAN;
-  if (f->point->shape.activation != FW_ACTIVATION_LINEAR || f->point->plan.method >= FW_TRAIN_ADAM)
-    PetscFunctionReturn(PETSC_SUCCESS);
+  if (!HasRate(f->point)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc2(n, &time, n, &total));
   for (PetscInt t = 0; t < n; t++) {
     const double *imbalance = RowOf(f, seed, t) + column->first;
@@ -504,16 +511,33 @@ static PetscErrorCode RecordLayer(const Found *f, PetscInt l)
 
 /* --- theory beside it ---------------------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode RecordCritical(const Found *f)
+static PetscInt CountModes(const FwEnsembleResult *result)
 {
-  double critical;
+  return result->rows.column[FW_ALIGNMENT_AGOP_EIGENVALUE].n;
+}
+
+/* The strongest mode that is left decides when all are gone */
+static PetscErrorCode RecordModes(const Found *f)
+{
+  const PetscInt L = f->point->shape.n_layer, n = CountModes(f->result);
+  const FwShape  shape = {1, {"direction"}, {n}};
+  double        *decay, *product, critical = 0.0;
 
   PetscFunctionBegin;
-  if (f->point->shape.activation != FW_ACTIVATION_LINEAR || f->point->loss != FW_LOSS_MSE)
-    PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(FwAlignmentCriticalDecay(f->learner, &critical));
+  if (!f->mode) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc2(n, &decay, n, &product));
+  for (PetscInt j = 0; j < n; j++) {
+    decay[j]   = FwAlignmentCriticalDecay(L, &f->mode[j]);
+    product[j] = FwAlignmentModeProduct(L, &f->mode[j], f->point->decay.weight);
+    critical   = fmax(critical, decay[j]);
+  }
   PetscCall(FwRecordReal(f->record, "critical_decay", critical, "1",
                          "ansatz_decay beyond which the network collapses (exact for L = 2 and for white inputs)"));
+  PetscCall(
+    FwRecordReals(f->record, "mode_critical_decay", &shape, decay, "1", "ansatz_decay beyond which a mode is lost"));
+  PetscCall(FwRecordReals(f->record, "mode_product", &shape, product, "1",
+                          "singular value of W_L .. W_1 that a mode has at the end, from white inputs"));
+  PetscCall(PetscFree2(decay, product));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -566,7 +590,7 @@ static PetscErrorCode RecordPoint(const Found *f)
   PetscCall(RecordEnds(f));
   PetscCall(RecordOutcomes(f));
   PetscCall(RecordFinals(f));
-  PetscCall(RecordCritical(f));
+  PetscCall(RecordModes(f));
   PetscCall(RecordExact(f));
   PetscCall(RecordDiagonals(f));
   PetscCall(RecordMatrices(f));
@@ -582,18 +606,33 @@ static PetscErrorCode RecordPoint(const Found *f)
 /* On one rank alone: what it needs is there */
 static PetscErrorCode RecordAll(const Group *g, const FwEnsembleResult *result, FwRecord record[])
 {
-  FwLearner learner;
-  double    scale;
+  const FwEnsemblePlan *plan = &g->plan;
+  const PetscBool       has =
+    plan->shape.activation == FW_ACTIVATION_LINEAR && plan->loss == FW_LOSS_MSE ? PETSC_TRUE : PETSC_FALSE;
+  const PetscInt   n_seed = g->ansatz->n_seed;
+  FwAlignmentMode *mode;
+  FwLearner        learner;
+  double           scale;
 
   PetscFunctionBegin;
-  PetscCall(
-    FwLearnerCreate(PETSC_COMM_SELF, &g->plan.shape, g->plan.loss, g->plan.n_example, g->plan.x, g->plan.y, &learner));
+  PetscCall(FwLearnerCreate(PETSC_COMM_SELF, &plan->shape, plan->loss, plan->n_example, plan->x, plan->y, &learner));
   PetscCall(FwAlignmentTargetScale(learner, &scale));
+  PetscCall(PetscMalloc1(CountModes(result), &mode));
+  if (has) PetscCall(FwAlignmentModes(learner, CountModes(result), mode));
   for (PetscInt i = 0; i < g->n_point; i++) {
-    const Found found = {g, &g->point[i], result, i * g->ansatz->n_seed, g->ansatz->n_seed, learner, scale, record[i]};
+    const Found found = {.group   = g,
+                         .point   = &g->point[i],
+                         .result  = result,
+                         .first   = i * n_seed,
+                         .n_seed  = n_seed,
+                         .mode    = has ? mode : NULL,
+                         .learner = learner,
+                         .scale   = scale,
+                         .record  = record[i]};
 
     PetscCall(RecordPoint(&found));
   }
+  PetscCall(PetscFree(mode));
   PetscCall(FwLearnerDestroy(&learner));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -156,15 +156,17 @@ static PetscErrorCode ReadTraining(FwAnsatzPoint *point)
 {
   PetscInt   method, loss, order;
   PetscInt64 batch = 0, n_gradient;
-  PetscBool  is_shuffled, has_momentum, has_bias_decay;
+  PetscBool  is_shuffled, has_momentum, has_bias_decay, is_scanned;
 
   PetscFunctionBegin;
   PetscCall(FwOptionChoice("ansatz_optimiser", &method, NULL));
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-scan_ansatz_optimiser", &is_scanned));
   PetscCall(FwOptionChoice("ansatz_loss", &loss, NULL));
   PetscCall(FwOptionChoice("ansatz_order", &order, NULL));
   PetscCall(FwOptionBoolean("ansatz_single", &point->is_single, NULL));
   PetscCall(FwOptionReal("ansatz_step", &point->step, NULL));
   PetscCall(FwOptionInteger("ansatz_batch", &batch, &point->has_batch));
+  if (is_scanned && !FwTrainMethodHasBatches((FwTrainMethod)method)) batch = 0; /* it is there for the others */
   PetscCall(FwOptionBoolean("ansatz_shuffle", &is_shuffled, NULL));
   PetscCall(FwOptionInteger("ansatz_gradients", &n_gradient, NULL));
   point->loss = (FwLoss)loss;
@@ -250,11 +252,21 @@ static PetscErrorCode WarnAboutKinks(const FwAnsatzPoint *point, PetscBool *is_s
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Batches beside a scan of optimisers are for those that can use them: there has to be one */
+static PetscErrorCode CheckBatches(const FwAnsatzPoint *last, PetscBool any_has_batches)
+{
+  PetscFunctionBegin;
+  PetscCheck(!last->has_batch || any_has_batches, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "ansatz_batch is given, but no optimiser here goes over batches: sgd, adam and adamw do");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SetUp(const FwRequest *request, FwAnsatz *ansatz)
 {
-  PetscInt64 n_seed;
-  PetscInt   n_point;
-  PetscBool  is_said = PETSC_FALSE;
+  PetscInt64    n_seed;
+  PetscInt      n_point;
+  PetscBool     is_said = PETSC_FALSE, has_batches = PETSC_FALSE;
+  FwAnsatzPoint point;
 
   PetscFunctionBegin;
   *ansatz = (FwAnsatz){.request = request, .n_alpha = FW_ANSATZ_LIST_MAX};
@@ -265,12 +277,12 @@ static PetscErrorCode SetUp(const FwRequest *request, FwAnsatz *ansatz)
   ansatz->n_seed = (PetscInt)n_seed;
   PetscCall(FwScanGetSize(request->scan, NULL, &n_point, NULL));
   for (PetscInt p = 0; p < n_point; p++) {
-    FwAnsatzPoint point;
-
     PetscCall(FwScanApply(request->scan, p));
     PetscCall(FwAnsatzPointRead(PETSC_COMM_WORLD, &point));
     PetscCall(WarnAboutKinks(&point, &is_said));
+    if (FwTrainMethodHasBatches(point.plan.method)) has_batches = PETSC_TRUE;
   }
+  PetscCall(CheckBatches(&point, has_batches));
   PetscCall(FwScanApply(request->scan, -1));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

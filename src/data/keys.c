@@ -102,6 +102,8 @@ static PetscErrorCode ReadTeacher(FwDataKeys *keys)
   PetscCall(ReadInteger("teacher_inputs", &keys->teacher_inputs));
   PetscCall(ReadInteger("teacher_width", &keys->teacher_width));
   PetscCall(FwOptionReal("teacher_noise", &keys->teacher_noise, NULL));
+  PetscCall(FwOptionReal("teacher_spectrum", &keys->teacher_spectrum, NULL));
+  PetscCall(FwOptionReal("teacher_offset", &keys->teacher_offset, NULL));
   PetscCall(FwOptionReal("teacher_spread", &keys->teacher_spread, NULL));
   keys->n_singular = FW_MAX_SINGULAR;
   PetscCall(FwOptionReals("teacher_singular", &keys->n_singular, keys->singular));

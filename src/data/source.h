@@ -52,7 +52,7 @@ typedef struct {
   double        teacher_noise;
   PetscInt      n_singular; /* of a low-rank teacher */
   double        singular[FW_MAX_SINGULAR];
-  double        teacher_spread;
+  double        teacher_spread, teacher_spectrum, teacher_offset;
 } FwDataKeys;
 
 /** What `open` finds out; the same on every rank afterwards. */

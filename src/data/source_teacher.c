@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Synthetic teachers: x ~ N(0, 1), y a function of w . x / sqrt(N_0), with w ~ N(0, 1), plus noise.
+ * Synthetic teachers: x_i ~ N(0, i^-a), y a function of w . x / sqrt(N_0), with w ~ N(0, 1), plus an offset and noise.
  *
  *   linear        y = w . x / sqrt(N_0)
  *   one-layer     y = 1 / sqrt(M) sum_j v_j erf(w_j . x / sqrt(N_0))
  *   single-index  y = z + sin(3 z) / 2 with z = w . x / sqrt(N_0)
  *   low-rank      y = U diag(s) V^T x, drawn orthonormal columns in U (D x r) and V (N_0 x r)
- *   clusters      x = c_k + spread z, c_k and z ~ N(0, 1), y = 1 at place k of D and 0 elsewhere; k at random
+ *   clusters      x = c_k + spread z, c_k ~ N(0, 1), z_i ~ N(0, i^-a), y = 1 at place k of D and 0 elsewhere; k at random
  */
 
 #include "source.h"
@@ -133,6 +133,25 @@ static void AnswerClusters(const Teacher *teacher, const FwDataKeys *keys, uint6
   for (PetscInt64 j = 0; j < teacher->n_unit; j++) y[j] = j == k ? 1.0 : 0.0;
 }
 
+static void DrawInputs(const FwDataKeys *keys, uint64_t number, double x[])
+{
+  FwStreamNormal(FwStreamCreate(keys->seed, FW_RANDOM_TEACHER_INPUT, number, 0, 0), 0, (size_t)keys->teacher_inputs, x);
+  for (PetscInt i = 1; i < keys->teacher_inputs && keys->teacher_spectrum > 0.0; i++)
+    x[i] *= pow((double)i + 1.0, -0.5 * keys->teacher_spectrum);
+}
+
+/* Clusters have none: their labels are classes */
+static void AddNoise(const FwDataKeys *keys, uint64_t number, PetscInt n_label, double y[])
+{
+  double noise;
+
+  if (keys->teacher_kind == FW_TEACHER_CLUSTERS) return;
+  for (PetscInt k = 0; k < n_label; k++) {
+    FwStreamNormal(FwStreamCreate(keys->seed, FW_RANDOM_TEACHER_NOISE, number, 0, 0), (uint64_t)k, 1, &noise);
+    y[k] += sqrt(keys->teacher_noise) * noise;
+  }
+}
+
 static PetscErrorCode ReadTeacher(FwSource *source, PetscInt n, const PetscInt64 example[], double raw[],
                                   double label[])
 {
@@ -143,19 +162,17 @@ static PetscErrorCode ReadTeacher(FwSource *source, PetscInt n, const PetscInt64
   PetscFunctionBegin;
   for (PetscInt64 i = 0; i < n; i++) {
     const uint64_t number = (uint64_t)example[i];
-    double        *x = raw + i * n_input, *y = label + i * n_label, noise;
+    double        *x = raw + i * n_input, *y = label + i * n_label;
 
-    FwStreamNormal(FwStreamCreate(keys->seed, FW_RANDOM_TEACHER_INPUT, number, 0, 0), 0, (size_t)n_input, x);
+    DrawInputs(keys, number, x);
     if (keys->teacher_kind == FW_TEACHER_LOW_RANK)
       AnswerLowRank(source->context, n_input, n_label, x, y);
     else if (keys->teacher_kind == FW_TEACHER_CLUSTERS)
       AnswerClusters(source->context, keys, number, x, y);
     else
       *y = Answer(source->context, keys, x);
-    for (PetscInt k = 0; k < n_label && keys->teacher_kind != FW_TEACHER_CLUSTERS; k++) {
-      FwStreamNormal(FwStreamCreate(keys->seed, FW_RANDOM_TEACHER_NOISE, number, 0, 0), (uint64_t)k, 1, &noise);
-      y[k] += sqrt(keys->teacher_noise) * noise;
-    }
+    AddNoise(keys, number, n_label, y);
+    for (PetscInt k = 0; k < n_label; k++) y[k] += keys->teacher_offset;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -6,6 +6,8 @@
 #include "panel.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 PetscErrorCode FwPanelAdd(FwPanel *panel, FwMark mark, FwColour colour, const char title[], PetscInt64 n,
                           const double x[], const double y[], const double error[])
@@ -120,6 +122,26 @@ PetscErrorCode FwFigureClear(FwFigure *figure)
   PetscFunctionBegin;
   for (PetscInt p = 0; p < figure->n_panel; p++) PetscCall(ClearPanel(&figure->panel[p]));
   PetscCall(PetscMemzero(figure, sizeof *figure));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwFigureFillChosen(const char name[], PetscInt n, const FwFigureChoice choice[], FwFigureFill *fill,
+                                  const void *found, FwFigure *figure)
+{
+  const PetscBool is_overview = !name || !strcmp(name, "overview") ? PETSC_TRUE : PETSC_FALSE;
+  char            names[256]  = "";
+
+  PetscFunctionBegin;
+  for (PetscInt f = 0; f < n; f++) {
+    const size_t length = strlen(names);
+
+    if (!choice[f].is_available) continue;
+    (void)snprintf(names + length, sizeof names - length, ", %s", choice[f].name);
+    if (is_overview ? choice[f].is_in_overview : !strcmp(name, choice[f].name)) PetscCall(fill(found, f, figure));
+  }
+  if (figure->n_panel > 3) figure->n_column = (figure->n_panel + 1) / 2;
+  PetscCheck(figure->n_panel, PETSC_COMM_WORLD, FW_ERR_INPUT, "figure '%s': this file can give overview%s",
+             name ? name : "overview", names);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -54,8 +54,8 @@ static void SetColours(FwMap *map, PetscBool is_centred)
     range[1] = fmax(fabs(range[0]), fabs(range[1]));
     range[0] = -range[1];
   }
-  if (!(range[1] - range[0] > 1e-9 * fabs(range[1]))) {
-    const double extent = fmax(1e-9 * fabs(range[1]), 1e-12);
+  if (!(range[1] - range[0] > 1e-6 * fabs(range[1]))) {
+    const double extent = fmax(1e-3 * fabs(range[1]), 1e-12);
 
     range[0] -= extent;
     range[1] += extent;

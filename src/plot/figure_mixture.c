@@ -11,17 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static PetscErrorCode FindSlice(FwStore store, PetscBool is_scan, FwSlice *slice)
-{
-  PetscFunctionBegin;
-  if (is_scan) {
-    PetscCall(FwSliceFind(store, slice));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  PetscCall(FwSlicePoint(store, "/mixture/", slice));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* --- curves of a point ---------------------------------------------------------------------------------------------- */
 
 /* One array of a point of the slice against another; entries that are not finite, or not positive where a logarithm is
@@ -266,6 +255,8 @@ static const struct {
   {"outputs",     "output_kurtosis", "a",             Fill_Outputs    },
 };
 
+enum { N_FIGURE = PETSC_STATIC_ARRAY_LENGTH(figures) };
+
 static PetscErrorCode IsAvailable(const FwSlice *slice, int f, PetscBool *is_available)
 {
   PetscBool has;
@@ -283,25 +274,25 @@ static PetscErrorCode IsAvailable(const FwSlice *slice, int f, PetscBool *is_ava
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode Fill(const void *slice, PetscInt f, FwFigure *figure)
+{
+  PetscFunctionBegin;
+  PetscCall(figures[f].fill(slice, figure));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwFigureFill_Mixture(FwStore store, const char name[], PetscBool is_scan, FwFigure *figure)
 {
-  const PetscBool is_overview = !name || !strcmp(name, "overview") ? PETSC_TRUE : PETSC_FALSE;
-  char            names[128]  = "";
-  FwSlice         slice;
+  FwFigureChoice choice[N_FIGURE];
+  FwSlice        slice;
 
   PetscFunctionBegin;
-  PetscCall(FindSlice(store, is_scan, &slice));
-  for (size_t f = 0; f < PETSC_STATIC_ARRAY_LENGTH(figures); f++) {
-    PetscBool is_available;
-
-    PetscCall(IsAvailable(&slice, (int)f, &is_available));
-    if (!is_available) continue;
-    snprintf(names + strlen(names), sizeof names - strlen(names), ", %s", figures[f].name);
-    if (is_overview || !strcmp(name, figures[f].name)) PetscCall(figures[f].fill(&slice, figure));
+  PetscCall(FwSliceOpen(store, "/mixture/", is_scan, &slice));
+  for (int f = 0; f < N_FIGURE; f++) {
+    choice[f] = (FwFigureChoice){.name = figures[f].name, .is_in_overview = PETSC_TRUE};
+    PetscCall(IsAvailable(&slice, f, &choice[f].is_available));
   }
+  PetscCall(FwFigureFillChosen(name, N_FIGURE, choice, Fill, &slice, figure));
   PetscCall(FwSliceClear(&slice));
-  if (figure->n_panel > 3) figure->n_column = (figure->n_panel + 1) / 2;
-  PetscCheck(figure->n_panel, PETSC_COMM_WORLD, FW_ERR_INPUT, "figure '%s': this file can give overview%s",
-             name ? name : "overview", names);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

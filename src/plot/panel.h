@@ -89,6 +89,22 @@ PetscErrorCode FwTicksAddNumbers(FwTicks *ticks, PetscInt64 n);
  * @param[in] value  [n_y][n_x] becomes the panel's */
 PetscErrorCode FwPanelSetGrid(FwPanel *panel, PetscInt64 n_x, PetscInt64 n_y, double *value);
 
+/** A figure that a file may give. */
+typedef struct {
+  const char *name;
+  PetscBool   is_available;   /* the file has what it needs */
+  PetscBool   is_in_overview; /* is part of it, where available */
+} FwFigureChoice;
+
+/** Add the panels of figure `f` of a table from what was found in a file. Collective on the store. */
+typedef PetscErrorCode FwFigureFill(const void *found, PetscInt f, FwFigure *figure);
+
+/** Fill the figure of that name, or all of the overview (NULL or "overview"), in rows of about equal length.
+ * @param[in] choice  [n] the table, in the order of the overview
+ * @error FW_ERR_INPUT  the file cannot give it: names those that it can */
+PetscErrorCode FwFigureFillChosen(const char name[], PetscInt n, const FwFigureChoice choice[], FwFigureFill *fill,
+                                  const void *found, FwFigure *figure);
+
 /** Release what the panels hold. */
 PetscErrorCode FwFigureClear(FwFigure *figure);
 
@@ -124,7 +140,7 @@ PetscErrorCode FwFigureFill_Outputs(FwStore store, FwPanel *panel);
 PetscErrorCode FwFigureFill_OrderMatrix(FwStore store, FwPanel *panel);
 PetscErrorCode FwFigureFill_OrderGrid(FwStore store, FwPanel *panel);
 
-/** figure_ansatz.c: the panels of the group /ansatz, of a point or of a scan. Collective on the store. */
+/** figure_ansatz.c and its like: the panels of the group /ansatz, of a point or of a scan. Collective on the store. */
 PetscErrorCode FwFigureFill_Ansatz(FwStore store, const char name[], PetscBool is_scan, FwFigure *figure);
 
 /** figure_mixture.c: the panels of the group /mixture, of a point or of a scan. Collective on the store. */

@@ -59,11 +59,16 @@ static const struct {
   {"network_prior_readout", "prior of readout λ_L"       },
   {"network_bias",          "variance of biases"          },
   {"ansatz_decay",          "weight decay μ"             },
+  {"ansatz_bias_decay",     "decay of the biases"         },
   {"ansatz_step",           "step η"                     },
+  {"ansatz_momentum",       "momentum β"                 },
   {"ansatz_optimiser",      "optimiser"                   },
   {"ansatz_init",           "start"                       },
   {"ansatz_init_scale",     "scale of the start"          },
   {"ansatz_case_values",    "value of the case"           },
+  {"teacher_noise",         "variance of the noise"       },
+  {"teacher_offset",        "offset of the labels"        },
+  {"teacher_spectrum",      "exponent of the spectrum"    },
   {"optimal_alpha",         "examples per input, α = n/d"},
   {"optimal_noise",         "noise Δ"                    },
   {"optimal_gain",          "gain"                        },
@@ -318,6 +323,18 @@ PetscErrorCode FwSlicePoint(FwStore store, const char group[], FwSlice *slice)
   slice->converged[0] = 1.0;
   slice->x.n = slice->family.n = 1;
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwSliceOpen(FwStore store, const char group[], PetscBool is_scan, FwSlice *slice)
+{
+  PetscFunctionBegin;
+  PetscCall(is_scan ? FwSliceFind(store, slice) : FwSlicePoint(store, group, slice));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscBool FwSliceIsAxis(const FwSliceAxis *axis, const char label[])
+{
+  return axis->n > 1 && !strncmp(axis->label, label, strlen(label)) ? PETSC_TRUE : PETSC_FALSE;
 }
 
 PetscErrorCode FwSliceClear(FwSlice *slice)

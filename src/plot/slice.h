@@ -39,6 +39,12 @@ PetscErrorCode FwSliceFind(FwStore store, FwSlice *slice);
 /** The slice of one value that a file of one point has in a group such as "/mixture/"; release with FwSliceClear(). */
 PetscErrorCode FwSlicePoint(FwStore store, const char group[], FwSlice *slice);
 
+/** The one or the other. */
+PetscErrorCode FwSliceOpen(FwStore store, const char group[], PetscBool is_scan, FwSlice *slice);
+
+/** Whether an axis of several values has a label that begins so. */
+PetscBool FwSliceIsAxis(const FwSliceAxis *axis, const char label[]);
+
 /** An array of the slice, [family.n][x.n][n_each] with n_each entries per point; NaN where a point has no result, and
  *  n_each = 0 where the file has no such array. A name that begins with '/' is a path; others are of the slice's group. Release
  *  with PetscFree(). */

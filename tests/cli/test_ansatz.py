@@ -235,7 +235,7 @@ class Ansatz(unittest.TestCase):
                 self.assertEqual(done.code, 0, (name, done.err))
         done = run("plot", "point.h5", "-output", "x.svg", "-figure", "drift", cwd=self.place)
         self.assertEqual(done.code, 2)
-        self.assertIn("this file can give overview, similarity, layers, imbalance, matrices", done.err)
+        self.assertIn("this file can give overview, similarity, layers, imbalance, bound, matrices", done.err)
         done = self.ansatz(*scan, "-dry_run")
         self.assertRegex(done.out, r"runs    1 of each of 4 points; the first: [\d.e+]+ operations a gradient")
 
@@ -249,6 +249,7 @@ class Ansatz(unittest.TestCase):
 
     def test_bad_input_is_refused(self):
         harness.write_arrays(self.place / "start.h5", W1=np.zeros((6, 8)), W2=np.zeros((5, 6)), W3=np.zeros((3, 4)))
+        harness.write_arrays(self.place / "sums.h5", x=np.eye(4), y=np.array([[1, 0], [0.5, 0.5], [0.5, 0.4], [0, 1]]))
         for words, text in (
                 ([*SMALL, "-ansatz_init", "balanced-first"], "W_1 (6 x 8) has rank 6, but layer 3 has only width 3"),
                 ([*SMALL, "-ansatz_init_singular", "1,1,1,1"], "rank 4 does not pass layer 3 of width 3"),
@@ -264,6 +265,8 @@ class Ansatz(unittest.TestCase):
                 ([*SMALL, "-ansatz_case_values", "0.5,0.5"], "without ansatz_case"),
                 ([*SMALL, "-ansatz_tolerance", 1e-30], "below rounding"),
                 ([*SMALL, "-ansatz_loss", "cross-entropy"], "negative"),
+                (["-data_source", "hdf5", "-data_path", "sums.h5", "-data_train", 4, "-network_width", 3, "-ansatz_loss",
+                  "cross-entropy"], "those of example 2 add up to 0.9"),
                 (["-data_source", "teacher", "-teacher_inputs", 5, "-network_width", 4, "-ansatz_loss", "cross-entropy"],
                  "two outputs at least"),
                 (["-ansatz_case", "relu-clusters", "-network_width", 3], "leave out 'network_width'"),

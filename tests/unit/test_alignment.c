@@ -452,6 +452,19 @@ static void decay_rate_is_that_of_an_exponential(void **state)
   assert_close(isnan(FwAlignmentRate(30, time, imbalance, 1e11)), 1, 0.0);
 }
 
+/* Batches keep up a thousandth of the start: it ends the fit ten times above */
+static void decay_rate_does_not_see_the_floor(void **state)
+{
+  double time[60], imbalance[60];
+
+  (void)state;
+  for (int i = 0; i < 60; i++) {
+    time[i]      = 1.0 * i;
+    imbalance[i] = hypot(3.0 * exp(-0.4 * time[i]), 3e-3);
+  }
+  assert_close(FwAlignmentRate(60, time, imbalance, 1.0), 0.4, 2e-3);
+}
+
 /* White inputs, one mode of strength 2 */
 static void critical_decay_of_white_data_is_that_of_the_file(void **state)
 {
@@ -464,15 +477,38 @@ static void critical_decay_of_white_data_is_that_of_the_file(void **state)
       .n_layer = L, .width = {2, 2, 2, 2, 2, 2},
            .activation = FW_ACTIVATION_LINEAR
     };
-    FwLearner learner;
-    char      key[2] = {(char)('0' + L), 0};
-    double    critical;
+    FwLearner       learner;
+    char            key[2] = {(char)('0' + L), 0};
+    FwAlignmentMode mode;
 
     shape.width[L] = 1;
     TestCall(FwLearnerCreate(PETSC_COMM_SELF, &shape, FW_LOSS_MSE, 4, x, y, &learner));
-    TestCall(FwAlignmentCriticalDecay(learner, &critical));
-    assert_close(critical, reference_value(expected, key), 1e-12);
+    TestCall(FwAlignmentModes(learner, 1, &mode));
+    assert_close(mode.variance, 1.0, 1e-12);
+    assert_close(FwAlignmentCriticalDecay(L, &mode), reference_value(expected, key), 1e-12);
     TestCall(FwLearnerDestroy(&learner));
+  }
+}
+
+/* The root of its equation, from the teacher's own strength without decay to where the mode goes out */
+static void a_mode_is_held_at_the_larger_root(void **state)
+{
+  const FwAlignmentMode mode = {.strength = 2.0, .variance = 0.5};
+
+  (void)state;
+  assert_close(FwAlignmentModeProduct(1, &mode, 1.5), 1.0, 1e-15); /* ridge regression */
+  assert_close(FwAlignmentModeProduct(2, &mode, 0.5), 3.0, 1e-14);
+  for (int L = 2; L <= 6; L++) {
+    const double critical = FwAlignmentCriticalDecay(L, &mode), last = (L - 2) * 2.0 / (L - 1); /* w^L there */
+
+    assert_close(FwAlignmentModeProduct(L, &mode, 0.0), 4.0, 1e-14);
+    assert_close(FwAlignmentModeProduct(L, &mode, 1.0001 * critical), 0.0, 0.0);
+    for (double part = 0.1; part < 1.0; part += 0.1) {
+      const double product = FwAlignmentModeProduct(L, &mode, part * critical), w = pow(product, 1.0 / L);
+
+      assert_true(product > last);
+      assert_close((2.0 - 0.5 * product) * pow(w, L - 2), part * critical, 1e-13);
+    }
   }
 }
 
@@ -492,7 +528,9 @@ int main(int argc, char **argv)
     cmocka_unit_test(impossible_balanced_starts_are_refused),
     cmocka_unit_test(weights_do_not_depend_on_the_widths),
     cmocka_unit_test(decay_rate_is_that_of_an_exponential),
+    cmocka_unit_test(decay_rate_does_not_see_the_floor),
     cmocka_unit_test(critical_decay_of_white_data_is_that_of_the_file),
+    cmocka_unit_test(a_mode_is_held_at_the_larger_root),
   };
   int failed;
 

@@ -3,6 +3,7 @@
  * Built-in data: the same for any number of ranks, by example and not by place, and of the statistics they claim.
  */
 
+#include <finwidth/examples.h>
 #include "../support/dataset_fixture.h"
 
 static void drawn_data_do_not_depend_on_ranks(void **state)
@@ -112,6 +113,32 @@ static void teachers_have_the_variance_they_claim(void **state)
   TestCall(FwDatasetDestroy(&noisy));
 }
 
+/* Inputs of a power law of variances are the white ones, scaled; an offset is in every label */
+static void spectrum_and_offset_change_what_they_say(void **state)
+{
+  FwDataset white = open_data("-data_source teacher -data_train 9 -data_test 0 -teacher_inputs 6 -data_normalise none");
+  FwDataset power = open_data(
+    "-data_source teacher -data_train 9 -data_test 0 -teacher_inputs 6 -data_normalise none "
+    "-teacher_spectrum 2");
+  FwDataset offset = open_data(
+    "-data_source teacher -data_train 9 -data_test 0 -teacher_inputs 6 -data_normalise none "
+    "-teacher_offset -3");
+  FwExamples a, b, c;
+
+  (void)state;
+  TestCall(FwExamplesCreate(white, PETSC_COMM_SELF, &a));
+  TestCall(FwExamplesCreate(power, PETSC_COMM_SELF, &b));
+  TestCall(FwExamplesCreate(offset, PETSC_COMM_SELF, &c));
+  for (int i = 0; i < 9 * 6; i++) assert_close(b.train.x[i], a.train.x[i] / (1 + i % 6), 1e-14);
+  for (int i = 0; i < 9; i++) assert_close(c.y_train[i], a.y_train[i] - 3.0, 1e-14);
+  TestCall(FwExamplesDestroy(&a));
+  TestCall(FwExamplesDestroy(&b));
+  TestCall(FwExamplesDestroy(&c));
+  TestCall(FwDatasetDestroy(&white));
+  TestCall(FwDatasetDestroy(&power));
+  TestCall(FwDatasetDestroy(&offset));
+}
+
 /* With the same weights and inputs, y of the single-index teacher is a function of the linear one's */
 static void single_index_is_a_function_of_the_field(void **state)
 {
@@ -216,6 +243,7 @@ int main(int argc, char **argv)
                                      cmocka_unit_test(teachers_have_the_variance_they_claim),
                                      cmocka_unit_test(single_index_is_a_function_of_the_field),
                                      cmocka_unit_test(one_unit_is_an_error_function),
+                                     cmocka_unit_test(spectrum_and_offset_change_what_they_say),
                                      cmocka_unit_test(low_rank_teacher_has_its_singular_values),
                                      cmocka_unit_test(clusters_have_a_target_each),
                                      cmocka_unit_test(bad_keys_are_refused)};
