@@ -23,7 +23,7 @@ typedef struct {
   double       *bias;        /**< [L+1] variances of the biases; the last is the readout's */
   PetscInt      mask[2];     /**< height and width of a patch, pixels; cnn, lcn, pool */
   PetscInt      stride[2];   /**< steps between patches, pixels */
-  PetscInt     *upper_mask, *upper_stride; /**< [L-1] sides of the patches of positions that layers 2 .. L see; cnn */
+  PetscInt     *upper_mask, *upper_stride; /**< [L-1] sides of the patches of positions that layers 2 .. L see; cnn, lcn, pool */
   double        temperature; /**< T, label^2 */
 } FwModel;
 

@@ -15,7 +15,7 @@
  * so that f | theta is a Gaussian process under `collapsed`, and a number under `full`.
  *
  * Order of weights: layer after layer, each neuron's (channel's; for `lcn` patch by patch, each channel's) together,
- * followed by its bias where the layer has biases. Weights of the readout: one output after the other; within it patch
+ * followed by its bias where the layer has biases; in layers above patches, tap by tap, each the channels below. Weights of the readout: one output after the other; within it patch
  * after patch (`cnn`, `lcn`), each with its channels; then the bias.
  *
  * Theta is in that order too, but where a fully-connected network has more inputs than training examples: then first-layer
@@ -39,15 +39,20 @@ typedef enum { FW_POTENTIAL_COLLAPSED, FW_POTENTIAL_FULL } FwPotentialKind;
 
 /** What can be measured at one theta. Averages are over the readout given theta under `collapsed`. */
 typedef enum {
-  FW_MEASURE_TRAIN_MEAN,       /**< [P, D] mean of f; under `full` f itself */
-  FW_MEASURE_TRAIN_VARIANCE,   /**< [P] variance of f, the same for each output; 0 under `full` */
-  FW_MEASURE_TEST_MEAN,        /**< [P_t, D] */
-  FW_MEASURE_TEST_VARIANCE,    /**< [P_t] */
-  FW_MEASURE_READOUT_GRAM,     /**< [r, r] with r = D (fc, pool) or D n_patch (cnn, lcn; outputs outside):
-                                    <lambda_L/N_L sum_a v_ra v_sa>, the order parameter Q */
-  FW_MEASURE_HIDDEN_GRAM,      /**< [P, P] phi_L phi_L^T / N_L (over channels and patches: / (N n_patch)) */
-  FW_MEASURE_HIDDEN_TRACE,     /**< [1] its trace / P, the mean squared activation */
-  FW_MEASURE_WEIGHT_TRACE,     /**< [1] trace of the next */
+  FW_MEASURE_TRAIN_MEAN,     /**< [P, D] mean of f; under `full` f itself */
+  FW_MEASURE_TRAIN_VARIANCE, /**< [P] variance of f, the same for each output; 0 under `full` */
+  FW_MEASURE_TEST_MEAN,      /**< [P_t, D] */
+  FW_MEASURE_TEST_VARIANCE,  /**< [P_t] */
+  FW_MEASURE_READOUT_GRAM,   /**< [r, r] with r = D (fc, pool) or D n_patch (cnn, lcn: positions of the last layer;
+                                    outputs outside): <lambda_L/N_L sum_a v_ra v_sa>, the order parameter Q */
+  FW_MEASURE_PATH_GRAM,      /**< cnn and pool of L > 1 layers, else no numbers: Q_1, .., Q_{L-1}, one after the other,
+                                    Q_l = <1/N_l sum_a g^l_pa g^l_qa> between outputs and paths p = (t_{l+1}, .., t_L, u):
+                                    g^l_(t,p),a = sum_b g^{l+1}_pb theta_bta / N_{l+1}^1/2 down from g^L = v of variance 1,
+                                    what a linear network multiplies layer l by. t_{l+1} outermost, as in
+                                    patch_kernel.h */
+  FW_MEASURE_HIDDEN_GRAM,    /**< [P, P] phi_L phi_L^T / N_L (over channels and patches: / (N n_patch)) */
+  FW_MEASURE_HIDDEN_TRACE,   /**< [1] its trace / P, the mean squared activation */
+  FW_MEASURE_WEIGHT_TRACE,   /**< [1] trace of the next */
   FW_MEASURE_WEIGHT_COVARIANCE /**< [M, M] mean of w w^T over the neurons (channels, patches) of the first layer, M inputs
                                     each */
 } FwMeasure;
@@ -55,8 +60,8 @@ enum { FW_MEASURE_COUNT = FW_MEASURE_WEIGHT_COVARIANCE + 1 };
 
 /** What a potential will need. Operations are those of one gradient, of all ranks together. */
 typedef struct {
-  double n_parameter, n_order, n_feature; /**< n; r of FW_MEASURE_READOUT_GRAM; F */
-  double rank_bytes;                      /**< of each of the ranks: P^2 numbers, under `collapsed` where P < F */
+  double n_parameter, n_gram, n_feature; /**< n; numbers of FW_MEASURE_READOUT_GRAM and FW_MEASURE_PATH_GRAM; F */
+  double rank_bytes;                     /**< of each of the ranks: P^2 numbers, under `collapsed` where P < F */
   double gradient_flops;
 } FwPotentialCost;
 
@@ -74,7 +79,7 @@ PetscErrorCode FwPotentialEstimate(const FwModel *model, const FwDataSizes *size
  * @param[in]  comm       the ranks that work on this network, those of `examples`; duplicated
  * @param[in]  model      temperature > 0; copied, as are the examples, whose arrays are borrowed
  * @param[out] potential  release with FwPotentialDestroy()
- * @error FW_ERR_INPUT  T = 0; more than one hidden layer, or biases, with patches; a mask larger than the image
+ * @error FW_ERR_INPUT  T = 0; biases with patches; a mask larger than what it lies on
  */
 PetscErrorCode FwPotentialCreate(MPI_Comm comm, const FwModel *model, const FwExamples *examples, FwPotentialKind kind,
                                  FwPotential *potential);
@@ -100,6 +105,11 @@ PetscErrorCode FwPotentialGetWeights(FwPotential potential, const double theta[]
 
 /** Number of entries of a measured quantity. */
 PetscErrorCode FwPotentialMeasureSize(FwPotential potential, FwMeasure quantity, PetscInt *n);
+
+/** Layers that have a Gram matrix, and the rows of each, first layer first: all L where FW_MEASURE_PATH_GRAM has numbers, else
+ *  the readout's alone.
+ *  @param[out] n_row  [n_layer], or NULL where only their number is wanted */
+PetscErrorCode FwPotentialGramSizes(FwPotential potential, PetscInt *n_layer, PetscInt n_row[]);
 
 /** Measure at theta.
  *

@@ -93,14 +93,14 @@ static PetscErrorCode ReadUpper(const char key[], PetscInt n_layer, PetscInt val
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Masks and strides of a deep cnn above its first layer */
+/* Masks and strides of several layers on patches above the first */
 static PetscErrorCode ReadUpperLayers(FwModel *model)
 {
   const PetscInt n = PetscMax(0, model->depth - 1);
 
   PetscFunctionBegin;
   PetscCall(PetscCalloc2(n, &model->upper_mask, n, &model->upper_stride));
-  if (model->type != FW_NETWORK_CNN || !n) PetscFunctionReturn(PETSC_SUCCESS);
+  if (model->type == FW_NETWORK_FC || !n) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(ReadUpper("network_upper_mask", n, model->upper_mask));
   PetscCall(PetscArraycpy(model->upper_stride, model->upper_mask, n));
   PetscCall(ReadUpper("network_upper_stride", n, model->upper_stride));

@@ -7,12 +7,6 @@
 #include <finwidth/dense.h>
 #include <math.h>
 
-/* Patches among the features; pooled ones are gone */
-static PetscInt FeaturePatches(FwPotential p)
-{
-  return p->trunk.is_pooled ? 1 : p->trunk.patches.n_patch;
-}
-
 /* Features without the constant */
 static PetscInt PlainFeatures(FwPotential p)
 {
@@ -22,7 +16,7 @@ static PetscInt PlainFeatures(FwPotential p)
 PetscErrorCode FwPotentialMeasureSize(FwPotential p, FwMeasure quantity, PetscInt *n)
 {
   const PetscInt P = p->examples.train.n, P_t = p->examples.test.n, D = p->n_output;
-  const PetscInt M = p->trunk.patches.n_pixel, r = D * FeaturePatches(p);
+  const PetscInt M = p->trunk.patches.n_pixel, L = p->trunk.depth, r = D * FwTrunkReadoutPlaces(&p->trunk);
 
   PetscFunctionBegin;
   switch (quantity) {
@@ -40,6 +34,11 @@ PetscErrorCode FwPotentialMeasureSize(FwPotential p, FwMeasure quantity, PetscIn
       break;
     case FW_MEASURE_READOUT_GRAM:
       *n = r * r;
+      break;
+    case FW_MEASURE_PATH_GRAM:
+      *n = 0;
+      for (PetscInt l = 0; l < L - 1 && FwTrunkHasPaths(&p->trunk); l++)
+        *n += PetscSqr(D * FwTrunkCountPaths(&p->trunk, l));
       break;
     case FW_MEASURE_HIDDEN_GRAM:
       *n = P * P;
@@ -193,57 +192,6 @@ static PetscErrorCode Predict(FwPotential p, const double theta[], double mean[]
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* --- order parameters ----------------------------------------------------------------------------------------- */
-
-/* sum over channels and examples of Phi_i B_j, over pairs of patches [n_patch, n_patch]; block by block */
-static PetscErrorCode PatchOverlaps(FwPotential p, double overlap[])
-{
-  const FwRows  *rows    = &p->examples.train;
-  const PetscInt n_patch = FeaturePatches(p), N = PlainFeatures(p) / n_patch, F = p->n_feature;
-  FwBlockSum     sum;
-
-  PetscFunctionBegin;
-  PetscCall(FwBlockSumCreate(p->comm, rows, n_patch * n_patch, &sum));
-  for (PetscInt b = 0; b < rows->n_local_block; b++) {
-    const FwBlock block = FwPotentialBlock(p, b);
-    double       *slot  = FwBlockSumSlot(&sum, b, overlap);
-
-    PetscCall(FwPotentialSolveBlock(p, block, 1.0));
-    for (PetscInt i = 0; i < block.n; i++)
-      FwGemm("T", "N", n_patch, n_patch, N, 1.0, p->feature + (size_t)(block.first + i) * (size_t)F, N,
-             p->pass.work + (size_t)i * (size_t)F, N, i ? 1.0 : 0.0, slot, n_patch);
-    FwBlockSumAdd(&sum, b, overlap);
-  }
-  PetscCall(FwBlockSumFinish(&sum, overlap));
-  PetscCall(FwBlockSumDestroy(&sum));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* 1/N of: V^T V over channels, or Z^T Z and, in each output's block, the covariance 1 - Phi^T B of one output */
-static PetscErrorCode ReadoutGram(FwPotential p, const double theta[], double gram[])
-{
-  const PetscBool is_full = (PetscBool)(p->kind == FW_POTENTIAL_FULL);
-  const double   *v       = is_full ? theta + p->trunk.n_theta : p->readout;
-  const PetscInt  n_patch = FeaturePatches(p), N = PlainFeatures(p) / n_patch, F = p->n_feature,
-                 r = p->n_output * n_patch;
-  double *overlap;
-
-  PetscFunctionBegin;
-  PetscCall(PetscCalloc1(n_patch * n_patch, &overlap));
-  if (!is_full) PetscCall(PatchOverlaps(p, overlap));
-  for (PetscInt i = 0; i < r; i++)
-    for (PetscInt j = 0; j < r; j++) {
-      const PetscInt d = i / n_patch, e = j / n_patch, s = i % n_patch, t = j % n_patch;
-      double         sum = FwDot(N, v + (size_t)d * (size_t)F + s * N, v + (size_t)e * (size_t)F + t * N);
-
-      if (!is_full && d == e)
-        sum += (s == t ? (double)N : 0.0) - 0.5 * (overlap[s * n_patch + t] + overlap[t * n_patch + s]);
-      gram[i * r + j] = sum / (double)N;
-    }
-  PetscCall(PetscFree(overlap));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* --- hidden layer and first weights --------------------------------------------------------------------------- */
 
 static PetscErrorCode HiddenTrace(FwPotential p, double *trace)
@@ -334,6 +282,18 @@ static PetscErrorCode FirstWeights(FwPotential p, const double theta[], double c
 
 /* --- all of it ------------------------------------------------------------------------------------------------ */
 
+/* Gram matrices of all layers below the last, where there are paths */
+static PetscErrorCode PathGrams(FwPotential p, const double theta[], double gram[])
+{
+  PetscFunctionBegin;
+  if (!FwTrunkHasPaths(&p->trunk)) PetscFunctionReturn(PETSC_SUCCESS);
+  for (PetscInt l = 0; l < p->trunk.depth - 1; l++) {
+    PetscCall(FwPotentialGram(p, theta, l, gram));
+    gram += PetscSqr(p->n_output * FwTrunkCountPaths(&p->trunk, l));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Features, and the readout's posterior or residuals */
 static PetscErrorCode Prepare(FwPotential p, const double theta[])
 {
@@ -358,7 +318,9 @@ PetscErrorCode FwPotentialMeasure(FwPotential p, const double theta[], double *c
   if (value[FW_MEASURE_TRAIN_VARIANCE]) PetscCall(TrainVariance(p, value[FW_MEASURE_TRAIN_VARIANCE]));
   if (value[FW_MEASURE_TEST_MEAN] || value[FW_MEASURE_TEST_VARIANCE])
     PetscCall(Predict(p, theta, value[FW_MEASURE_TEST_MEAN], value[FW_MEASURE_TEST_VARIANCE]));
-  if (value[FW_MEASURE_READOUT_GRAM]) PetscCall(ReadoutGram(p, theta, value[FW_MEASURE_READOUT_GRAM]));
+  if (value[FW_MEASURE_READOUT_GRAM])
+    PetscCall(FwPotentialGram(p, theta, p->trunk.depth - 1, value[FW_MEASURE_READOUT_GRAM]));
+  if (value[FW_MEASURE_PATH_GRAM]) PetscCall(PathGrams(p, theta, value[FW_MEASURE_PATH_GRAM]));
   if (value[FW_MEASURE_HIDDEN_GRAM]) PetscCall(HiddenGram(p, value[FW_MEASURE_HIDDEN_GRAM]));
   if (value[FW_MEASURE_HIDDEN_TRACE]) PetscCall(HiddenTrace(p, value[FW_MEASURE_HIDDEN_TRACE]));
   if (value[FW_MEASURE_WEIGHT_TRACE] || value[FW_MEASURE_WEIGHT_COVARIANCE])

@@ -77,7 +77,8 @@ static double Numbers(const FwTrunk *trunk, const Counts *c)
   const double stored   = (c->is_dual ? c->train : c->local_train) * F;
   const double vectors  = 2.0 * c->train * D + D * F + (c->is_dual ? D * c->train : 0.0);
   const double sums     = BlockSum(c, c->n_active) + (c->is_dual ? 0.0 : BlockSum(c, c->factor));
-  const double measured = Pass(trunk, test_row, test_row) + test_row * (F + 2.0 * PetscMax(F, c->train));
+  const double measured = Pass(trunk, test_row, test_row) + test_row * (F + 2.0 * PetscMax(F, c->train)) +
+                          FwPotentialGramRoom(trunk, (PetscInt)D);
 
   return Inputs(trunk, c) + stored + vectors + c->factor + sums + Pass(trunk, c->local_train, c->block_row) + measured;
 }
@@ -96,6 +97,16 @@ static double GradientFlops(const FwTrunk *trunk, const Counts *c)
   return flops;
 }
 
+/* Numbers of all Gram matrices */
+static double Gram(const FwTrunk *trunk, double n_output)
+{
+  double n = 0.0;
+
+  for (PetscInt l = FwTrunkHasPaths(trunk) ? 0 : trunk->depth - 1; l < trunk->depth; l++)
+    n += PetscSqr(n_output * FwTrunkCountPaths(trunk, l));
+  return n;
+}
+
 PetscErrorCode FwPotentialEstimate(const FwModel *model, const FwDataSizes *sizes, FwPotentialKind kind,
                                    PetscInt n_rank, FwPotentialCost *cost)
 {
@@ -106,7 +117,7 @@ PetscErrorCode FwPotentialEstimate(const FwModel *model, const FwDataSizes *size
   PetscCall(FwTrunkCreate(model, sizes, &trunk));
   c     = Count(model, sizes, &trunk, kind, n_rank);
   *cost = (FwPotentialCost){.n_parameter    = c.n_active + (double)trunk.layer[0].n_out * trunk.n_rest,
-                            .n_order        = c.n_output * (trunk.is_pooled ? 1.0 : trunk.patches.n_patch),
+                            .n_gram         = Gram(&trunk, c.n_output),
                             .n_feature      = trunk.n_feature,
                             .rank_bytes     = 8.0 * Numbers(&trunk, &c),
                             .gradient_flops = GradientFlops(&trunk, &c)};

@@ -68,5 +68,15 @@ PetscErrorCode FwPotentialCondition(FwPotential p, double *energy);
 /** scale * B of one block, after FwPotentialCondition(), at the beginning of the pass' work: [n, F]. */
 PetscErrorCode FwPotentialSolveBlock(FwPotential p, FwBlock block, double scale);
 
+/** Gram matrix between the paths from the readout down to layer l, after FwPotentialCondition() or, under `full`, of theta
+ *  itself: FW_MEASURE_READOUT_GRAM for the last layer, a part of FW_MEASURE_PATH_GRAM for others.
+ *
+ * @collective{p}
+ * @param[out] gram  [r, r], r = D FwTrunkCountPaths(l), outputs outside */
+PetscErrorCode FwPotentialGram(FwPotential p, const double theta[], PetscInt l, double gram[]);
+
+/** Numbers that FwPotentialGram() of the first layer holds for a while. */
+double FwPotentialGramRoom(const FwTrunk *trunk, PetscInt n_output);
+
 /** Every rank's rows, `width` numbers each, become all rows on every rank, in place. Collective. */
 PetscErrorCode FwPotentialGatherRows(FwPotential p, const FwRows *rows, PetscInt width, double value[]);

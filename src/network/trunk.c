@@ -15,48 +15,104 @@
 static PetscErrorCode CheckModel(const FwModel *model)
 {
   PetscFunctionBegin;
-  if (model->type == FW_NETWORK_FC) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCheck(model->depth == 1, PETSC_COMM_SELF, FW_ERR_INPUT,
-             "network_depth: cnn, lcn and pool have one hidden layer, not %" PetscInt_FMT, model->depth);
-  PetscCheck(model->bias[0] == 0.0 && model->bias[1] == 0.0, PETSC_COMM_SELF, FW_ERR_INPUT,
-             "network_bias: cnn, lcn and pool have no biases");
+  for (PetscInt l = 0; l <= model->depth && model->type != FW_NETWORK_FC; l++)
+    PetscCheck(model->bias[l] == 0.0, PETSC_COMM_SELF, FW_ERR_INPUT, "network_bias: cnn, lcn and pool have no biases");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SetUpLayer(const FwModel *model, FwTrunk *trunk, PetscInt l)
+/* By position the places where it stands, from the position[n] that stands in each place, or where all are summed in one */
+static PetscErrorCode SetPlaces(FwLayer *layer, PetscInt n, const PetscInt position[])
 {
-  FwLayer       *layer   = &trunk->layer[l];
-  const PetscInt n_patch = l ? 1 : trunk->patches.n_patch;
-  const PetscInt n_place = trunk->is_pooled ? 1 : n_patch; /* of features */
+  PetscInt *next;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc2(layer->n_patch + 1, &layer->begin, n, &layer->place));
+  PetscCall(PetscArrayzero(layer->begin, layer->n_patch + 1));
+  for (PetscInt k = 0; k < n; k++) layer->begin[position[k] + 1]++;
+  for (PetscInt i = 0; i < layer->n_patch; i++) layer->begin[i + 1] += layer->begin[i];
+  PetscCall(PetscMalloc1(layer->n_patch, &next));
+  PetscCall(PetscArraycpy(next, layer->begin, layer->n_patch));
+  for (PetscInt k = 0; k < n; k++) layer->place[next[position[k]]++] = layer->is_summed ? 0 : k;
+  PetscCall(PetscFree(next));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Every position once, as the readout sees it */
+static PetscErrorCode SetReadoutPlaces(FwLayer *layer)
+{
+  PetscInt *position;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(layer->n_patch, &position));
+  for (PetscInt i = 0; i < layer->n_patch; i++) position[i] = i;
+  PetscCall(SetPlaces(layer, layer->n_patch, position));
+  PetscCall(PetscFree(position));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* How the features of layer l leave it: to the readout, or to the positions n_row x n_col of the next layer, which are set */
+static PetscErrorCode SetUpFeatures(const FwModel *model, FwTrunk *trunk, PetscInt l, PetscInt *n_row, PetscInt *n_col)
+{
+  FwLayer *layer  = &trunk->layer[l];
+  PetscInt n_seen = layer->n_patch, n_tap = 1, *tap = NULL;
+
+  PetscFunctionBegin;
+  layer->is_summed = l == model->depth - 1 ? trunk->is_pooled : PETSC_FALSE;
+  layer->n_feature = layer->n_out * (layer->is_summed ? 1 : layer->n_patch);
+  if (l < model->depth - 1 && model->type != FW_NETWORK_FC) {
+    PetscCall(FwModelGetTaps(model, l + 1, n_row, n_col, &n_tap, &tap));
+    n_seen           = n_tap;
+    layer->n_feature = *n_row * *n_col * n_tap * layer->n_out;
+    PetscCall(SetPlaces(layer, *n_row * *n_col * n_tap, tap));
+    PetscCall(PetscFree(tap));
+  } else {
+    PetscCall(SetReadoutPlaces(layer));
+  }
+  if (l < model->depth - 1) layer[1].n_tap = n_tap;
+  layer->gain = 1.0 / sqrt(model->prior[l + 1] * model->width[l] * (double)n_seen);
+  if (layer->is_summed) layer->gain /= sqrt((double)n_seen);
+  layer->bias = sqrt(model->bias[l + 1]);
+  layer->n_feature += layer->bias > 0.0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetUpLayer(const FwModel *model, FwTrunk *trunk, PetscInt l, PetscInt *n_row, PetscInt *n_col)
+{
+  FwLayer *layer = &trunk->layer[l];
 
   PetscFunctionBegin;
   PetscCall(FwActivationGet((FwActivationType)model->activation[l], &layer->activation));
-  layer->n_in      = l ? trunk->layer[l - 1].n_feature : trunk->n_input_scaled / n_patch - trunk->n_rest;
-  layer->n_out     = (PetscInt)model->width[l];
-  layer->n_patch   = n_patch;
-  layer->n_set     = model->type == FW_NETWORK_LCN ? n_patch : 1;
-  layer->first     = trunk->n_theta;
-  layer->gain      = 1.0 / sqrt(model->prior[l + 1] * model->width[l] * (double)n_patch);
-  layer->bias      = sqrt(model->bias[l + 1]);
-  layer->n_feature = layer->n_out * n_place + (layer->bias > 0.0);
-  if (trunk->is_pooled) layer->gain /= sqrt((double)n_patch);
+  layer->n_out   = (PetscInt)model->width[l];
+  layer->n_patch = *n_row * *n_col;
+  layer->n_in =
+    l ? trunk->layer[l - 1].n_feature / layer->n_patch : trunk->n_input_scaled / layer->n_patch - trunk->n_rest;
+  layer->n_set = model->type == FW_NETWORK_LCN ? layer->n_patch : 1;
+  layer->first = trunk->n_theta;
   trunk->n_theta += layer->n_set * layer->n_out * layer->n_in;
+  PetscCall(SetUpFeatures(model, trunk, l, n_row, n_col));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwTrunkCreate(const FwModel *model, const FwDataSizes *sizes, FwTrunk *trunk)
 {
+  PetscInt n_row, n_col;
+
   PetscFunctionBegin;
   PetscCall(CheckModel(model));
-  *trunk = (FwTrunk){
-    .n_input = sizes->n_input, .depth = model->depth, .is_pooled = (PetscBool)(model->type == FW_NETWORK_POOL)};
+  *trunk = (FwTrunk){.n_input       = sizes->n_input,
+                     .depth         = model->depth,
+                     .is_pooled     = (PetscBool)(model->type == FW_NETWORK_POOL),
+                     .is_of_patches = (PetscBool)(model->type != FW_NETWORK_FC)};
   PetscCall(FwModelGetPatches(model, sizes->channels, sizes->height, sizes->width, &trunk->patches));
   trunk->input_gain     = 1.0 / sqrt(model->prior[0] * (double)trunk->patches.n_pixel);
   trunk->input_bias     = sqrt(model->bias[0]);
   trunk->n_input_scaled = trunk->patches.n_patch * (trunk->patches.n_pixel + (trunk->input_bias > 0.0));
   if (model->type == FW_NETWORK_FC) trunk->n_rest = PetscMax(0, trunk->n_input_scaled - sizes->n_train);
   PetscCall(PetscCalloc1(model->depth, &trunk->layer));
-  for (PetscInt l = 0; l < model->depth; l++) PetscCall(SetUpLayer(model, trunk, l));
+  trunk->layer[0].n_tap = 1;
+  n_row                 = trunk->patches.n_row;
+  n_col                 = trunk->patches.n_col;
+  for (PetscInt l = 0; l < model->depth; l++) PetscCall(SetUpLayer(model, trunk, l, &n_row, &n_col));
   trunk->n_feature = trunk->layer[model->depth - 1].n_feature;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -64,8 +120,32 @@ PetscErrorCode FwTrunkCreate(const FwModel *model, const FwDataSizes *sizes, FwT
 PetscErrorCode FwTrunkDestroy(FwTrunk *trunk)
 {
   PetscFunctionBegin;
+  for (PetscInt l = 0; trunk->layer && l < trunk->depth; l++)
+    PetscCall(PetscFree2(trunk->layer[l].begin, trunk->layer[l].place));
   PetscCall(PetscFree(trunk->layer));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- paths ---------------------------------------------------------------------------------------------------- */
+
+PetscInt FwTrunkReadoutPlaces(const FwTrunk *trunk)
+{
+  return trunk->is_pooled ? 1 : trunk->layer[trunk->depth - 1].n_patch;
+}
+
+PetscBool FwTrunkHasPaths(const FwTrunk *trunk)
+{
+  for (PetscInt l = 0; l < trunk->depth; l++)
+    if (trunk->layer[l].n_set > 1) return PETSC_FALSE;
+  return trunk->depth > 1 && trunk->is_of_patches ? PETSC_TRUE : PETSC_FALSE;
+}
+
+PetscInt FwTrunkCountPaths(const FwTrunk *trunk, PetscInt l)
+{
+  PetscInt n = FwTrunkReadoutPlaces(trunk);
+
+  for (PetscInt k = l + 1; k < trunk->depth; k++) n *= trunk->layer[k].n_tap;
+  return n;
 }
 
 /* --- inputs --------------------------------------------------------------------------------------------------- */
@@ -151,16 +231,24 @@ static void MultiplyRest(const FwTrunk *trunk, PetscInt n, const FwInputs *input
          1.0, h, layer->n_out);
 }
 
-/* Values [n, n_patch * n_out] become features: scaled, averaged over patches where pooled, with the constant */
+/* What one position of an example leaves in one place */
+static void Place(PetscInt n, double gain, PetscBool is_added, const double value[], double feature[])
+{
+  if (is_added)
+    for (PetscInt a = 0; a < n; a++) feature[a] += gain * value[a];
+  else
+    for (PetscInt a = 0; a < n; a++) feature[a] = gain * value[a];
+}
+
+/* Values [n, n_patch, n_out] become features: scaled, each in its places, with the constant */
 static void CollectFeatures(const FwLayer *layer, PetscInt n, const double value[], double feature[])
 {
-  const PetscInt n_value = layer->n_patch * layer->n_out, n_place = layer->n_feature - (layer->bias > 0.0);
-
-  for (PetscInt i = 0; i < n; i++, value += n_value, feature += layer->n_feature) {
-    for (PetscInt a = 0; a < n_place; a++) feature[a] = layer->gain * value[a];
-    for (PetscInt begin = n_place; begin < n_value; begin += n_place)
-      for (PetscInt a = 0; a < n_place; a++) feature[a] += layer->gain * value[begin + a];
-    if (layer->bias > 0.0) feature[n_place] = layer->bias;
+  for (PetscInt i = 0; i < n; i++, feature += layer->n_feature) {
+    for (PetscInt j = 0; j < layer->n_patch; j++, value += layer->n_out)
+      for (PetscInt k = layer->begin[j]; k < layer->begin[j + 1]; k++)
+        Place(layer->n_out, layer->gain, layer->is_summed && j ? PETSC_TRUE : PETSC_FALSE, value,
+              feature + layer->place[k] * layer->n_out);
+    if (layer->bias > 0.0) feature[layer->n_feature - 1] = layer->bias;
   }
 }
 
@@ -188,14 +276,20 @@ PetscErrorCode FwTrunkForward(const FwTrunk *trunk, const double theta[], PetscI
 
 /* --- backward ------------------------------------------------------------------------------------------------- */
 
-/* The gradient in h from that in the features, in place of phi' */
-static void MultiplySlopes(const FwLayer *layer, PetscInt n, const double back[], double slope[])
+/* The gradient in h from that in the features, in place of phi'; what stands in several places is added up in the first */
+static void MultiplySlopes(const FwLayer *layer, PetscInt n, double back[], double slope[])
 {
-  const PetscInt n_value = layer->n_patch * layer->n_out, n_place = layer->n_feature - (layer->bias > 0.0);
+  const PetscInt n_out = layer->n_out;
 
-  for (PetscInt i = 0; i < n; i++, slope += n_value, back += layer->n_feature)
-    for (PetscInt begin = 0; begin < n_value; begin += n_place)
-      for (PetscInt a = 0; a < n_place; a++) slope[begin + a] *= layer->gain * back[a];
+  for (PetscInt i = 0; i < n; i++, back += layer->n_feature)
+    for (PetscInt j = 0; j < layer->n_patch; j++, slope += n_out) {
+      const PetscInt *place = layer->place + layer->begin[j], n_place = layer->begin[j + 1] - layer->begin[j];
+      double         *sum  = back + (n_place ? place[0] * n_out : 0);
+      const double    gain = n_place ? layer->gain : 0.0; /* a position that nothing above sees */
+
+      for (PetscInt k = 1; k < n_place; k++) Place(n_out, 1.0, PETSC_TRUE, back + place[k] * n_out, sum);
+      for (PetscInt a = 0; a < n_out; a++) slope[a] *= gain * sum[a];
+    }
 }
 
 /* Gradient in the weights, from that in h and from the inputs z */
@@ -209,19 +303,28 @@ static void WeightGradient(const FwLayer *layer, PetscInt n, const double z[], P
            layer->n_set * n_out, 0.0, gradient + set * n_out * n_in, n_in);
 }
 
+/* Gradient in the features z below, from that in h; the constant's is not used */
+static void FeatureGradient(const FwLayer *layer, const double w[], PetscInt n, const double delta[], PetscInt n_column,
+                            double back[])
+{
+  const PetscInt n_in = layer->n_in, n_out = layer->n_out, per_set = layer->n_patch / layer->n_set;
+
+  for (PetscInt set = 0; set < layer->n_set; set++)
+    FwGemm("N", "N", n_in, n * per_set, n_out, 1.0, w + set * n_out * n_in, n_in, delta + set * n_out,
+           layer->n_set * n_out, 0.0, back + set * n_in, n_column / per_set);
+}
+
 void FwTrunkBackward(const FwTrunk *trunk, const double theta[], PetscInt first, PetscInt n, const FwInputs *inputs,
                      FwPass *pass, double gradient[])
 {
   for (PetscInt l = trunk->depth - 1; l >= 0; l--) {
     const FwLayer *layer    = &trunk->layer[l];
-    const PetscInt n_column = l ? layer->n_in : inputs->n_column;
+    const PetscInt n_column = l ? layer[-1].n_feature : inputs->n_column;
     const double  *z        = (l ? pass->feature[l - 1] : inputs->z) + (size_t)first * (size_t)n_column;
     double        *delta    = pass->slope[l] + (size_t)first * LayerSize(layer);
 
     MultiplySlopes(layer, n, pass->work, delta);
     WeightGradient(layer, n, z, n_column, delta, gradient + layer->first);
-    if (l) /* gradient in the features below, of which the constant's is not used */
-      FwGemm("N", "N", layer->n_in, n, layer->n_out, 1.0, theta + layer->first, layer->n_in, delta, layer->n_out, 0.0,
-             pass->work, layer->n_in);
+    if (l) FeatureGradient(layer, theta + layer->first, n, delta, n_column, pass->work);
   }
 }

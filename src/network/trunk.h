@@ -7,7 +7,12 @@
  *     features of layer l:  phi_l(h_l) / sqrt(lambda_l N_l), then s_l where layer l + 1 has biases,
  *
  * so that with theta of unit variance h_{l+1} is a plain product of the features and theta. Matrices are row-major,
- * [row, column], a row per example or, in the first layer, per patch of an example.
+ * [row, column], a row per example or, of patches, per position of an example.
+ *
+ * Of patches, layer l has n_patch positions, and a neuron (channel) of layer l + 1 sees n_tap of them: features leave layer l
+ * position by position of layer l + 1, and of each the taps, one after the other, so that they are to layer l + 1 what the
+ * patches of an image are to the first. Where taps overlap a feature stands in several places. N_l becomes n_tap N_l, for the
+ * readout n_patch N_l.
  */
 
 #include <finwidth/activation.h>
@@ -18,13 +23,17 @@
 typedef struct {
   FwActivation activation;
   PetscInt     n_in;      /**< numbers into a neuron, the constant of the bias included */
-  PetscInt     n_out;     /**< neurons, or channels per patch */
-  PetscInt     n_patch;   /**< places where it is evaluated; 1 for all but the first layer */
+  PetscInt     n_out;     /**< neurons, or channels per position */
+  PetscInt     n_patch;   /**< positions where it is evaluated; 1 for fc */
+  PetscInt     n_tap;     /**< positions of the layer below that a neuron sees; 1 for the first layer and for fc */
   PetscInt     n_set;     /**< sets of weights: n_patch for lcn, else 1 */
   PetscInt     first;     /**< where its weights begin in theta: [n_set, n_out, n_in] */
   double       gain;      /**< 1 / sqrt(lambda N) of the features */
   double       bias;      /**< s, the constant beside the features; 0 for none */
   PetscInt     n_feature; /**< numbers per example that leave the layer, the constant included */
+  PetscInt    *begin; /**< [n_patch + 1]; position i stands in the places place[begin[i]] .. of n_out features each */
+  PetscInt    *place; /**< [begin[n_patch]] */
+  PetscBool    is_summed; /**< all positions stand in one place, added up: a pooled readout */
 } FwLayer;
 
 typedef struct {
@@ -32,7 +41,7 @@ typedef struct {
   PetscInt  n_input;    /**< per example, as given */
   double    input_gain; /**< 1 / sqrt(lambda_0 M) */
   double    input_bias; /**< s_0 */
-  PetscBool is_pooled;
+  PetscBool is_pooled, is_of_patches;
   PetscInt  depth;
   FwLayer  *layer;          /**< [depth] */
   PetscInt  n_theta;        /**< weights and biases of all hidden layers, without the rest of the first */
@@ -56,7 +65,7 @@ typedef struct {
 } FwPass;
 
 /** Lay the layers out.
- *  @error FW_ERR_INPUT  patches with several layers or with biases; a mask larger than the image */
+ *  @error FW_ERR_INPUT  patches with biases; a mask larger than what it lies on */
 PetscErrorCode FwTrunkCreate(const FwModel *model, const FwDataSizes *sizes, FwTrunk *trunk);
 PetscErrorCode FwTrunkDestroy(FwTrunk *trunk);
 
@@ -76,3 +85,12 @@ PetscErrorCode FwTrunkForward(const FwTrunk *trunk, const double theta[], PetscI
  *  @param[out] gradient  [n_theta], overwritten */
 void FwTrunkBackward(const FwTrunk *trunk, const double theta[], PetscInt first, PetscInt n, const FwInputs *inputs,
                      FwPass *pass, double gradient[]);
+
+/** Positions of the last layer among the features: n_patch, 1 where they are pooled. */
+PetscInt FwTrunkReadoutPlaces(const FwTrunk *trunk);
+
+/** Whether weights below the readout lie between paths: several layers whose filters all positions share. */
+PetscBool FwTrunkHasPaths(const FwTrunk *trunk);
+
+/** Paths from the readout's places down to layer l: (t_{l+1}, .., t_L, u), the tap of the lowest layer first. */
+PetscInt FwTrunkCountPaths(const FwTrunk *trunk, PetscInt l);

@@ -40,8 +40,8 @@ static double FieldLength(const Estimate *e, const FwDataSizes *sizes)
 {
   const double P = e->plan->with_hidden ? sizes->n_train : 0.0, M = WeightInputs(e, sizes);
 
-  return 2.0 * ((double)sizes->n_test + sizes->n_new) * sizes->n_output + PetscSqr(e->potential.n_order) +
-         0.5 * P * (P + 1.0) + 0.5 * M * (M + 1.0);
+  return 2.0 * ((double)sizes->n_test + sizes->n_new) * sizes->n_output + e->potential.n_gram + 0.5 * P * (P + 1.0) +
+         0.5 * M * (M + 1.0);
 }
 
 /* Numbers that a measurement leaves behind, and the hidden Gram matrix' own */
@@ -50,7 +50,7 @@ static double MeasuredNumbers(const Estimate *e, const FwDataSizes *sizes)
   const double P = sizes->n_train, D = sizes->n_output, P_t = (double)sizes->n_test + sizes->n_new;
   const double hidden = e->plan->with_hidden ? P * (P + e->potential.n_feature) : 0.0;
 
-  return (P + P_t) * (D + 1.0) + PetscSqr(e->potential.n_order) + e->potential.n_parameter + hidden +
+  return (P + P_t) * (D + 1.0) + e->potential.n_gram + e->potential.n_parameter + hidden +
          PetscSqr(WeightInputs(e, sizes));
 }
 

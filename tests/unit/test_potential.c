@@ -7,7 +7,7 @@
 #include <finwidth/potential.h>
 #include "../support/dataset_fixture.h"
 
-enum { P = 13, P_TEST = 5, INPUTS = 48, FEATURE_MAX = 64, OUTPUT_MAX = 3, DEPTH_MAX = 3, PATCH_MAX = 8 };
+enum { P = 13, P_TEST = 5, INPUTS = 48, FEATURE_MAX = 80, OUTPUT_MAX = 3, DEPTH_MAX = 3, PATCH_MAX = 15 };
 
 typedef struct {
   const char   *name;
@@ -17,30 +17,64 @@ typedef struct {
   PetscInt      activation[DEPTH_MAX];
   double        bias[DEPTH_MAX + 1];
   PetscInt      n_output, mask[2], stride[2];
+  PetscInt      upper_mask[DEPTH_MAX - 1], upper_stride[DEPTH_MAX - 1];
 } Case;
 
 /* Narrow ones have fewer features than examples, wide ones more: the two forms of the collapsed potential. Patches overlap
    and leave pixels out. */
 static const Case cases[] = {
-  {"narrow",      FW_NETWORK_FC,   1, {7},     {FW_ACTIVATION_ERF},                     {0},        1, {0},    {0}   },
-  {"wide",        FW_NETWORK_FC,   1, {30},    {FW_ACTIVATION_TANH},                    {0},        2, {0},    {0}   },
-  {"biased",      FW_NETWORK_FC,   1, {6},     {FW_ACTIVATION_GELU},                    {0.3, 0.5}, 2, {0},    {0}   },
-  {"biased wide", FW_NETWORK_FC,   1, {20},    {FW_ACTIVATION_ERF},                     {0.3, 0.5}, 1, {0},    {0}   },
+  {"narrow",                 FW_NETWORK_FC,   1, {7},     {FW_ACTIVATION_ERF},                     {0},        1, {0},    {0},    {0}, {0}},
+  {"wide",                   FW_NETWORK_FC,   1, {30},    {FW_ACTIVATION_TANH},                    {0},        2, {0},    {0},    {0}, {0}},
+  {"biased",                 FW_NETWORK_FC,   1, {6},     {FW_ACTIVATION_GELU},                    {0.3, 0.5}, 2, {0},    {0},    {0}, {0}},
+  {"biased wide",            FW_NETWORK_FC,   1, {20},    {FW_ACTIVATION_ERF},                     {0.3, 0.5}, 1, {0},    {0},    {0}, {0}},
   {"deep",
-   FW_NETWORK_FC,                  3,
+   FW_NETWORK_FC,                             3,
    {9, 5, 8},
    {FW_ACTIVATION_ERF, FW_ACTIVATION_SOFTPLUS, FW_ACTIVATION_SIN},
    {0.2, 0.0, 0.4, 0.1},
-   3,                                                                                                  {0},
-   {0}                                                                                                               },
-  {"deep wide",   FW_NETWORK_FC,   2, {9, 25}, {FW_ACTIVATION_TANH, FW_ACTIVATION_ERF}, {0},        1, {0},    {0}   },
-  {"one patch",   FW_NETWORK_CNN,  1, {7},     {FW_ACTIVATION_ERF},                     {0},        2, {4, 6}, {1, 1}},
-  {"cnn",         FW_NETWORK_CNN,  1, {2},     {FW_ACTIVATION_ERF},                     {0},        1, {2, 3}, {2, 2}},
-  {"cnn wide",    FW_NETWORK_CNN,  1, {6},     {FW_ACTIVATION_TANH},                    {0},        2, {2, 3}, {1, 3}},
-  {"lcn",         FW_NETWORK_LCN,  1, {2},     {FW_ACTIVATION_GELU},                    {0},        2, {2, 3}, {2, 2}},
-  {"lcn wide",    FW_NETWORK_LCN,  1, {6},     {FW_ACTIVATION_ERF},                     {0},        1, {2, 3}, {1, 3}},
-  {"pool",        FW_NETWORK_POOL, 1, {5},     {FW_ACTIVATION_SIN},                     {0},        2, {2, 3}, {1, 2}},
-  {"pool wide",   FW_NETWORK_POOL, 1, {20},    {FW_ACTIVATION_ERF},                     {0},        1, {3, 3}, {1, 2}},
+   3,                                                                                                             {0},
+   {0},
+   {0},
+   {0}                                                                                                                                    },
+  {"deep wide",              FW_NETWORK_FC,   2, {9, 25}, {FW_ACTIVATION_TANH, FW_ACTIVATION_ERF}, {0},        1, {0},    {0},    {0}, {0}},
+  {"one patch",              FW_NETWORK_CNN,  1, {7},     {FW_ACTIVATION_ERF},                     {0},        2, {4, 6}, {1, 1}, {0}, {0}},
+  {"cnn",                    FW_NETWORK_CNN,  1, {2},     {FW_ACTIVATION_ERF},                     {0},        1, {2, 3}, {2, 2}, {0}, {0}},
+  {"cnn wide",               FW_NETWORK_CNN,  1, {6},     {FW_ACTIVATION_TANH},                    {0},        2, {2, 3}, {1, 3}, {0}, {0}},
+  {"lcn",                    FW_NETWORK_LCN,  1, {2},     {FW_ACTIVATION_GELU},                    {0},        2, {2, 3}, {2, 2}, {0}, {0}},
+  {"lcn wide",               FW_NETWORK_LCN,  1, {6},     {FW_ACTIVATION_ERF},                     {0},        1, {2, 3}, {1, 3}, {0}, {0}},
+  {"pool",                   FW_NETWORK_POOL, 1, {5},     {FW_ACTIVATION_SIN},                     {0},        2, {2, 3}, {1, 2}, {0}, {0}},
+  {"pool wide",              FW_NETWORK_POOL, 1, {20},    {FW_ACTIVATION_ERF},                     {0},        1, {3, 3}, {1, 2}, {0}, {0}},
+ /* 3 x 5 positions, then 2 x 4 that overlap, then 1 x 2 */
+  {"deep cnn",
+   FW_NETWORK_CNN,                            3,
+   {3, 4, 2},
+   {FW_ACTIVATION_ERF, FW_ACTIVATION_TANH, FW_ACTIVATION_SIN},
+   {0},
+   1,                                                                                                             {2, 2},
+   {1, 1},
+   {2, 2},
+   {1, 2}                                                                                                                                 },
+ /* 3 x 3 positions, of which 2 x 2 are seen by one */
+  {"deep cnn, one position",
+   FW_NETWORK_CNN,                            2,
+   {4, 20},
+   {FW_ACTIVATION_ERF, FW_ACTIVATION_TANH},
+   {0},
+   2,                                                                                                             {2, 2},
+   {1, 2},
+   {2},
+   {2}                                                                                                                                    },
+  {"deep cnn wide",
+   FW_NETWORK_CNN,                            2,
+   {4, 9},
+   {FW_ACTIVATION_TANH, FW_ACTIVATION_ERF},
+   {0},
+   2,                                                                                                             {2, 2},
+   {1, 2},
+   {2},
+   {1}                                                                                                                                    },
+  {"deep lcn",               FW_NETWORK_LCN,  2, {3, 2},  {FW_ACTIVATION_GELU, FW_ACTIVATION_ERF}, {0},        1, {2, 2}, {1, 2}, {2}, {1}},
+  {"deep pool",              FW_NETWORK_POOL, 2, {4, 5},  {FW_ACTIVATION_ERF, FW_ACTIVATION_SIN},  {0},        2, {2, 2}, {1, 2}, {2}, {1}},
 };
 enum { N_CASE = sizeof cases / sizeof *cases };
 
@@ -54,13 +88,15 @@ static double    x[P + P_TEST][INPUTS], y[P * OUTPUT_MAX];
 
 static FwModel model_of(const Case *c)
 {
-  FwModel model = {.type        = c->type,
-                   .depth       = c->depth,
-                   .width       = (double *)c->width,
-                   .activation  = (PetscInt *)c->activation,
-                   .prior       = prior,
-                   .bias        = (double *)c->bias,
-                   .temperature = temperature};
+  FwModel model = {.type         = c->type,
+                   .depth        = c->depth,
+                   .width        = (double *)c->width,
+                   .activation   = (PetscInt *)c->activation,
+                   .prior        = prior,
+                   .bias         = (double *)c->bias,
+                   .upper_mask   = (PetscInt *)c->upper_mask,
+                   .upper_stride = (PetscInt *)c->upper_stride,
+                   .temperature  = temperature};
 
   for (int d = 0; d < 2; d++) {
     model.mask[d]   = c->mask[d];
@@ -116,24 +152,65 @@ static double plain_filter(const Case *c, const double input[], int row, int col
   return sum / sqrt(prior[0] * 2.0 * (double)(c->mask[0] * c->mask[1]));
 }
 
+/* Values of the channels of a layer, [position][channel], on n_row x n_col positions */
+typedef struct {
+  int    n_row, n_col;
+  double value[PATCH_MAX][FEATURE_MAX];
+} Map;
+
+static Map plain_first(const Case *c, const double input[], const double **theta)
+{
+  const int N = (int)c->width[0], M = (int)(2 * c->mask[0] * c->mask[1]), is_lcn = c->type == FW_NETWORK_LCN;
+  Map map = {.n_row = (int)((4 - c->mask[0]) / c->stride[0]) + 1, .n_col = (int)((6 - c->mask[1]) / c->stride[1]) + 1};
+  const int n = map.n_row * map.n_col;
+
+  for (int p = 0; p < n; p++)
+    for (int a = 0; a < N; a++)
+      map.value[p][a] = phi_at(c->activation[0], plain_filter(c, input, p / map.n_col, p % map.n_col,
+                                                              *theta + ((is_lcn ? p * N : 0) + a) * M));
+  *theta += (is_lcn ? n : 1) * N * M;
+  return map;
+}
+
+/* Layer l on squares of positions of the one below */
+static Map plain_upper(const Case *c, int l, const Map *below, const double **theta)
+{
+  const int N = (int)c->width[l], n_below = (int)c->width[l - 1], side = (int)c->upper_mask[l - 1],
+            step    = (int)c->upper_stride[l - 1];
+  Map           map = {.n_row = (below->n_row - side) / step + 1, .n_col = (below->n_col - side) / step + 1};
+  const double *w   = *theta;
+
+  for (int p = 0; p < map.n_row * map.n_col; p++) {
+    if (c->type != FW_NETWORK_LCN) w = *theta;
+    for (int b = 0; b < N; b++) {
+      double sum = 0.0;
+
+      for (int i = 0; i < side; i++)
+        for (int j = 0; j < side; j++)
+          for (int a = 0; a < n_below; a++)
+            sum += *w++ * below->value[(p / map.n_col * step + i) * below->n_col + p % map.n_col * step + j][a];
+      map.value[p][b] = phi_at(c->activation[l], sum / sqrt(prior[l] * n_below * side * side));
+    }
+  }
+  *theta = w;
+  return map;
+}
+
 static int plain_patches(const Case *c, const double input[], const double **theta, double feature[])
 {
-  const int n_row = (int)((4 - c->mask[0]) / c->stride[0]) + 1, n_col = (int)((6 - c->mask[1]) / c->stride[1]) + 1;
-  const int n = n_row * n_col, N = (int)c->width[0], M = (int)(2 * c->mask[0] * c->mask[1]);
-  const int is_pool = c->type == FW_NETWORK_POOL, is_lcn = c->type == FW_NETWORK_LCN;
+  const int N = (int)c->width[c->depth - 1], is_pool = c->type == FW_NETWORK_POOL;
+  Map       map = plain_first(c, input, theta);
+
+  for (int l = 1; l < c->depth; l++) map = plain_upper(c, l, &map, theta);
+  const int n = map.n_row * map.n_col;
 
   memset(feature, 0, sizeof(double[FEATURE_MAX]));
   for (int p = 0; p < n; p++)
-    for (int a = 0; a < N; a++) {
-      const double *w     = *theta + ((is_lcn ? p * N : 0) + a) * M;
-      const double  value = phi_at(c->activation[0], plain_filter(c, input, p / n_col, p % n_col, w));
-
+    for (int a = 0; a < N; a++)
       if (is_pool)
-        feature[a] += value / (n * sqrt(prior[1] * N));
+        feature[a] += map.value[p][a] / (n * sqrt(prior[c->depth] * N));
       else
-        feature[p * N + a] = value / sqrt(prior[1] * N * n);
-    }
-  *theta += (is_lcn ? n : 1) * N * M;
+        feature[p * N + a] = map.value[p][a] / sqrt(prior[c->depth] * N * n);
   return is_pool ? N : n * N;
 }
 
@@ -485,6 +562,111 @@ static void readout_gram_is_the_conditional_second_moment(void **state)
     }
 }
 
+/* What readout weight `at` adds to g of channel a and path p of layer l, by its definition. The weights of layer l + 1 begin at
+   theta + first[l + 1] */
+static double plain_path(const Case *c, const double theta[], const int first[], int l, int n_top, int p, int a, int at)
+{
+  const int N   = (int)c->width[l];
+  double    sum = 0.0;
+
+  if (l == c->depth - 1) return at == p * N + a;
+  const int n_above = (int)c->width[l + 1], n_tap = (int)PetscSqr(c->upper_mask[l]);
+  int       n_path = n_top;
+
+  for (int k = l + 2; k < c->depth; k++) n_path *= (int)PetscSqr(c->upper_mask[k - 1]);
+  for (int b = 0; b < n_above; b++)
+    sum += plain_path(c, theta, first, l + 1, n_top, p % n_path, b, at) *
+           theta[first[l + 1] + (b * n_tap + p / n_path) * N + a] / sqrt(n_above);
+  return sum;
+}
+
+/* E[v v^T] between all readout weights of two outputs, [n, n] */
+static void plain_moments(const Plain *plain, const Case *c, FwPotentialKind kind, int d, int e, double *moment)
+{
+  const int n = plain->n_feature;
+
+  for (int s = 0; s < n; s++)
+    for (int t = 0; t < n; t++) moment[s * n + t] = plain_moment(plain, c, kind, d, s, e, t);
+}
+
+/* Entry (p, q) of Q_l between two outputs of that moment */
+static double plain_path_gram(const Case *c, const double theta[], const int first[], int l, int n_top, int n,
+                              const double moment[], int p, int q)
+{
+  double left[FEATURE_MAX], right[FEATURE_MAX], sum = 0.0;
+
+  for (int a = 0; a < (int)c->width[l]; a++) {
+    for (int s = 0; s < n; s++) {
+      left[s]  = plain_path(c, theta, first, l, n_top, p, a, s);
+      right[s] = plain_path(c, theta, first, l, n_top, q, a, s);
+    }
+    for (int s = 0; s < n; s++)
+      for (int t = 0; t < n; t++) sum += left[s] * moment[s * n + t] * right[t] / c->width[l];
+  }
+  return sum;
+}
+
+/* Some entries of the Gram matrices of one case */
+static void check_paths(const Case *c, FwPotentialKind kind)
+{
+  Fixture       f     = fixture_create(PETSC_COMM_SELF, c, kind);
+  const Plain   plain = plain_network(c, f.weights);
+  const int     n = plain.n_feature, L = (int)c->depth, n_top = n / (int)c->width[L - 1];
+  PetscInt      n_layer, n_row[DEPTH_MAX];
+  int           first[DEPTH_MAX] = {0};
+  const double *gram;
+  static double moment[FEATURE_MAX * FEATURE_MAX];
+
+  first[1] = (int)(c->width[0] * 2.0 * (double)(c->mask[0] * c->mask[1]));
+  for (int l = 2; l < L; l++)
+    first[l] = first[l - 1] + (int)(c->width[l - 1] * c->width[l - 2] * (double)PetscSqr(c->upper_mask[l - 2]));
+  TestCall(FwPotentialGramSizes(f.potential, &n_layer, n_row));
+  assert_int_equal(n_layer, L);
+  measure(&f);
+  gram = measured[FW_MEASURE_PATH_GRAM];
+  for (int l = 0; l < L - 1; gram += PetscSqr(n_row[l]), l++)
+    for (int k = 0; k < 24; k++) {
+      const int r = (int)n_row[l], n_path = r / (int)c->n_output, i = 7 * k % r, j = (11 * k + k / 5) % r;
+
+      plain_moments(&plain, c, kind, i / n_path, j / n_path, moment);
+      assert_close(gram[i * r + j], plain_path_gram(c, f.weights, first, l, n_top, n, moment, i % n_path, j % n_path),
+                   1e-11);
+    }
+  forget();
+  fixture_destroy(&f);
+}
+
+static void path_gram_is_the_second_moment_of_what_multiplies_a_layer(void **state)
+{
+  (void)state;
+  for (int k = 0; k < N_CASE; k++)
+    if (cases[k].depth > 1 && (cases[k].type == FW_NETWORK_CNN || cases[k].type == FW_NETWORK_POOL))
+      for (int kind = 0; kind < 2; kind++) check_paths(&cases[k], (FwPotentialKind)kind);
+}
+
+/* Filters that see the whole image, then the only position: a deep fully-connected network */
+static void filters_of_the_whole_image_are_a_fully_connected_network(void **state)
+{
+  Case dense = cases[5], patch = cases[5];
+
+  (void)state;
+  patch.type    = FW_NETWORK_CNN;
+  patch.mask[0] = 4, patch.mask[1] = 6, patch.stride[0] = patch.stride[1] = 1;
+  patch.upper_mask[0] = patch.upper_stride[0] = 1;
+  for (int kind = 0; kind < 2; kind++) {
+    Fixture f = fixture_create(PETSC_COMM_SELF, &dense, (FwPotentialKind)kind);
+    Fixture g = fixture_create(PETSC_COMM_SELF, &patch, (FwPotentialKind)kind);
+
+    assert_int_equal(f.n, g.n);
+    TestCall(PetscArraycpy(g.theta, f.weights, f.n));
+    assert_close(energy_at(&f, f.gradient), energy_at(&g, g.gradient), 1e-13);
+    TestCall(FwPotentialGetWeights(f.potential, f.gradient, f.weights));
+    for (PetscInt i = 0; i < f.n; i++) assert_close(f.weights[i], g.gradient[i], 1e-11);
+    fixture_destroy(&f);
+    fixture_destroy(&g);
+  }
+}
+
 static void hidden_gram_and_weight_covariance_are_plain_averages(void **state)
 {
   (void)state;
@@ -587,16 +769,16 @@ static void assert_network_refused(const Case *c, double t, const char words[])
 
 static void networks_without_a_posterior_are_refused(void **state)
 {
-  Case deep = cases[7], biased = cases[7], large = cases[7];
+  Case biased = cases[7], large = cases[7], upper = cases[13];
 
   (void)state;
-  deep.depth     = 2;
-  biased.bias[0] = 1.0;
-  large.mask[0]  = 5;
+  biased.bias[0]      = 1.0;
+  large.mask[0]       = 5;
+  upper.upper_mask[1] = 3;
   assert_network_refused(&cases[0], 0.0, "temperature");
-  assert_network_refused(&deep, 1.0, "network_depth");
   assert_network_refused(&biased, 1.0, "network_bias");
   assert_network_refused(&large, 1.0, "network_mask");
+  assert_network_refused(&upper, 1.0, "network_upper_mask");
 }
 
 static int set_up(void **state)
@@ -630,6 +812,8 @@ int main(int argc, char **argv)
     cmocka_unit_test(predictions_equal_a_gaussian_process_on_the_features),
     cmocka_unit_test(outputs_of_all_weights_are_those_in_loops),
     cmocka_unit_test(readout_gram_is_the_conditional_second_moment),
+    cmocka_unit_test(path_gram_is_the_second_moment_of_what_multiplies_a_layer),
+    cmocka_unit_test(filters_of_the_whole_image_are_a_fully_connected_network),
     cmocka_unit_test(hidden_gram_and_weight_covariance_are_plain_averages),
     cmocka_unit_test(weight_covariance_is_that_of_the_rows_without_bias),
     cmocka_unit_test(rotated_inputs_leave_the_network_the_same),

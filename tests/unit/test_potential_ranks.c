@@ -8,7 +8,7 @@
 #include <finwidth/potential.h>
 #include "../support/dataset_fixture.h"
 
-static double   width[2] = {30, 40}, prior[3] = {1.0, 2.0, 0.5}, bias[3] = {0.1, 0.2, 0.3}, none[2] = {0.0, 0.0};
+static double   width[2] = {30, 40}, prior[3] = {1.0, 2.0, 0.5}, bias[3] = {0.1, 0.2, 0.3}, none[3] = {0.0, 0.0, 0.0};
 static PetscInt activation[2] = {FW_ACTIVATION_ERF, FW_ACTIVATION_TANH};
 
 static FwModel dense(double last)
@@ -135,6 +135,24 @@ static void bits_of_patches_do_not_depend_on_ranks(void **state)
   }
 }
 
+static void bits_of_deep_patches_do_not_depend_on_ranks(void **state)
+{
+  PetscInt two[] = {2}, one[] = {1};
+
+  (void)state;
+  for (int type = FW_NETWORK_CNN; type <= FW_NETWORK_POOL; type++) {
+    FwModel model = convolution((FwNetworkType)type);
+
+    width[1]           = 12;
+    model.depth        = 2;
+    model.bias         = none;
+    model.upper_mask   = two;
+    model.upper_stride = one;
+    assert_same_bits(&model, many, FW_POTENTIAL_COLLAPSED);
+    assert_same_bits(&model, few, FW_POTENTIAL_FULL);
+  }
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
@@ -143,6 +161,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(bits_of_many_features_do_not_depend_on_ranks),
     cmocka_unit_test(bits_of_rotated_inputs_do_not_depend_on_ranks),
     cmocka_unit_test(bits_of_patches_do_not_depend_on_ranks),
+    cmocka_unit_test(bits_of_deep_patches_do_not_depend_on_ranks),
   };
   int failed;
 
