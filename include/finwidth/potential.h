@@ -39,24 +39,24 @@ typedef enum { FW_POTENTIAL_COLLAPSED, FW_POTENTIAL_FULL } FwPotentialKind;
 
 /** What can be measured at one theta. Averages are over the readout given theta under `collapsed`. */
 typedef enum {
-  FW_MEASURE_TRAIN_MEAN,     /**< [P, D] mean of f; under `full` f itself */
-  FW_MEASURE_TRAIN_VARIANCE, /**< [P] variance of f, the same for each output; 0 under `full` */
-  FW_MEASURE_TEST_MEAN,      /**< [P_t, D] */
-  FW_MEASURE_TEST_VARIANCE,  /**< [P_t] */
-  FW_MEASURE_READOUT_GRAM,   /**< [r, r] with r = D (fc, pool) or D n_patch (cnn, lcn: positions of the last layer;
+  FW_MEASURE_TRAIN_MEAN,        /**< [P, D] mean of f; under `full` f itself */
+  FW_MEASURE_TRAIN_VARIANCE,    /**< [P] variance of f, the same for each output; 0 under `full` */
+  FW_MEASURE_TEST_MEAN,         /**< [P_t, D] */
+  FW_MEASURE_TEST_VARIANCE,     /**< [P_t] */
+  FW_MEASURE_READOUT_GRAM,      /**< [r, r] with r = D (fc, pool) or D n_patch (cnn, lcn: positions of the last layer;
                                     outputs outside): <lambda_L/N_L sum_a v_ra v_sa>, the order parameter Q */
-  FW_MEASURE_PATH_GRAM,      /**< cnn and pool of L > 1 layers, else no numbers: Q_1, .., Q_{L-1}, one after the other,
+  FW_MEASURE_HIDDEN_GRAM,       /**< [P, P] phi_L phi_L^T / N_L (over channels and patches: / (N n_patch)) */
+  FW_MEASURE_HIDDEN_TRACE,      /**< [1] its trace / P, the mean squared activation */
+  FW_MEASURE_WEIGHT_TRACE,      /**< [1] trace of the next */
+  FW_MEASURE_WEIGHT_COVARIANCE, /**< [M, M] mean of w w^T over the neurons (channels, patches) of the first layer, M inputs
+                                    each */
+  FW_MEASURE_PATH_GRAM /**< cnn and pool of L > 1 layers, else no numbers: Q_1, .., Q_{L-1}, one after the other,
                                     Q_l = <1/N_l sum_a g^l_pa g^l_qa> between outputs and paths p = (t_{l+1}, .., t_L, u):
                                     g^l_(t,p),a = sum_b g^{l+1}_pb theta_bta / N_{l+1}^1/2 down from g^L = v of variance 1,
                                     what a linear network multiplies layer l by. t_{l+1} outermost, as in
                                     patch_kernel.h */
-  FW_MEASURE_HIDDEN_GRAM,    /**< [P, P] phi_L phi_L^T / N_L (over channels and patches: / (N n_patch)) */
-  FW_MEASURE_HIDDEN_TRACE,   /**< [1] its trace / P, the mean squared activation */
-  FW_MEASURE_WEIGHT_TRACE,   /**< [1] trace of the next */
-  FW_MEASURE_WEIGHT_COVARIANCE /**< [M, M] mean of w w^T over the neurons (channels, patches) of the first layer, M inputs
-                                    each */
 } FwMeasure;
-enum { FW_MEASURE_COUNT = FW_MEASURE_WEIGHT_COVARIANCE + 1 };
+enum { FW_MEASURE_COUNT = FW_MEASURE_PATH_GRAM + 1 };
 
 /** What a potential will need. Operations are those of one gradient, of all ranks together. */
 typedef struct {

@@ -10,7 +10,9 @@
  *     train error     < (m - y)^2 + v >, mean over training examples,
  *     test error      the same over test examples,  test error = bias + variance,
  *     bias            mean over test examples of (<m> - y)^2,
- *     order parameter < lambda_L v^T v / N > of the readout,
+ *     order parameter < lambda_L v^T v / N > of the readout; of cnn and pool with several layers between paths, for every
+ *                     layer (FW_MEASURE_PATH_GRAM), and the first layer's, between paths of equal taps, averaged over these
+ *                     between positions of the last layer,
  *     alignment       y^T M y / (|M|_F |y|^2),  M = < phi phi^T / N >,
  *     weight eigenvalues  the largest of < w w^T >, w the weights of a neuron of the first layer: along the eigenvectors
  *                         that the other chains have,
@@ -52,7 +54,8 @@ typedef struct {
 
 /** One measured quantity: n numbers. */
 typedef struct {
-  const char *name, *units, *long_name;
+  char        name[40], axis[2][32]; /**< axes of order parameters, to which `shape` points */
+  const char *units, *long_name;
   PetscInt    n;
   FwShape     shape;             /**< a scalar, [output], a [..._mode], or [order_row, order_column] */
   double     *value, *error_bar; /**< [n] */

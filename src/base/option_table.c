@@ -124,7 +124,7 @@ static const FwKey table[] = {
   INTEGERS("network_mask", "4", 1, NETWORK, "side of the patch, or a pair"),
   INTEGERS("network_stride", NULL, 1, NETWORK, "step of the patch, or a pair (the mask's)"),
   INTEGERS("network_upper_mask", "2", 1, NETWORK,
-           "side of the patch of positions that further layers of a deep cnn see, one or one per layer from the second"),
+           "side of the patch of positions that further layers of cnn, lcn, pool see, one or one per layer from the second"),
   INTEGERS("network_upper_stride", NULL, 1, NETWORK, "its step, one or one per layer from the second (the mask's)"),
 
   CHOICE("theory_model", "renormalised", "renormalised,infinite,ntk", PREDICT, "finite width, infinite width, or NTK"),

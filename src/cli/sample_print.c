@@ -13,22 +13,24 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Measured quantities that have a prediction; the order parameter of the readout is that of the last hidden layer. What the
-   weights have along predicted eigenvectors is predicted by the eigenvalues; what they have along their own by nothing */
+/* Measured quantities that have a prediction; the order parameter of a fully-connected network is the readout's, that of the
+   last hidden layer. Those of further layers of patches, order_parameter_2 and so on, stand for themselves. What the weights
+   have along predicted eigenvectors is predicted by the eigenvalues; what they have along their own by nothing */
 static const struct {
   const char *name, *saddle, *average, *infinite, *label;
 } compared[] = {
-  {"train_error",        "train_error",        "average_train_error",     "infinite_train_error",   "train error"    },
-  {"test_error",         "test_error",         "average_test_error",      "infinite_test_error",    "test error"     },
-  {"test_bias",          "test_bias",          "average_test_bias",       "infinite_test_bias",     "  bias"         },
-  {"test_variance",      "test_variance",      "average_test_variance",   "infinite_test_variance", "  variance"     },
-  {"accuracy",           "accuracy",           "average_accuracy",        "infinite_accuracy",      "test accuracy"  },
-  {"order_parameter",    "order_parameter",    "average_order_parameter", NULL,                     "order parameter"},
-  {"alignment_after",    "alignment_after",    NULL,                      "alignment_before",       "alignment"      },
-  {"hidden_trace_after", "hidden_trace_after", NULL,                      "hidden_trace_before",    "hidden trace"   },
-  {"weight_trace_after", "weight_trace_after", NULL,                      "weight_trace_before",    "weight trace"   },
-  {"weight_variance",    "weight_eigenvalue",  NULL,                      NULL,                     "weight mode"    },
-  {"weight_eigenvalue",  NULL,                 NULL,                      NULL,                     "own mode"       },
+  {"train_error",              "train_error",              "average_train_error",     "infinite_train_error",   "train error"     },
+  {"test_error",               "test_error",               "average_test_error",      "infinite_test_error",    "test error"      },
+  {"test_bias",                "test_bias",                "average_test_bias",       "infinite_test_bias",     "  bias"          },
+  {"test_variance",            "test_variance",            "average_test_variance",   "infinite_test_variance", "  variance"      },
+  {"accuracy",                 "accuracy",                 "average_accuracy",        "infinite_accuracy",      "test accuracy"   },
+  {"order_parameter",          "order_parameter",          "average_order_parameter", NULL,                     "order parameter" },
+  {"position_order_parameter", "position_order_parameter", NULL,                      NULL,                     "order, positions"},
+  {"alignment_after",          "alignment_after",          NULL,                      "alignment_before",       "alignment"       },
+  {"hidden_trace_after",       "hidden_trace_after",       NULL,                      "hidden_trace_before",    "hidden trace"    },
+  {"weight_trace_after",       "weight_trace_after",       NULL,                      "weight_trace_before",    "weight trace"    },
+  {"weight_variance",          "weight_eigenvalue",        NULL,                      NULL,                     "weight mode"     },
+  {"weight_eigenvalue",        NULL,                       NULL,                      NULL,                     "own mode"        },
 };
 enum { N_COMPARED = (int)PETSC_STATIC_ARRAY_LENGTH(compared) };
 
@@ -42,9 +44,22 @@ static double Predicted(FwRecord record, const char name[], PetscInt i)
   return FwRecordAt(record, path, i);
 }
 
+static const char order_name[] = "order_parameter";
+
 static PetscBool IsOrder(const FwMeasured *m)
 {
-  return strcmp(m->name, "order_parameter") ? PETSC_FALSE : PETSC_TRUE;
+  return strncmp(m->name, order_name, strlen(order_name)) ? PETSC_FALSE : PETSC_TRUE;
+}
+
+/* What was measured for row q of the table; of order parameters one for each layer from 0 on. NULL where there is no more */
+static const FwMeasured *Measured(FwSampled sampled, int q, PetscInt layer)
+{
+  char name[40];
+
+  if (!layer) return FwSampledFind(sampled, compared[q].name);
+  if (strcmp(compared[q].name, order_name)) return NULL;
+  snprintf(name, sizeof name, "%s_%d", order_name, (int)layer + 1);
+  return FwSampledFind(sampled, name);
 }
 
 /* What belongs to entry i of a measured quantity; the mean over outputs where one number was measured for all */
@@ -73,6 +88,8 @@ static double PredictedOrder(FwRecord record, const FwMeasured *m, PetscInt i)
   const PetscInt    r         = (PetscInt)m->shape.size[0];
   PetscInt          last      = 0;
 
+  if (FwRecordAt(record, "/predict/closure", 0) == 1.0)
+    return NAN; /* 'stacked' has another one: position_order_parameter */
   if (m->n == 1) {
     while (!isnan(Predicted(record, m->name, last + 1))) last++;
     return Predicted(record, m->name, last);
@@ -100,6 +117,7 @@ static double AverageNumber(FwRecord record, int q, const FwMeasured *m, PetscIn
   char name[64];
 
   if (!compared[q].average || HasFailed(record) || (IsOrder(m) && is_deep)) return NAN;
+  if (IsOrder(m) && strcmp(m->name, order_name)) return NAN; /* of upper layers */
   snprintf(name, sizeof name, "%s%s", compared[q].average, suffix);
   if (IsOrder(m) && m->n > 1) return OfMatrix(record, name, (PetscInt)m->shape.size[0], i);
   return PredictedFor(record, name, m, i);
@@ -127,7 +145,8 @@ static double ExactBarAt(FwRecord record, int q, const FwMeasured *m, PetscInt i
 /* At infinite width the readout's Gram matrix stays that of the prior */
 static double InfiniteAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
 {
-  if (!IsOrder(m)) return PredictedFor(record, compared[q].infinite, m, i);
+  if (!IsOrder(m) && strcmp(m->name, "position_order_parameter"))
+    return PredictedFor(record, compared[q].infinite, m, i);
   return m->n == 1 || i % (m->shape.size[0] + 1) == 0 ? 1.0 : 0.0;
 }
 
@@ -183,14 +202,14 @@ static PetscErrorCode AddScores(FwRecord record, int q, const FwMeasured *m, con
 
 PetscErrorCode FwSampleCompare(FwSampled sampled, FwRecord record)
 {
-  PetscFunctionBegin;
-  for (int q = 0; q < N_COMPARED; q++) {
-    const FwMeasured *m = FwSampledFind(sampled, compared[q].name);
+  const FwMeasured *m;
 
-    if (!m) continue;
-    PetscCall(AddScores(record, q, m, "_z_score", "predicted", PredictedAt, ExactBarAt));
-    PetscCall(AddScores(record, q, m, "_average_z_score", "predicted by the exact average", AverageAt, AverageBarAt));
-  }
+  PetscFunctionBegin;
+  for (int q = 0; q < N_COMPARED; q++)
+    for (PetscInt layer = 0; (m = Measured(sampled, q, layer)); layer++) {
+      PetscCall(AddScores(record, q, m, "_z_score", "predicted", PredictedAt, ExactBarAt));
+      PetscCall(AddScores(record, q, m, "_average_z_score", "predicted by the exact average", AverageAt, AverageBarAt));
+    }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -215,13 +234,16 @@ static const char *Score(double z, char cell[16])
   return cell;
 }
 
-static void PrintRow(FwRecord record, int q, const FwMeasured *m, PetscInt i)
+static void PrintRow(FwRecord record, int q, PetscInt layer, const FwMeasured *m, PetscInt i)
 {
   const double saddle = PredictedAt(record, q, m, i), average = AverageAt(record, q, m, i);
   const double infinite = InfiniteAt(record, q, m, i);
   char         label[32], bar[40], a[16], b[16], c[16], za[16], zb[16];
 
-  snprintf(label, sizeof label, m->n == 1 ? "%s" : "%s %d", compared[q].label, (int)i);
+  if (layer)
+    snprintf(label, sizeof label, m->n == 1 ? "order, layer %d" : "order, layer %d: %d", (int)layer + 1, (int)i);
+  else
+    snprintf(label, sizeof label, m->n == 1 ? "%s" : "%s %d", compared[q].label, (int)i);
   printf("  %-18s %s %s%s %s%s %s\n", label, Bar(m->value[i], m->error_bar[i], bar), FwPrintCell(saddle, a),
          Score(ZScore(m, i, saddle, 0.0), za), FwPrintCell(average, b),
          Score(ZScore(m, i, average, AverageBarAt(record, q, m, i)), zb), FwPrintCell(infinite, c));
@@ -253,17 +275,16 @@ static void PrintStepBias(FwSampled sampled)
 PetscErrorCode FwPrintSampled(FwSampled sampled, FwRecord record)
 {
   static const char *const predicted[] = {"saddle point", "infinite", "NTK"}; /* by theory_model */
+  const FwMeasured        *m;
   PetscInt                 theory;
 
   PetscFunctionBegin;
   PetscCall(FwOptionChoice("theory_model", &theory, NULL));
   printf("  %-18s %24s %12s%8s %13s%7s %12s\n", "", "sampled       ", predicted[theory], " (z)", "exact average",
          " (z)", "infinite");
-  for (int q = 0; q < N_COMPARED; q++) {
-    const FwMeasured *m = FwSampledFind(sampled, compared[q].name);
-
-    for (PetscInt i = 0; m && i < PetscMin(m->n, 10); i++) PrintRow(record, q, m, i);
-  }
+  for (int q = 0; q < N_COMPARED; q++)
+    for (PetscInt layer = 0; (m = Measured(sampled, q, layer)); layer++)
+      for (PetscInt i = 0; i < PetscMin(m->n, 10); i++) PrintRow(record, q, layer, m, i);
   PrintStepBias(sampled);
   PetscCall(PrintState(sampled));
   fflush(stdout);

@@ -18,7 +18,8 @@ typedef struct {
   PetscInt      layer, n_path, n_own, width; /* n_own: paths that end in one place of the readout */
   PetscInt      stride;                      /* between carried rows */
   const double *theta;
-  double       *room[2][2]; /* of two rows at once */
+  double       *room[2][2];    /* of two rows at once */
+  double       *overlap, *own; /* [n_path, n_path] of Phi and B, [n_own, n_own] of the unit matrix; or zero */
 } Level;
 
 PetscErrorCode FwPotentialGramSizes(FwPotential p, PetscInt *n_layer, PetscInt n_row[])
@@ -60,6 +61,7 @@ static PetscErrorCode LevelCreate(FwPotential p, const double theta[], PetscInt 
   level->n_own  = level->n_path / FwTrunkReadoutPlaces(trunk);
   level->stride = l < trunk->depth - 1 ? level->n_path * level->width : p->n_feature;
   level->theta  = theta;
+  PetscCall(PetscCalloc2(PetscSqr(level->n_path), &level->overlap, PetscSqr(level->n_own), &level->own));
   PetscCall(PetscMalloc4(size, &level->room[0][0], size, &level->room[0][1], size, &level->room[1][0], size,
                          &level->room[1][1]));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -68,6 +70,7 @@ static PetscErrorCode LevelCreate(FwPotential p, const double theta[], PetscInt 
 static PetscErrorCode LevelDestroy(Level *level)
 {
   PetscFunctionBegin;
+  PetscCall(PetscFree2(level->overlap, level->own));
   PetscCall(PetscFree4(level->room[0][0], level->room[0][1], level->room[1][0], level->room[1][1]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -93,8 +96,8 @@ static void AddProducts(const Level *level, PetscInt n, const double x[], const 
   FwGemm("T", "N", n, n, level->width, 1.0, x, level->width, y, level->width, 1.0, sum, n);
 }
 
-/* sum over channels and examples of Phi_p B_q, between paths [n_path, n_path]; block by block */
-static PetscErrorCode PathOverlaps(FwPotential p, Level *level, double overlap[])
+/* sum over channels and examples of Phi_p B_q, between paths; block by block */
+static PetscErrorCode PathOverlaps(FwPotential p, Level *level)
 {
   const FwRows  *rows  = &p->examples.train;
   const PetscInt n_top = FwTrunkReadoutPlaces(&p->trunk), n = level->n_path, F = p->n_feature;
@@ -104,7 +107,7 @@ static PetscErrorCode PathOverlaps(FwPotential p, Level *level, double overlap[]
   PetscCall(FwBlockSumCreate(p->comm, rows, n * n, &sum));
   for (PetscInt b = 0; b < rows->n_local_block; b++) {
     const FwBlock block = FwPotentialBlock(p, b);
-    double       *slot  = FwBlockSumSlot(&sum, b, overlap);
+    double       *slot  = FwBlockSumSlot(&sum, b, level->overlap);
 
     PetscCall(PetscArrayzero(slot, n * n));
     PetscCall(FwPotentialSolveBlock(p, block, 1.0));
@@ -116,21 +119,20 @@ static PetscErrorCode PathOverlaps(FwPotential p, Level *level, double overlap[]
       for (PetscInt k = 0; k < m; k++)
         AddProducts(level, n, phi + (size_t)k * (size_t)level->stride, b_i + (size_t)k * (size_t)level->stride, slot);
     }
-    FwBlockSumAdd(&sum, b, overlap);
+    FwBlockSumAdd(&sum, b, level->overlap);
   }
-  PetscCall(FwBlockSumFinish(&sum, overlap));
+  PetscCall(FwBlockSumFinish(&sum, level->overlap));
   PetscCall(FwBlockSumDestroy(&sum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The same of the unit matrix in the place of Phi and B, between the paths of one place of the readout [n_own, n_own] */
-static PetscErrorCode OwnOverlaps(FwPotential p, Level *level, double overlap[])
+/* The same of the unit matrix in the place of Phi and B, between the paths of one place of the readout */
+static PetscErrorCode OwnOverlaps(FwPotential p, Level *level)
 {
   const PetscInt N = p->trunk.layer[p->trunk.depth - 1].n_out, n = level->n_own;
   double        *unit;
 
   PetscFunctionBegin;
-  PetscCall(PetscArrayzero(overlap, n * n));
   PetscCall(PetscMalloc1((size_t)CARRIED_MOST * (size_t)N, &unit));
   for (PetscInt b = 0; b < N; b += CARRIED_MOST) {
     const PetscInt m = PetscMin(CARRIED_MOST, N - b);
@@ -139,7 +141,7 @@ static PetscErrorCode OwnOverlaps(FwPotential p, Level *level, double overlap[])
     PetscCall(PetscArrayzero(unit, m * N));
     for (PetscInt k = 0; k < m; k++) unit[k * N + b + k] = 1.0;
     row = Carry(p, level, m, unit, 0);
-    for (PetscInt k = 0; k < m; k++, row += n * level->width) AddProducts(level, n, row, row, overlap);
+    for (PetscInt k = 0; k < m; k++, row += n * level->width) AddProducts(level, n, row, row, level->own);
   }
   PetscCall(PetscFree(unit));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -155,35 +157,47 @@ static PetscInt PlaceOf(const FwTrunk *trunk, PetscInt l, PetscInt i)
   return PlaceOf(trunk, l + 1, i % n) * trunk->layer[l + 1].n_tap + i / n;
 }
 
+/* N times the covariance of the readout's posterior, carried down, between places s and t of a carried row; none of a readout
+   that is sampled */
+static double Covariance(const Level *level, PetscInt s, PetscInt t)
+{
+  const PetscInt n = level->n_path, n_own = level->n_own;
+  const double   own = s / n_own == t / n_own ? level->own[s % n_own * n_own + t % n_own] : 0.0;
+
+  return own - 0.5 * (level->overlap[s * n + t] + level->overlap[t * n + s]);
+}
+
 /* 1/N of: V^T V over channels, or Z^T Z and, in each output's block, the covariance 1 - Phi^T B of one output */
+static PetscErrorCode FillGram(FwPotential p, Level *level, const double readout[], double gram[])
+{
+  const PetscInt n = level->n_path, r = p->n_output * n;
+  const double  *v = Carry(p, level, p->n_output * FwTrunkReadoutPlaces(&p->trunk), readout, 0);
+  const double  *row, *column;
+
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < r; i++)
+    for (PetscInt j = 0; j < r; j++) {
+      const PetscInt s = PlaceOf(&p->trunk, level->layer, i % n), t = PlaceOf(&p->trunk, level->layer, j % n);
+
+      row             = v + (size_t)(i / n) * (size_t)level->stride + s * level->width;
+      column          = v + (size_t)(j / n) * (size_t)level->stride + t * level->width;
+      gram[i * r + j] = FwDot(level->width, row, column);
+      if (i / n == j / n) gram[i * r + j] += Covariance(level, s, t);
+      gram[i * r + j] /= (double)level->width;
+    }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPotentialGram(FwPotential p, const double theta[], PetscInt l, double gram[])
 {
   const PetscBool is_full = (PetscBool)(p->kind == FW_POTENTIAL_FULL);
   Level           level;
-  double         *overlap, *own;
-  const double   *v;
 
   PetscFunctionBegin;
   PetscCall(LevelCreate(p, theta, l, &level));
-  const PetscInt n = level.n_path, n_own = level.n_own, r = p->n_output * n;
-
-  PetscCall(PetscCalloc2(n * n, &overlap, n_own * n_own, &own));
-  if (!is_full) PetscCall(PathOverlaps(p, &level, overlap));
-  if (!is_full) PetscCall(OwnOverlaps(p, &level, own));
-  v =
-    Carry(p, &level, p->n_output * FwTrunkReadoutPlaces(&p->trunk), is_full ? theta + p->trunk.n_theta : p->readout, 0);
-  for (PetscInt i = 0; i < r; i++)
-    for (PetscInt j = 0; j < r; j++) {
-      const PetscInt d = i / n, e = j / n, s = PlaceOf(&p->trunk, l, i % n), t = PlaceOf(&p->trunk, l, j % n);
-      double         sum = FwDot(level.width, v + (size_t)d * (size_t)level.stride + s * level.width,
-                                 v + (size_t)e * (size_t)level.stride + t * level.width);
-
-      if (!is_full && d == e)
-        sum += (s / n_own == t / n_own ? own[s % n_own * n_own + t % n_own] : 0.0) -
-               0.5 * (overlap[s * n + t] + overlap[t * n + s]);
-      gram[i * r + j] = sum / (double)level.width;
-    }
-  PetscCall(PetscFree2(overlap, own));
+  if (!is_full) PetscCall(PathOverlaps(p, &level));
+  if (!is_full) PetscCall(OwnOverlaps(p, &level));
+  PetscCall(FillGram(p, &level, is_full ? theta + p->trunk.n_theta : p->readout, gram));
   PetscCall(LevelDestroy(&level));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

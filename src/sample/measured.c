@@ -285,11 +285,35 @@ static PetscErrorCode TestError(const FwSampledSet *a, PetscInt i, FwSetNumber *
   return OfSeries(a, a->s->at.series_test + i, number);
 }
 
-/* A single order parameter has a series of its own; of a matrix only the trace has */
+/* Number i of all layers. A single order parameter has a series of its own; of a matrix only the trace has */
 static PetscErrorCode Order(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
 {
-  return a->s->at.n_readout == 1 ? OfSeries(a, a->s->at.series_order, number)
-                                 : OfField(a, a->s->at.field_readout + i, number);
+  return i == 0 && a->s->at.n_order[0] == 1 ? OfSeries(a, a->s->at.series_order, number)
+                                            : OfField(a, a->s->at.field_order + i, number);
+}
+
+/* Between places i of the readout: those of the first layer of paths with the same taps. Places are the last index of a path */
+static PetscErrorCode PositionOrder(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
+{
+  const FwSampledLayout *at = &a->s->at;
+  const PetscInt         r = at->n_order[0], n_row = at->n_order[at->n_layer - 1], n_tap = r / n_row;
+  const PetscInt         n = n_row / at->n_output, row = i / n_row, column = i % n_row; /* n places per output */
+
+  PetscFunctionBegin;
+  for (PetscInt c = 0; c < a->n_chain; c++)
+    for (PetscInt b = 0; b < a->n_block; b++) {
+      const double *order = FwSetBlock(a, c, b) + at->field_order;
+      double       *sum   = &a->work[c * a->n_block + b];
+
+      *sum = 0.0;
+      for (PetscInt t = 0; t < n_tap; t++) {
+        const PetscInt p = (row / n * n_tap + t) * n + row % n, q = (column / n * n_tap + t) * n + column % n;
+
+        *sum += order[p * r + q] / (double)n_tap;
+      }
+    }
+  PetscCall(FwSetOfBlocks(a, number));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode MeanOrder(const FwSampledSet *a, PetscInt i, FwSetNumber *number)
@@ -322,31 +346,42 @@ static void Extrapolate(const FwSetNumber at[2], FwMeasured *m, PetscInt i)
   m->step_bias[i] = at[0].value - m->value[i];
 }
 
-/* One number is a scalar; order parameters are a square; anything else has one entry per output, or per mode */
-static FwShape ShapeOf(FwSampled s, PetscInt n, Quantity *quantity)
+/* One number is a scalar, but of modes; others have one entry per output */
+static FwShape ShapeOf(PetscInt n, Quantity *quantity)
 {
-  const PetscInt r = s->at.n_readout;
-
   if (quantity == FwSetWeightEigenvalue) return (FwShape){.n_dim = 1, .name = {"weight_mode"}, .size = {n}};
   if (quantity == FwSetWeightVariance) return (FwShape){.n_dim = 1, .name = {"predicted_mode"}, .size = {n}};
-  if (n == 1) return (FwShape){.n_dim = 0};
-  if (quantity != Order) return (FwShape){.n_dim = 1, .name = {"output"}, .size = {n}};
-  return (FwShape){
-    .n_dim = 2, .name = {"order_row", "order_column"},
-         .size = {r,           r             }
-  };
+  return n == 1 ? (FwShape){.n_dim = 0} : (FwShape){.n_dim = 1, .name = {"output"}, .size = {n}};
 }
 
-/* A quantity of n numbers: its name, and what an axis says */
-static PetscErrorCode Add(FwSampled s, const FwSampledSet set[], Quantity *quantity, PetscInt n, const char name[],
-                          const char units[], const char long_name[])
+/* A square of numbers whose axes are named by `suffix` */
+static PetscErrorCode SetSquare(FwMeasured *m, const char suffix[])
+{
+  const PetscInt r = (PetscInt)lround(sqrt((double)m->n));
+
+  PetscFunctionBegin;
+  if (m->n == 1) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscSNPrintf(m->axis[0], sizeof m->axis[0], "order_row%s", suffix));
+  PetscCall(PetscSNPrintf(m->axis[1], sizeof m->axis[1], "order_column%s", suffix));
+  m->shape = (FwShape){
+    .n_dim = 2, .name = {m->axis[0], m->axis[1]},
+         .size = {r,          r         }
+  };
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A quantity of the n numbers from `first` on, by its name */
+static PetscErrorCode AddRange(FwSampled s, const FwSampledSet set[], Quantity *quantity, PetscInt first, PetscInt n,
+                               const char name[], const char units[], const char long_name[])
 {
   FwMeasured *m = &s->measured[s->n_measured];
 
   PetscFunctionBegin;
-  PetscCheck(s->n_measured < FW_MEASURED_MOST, PETSC_COMM_SELF, PETSC_ERR_PLIB, "more quantities than room");
-  *m       = (FwMeasured){.name = name, .units = units, .long_name = long_name, .n = n};
-  m->shape = ShapeOf(s, n, quantity);
+  PetscCheck(s->n_measured < FW_MEASURED_MOST + s->at.n_layer, PETSC_COMM_SELF, PETSC_ERR_PLIB,
+             "more quantities than room");
+  *m = (FwMeasured){.units = units, .long_name = long_name, .n = n};
+  PetscCall(PetscStrncpy(m->name, name, sizeof m->name));
+  m->shape = ShapeOf(n, quantity);
   PetscCall(PetscMalloc5(n, &m->value, n, &m->error_bar, n, &m->ess, n, &m->rhat, n, &m->step_bias));
   s->n_measured++;
   for (PetscInt i = 0; i < n; i++) {
@@ -355,7 +390,7 @@ static PetscErrorCode Add(FwSampled s, const FwSampledSet set[], Quantity *quant
       {NAN, NAN, NAN, NAN}
     };
 
-    for (PetscInt k = 0; k < s->chains.n_set; k++) PetscCall(quantity(&set[k], i, &at[k]));
+    for (PetscInt k = 0; k < s->chains.n_set; k++) PetscCall(quantity(&set[k], first + i, &at[k]));
     m->value[i]     = at[0].value;
     m->error_bar[i] = at[0].error_bar;
     m->ess[i]       = at[0].ess;
@@ -363,6 +398,43 @@ static PetscErrorCode Add(FwSampled s, const FwSampledSet set[], Quantity *quant
     m->step_bias[i] = NAN;
     if (s->chains.n_set == 2) Extrapolate(at, m, i);
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Add(FwSampled s, const FwSampledSet set[], Quantity *quantity, PetscInt n, const char name[],
+                          const char units[], const char long_name[])
+{
+  PetscFunctionBegin;
+  PetscCall(AddRange(s, set, quantity, 0, n, name, units, long_name));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Of each layer that has some: order_parameter, order_parameter_2, .. */
+static PetscErrorCode AddOrders(FwSampled s, const FwSampledSet set[])
+{
+  const FwSampledLayout *at      = &s->at;
+  const PetscInt         n_layer = at->n_layer;
+  char                   name[40];
+
+  PetscFunctionBegin;
+  for (PetscInt l = 0; l < n_layer; l++) {
+    char suffix[16] = "";
+
+    if (l) PetscCall(PetscSNPrintf(suffix, sizeof suffix, "_%" PetscInt_FMT, l + 1));
+    PetscCall(PetscSNPrintf(name, sizeof name, "order_parameter%s", suffix));
+    PetscCall(AddRange(s, set, Order, FwSampledOrderPlace(at, l), PetscSqr(at->n_order[l]), name, "1",
+                       l < n_layer - 1 ? "Gram matrix between paths from this layer on, sampled"
+                                       : "Gram matrix of the readout, sampled"));
+    PetscCall(SetSquare(&s->measured[s->n_measured - 1], suffix));
+  }
+  if (n_layer > 1) {
+    PetscCall(Add(s, set, PositionOrder, PetscSqr(at->n_order[n_layer - 1]), "position_order_parameter", "1",
+                  "order parameter averaged over taps, between positions of the last layer, sampled"));
+    PetscCall(SetSquare(&s->measured[s->n_measured - 1], "_of_positions"));
+  }
+  if (at->n_order[0] > 1)
+    PetscCall(
+      Add(s, set, MeanOrder, 1, "order_parameter_diagonal", "1", "mean of the diagonal order parameters, sampled"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -381,15 +453,10 @@ static PetscErrorCode AddTest(FwSampled s, const FwSampledSet set[])
 
 static PetscErrorCode AddAll(FwSampled s, const FwSampledSet set[])
 {
-  const PetscInt n_order = s->at.n_readout * s->at.n_readout;
-
   PetscFunctionBegin;
   PetscCall(Add(s, set, TrainError, s->at.n_output, "train_error", "label^2", "train error, sampled"));
   if (s->at.n_test) PetscCall(AddTest(s, set));
-  PetscCall(Add(s, set, Order, n_order, "order_parameter", "1", "Gram matrix of the readout, sampled"));
-  if (n_order > 1)
-    PetscCall(
-      Add(s, set, MeanOrder, 1, "order_parameter_diagonal", "1", "mean of the diagonal order parameters, sampled"));
+  PetscCall(AddOrders(s, set));
   PetscCall(Add(s, set, HiddenTrace, 1, "hidden_trace_after", "1", "mean squared activation, sampled"));
   PetscCall(Add(s, set, WeightTrace, 1, "weight_trace_after", "1", "tr E[w w^T] of the first layer, sampled"));
   if (s->at.n_mode)
@@ -410,6 +477,7 @@ PetscErrorCode FwSampledMeasure(FwSampled s)
     PetscCall(CreateSet(s, k, &set[k]));
     if (s->at.n_mode) PetscCall(FwSetWeightVectors(&set[k]));
   }
+  PetscCall(PetscCalloc1(FW_MEASURED_MOST + s->at.n_layer, &s->measured));
   PetscCall(AddAll(s, set));
   for (PetscInt k = 0; k < s->chains.n_set; k++) PetscCall(DestroySet(&set[k]));
   PetscFunctionReturn(PETSC_SUCCESS);

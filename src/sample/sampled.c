@@ -40,7 +40,7 @@ static double MeanError(PetscInt n, PetscInt d, PetscInt n_output, const double 
 static void FillSeries(const Network *net, double series[])
 {
   const FwSampledLayout *at    = &net->at;
-  const double          *gram  = net->value[FW_MEASURE_READOUT_GRAM];
+  const double          *gram  = net->value[at->n_layer > 1 ? FW_MEASURE_PATH_GRAM : FW_MEASURE_READOUT_GRAM];
   double                 order = 0.0;
 
   for (PetscInt d = 0; d < at->n_output; d++) {
@@ -50,8 +50,8 @@ static void FillSeries(const Network *net, double series[])
       series[at->series_test + d] = MeanError(at->n_test, d, at->n_output, net->value[FW_MEASURE_TEST_MEAN],
                                               net->value[FW_MEASURE_TEST_VARIANCE], net->y_test);
   }
-  for (PetscInt r = 0; r < at->n_readout; r++) order += gram[r * at->n_readout + r];
-  series[at->series_order]  = order / (double)at->n_readout;
+  for (PetscInt r = 0; r < at->n_order[0]; r++) order += gram[r * at->n_order[0] + r];
+  series[at->series_order]  = order / (double)at->n_order[0];
   series[at->series_hidden] = net->value[FW_MEASURE_HIDDEN_TRACE][0];
   series[at->series_weight] = net->value[FW_MEASURE_WEIGHT_TRACE][0];
 }
@@ -62,13 +62,15 @@ static void FillField(const Network *net, double field[])
   const double          *mean     = net->value[FW_MEASURE_TEST_MEAN];
   const double          *variance = net->value[FW_MEASURE_TEST_VARIANCE];
   const PetscInt         n        = (at->n_test + at->n_new) * at->n_output;
+  const PetscInt         n_path   = FwSampledOrderPlace(at, at->n_layer - 1);
 
   for (PetscInt i = 0; i < n; i++) {
     field[at->field_mean + i]   = mean[i];
     field[at->field_second + i] = mean[i] * mean[i] + variance[i / at->n_output];
   }
-  memcpy(field + at->field_readout, net->value[FW_MEASURE_READOUT_GRAM],
-         (size_t)at->n_readout * at->n_readout * sizeof *field);
+  for (PetscInt i = 0; i < n_path; i++) field[at->field_order + i] = net->value[FW_MEASURE_PATH_GRAM][i];
+  memcpy(field + at->field_order + n_path, net->value[FW_MEASURE_READOUT_GRAM],
+         (size_t)PetscSqr(at->n_order[at->n_layer - 1]) * sizeof *field);
   for (PetscInt i = 0; i < at->n_hidden; i++)
     memcpy(field + at->field_hidden + FwPackedPlace(i, 0),
            net->value[FW_MEASURE_HIDDEN_GRAM] + (size_t)i * at->n_hidden, (size_t)(i + 1) * sizeof *field);
@@ -95,20 +97,29 @@ PetscInt FwSampledWeightInputs(PetscInt n_input, PetscBool with_observables)
   return with_observables && n_input <= FW_SAMPLED_MAX_SPECTRUM ? n_input : 0;
 }
 
+PetscInt FwSampledOrderPlace(const FwSampledLayout *at, PetscInt layer)
+{
+  PetscInt place = 0;
+
+  for (PetscInt l = 0; l < layer; l++) place += PetscSqr(at->n_order[l]);
+  return place;
+}
+
 static PetscErrorCode LayOut(FwPotential potential, const FwDataSizes *sizes, PetscBool with_hidden,
                              FwSampledLayout *at)
 {
-  PetscInt n_gram, n_weight, n_value;
+  PetscInt n_weight, n_value;
 
   PetscFunctionBegin;
-  PetscCall(FwPotentialMeasureSize(potential, FW_MEASURE_READOUT_GRAM, &n_gram));
   PetscCall(FwPotentialMeasureSize(potential, FW_MEASURE_WEIGHT_COVARIANCE, &n_weight));
-  *at               = (FwSampledLayout){.n_train   = sizes->n_train,
-                                        .n_test    = sizes->n_test,
-                                        .n_new     = sizes->n_new,
-                                        .n_output  = sizes->n_output,
-                                        .n_readout = (PetscInt)lround(sqrt((double)n_gram)),
-                                        .n_hidden  = with_hidden ? sizes->n_train : 0};
+  *at = (FwSampledLayout){.n_train  = sizes->n_train,
+                          .n_test   = sizes->n_test,
+                          .n_new    = sizes->n_new,
+                          .n_output = sizes->n_output,
+                          .n_hidden = with_hidden ? sizes->n_train : 0};
+  PetscCall(FwPotentialGramSizes(potential, &at->n_layer, NULL));
+  PetscCall(PetscMalloc1(at->n_layer, &at->n_order));
+  PetscCall(FwPotentialGramSizes(potential, &at->n_layer, at->n_order));
   n_value           = (sizes->n_test + sizes->n_new) * sizes->n_output;
   at->series_train  = 1;
   at->series_test   = 1 + sizes->n_output;
@@ -117,8 +128,8 @@ static PetscErrorCode LayOut(FwPotential potential, const FwDataSizes *sizes, Pe
   at->series_weight = at->series_order + 2;
   at->n_series      = at->series_order + 3;
   at->field_second  = n_value;
-  at->field_readout = 2 * n_value;
-  at->field_hidden  = at->field_readout + n_gram;
+  at->field_order   = 2 * n_value;
+  at->field_hidden  = at->field_order + FwSampledOrderPlace(at, at->n_layer);
   at->n_weight      = FwSampledWeightInputs((PetscInt)lround(sqrt((double)n_weight)), with_hidden);
   at->n_mode        = PetscMin(at->n_weight, FW_SAMPLED_WEIGHT_MODES);
   at->field_weight  = at->field_hidden + (PetscInt)FwPackedPlace(at->n_hidden, 0);
@@ -159,6 +170,7 @@ static PetscErrorCode DestroyNetwork(Network *net)
 {
   PetscFunctionBegin;
   for (int q = 0; q < FW_MEASURE_COUNT; q++) PetscCall(PetscFree(net->value[q]));
+  PetscCall(PetscFree(net->at.n_order));
   PetscCall(FwPotentialDestroy(&net->potential));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -187,7 +199,9 @@ static PetscErrorCode CreateSampled(const Network *net, FwDataset data, const Fw
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&s));
-  s->at          = net->at;
+  s->at = net->at;
+  PetscCall(PetscMalloc1(s->at.n_layer, &s->at.n_order));
+  PetscCall(PetscArraycpy(s->at.n_order, net->at.n_order, s->at.n_layer));
   s->plan        = *plan;
   s->chains      = *chains;
   s->n_parameter = n_parameter;
@@ -214,6 +228,8 @@ PetscErrorCode FwSampledDestroy(FwSampled *sampled)
 
     PetscCall(PetscFree5(m->value, m->error_bar, m->ess, m->rhat, m->step_bias));
   }
+  PetscCall(PetscFree(s->measured));
+  PetscCall(PetscFree(s->at.n_order));
   PetscCall(PetscFree2(s->y_train, s->y_test));
   PetscCall(FwChainsResultDestroy(&s->chains));
   PetscCall(PetscFree(*sampled));

@@ -7,16 +7,18 @@
 
 #include <finwidth/sampled.h>
 
-enum { FW_MEASURED_MOST = 16 };
+enum { FW_MEASURED_MOST = 16 }; /* quantities, beside the order parameters of layers above the first */
 
 /** Series: U, train and test error of each output, order parameter, two traces. Field: offsets of its parts. */
 typedef struct {
-  PetscInt n_train, n_test, n_new, n_output, n_readout;
-  PetscInt n_hidden; /* P, or 0 */
-  PetscInt n_weight,
+  PetscInt  n_train, n_test, n_new, n_output;
+  PetscInt  n_layer;  /* that have order parameters: FwPotentialGramSizes() */
+  PetscInt *n_order;  /* [n_layer] rows of each; owned */
+  PetscInt  n_hidden; /* P, or 0 */
+  PetscInt  n_weight,
     n_mode; /* inputs of a neuron of the first layer, and eigenvalues wanted of their covariance, or 0 */
   PetscInt series_train, series_test, series_order, series_hidden, series_weight, n_series;
-  PetscInt field_mean, field_second, field_readout, field_hidden, field_weight, n_field;
+  PetscInt field_mean, field_second, field_order, field_hidden, field_weight, n_field;
 } FwSampledLayout;
 
 struct FwSampledImpl {
@@ -27,7 +29,7 @@ struct FwSampledImpl {
   double         *y_train, *y_test; /* [P, D], [P_t, D] copies */
   PetscBool       has_classes;
   PetscInt        n_measured;
-  FwMeasured      measured[FW_MEASURED_MOST];
+  FwMeasured     *measured; /* [n_measured] */
 };
 
 /** Place of (i, j), i >= j, in a packed lower triangle. */
@@ -45,6 +47,9 @@ static inline double FwPackedForm(PetscInt n, const double packed[], const doubl
     for (PetscInt j = 0; j <= i; j++) sum += (i == j ? 1.0 : 2.0) * y[i] * y[j] * packed[FwPackedPlace(i, j)];
   return sum;
 }
+
+/** Where the order parameters of a layer begin among those of all layers; at n_layer their number. */
+PetscInt FwSampledOrderPlace(const FwSampledLayout *at, PetscInt layer);
 
 /** What a gradient costs, as the division of the ranks wants to know it. */
 FwChainCost FwSampledChainCost(const FwModel *model, const FwDataSizes *sizes);

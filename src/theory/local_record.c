@@ -168,6 +168,29 @@ static PetscErrorCode RecordAverage(const FwLocalPrediction *q, FwRecord record)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Between positions of the last layer: of paths the mean over those with the same taps, of which positions are the last
+   index; of the stacked closure its order parameter itself */
+static PetscErrorCode RecordOnPositions(const FwLocalPrediction *q, const double order[], FwRecord record)
+{
+  const PetscInt n = q->tower.n_position[q->tower.n_layer - 1], m = q->family.n_patch, n_tap = m / n;
+  const FwShape  shape = {
+     .n_dim = 2, .name = {"position", "other_position"},
+          .size = {n,          n               }
+  };
+  double *mean;
+
+  PetscFunctionBegin;
+  PetscCall(PetscCalloc1((size_t)n * n, &mean));
+  for (PetscInt u = 0; u < n; u++)
+    for (PetscInt v = 0; v < n; v++)
+      for (PetscInt t = 0; t < n_tap; t++)
+        mean[u * n + v] += order[(size_t)(t * n + u) * m + t * n + v] / (double)n_tap;
+  PetscCall(FwRecordReals(record, "position_order_parameter", &shape, mean, "1",
+                          "order parameter averaged over taps, between positions of the last layer"));
+  PetscCall(PetscFree(mean));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Which closure a deep network was predicted with, and the order parameters of its upper layers */
 static PetscErrorCode RecordLayers(const FwLocalPrediction *q, FwRecord record)
 {
@@ -176,6 +199,7 @@ static PetscErrorCode RecordLayers(const FwLocalPrediction *q, FwRecord record)
 
   PetscFunctionBegin;
   if (t->n_layer == 1) PetscFunctionReturn(PETSC_SUCCESS);
+  if (q->saddle.n_minimum) PetscCall(RecordOnPositions(q, q->saddle.minimum[0].order, record));
   PetscCall(FwRecordInteger(record, "closure", (PetscInt)q->family.closure, "1",
                             "rows of the order parameter: 0 paths through the layers, 1 positions of the last layer"));
   PetscCall(FwRecordInteger(record, "exact_for_linear", q->family.closure == FW_DEEP_PATHS ? 1 : 0, "1",

@@ -337,6 +337,9 @@ class Deep(Folder):
         family, infinite = self.family(depth, activation, stride)
         self.close("infinite width", np.einsum("ppab->ab", family), infinite, 1e-13)
         orders = [r["order_parameter"]] + [r[f"order_parameter_{k + 1}"] for k in range(1, depth)]
+        n = len(orders[-1])
+        self.close("on positions", r["position_order_parameter"],
+                   np.mean([orders[0][t:t + n, t:t + n] for t in range(0, len(orders[0]), n)], axis=0), 1e-13)
         self.close("S", r["action"], self.action(orders, family), 1e-11)
         self.check_stationary(lambda q: self.action(q, family), orders)
         self.check_predictions(r, orders[0], family)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`finwidth sample` of several layers on patches: linear networks against the exact average, others beside their theory."""
+import os
+import sys
+import unittest
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+from harness import read, run
+
+LONG = bool(os.environ.get("FINWIDTH_LONG"))
+VALUES = ("train_error", "test_error", "test_bias", "test_variance")
+
+
+def signals(place, signs, n_test=100):
+    """Signals of four patches of four pixels: labels 3/4 sum_i +-erf(w.x_i / 2), 30 of them to train on."""
+    from math import erf
+    random = np.random.RandomState(5)
+    w, x = random.normal(size=4), random.normal(size=(30 + n_test, 16))
+    y = 0.75 * np.vectorize(erf)(x.reshape(-1, 4, 4) @ w / 2.0) @ np.array(signs)
+    return harness.write_arrays(place / "signals.h5", x=x[:, None, :], y=y)
+
+
+class Deep(unittest.TestCase):
+    def setUp(self):
+        self.place = harness.folder().resolve()
+
+    def sample(self, *words, signs=(1, 1, 1, 1), code=(0,), ranks=2):
+        data = signals(self.place, signs)
+        done = run("sample", "-data_source", "hdf5", "-data_path", data, "-data_train", 30, "-data_test", 100,
+                   "-data_normalise", "none", "-network_type", "cnn", "-network_mask", 4, "-network_depth", 2,
+                   "-network_upper_mask", 2, "-temperature", 0.1, "-output", "deep.h5", "-overwrite", *words,
+                   ranks=ranks, cwd=self.place)
+        self.assertIn(done.code, code, done.err)
+        if done.code in (0, 4):
+            self.s, self.p = read(self.place / "deep.h5", "sample"), {}
+            with h5py.File(self.place / "deep.h5") as file:
+                if "predict/test_error" in file:
+                    self.p = read(self.place / "deep.h5")
+        return done
+
+    def test_linear_networks_have_the_exact_average(self):
+        """Far from the saddle point: as few channels as paths."""
+        self.sample("-network_activation", "linear", "-network_width", "6,4", "-network_prior", "1.1,0.9,1.2",
+                    "-theory_average", "true", "-theory_draws", 1000 if LONG else 300, "-sampler_samples",
+                    4000 if LONG else 700)
+        for name in VALUES:
+            self.assertLess(abs(self.s[name + "_average_z_score"]), 4.5, name)
+        z = self.s["order_parameter_average_z_score"]
+        self.assertLess(abs(z).max(), 4.5, z)
+        self.assertGreater(abs(self.s["order_parameter_z_score"]).max(), 6.0)
+
+    def test_order_parameters_of_every_layer_stand_beside_their_prediction(self):
+        """Three layers: two taps of two taps of a position, one less each layer."""
+        self.sample("-network_depth", 3, "-network_upper_stride", "1,2", "-network_width", "40,40,40", "-sampler_samples",
+                    100, code=(0, 4), signs=(1, -1, 1, -1))
+        for name, n in (("order_parameter", 4), ("order_parameter_2", 2), ("order_parameter_3", 1)):
+            shape = np.shape(self.p[name])
+            self.assertEqual(shape, (n, n))
+            z = self.s[name + "_z_score"].reshape(n, n)
+            np.testing.assert_allclose((self.s[name].reshape(n, n) - self.p[name]) /
+                                       self.s[name + "_error_bar"].reshape(n, n), z)
+
+    def test_positions_have_the_mean_over_taps(self):
+        self.sample("-network_width", 15, "-sampler_samples", 64, code=(0, 4))  # equal blocks
+        for r in (self.s, self.p):
+            q = r["order_parameter"].reshape(2, 2, 2, 2)  # [tap, position, other tap, other position]
+            np.testing.assert_allclose(r["position_order_parameter"], np.einsum("tutv->uv", q) / 2, rtol=1e-12)
+        self.assertAlmostEqual(self.s["order_parameter_diagonal"], np.trace(self.s["order_parameter"]) / 4, delta=1e-12)
+
+    def test_erf_networks_have_the_predicted_gram_matrix_between_paths(self):
+        """The theory's signs, and its size to a half: a closure, whose error is not that of sampling."""
+        self.sample("-network_width", 15, "-sampler_samples", 400, signs=(1, -1, 1, -1), code=(0, 4))
+        q, theory, bar = (self.s["order_parameter"], self.p["order_parameter"], self.s["order_parameter_error_bar"])
+        np.testing.assert_allclose(q, q.T, atol=1e-12)
+        off = ~np.eye(4, dtype=bool)
+        self.assertTrue((np.sign(q) == np.sign(theory))[off & (abs(q) > 4 * bar)].all())
+        self.assertGreater((off & (abs(q) > 4 * bar)).sum(), 7)
+        self.assertLess(np.linalg.norm(q - theory), np.linalg.norm(theory - np.eye(4)) / 2)
+        self.assertLess(abs(self.s["test_error"] / self.p["test_error"] - 1.0), 0.3)
+
+    def test_stacked_closure_is_compared_between_positions(self):
+        self.sample("-network_width", 15, "-sampler_samples", 40, "-theory_closure", "stacked", code=(0, 4))
+        np.testing.assert_array_equal(self.p["position_order_parameter"], self.p["order_parameter"])
+        self.assertNotIn("order_parameter_z_score", self.s)
+        self.assertEqual(self.s["position_order_parameter_z_score"].shape, (2, 2))
+
+    def test_networks_beyond_the_theory_are_sampled_without_it(self):
+        for kind, orders in (("lcn", (2,)), ("pool", (2, 1))):
+            done = self.sample("-network_type", kind, "-network_width", 8, "-sampler_samples", 40, code=(0, 4))
+            self.assertRegex(done.err, "no prediction: .*one hidden layer")
+            self.assertEqual(self.p, {})
+            self.assertGreater(self.s["test_error"], 0.0)
+            self.assertEqual(int(np.sqrt(self.s["order_parameter"].size)), orders[0])
+            self.assertEqual("order_parameter_2" in self.s, len(orders) > 1)
+
+    def test_bad_input_is_refused(self):
+        for words, message in ((["-network_bias", 0.1], "network_bias"), (["-network_upper_mask", 5], "network_upper_mask"),
+                               (["-network_width", "4,5,6"], "network_width"), (["-network_upper_stride", 0], "upper_stride")):
+            self.assertIn(message, self.sample(*words, code=(2,), ranks=1).errors[0])
+
+
+if __name__ == "__main__":
+    harness.main()
