@@ -520,7 +520,7 @@ static PetscInt CountModes(const FwEnsembleResult *result)
 static PetscErrorCode RecordModes(const Found *f)
 {
   const PetscInt L = f->point->shape.n_layer, n = CountModes(f->result);
-  const FwShape  shape = {1, {"direction"}, {n}};
+  const FwShape  shape = {1, {"mode"}, {n}};
   double        *decay, *product, critical = 0.0;
 
   PetscFunctionBegin;

@@ -29,12 +29,12 @@ static PetscErrorCode ReadModes(const FwTrained *f, Modes *m)
   PetscCall(FwSliceGet(&f->slice, "mode_critical_decay", &n, &m->critical));
   PetscCall(FwSliceGet(&f->slice, "agop_eigenvalue", &n_each, &eigenvalue));
   n = n_each / (f->n_seed * f->n_time);
-  PetscCheck(n == m->n_mode, PETSC_COMM_WORLD, FW_ERR_FILE,
+  PetscCheck(n >= m->n_mode, PETSC_COMM_WORLD, FW_ERR_FILE,
              "the group /ansatz of this file has %lld modes and %lld eigenvalues", (long long)m->n_mode, (long long)n);
-  PetscCall(PetscMalloc1((size_t)(n_point * n), &m->measured));
+  PetscCall(PetscMalloc1((size_t)(n_point * m->n_mode), &m->measured));
   for (PetscInt64 p = 0; p < n_point; p++)
-    for (PetscInt64 j = 0; j < n; j++)
-      m->measured[p * n + j] = sqrt(FwTrainedMean(f, eigenvalue, n, p, FwTrainedLastTime(f, p), j));
+    for (PetscInt64 j = 0; j < m->n_mode; j++)
+      m->measured[p * m->n_mode + j] = sqrt(FwTrainedMean(f, eigenvalue, n, p, FwTrainedLastTime(f, p), j));
   PetscCall(PetscFree(eigenvalue));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

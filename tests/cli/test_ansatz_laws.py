@@ -65,6 +65,12 @@ class Laws(unittest.TestCase):
             done = self.ansatz(*self.white([2.0, 1.0, 0.5]), "-network_depth", 1, "-ansatz_decay", 2 * factor, "-ansatz_time", 1)
             self.assertEqual("beyond critical_decay in 1 of 1 points" in done.err, is_said, done.err)
 
+    def test_linear_and_other_networks_in_one_scan(self):
+        self.ansatz(*SMALL, "-scan_network_activation", "linear,tanh", "-ansatz_time", 1, "-ansatz_measurements", 2)
+        r = self.result()
+        self.assertEqual((r["mode_product"].shape, r["agop_eigenvalue"].shape), ((2, 3), (2, 1, 2, 6)))
+        self.assertTrue(np.isfinite(r["mode_product"][0]).all() and np.isnan(r["mode_product"][1]).all())
+
     # --- balance ---
 
     def test_rate_of_the_imbalance_is_left_out_where_it_has_no_law(self):
