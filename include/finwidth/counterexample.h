@@ -9,8 +9,10 @@
  *     quadratic-axes  y = sum x_i^2 on the axes with E x_i^2 = s_i; f = sum a_i (w_i . x)^2. In the end
  *                     W_1^T W_1 = 2^(1/3) I and AGOP = 4 diag(s)
  *     tanh-static     f = tanh(w x_1) + tanh(kappa x_2) / kappa, y = x_1 + x_2, x_1 = +-1, x_2 = -1, 0, 1: the loss
- *                     vanishes and so does the cosine as w grows and kappa vanishes
- *     relu-bias       f = relu(2 x_1 + 1) - relu(2 x_1 - 1) - 1, y = sign x_1, |x_1| >= 1: loss and AGOP are zero
+ *                     vanishes and so does the cosine as w grows and kappa vanishes. W_1^T W_1 = diag(w^2, kappa^2), AGOP =
+ *                     (w^2 s^2, w s <t>; w s <t>, <t^2>) with s = sech^2 w, t = sech^2(kappa x_2)
+ *     relu-bias       f = relu(2 x_1 + 1) - relu(2 x_1 - 1) - 1, y = sign x_1, |x_1| >= 1: loss and AGOP are zero, and
+ *                     |W_1^T W_1| = 8
  *
  * In the first two the cosine is sum p_i^alpha / sqrt(k sum p_i^(2 alpha)), with s for p in the second; it is no more than
  * near in the first since here u_i = e_i - 0.1 sum_{j != i} e_j, normalised: on e_i themselves the kinks would matter.
@@ -60,5 +62,13 @@ PetscErrorCode FwCaseExamples(const FwCase *c, double x[], double y[]);
 PetscErrorCode FwCaseStart(const FwCase *c, double theta[]);
 PetscErrorCode FwCaseExact(const FwCase *c, double time, double theta[]);
 
-/** The formula above at the end; NaN for cases that have none. */
+/** The cosine by the formulas above, at the end; NaN where the AGOP is zero. */
 double FwCaseFormula(const FwCase *c, double alpha);
+
+/** Other numbers of the closed form, worked out by hand and not from its weights. */
+typedef struct {
+  double loss, feature_norm, agop_norm; /**< the norms are those of W_1^T W_1 and of the AGOP */
+} FwCaseNumbers;
+
+/** At a time, or at the end of quadratic-axes. */
+FwCaseNumbers FwCaseExactNumbers(const FwCase *c, double time);

@@ -203,6 +203,12 @@ PetscErrorCode FwCaseStart(const FwCase *c, double theta[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* r_i^2 at a time */
+static double ClusterSquare(const FwCase *c, PetscInt i, double time)
+{
+  return 1.0 / (1.0 + (1.0 / (c->start * c->start) - 1.0) * exp(-2.0 * c->value[i] * time));
+}
+
 PetscErrorCode FwCaseExact(const FwCase *c, double time, double theta[])
 {
   double in[FW_CASE_VALUES], out[FW_CASE_VALUES];
@@ -213,9 +219,7 @@ PetscErrorCode FwCaseExact(const FwCase *c, double time, double theta[])
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   for (PetscInt i = 0; i < c->n_value; i++) {
-    const double growth = (1.0 / (c->start * c->start) - 1.0) * exp(-2.0 * c->value[i] * time);
-
-    in[i]  = c->kind == FW_CASE_RELU_CLUSTERS ? 1.0 / sqrt(1.0 + growth) : pow(2.0, 1.0 / 6.0);
+    in[i]  = c->kind == FW_CASE_RELU_CLUSTERS ? sqrt(ClusterSquare(c, i, time)) : pow(2.0, 1.0 / 6.0);
     out[i] = c->kind == FW_CASE_RELU_CLUSTERS ? in[i] : pow(2.0, -1.0 / 3.0);
   }
   if (c->kind == FW_CASE_TANH_STATIC) {
@@ -228,14 +232,93 @@ PetscErrorCode FwCaseExact(const FwCase *c, double time, double theta[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* --- numbers of the closed forms -------------------------------------------------------------------------------------- */
+
+static double Square(double x)
+{
+  return x * x;
+}
+
+/* Over x_2 = -1, 0, 1 of t = sech^2(kappa x_2): mean, mean square, and variance without a difference */
+typedef struct {
+  double mean, square, variance;
+} Flatness;
+
+static Flatness FlatnessOf(double kappa)
+{
+  const double t = 1.0 / Square(cosh(kappa));
+
+  return (Flatness){(1.0 + 2.0 * t) / 3.0, (1.0 + 2.0 * t * t) / 3.0, 2.0 / 9.0 * pow(tanh(kappa), 4)};
+}
+
+/* cos(diag(w^2, kappa^2), A^alpha) for the two eigenvalues of A = (a, b; b, d) and what W_1^T W_1 is along their vectors */
+static double TanhFormula(const FwCase *c, double alpha)
+{
+  const double   w = c->value[0], kappa = c->value[1], slope = w / Square(cosh(w));
+  const Flatness t = FlatnessOf(kappa);
+  const double   a = slope * slope, b = slope * t.mean, d = t.square, root = hypot(a - d, 2.0 * b);
+  const double   large = 0.5 * (a + d + root), small = a * t.variance / large;
+  const double   share = a < d ? b * b / (b * b + Square(large - a)) : 1.0 - b * b / (b * b + Square(large - d));
+  const double   along = w * w * share + kappa * kappa * (1.0 - share), across = w * w + kappa * kappa - along;
+  const double   product = pow(large, alpha) * along + pow(small, alpha) * across;
+
+  return product / (hypot(w * w, kappa * kappa) * hypot(pow(large, alpha), pow(small, alpha)));
+}
+
 double FwCaseFormula(const FwCase *c, double alpha)
 {
   double sum = 0.0, square = 0.0;
 
-  if (c->is_static) return NAN;
+  if (c->kind == FW_CASE_RELU_BIAS) return NAN;
+  if (c->kind == FW_CASE_TANH_STATIC) return TanhFormula(c, alpha);
   for (PetscInt i = 0; i < c->n_value; i++) {
     sum += pow(c->value[i], alpha);
     square += pow(c->value[i], 2.0 * alpha);
   }
   return sum / sqrt((double)c->n_value * square);
+}
+
+/* W_1^T W_1 = sum r_i^2 u_i u_i^T, AGOP = sum p_i r_i^4 u_i u_i^T, f = r_i^2 on cluster i */
+static FwCaseNumbers ClusterNumbers(const FwCase *c, double time)
+{
+  const double k = (double)c->n_value;
+  const double overlap_of_two =
+    (-2.0 * overlap + (k - 2.0) * overlap * overlap) / (1.0 + (k - 1.0) * overlap * overlap);
+  FwCaseNumbers numbers = {0.0, 0.0, 0.0};
+
+  for (PetscInt i = 0; i < c->n_value; i++) {
+    const double r = ClusterSquare(c, i, time);
+
+    numbers.loss += 0.5 * c->value[i] * Square(1.0 - r);
+    for (PetscInt j = 0; j < c->n_value; j++) {
+      const double other = ClusterSquare(c, j, time), dot = i == j ? 1.0 : overlap_of_two;
+
+      numbers.feature_norm += r * other * dot * dot;
+      numbers.agop_norm += c->value[i] * c->value[j] * Square(r * other * dot);
+    }
+  }
+  numbers.feature_norm = sqrt(numbers.feature_norm);
+  numbers.agop_norm    = sqrt(numbers.agop_norm);
+  return numbers;
+}
+
+static FwCaseNumbers TanhNumbers(const FwCase *c)
+{
+  const double   w = c->value[0], kappa = c->value[1], slope = w / Square(cosh(w));
+  const Flatness t = FlatnessOf(kappa);
+
+  return (FwCaseNumbers){0.5 * Square(2.0 / (exp(2.0 * w) + 1.0)) + Square(1.0 - tanh(kappa) / kappa) / 3.0,
+                         hypot(w * w, kappa * kappa),
+                         sqrt(pow(slope, 4) + 2.0 * Square(slope * t.mean) + Square(t.square))};
+}
+
+FwCaseNumbers FwCaseExactNumbers(const FwCase *c, double time)
+{
+  double square = 0.0;
+
+  if (c->kind == FW_CASE_RELU_CLUSTERS) return ClusterNumbers(c, time);
+  if (c->kind == FW_CASE_TANH_STATIC) return TanhNumbers(c);
+  if (c->kind == FW_CASE_RELU_BIAS) return (FwCaseNumbers){0.0, 8.0, 0.0};
+  for (PetscInt i = 0; i < c->n_value; i++) square += Square(c->value[i]);
+  return (FwCaseNumbers){0.0, cbrt(2.0) * sqrt((double)c->n_value), 4.0 * sqrt(square)};
 }

@@ -548,37 +548,86 @@ static PetscBool HasExact(const FwAnsatzPoint *point)
                      (FwTrainMethodIsFlow(point->plan.method) && point->decay.weight == 0.0));
 }
 
-/* The measures of the closed form at each time, and the formula of the end; NaN where there are none */
-static PetscErrorCode RecordExact(const Found *f)
+/* The cosine at a time: by hand where nothing is trained, else measured on the weights of the closed form */
+static PetscErrorCode ExactSimilarity(const Found *f, double time, double similarity[])
 {
-  const FwCase          *c      = &f->point->counterexample;
-  const FwAlignmentRows *rows   = &f->result->rows;
-  const PetscInt         n_time = f->group->plan.n_time, n_alpha = rows->n_alpha;
-  const FwShape          shape =
+  const FwCase          *c    = &f->point->counterexample;
+  const FwAlignmentRows *rows = &f->result->rows;
+  double                *row, *theta;
+
+  PetscFunctionBegin;
+  for (PetscInt a = 0; a < rows->n_alpha; a++)
+    similarity[a] = HasExact(f->point) ? FwCaseFormula(c, rows->alpha[a]) : NAN;
+  if (c->is_static || !HasExact(f->point)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1(rows->n, &row));
+  PetscCall(PetscCalloc1(f->result->n_theta, &theta));
+  PetscCall(FwCaseExact(c, time, theta));
+  PetscCall(FwAlignmentMeasure(rows, f->learner, f->point->decay, f->group->run[f->first].start, theta, row));
+  PetscCall(PetscArraycpy(similarity, row + rows->column[FW_ALIGNMENT_SIMILARITY].first, rows->n_alpha));
+  PetscCall(PetscFree(row));
+  PetscCall(PetscFree(theta));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordExactSimilarity(const Found *f)
+{
+  const FwCase  *c      = &f->point->counterexample;
+  const PetscInt n_time = f->group->plan.n_time, n_alpha = f->result->rows.n_alpha;
+  const FwShape  shape =
                   {
                     2, {"time", "alpha"},
                      {n_time, n_alpha}
   },
                 formula_shape = {1, {"alpha"}, {n_alpha}};
-  double *row, *theta, *exact, *formula;
+  double *exact, *formula;
 
   PetscFunctionBegin;
-  if (!f->point->has_case) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscMalloc4(rows->n, &row, f->result->n_theta, &theta, n_time * n_alpha, &exact, n_alpha, &formula));
-  for (PetscInt t = 0; t < n_time; t++) {
-    PetscCall(PetscArrayzero(theta, f->result->n_theta));
-    PetscCall(FwCaseExact(c, f->group->time[t] * FwAnsatzTimeUnit(f->point), theta));
-    PetscCall(FwAlignmentMeasure(rows, f->learner, f->point->decay, f->group->run[f->first].start, theta, row));
-    for (PetscInt a = 0; a < n_alpha; a++)
-      exact[t * n_alpha + a] = HasExact(f->point) ? row[rows->column[FW_ALIGNMENT_SIMILARITY].first + a] : NAN;
-  }
-  for (PetscInt a = 0; a < n_alpha; a++) formula[a] = HasExact(f->point) ? FwCaseFormula(c, rows->alpha[a]) : NAN;
+  PetscCall(PetscMalloc2(n_time * n_alpha, &exact, n_alpha, &formula));
+  for (PetscInt t = 0; t < n_time; t++)
+    PetscCall(ExactSimilarity(f, f->group->time[t] * FwAnsatzTimeUnit(f->point), exact + t * n_alpha));
+  for (PetscInt a = 0; a < n_alpha; a++)
+    formula[a] = HasExact(f->point) ? FwCaseFormula(c, f->result->rows.alpha[a]) : NAN;
   PetscCall(FwRecordReals(f->record, "exact_similarity", &shape, exact, "1",
                           c->kind == FW_CASE_QUADRATIC_AXES ? "similarity of the closed form at the end of time"
                                                             : "similarity of the closed form"));
-  PetscCall(FwRecordReals(f->record, "formula_similarity", &formula_shape, formula, "1",
-                          "sum p^alpha / sqrt(k sum p^(2 alpha)) of the end of time"));
-  PetscCall(PetscFree4(row, theta, exact, formula));
+  PetscCall(FwRecordReals(
+    f->record, "formula_similarity", &formula_shape, formula, "1",
+    c->is_static ? "similarity of the closed form" : "sum p^alpha / sqrt(k sum p^(2 alpha)) of the end of time"));
+  PetscCall(PetscFree2(exact, formula));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordExactNumbers(const Found *f)
+{
+  const PetscInt n     = f->group->plan.n_time;
+  const FwShape  shape = {1, {"time"}, {n}};
+  double        *loss, *feature, *agop;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc3(n, &loss, n, &feature, n, &agop));
+  for (PetscInt t = 0; t < n; t++) {
+    FwCaseNumbers exact = {NAN, NAN, NAN};
+
+    if (HasExact(f->point))
+      exact = FwCaseExactNumbers(&f->point->counterexample, f->group->time[t] * FwAnsatzTimeUnit(f->point));
+    loss[t]    = exact.loss;
+    feature[t] = exact.feature_norm;
+    agop[t]    = exact.agop_norm;
+  }
+  PetscCall(FwRecordReals(f->record, "exact_loss", &shape, loss, "1", "loss by hand (quadratic-axes: at the end)"));
+  PetscCall(FwRecordReals(f->record, "exact_feature_norm", &shape, feature, "1", "norm of W1^T W1 by hand, likewise"));
+  PetscCall(FwRecordReals(f->record, "exact_agop_norm", &shape, agop, "1", "norm of the AGOP by hand, likewise"));
+  PetscCall(PetscFree3(loss, feature, agop));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Closed forms beside what was measured; NaN where there are none */
+static PetscErrorCode RecordExact(const Found *f)
+{
+  PetscFunctionBegin;
+  if (!f->point->has_case) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(RecordExactSimilarity(f));
+  PetscCall(RecordExactNumbers(f));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -131,6 +131,22 @@ static PetscErrorCode PrintTimes(FwRecord record, PetscInt n_seed)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Of a counterexample, at the end */
+static PetscErrorCode PrintClosedForm(FwRecord record)
+{
+  const PetscInt last = CountTimes(record) - 1;
+  const double   loss = FwRecordAt(record, "exact_loss", last);
+
+  PetscFunctionBegin;
+  if (isnan(loss)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscPrintf(PETSC_COMM_SELF, "  closed form: loss %.8g, |W1^T W1| %.8g, |AGOP| %.8g\n", loss,
+                        FwRecordAt(record, "exact_feature_norm", last), FwRecordAt(record, "exact_agop_norm", last)));
+  PetscCall(PetscPrintf(PETSC_COMM_SELF, "  measured:    loss %.8g, |W1^T W1| %.8g, |AGOP| %.8g\n",
+                        FwRecordAt(record, "loss", last), FwRecordAt(record, "feature_norm", last),
+                        FwRecordAt(record, "agop_norm", last)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static char *Six(double value, char cell[16])
 {
   (void)snprintf(cell, 16, "%.6f", value);
@@ -155,6 +171,7 @@ static PetscErrorCode PrintTheory(FwRecord record, PetscInt n_seed)
     PetscCall(PetscPrintf(PETSC_COMM_SELF, "  %s (%.6f)", isnan(sum) ? "-" : Six(sum, cell), 1.0 / (double)(L - l)));
   }
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
+  PetscCall(PrintClosedForm(record));
   if (!isnan(rate)) PetscCall(PetscPrintf(PETSC_COMM_SELF, "  imbalance decays at %.8f\n", rate));
   if (isfinite(critical)) PetscCall(PetscPrintf(PETSC_COMM_SELF, "  collapse beyond decay %.6g\n", critical));
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));

@@ -165,20 +165,37 @@ class Ansatz(unittest.TestCase):
             self.assertEqual(done.code, 0, done.err)
         np.testing.assert_allclose(self.result("rest.h5")["W2"], self.result("all.h5")["W2"], atol=1e-9)
 
-    def test_counterexamples_beside_their_closed_forms(self):
-        for case, words, tolerance in (("relu-clusters", ["-ansatz_case_values", "0.97,0.01,0.01,0.01"], 1e-8),
-                                       ("quadratic-axes", [], None), ("tanh-static", [], 1e-15)):
-            done = self.ansatz("-ansatz_case", case, "-overwrite", "-ansatz_time", 300, *words)
-            self.assertEqual(done.code, 0, done.err)
-            r = self.result()
-            if tolerance:
-                np.testing.assert_allclose(r["similarity"][0], r["exact_similarity"], atol=tolerance)
-            else:
-                np.testing.assert_allclose(r["similarity"][0, -1], r["formula_similarity"], atol=1e-9)
-                np.testing.assert_allclose(r["exact_similarity"][-1], r["formula_similarity"], atol=1e-12)
-        done = self.ansatz("-ansatz_case", "relu-bias", "-overwrite")
+    def case(self, *words):
+        done = self.ansatz("-overwrite", "-figure", "none", *words)
         self.assertEqual(done.code, 0, done.err)
-        self.assertEqual((self.result()["loss"][0, 0], self.result()["agop_norm"][0, 0]), (0, 0))
+        return self.result(), done
+
+    def check_numbers(self, r, tolerance, times=slice(None)):
+        for name in ("loss", "feature_norm", "agop_norm"):
+            np.testing.assert_allclose(r[name][0][times], r["exact_" + name][times], rtol=tolerance, atol=tolerance, err_msg=name)
+
+    def test_counterexamples_beside_their_closed_forms(self):
+        r, _ = self.case("-ansatz_case", "relu-clusters", "-ansatz_case_values", "0.97,0.01,0.01,0.01", "-ansatz_time", 300)
+        np.testing.assert_allclose(r["similarity"][0], r["exact_similarity"], atol=1e-8)
+        self.check_numbers(r, 1e-8)
+        r, _ = self.case("-ansatz_case", "quadratic-axes", "-ansatz_time", 300)
+        np.testing.assert_allclose(r["similarity"][0, -1], r["formula_similarity"], atol=1e-9)
+        np.testing.assert_allclose(r["exact_similarity"][-1], r["formula_similarity"], atol=1e-12)
+        self.check_numbers(r, 1e-9, -1)
+
+    def test_counterexamples_that_are_not_trained_have_answers_by_hand(self):
+        # cosine at alpha = 1/2 as the theory note has it; the formula is not the measurement
+        for values, half, others in (("2,0.03", 1.99e-2, "0.05,0.1,1"), ("4,0.01", 3.53e-5, "0.05,0.1,1"), ("8,0.003", 1.4e-7, "1")):
+            r, _ = self.case("-ansatz_case", "tanh-static", "-ansatz_case_values", values, "-ansatz_alpha", "0.5," + others)
+            np.testing.assert_allclose(r["similarity"][0, 0], r["formula_similarity"], rtol=1e-3)
+            self.assertAlmostEqual(r["formula_similarity"][0] / half, 1, delta=0.03)
+            np.testing.assert_array_equal(r["exact_similarity"][0], r["formula_similarity"])
+            self.check_numbers(r, 1e-13)
+        r, done = self.case("-ansatz_case", "relu-bias")
+        self.assertEqual((r["loss"][0, 0], r["agop_norm"][0, 0], r["exact_loss"][0], r["exact_agop_norm"][0]), (0, 0, 0, 0))
+        self.assertEqual((r["feature_norm"][0, 0], r["exact_feature_norm"][0], r["featureless"][0]), (8, 8, 1))
+        self.assertIn("the AGOP is zero in 1 of 1 runs", done.err)
+        self.assertNotIn("undetermined", done.err)
 
     def test_inputs_are_complete(self):
         for path in sorted((harness.SOURCE / "inputs").glob("ansatz*.yaml")):
@@ -254,6 +271,9 @@ class Ansatz(unittest.TestCase):
                 ([*SMALL, "-ansatz_init", "balanced-first"], "W_1 (6 x 8) has rank 6, but layer 3 has only width 3"),
                 ([*SMALL, "-ansatz_init_singular", "1,1,1,1"], "rank 4 does not pass layer 3 of width 3"),
                 ([*SMALL, "-ansatz_init", "householder"], "ansatz_init_singular"),
+                ([*SMALL, "-ansatz_init", "lecun", "-ansatz_init_singular", "1,2"], "key 'ansatz_init_singular' is given, but "),
+                ([*SMALL, "-ansatz_init", "lecun", "-ansatz_weights", "start.h5"], "key 'ansatz_init' is given, but the start"),
+                ([*SMALL, "-ansatz_init_scale", 2, "-ansatz_weights", "start.h5"], "key 'ansatz_init_scale' is given, but"),
                 ([*SMALL, "-ansatz_weights", "start.h5"], "'W3' is not 3 x 5"),
                 ([*SMALL, "-ansatz_momentum", 1], "want a number < 1"),
                 ([*SMALL, "-ansatz_optimiser", "sgd", "-ansatz_steps", 9, "-ansatz_batch", 51], "batch"),
@@ -273,6 +293,13 @@ class Ansatz(unittest.TestCase):
                 (["-ansatz_case", "relu-clusters", "-ansatz_case_values", "0.5,0.6"], "add up to 1.1")):
             self.check_refused(words, 2, text)
         self.check_refused([*SMALL, "-ansatz_seeds", 100000, "-memory", "10M"], 5, "fewer ansatz_seeds")
+
+    def test_keys_without_a_use_are_named(self):
+        words = [*SMALL, "-ansatz_time", 1, "-ansatz_momentum", 0.5, "-ansatz_shuffle", "false", "-overwrite"]
+        done = self.ansatz(*words, "-dry_run")
+        self.assertIn("no network or optimiser here has a use for ansatz_momentum, ansatz_shuffle", done.err)
+        done = self.ansatz(*words, "-scan_ansatz_optimiser", "flow,sgd", "-ansatz_steps", 5, "-dry_run")
+        self.assertNotIn("has a use for", done.err)
 
     def test_divergence_is_exit_4_and_says_where(self):
         words = [*SMALL, "-ansatz_optimiser", "gd", "-ansatz_step", 10, "-ansatz_steps", 1000]
