@@ -87,6 +87,25 @@ static void ScaleFromZero(FwPanel *panel)
   panel->y_range[1] *= 1.2;
 }
 
+/* From 0 to the last of all times, with few ticks: gnuplot's own run into each other where the numbers are long */
+static void ScaleTime(const FwTrained *f, const FwTrainedCurves *c, FwPanel *panel)
+{
+  double end = 0.0, decade;
+
+  for (PetscInt64 i = 0; i < c->n; i++) {
+    const PetscInt64 place = FwTrainedPlace(f, c, i);
+    const double     time  = f->time[place * f->n_time + FwTrainedLastTime(f, place)];
+
+    if (isfinite(time)) end = fmax(end, time);
+  }
+  if (!(end > 0.0)) return;
+  decade             = pow(10.0, floor(log10(end)));
+  panel->x_step      = decade * (end > 4.0 * decade ? 2.0 : end > 2.0 * decade ? 1.0 : 0.5);
+  panel->has_x_range = PETSC_TRUE;
+  panel->x_range[0]  = 0.0;
+  panel->x_range[1]  = 1.02 * end;
+}
+
 /* Of networks with biases, what they leave of it */
 static PetscErrorCode HasBiases(const FwTrained *f, PetscBool *has_biases)
 {
@@ -125,6 +144,7 @@ PetscErrorCode FwTrainedFill_Imbalance(const FwTrained *f, FwFigure *figure)
   for (PetscInt64 i = 0; i < c.n; i++) PetscCall(AddImbalance(f, &c, i, value, n_link, decay, rate, panel));
   if (has_rate) PetscCall(FwPanelAdd(panel, FW_MARK_DASHED, FW_GRAY, "exp(−2μt)", 0, NULL, NULL, NULL));
   ScaleFromZero(panel);
+  ScaleTime(f, &c, panel);
   PetscCall(FwTrainedLegend(&c, panel));
   PetscCall(PetscFree(value));
   PetscCall(PetscFree(decay));
@@ -168,6 +188,7 @@ PetscErrorCode FwTrainedFill_Bound(const FwTrained *f, FwFigure *figure)
   for (PetscInt64 i = 0; i < c.n; i++) PetscCall(AddBound(f, &c, i, difference, bound, panel));
   PetscCall(FwPanelAdd(panel, FW_MARK_DASHED, FW_GRAY, "bound", 0, NULL, NULL, NULL));
   FwPanelScale(PETSC_FALSE, panel);
+  ScaleTime(f, &c, panel);
   PetscCall(FwTrainedLegend(&c, panel));
   PetscCall(PetscFree(imbalance));
   PetscCall(PetscFree(difference));

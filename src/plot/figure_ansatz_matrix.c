@@ -18,13 +18,16 @@ static PetscErrorCode NamePlaces(const FwSliceAxis *axis, FwSliceAxis *places)
 
   PetscFunctionBegin;
   *places = *axis;
-  if (FwSliceIsAxis(axis, "depth")) PetscCall(PetscStrncpy(places->label, "hidden layers, L − 1", FW_LABEL_SIZE));
+  if (FwSliceIsAxis(axis, "depth")) PetscCall(PetscStrncpy(places->label, "weight matrices L", FW_LABEL_SIZE));
   PetscCall(PetscMalloc1((size_t)axis->n, &places->value));
   PetscCall(PetscMalloc2((size_t)axis->n, &places->text, (size_t)axis->n * FW_LABEL_SIZE, &room));
   for (PetscInt64 i = 0; i < axis->n; i++) {
     places->value[i]                = (double)i;
     places->text[axis->position[i]] = room + i * FW_LABEL_SIZE;
-    FwSliceFormat(axis, i, places->text[axis->position[i]]);
+    if (FwSliceIsAxis(axis, "depth"))
+      (void)snprintf(places->text[axis->position[i]], FW_LABEL_SIZE, "%g", axis->value[i] + 1.0);
+    else
+      FwSliceFormat(axis, i, places->text[axis->position[i]]);
   }
   places->is_log = PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -114,7 +114,8 @@ PetscErrorCode FwTrainedFill_Alpha(const FwTrained *f, FwFigure *figure)
 
   PetscFunctionBegin;
   PetscCall(FwFigureAddPanel(figure, &panel));
-  PetscCall(FwPanelDescribe(panel, "Fitted power", "weight matrices L", "α of the largest cosine"));
+  PetscCall(
+    FwPanelDescribe(panel, "Fitted power", "weight matrices L", other->n > 1 ? "α of the largest cosine" : "α"));
   if (other->n > 1) PetscCall(PetscStrncpy(panel->legend_title, other->label, FW_LABEL_SIZE));
   PetscCall(AddInverse(c.axis->value[0] + 1.0, c.axis->value[c.axis->n - 1] + 1.0, panel));
   if (other->n < 2) {
@@ -202,7 +203,7 @@ PetscErrorCode FwTrainedFill_Case(const FwTrained *f, FwFigure *figure)
     y[1][i] = n_exact ? exact[(i * f->n_time + FwTrainedLastTime(f, i)) * f->n_alpha + a] : NAN;
   }
   PetscCall(FwPanelAdd(panel, FW_MARK_DASHED, FW_GRAY, "closed form", n_x, f->slice.x.value, y[1], NULL));
-  PetscCall(FwPanelAdd(panel, FW_MARK_FILLED, FW_BLUE, "trained", n_x, f->slice.x.value, y[0], NULL));
+  PetscCall(FwPanelAdd(panel, FW_MARK_FILLED, FW_BLUE, "measured", n_x, f->slice.x.value, y[0], NULL));
   FwPanelScale(PETSC_FALSE, panel);
   panel->legend_title[0] = '\0';
   PetscCall(PetscFree2(y[0], y[1]));

@@ -237,6 +237,7 @@ static void PutAxes(FILE *script, const FwPanel *panel, PetscBool is_aligned)
   if (panel->is_log_y) fputs("set logscale y\nset format y '%g'\n", script);
   if (panel->has_x_range) fprintf(script, "set xrange [%.9g:%.9g]\n", panel->x_range[0], panel->x_range[1]);
   if (panel->has_y_range) fprintf(script, "set yrange [%.9g:%.9g]\n", panel->y_range[0], panel->y_range[1]);
+  if (panel->x_step > 0.0) fprintf(script, "set xtics %.9g\n", panel->x_step);
   PutTicks(script, &panel->x_tick, 'x');
   PutTicks(script, &panel->y_tick, 'y');
 }

@@ -59,6 +59,7 @@ typedef struct {
   PetscBool is_log_x, is_log_y, has_x_range, has_y_range, is_legend_outside, is_legend_right;
   PetscBool is_square; /* cells of a map have equal sides */
   double    x_range[2], y_range[2];
+  double    x_step; /* between ticks; 0 for gnuplot's choice */
   FwTicks   x_tick, y_tick;
   FwMap     map;
   PetscInt  n_series;
