@@ -4,7 +4,7 @@
 /** @file
  * Many trainings of one shape on the same examples, each measured at the same times.
  *
- * Runs go in batches, whose size depends on the shape and the method alone; they are dealt out to the ranks in turn.
+ * Runs go in batches, whose size depends on the shape and the method alone; each rank takes the next when it is done.
  * Where there are fewer runs than ranks and a gradient is work enough to share, all ranks work on every run instead. A
  * run's numbers do not depend on which of these happens.
  */

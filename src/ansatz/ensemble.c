@@ -4,6 +4,7 @@
  */
 
 #include <finwidth/checkpoint.h>
+#include <finwidth/counter.h>
 #include <finwidth/ensemble.h>
 #include <finwidth/progress.h>
 #include <finwidth/stop.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 
 static const double piece_flops = 2e9; /* between looks at the clock: a second or less */
+static const double short_flops = 2e8; /* where other ranks may wait for the look: some hundredths */
 /* Of a gradient through examples from which on ranks share it, where they have nothing better to do: the exchange of a
    network's gradient costs as much as some hundreds of examples */
 static const double share_flops = 3e8;
@@ -94,6 +96,7 @@ typedef struct {
   PetscInt             *n_measured;         /* [n_batch] times done */
   PetscBool            *is_mine, *is_saved; /* [n_batch] */
   PetscLogDouble        last_save;
+  FwCounter             counter; /* of batches, where ranks work apart; else NULL */
   FwProgress            progress;
   PetscInt              n_rank, n_done; /* ranks that work apart, measurements on this one: for the progress */
 } Work;
@@ -302,6 +305,7 @@ static PetscErrorCode Look(Work *w, PetscInt batch, FwTraining training)
   int            is_due;
 
   PetscFunctionBegin;
+  if (w->counter) PetscCall(FwCounterLook(w->counter));
   PetscCall(FwStopRequested(w->comm, &stop));
   PetscCall(FwCheckpointRequested(w->comm, &is_asked));
   PetscCall(PetscTime(&now));
@@ -316,7 +320,8 @@ static PetscErrorCode Look(Work *w, PetscInt batch, FwTraining training)
 /* In pieces, which change nothing */
 static PetscErrorCode AdvanceTo(Work *w, PetscInt batch, FwTraining training, double until)
 {
-  const double piece    = piece_flops / (FwEnsembleGradientCost(w->plan) * (double)w->size);
+  const double flops    = w->counter && w->size > 1 ? short_flops : piece_flops;
+  const double piece    = flops / (FwEnsembleGradientCost(w->plan) * (double)w->size);
   PetscBool    is_there = PETSC_FALSE;
 
   PetscFunctionBegin;
@@ -345,13 +350,36 @@ static PetscErrorCode TrainBatch(Work *w, PetscInt batch)
   PetscFunctionReturn(code);
 }
 
-/* Batches are dealt out in turn: they cost about the same. A shared counter would be evener, but Open MPI 4.1 cannot make
-   the window for it in two communicators at once (their shared files get one name) */
-static PetscErrorCode TrainDealt(Work *w, PetscMPIInt rank)
+static PetscErrorCode TrainTogether(Work *w)
 {
   PetscFunctionBegin;
-  for (PetscInt b = rank; b < w->n_batch; b += w->n_rank) PetscCall(TrainBatch(w, b));
+  for (PetscInt b = 0; b < w->n_batch; b++) PetscCall(TrainBatch(w, b));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A rank that is done with a batch takes the next: flows of different decays and starts need different times */
+static PetscErrorCode TrainCounted(Work *w)
+{
+  PetscInt       b    = 0;
+  PetscErrorCode code = PETSC_SUCCESS;
+
+  PetscFunctionBegin;
+  while (!code && b >= 0) {
+    PetscCall(FwCounterNext(w->counter, &b));
+    if (b >= 0) code = TrainBatch(w, b);
+  }
+  PetscFunctionReturn(code);
+}
+
+static PetscErrorCode TrainApart(MPI_Comm comm, Work *w)
+{
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(FwCounterCreate(comm, w->n_batch, &w->counter));
+  code = TrainCounted(w);
+  PetscCall(FwCounterEnd(&w->counter, (PetscBool)(code != PETSC_SUCCESS)));
+  PetscFunctionReturn(FwErrorAgreeAny(comm, code));
 }
 
 /* --- all of them ------------------------------------------------------------------------------------------------------------- */
@@ -386,17 +414,15 @@ static PetscErrorCode AllocateResult(const FwEnsemblePlan *plan, FwEnsembleResul
 static PetscErrorCode TrainAll(MPI_Comm comm, Work *w, PetscBool is_together)
 {
   const FwEnsemblePlan *plan = w->plan;
-  PetscMPIInt           rank;
   PetscErrorCode        code;
 
   PetscFunctionBegin;
-  PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCall(PetscTime(&w->last_save));
   PetscCall(PetscCalloc3(w->n_batch, &w->n_measured, w->n_batch, &w->is_mine, w->n_batch, &w->is_saved));
   PetscCall(FwLearnerCreate(w->comm, &plan->shape, plan->loss, plan->n_example, plan->x, plan->y, &w->learner));
   PetscCall(FwLearnerSetSingle(w->learner, plan->is_single));
   if (plan->has_progress) PetscCall(FwProgressBegin("training", w->n_batch * plan->n_time, &w->progress));
-  code = is_together ? TrainDealt(w, 0) : FwErrorAgreeAny(comm, TrainDealt(w, rank));
+  code = is_together ? TrainTogether(w) : TrainApart(comm, w);
   if (plan->has_progress) PetscCall(FwProgressEnd(&w->progress));
   PetscCall(FwLearnerDestroy(&w->learner));
   PetscCall(PetscFree3(w->n_measured, w->is_mine, w->is_saved));
