@@ -22,6 +22,36 @@ static PetscErrorCode Has(const FwTrained *f, const char name[], PetscBool *has)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The largest entry of all points and times; 0 where there is none */
+static PetscErrorCode LargestOf(const FwTrained *f, const char name[], double *largest)
+{
+  PetscInt64 n_each;
+  double    *value;
+
+  PetscFunctionBegin;
+  *largest = 0.0;
+  PetscCall(FwSliceGet(&f->slice, name, &n_each, &value));
+  for (PetscInt64 i = 0; i < n_each * f->slice.x.n * f->slice.family.n; i++)
+    if (isfinite(value[i])) *largest = fmax(*largest, value[i]);
+  PetscCall(PetscFree(value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode FindState(FwTrained *f)
+{
+  PetscBool has;
+  double    imbalance, feature;
+
+  PetscFunctionBegin;
+  PetscCall(FwSliceGetMean(&f->slice, "collapsed", &has, &f->collapsed));
+  PetscCall(LargestOf(f, "imbalance", &imbalance));
+  PetscCall(LargestOf(f, "feature_norm", &feature));
+  f->is_balanced = imbalance < 1e-8 * feature ? PETSC_TRUE : PETSC_FALSE;
+  PetscCall(FwTrainedIsImage(f, &f->has_matrices));
+  if (!f->has_matrices) PetscCall(Has(f, "feature_matrix", &f->has_matrices));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Find(FwStore store, PetscBool is_scan, FwTrained *f)
 {
   PetscInt64 n_layers, n_each;
@@ -40,8 +70,7 @@ static PetscErrorCode Find(FwStore store, PetscBool is_scan, FwTrained *f)
   f->n_layer = n_each / PetscMax(1, f->n_seed * f->n_time);
   PetscCheck(n_layers == 1 && f->n_layer > 0, PETSC_COMM_WORLD, FW_ERR_FILE,
              "the group /ansatz of this file lacks arrays that figures need");
-  PetscCall(FwTrainedIsImage(f, &f->has_matrices));
-  if (!f->has_matrices) PetscCall(Has(f, "feature_matrix", &f->has_matrices));
+  PetscCall(FindState(f));
   PetscCall(FwStoreGetReals(store, "/ansatz/alpha", NULL, NULL, &f->n_alpha, &f->alpha));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -52,6 +81,7 @@ static PetscErrorCode Clear(FwTrained *f)
   PetscCall(PetscFree(f->time));
   PetscCall(PetscFree(f->alpha));
   PetscCall(PetscFree(f->layers));
+  PetscCall(PetscFree(f->collapsed));
   PetscCall(FwSliceClear(&f->slice));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -76,6 +106,13 @@ double FwTrainedMean(const FwTrained *f, const double value[], PetscInt64 n_entr
 
 /* --- curves ---------------------------------------------------------------------------------------------------------- */
 
+static PetscBool HaveCollapsed(const FwTrained *f, const FwTrainedCurves *c)
+{
+  for (PetscInt64 i = 0; i < c->n; i++)
+    if (f->collapsed[FwTrainedPlace(f, c, i)] > 0.5) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
 FwTrainedCurves FwTrainedAlong(const FwTrained *f, const char label[])
 {
   const FwSliceAxis *x = &f->slice.x, *family = &f->slice.family;
@@ -84,6 +121,7 @@ FwTrainedCurves FwTrainedAlong(const FwTrained *f, const char label[])
   c.axis  = c.along_family ? family : x;
   c.n     = PetscMin(c.axis->n, FW_CURVE_MAX);
   c.fixed = FwSliceIsAxis(c.axis, label) ? (c.along_family ? x->n : family->n) - 1 : 0;
+  while (c.fixed > 0 && HaveCollapsed(f, &c)) c.fixed--;
   return c;
 }
 
@@ -215,8 +253,8 @@ static PetscBool HasTwoAxes(const FwTrained *f)
   return f->slice.family.n > 1 && f->slice.x.n > 1 ? PETSC_TRUE : PETSC_FALSE;
 }
 
-/* An overview has room for six panels: of a scan some figures are to be asked for */
-typedef enum { ALWAYS, OF_POINTS, NEVER } Overview;
+/* An overview has room for six panels: some figures are to be asked for. Of rounding it shows nothing. */
+typedef enum { ALWAYS, UNBALANCED, UNBALANCED_POINT, NEVER } Overview;
 
 /* What a file has to have: the axis x, an array with a number in it, and what `suits` asks for; NULL for nothing */
 static const struct {
@@ -226,17 +264,17 @@ static const struct {
   PetscBool (*suits)(const FwTrained *);
   PetscErrorCode (*fill)(const FwTrained *, FwFigure *);
 } figures[] = {
-  {"similarity", ALWAYS,    NULL,                 NULL,                HasPowers,   FwTrainedFill_Similarity},
-  {"alpha",      ALWAYS,    NULL,                 NULL,                HasDepths,   FwTrainedFill_Alpha     },
-  {"layers",     ALWAYS,    NULL,                 NULL,                IsPoint,     FwTrainedFill_Layers    },
-  {"imbalance",  ALWAYS,    NULL,                 NULL,                HasTimes,    FwTrainedFill_Imbalance },
-  {"bound",      OF_POINTS, NULL,                 "telescoping_bound", HasTimes,    FwTrainedFill_Bound     },
-  {"drift",      ALWAYS,    "step",               NULL,                NULL,        FwTrainedFill_Drift     },
-  {"collapse",   NEVER,     "weight decay",       "mode_product",      NULL,        FwTrainedFill_Collapse  },
-  {"update",     ALWAYS,    "scale of the start", NULL,                NULL,        FwTrainedFill_Update    },
-  {"case",       ALWAYS,    "value of the case",  NULL,                NULL,        FwTrainedFill_Case      },
-  {"map",        ALWAYS,    NULL,                 NULL,                HasTwoAxes,  FwTrainedFill_Map       },
-  {"matrices",   ALWAYS,    NULL,                 NULL,                HasMatrices, FwTrainedFill_Matrices  },
+  {"similarity", ALWAYS,           NULL,                 NULL,                HasPowers,   FwTrainedFill_Similarity},
+  {"alpha",      ALWAYS,           NULL,                 NULL,                HasDepths,   FwTrainedFill_Alpha     },
+  {"layers",     ALWAYS,           NULL,                 NULL,                IsPoint,     FwTrainedFill_Layers    },
+  {"imbalance",  UNBALANCED,       NULL,                 NULL,                HasTimes,    FwTrainedFill_Imbalance },
+  {"bound",      UNBALANCED_POINT, NULL,                 "telescoping_bound", HasTimes,    FwTrainedFill_Bound     },
+  {"drift",      ALWAYS,           "step",               NULL,                NULL,        FwTrainedFill_Drift     },
+  {"collapse",   NEVER,            "weight decay",       "mode_product",      NULL,        FwTrainedFill_Collapse  },
+  {"update",     ALWAYS,           "scale of the start", NULL,                NULL,        FwTrainedFill_Update    },
+  {"case",       ALWAYS,           "value of the case",  NULL,                NULL,        FwTrainedFill_Case      },
+  {"map",        ALWAYS,           NULL,                 NULL,                HasTwoAxes,  FwTrainedFill_Map       },
+  {"matrices",   ALWAYS,           NULL,                 NULL,                HasMatrices, FwTrainedFill_Matrices  },
 };
 
 enum { N_FIGURE = PETSC_STATIC_ARRAY_LENGTH(figures) };
@@ -253,6 +291,12 @@ static PetscErrorCode IsAvailable(const FwTrained *f, int i, PetscBool *is_avail
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscBool IsInOverview(const FwTrained *f, Overview when)
+{
+  if (when == ALWAYS || when == NEVER) return when == ALWAYS ? PETSC_TRUE : PETSC_FALSE;
+  return !f->is_balanced && (when == UNBALANCED || IsPoint(f)) ? PETSC_TRUE : PETSC_FALSE;
+}
+
 static PetscErrorCode Fill(const void *found, PetscInt f, FwFigure *figure)
 {
   PetscFunctionBegin;
@@ -267,10 +311,9 @@ PetscErrorCode FwFigureFill_Ansatz(FwStore store, const char name[], PetscBool i
 
   PetscFunctionBegin;
   PetscCall(Find(store, is_scan, &found));
+  PetscCall(PetscStrncpy(figure->title, found.slice.fixed, FW_LABEL_SIZE));
   for (int f = 0; f < N_FIGURE; f++) {
-    choice[f] = (FwFigureChoice){
-      .name           = figures[f].name,
-      .is_in_overview = figures[f].overview == ALWAYS || (figures[f].overview == OF_POINTS && IsPoint(&found))};
+    choice[f] = (FwFigureChoice){.name = figures[f].name, .is_in_overview = IsInOverview(&found, figures[f].overview)};
     PetscCall(IsAvailable(&found, f, &choice[f].is_available));
   }
   PetscCall(FwFigureFillChosen(name, N_FIGURE, choice, Fill, &found, figure));

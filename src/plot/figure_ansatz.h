@@ -12,10 +12,11 @@
 typedef struct {
   FwSlice    slice;
   PetscInt64 n_time, n_seed, n_alpha, n_layer;
-  double    *time;   /* [point of the slice][n_time], NaN behind the last */
-  double    *alpha;  /* [n_alpha] */
-  double    *layers; /* [point of the slice] L */
-  PetscBool  has_matrices;
+  double    *time;                      /* [point of the slice][n_time], NaN behind the last */
+  double    *alpha;                     /* [n_alpha] */
+  double    *layers;                    /* [point of the slice] L */
+  double    *collapsed;                 /* [point of the slice] above 1/2 where there is nothing left to compare */
+  PetscBool  has_matrices, is_balanced; /* balanced: at all times, up to rounding */
 } FwTrained;
 
 /** Which points are curves: along the family, or along x; the other axis stays at one place. */
@@ -25,8 +26,8 @@ typedef struct {
   const FwSliceAxis *axis;
 } FwTrainedCurves;
 
-/** Curves along the axis of that label, with the other at its last value; where there is none along the family, or along
- *  x, with the other at its first. */
+/** Curves along the axis of that label, with the other at its last value at which none has collapsed; where there is none along
+ *  the family, or along x, with the other at its first. */
 FwTrainedCurves FwTrainedAlong(const FwTrained *f, const char label[]);
 
 /** Of a curve: its place in the arrays of the slice, from end to end where there are more points than curves; L, also where

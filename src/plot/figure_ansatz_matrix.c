@@ -11,6 +11,17 @@
 
 /* --- over two axes --------------------------------------------------------------------------------------------------------- */
 
+/* Names side by side have room for nine numbers */
+static void NamePlace(const FwSliceAxis *axis, PetscInt64 i, char text[FW_LABEL_SIZE])
+{
+  if (!axis->text && i % (1 + (axis->n - 1) / 9))
+    text[0] = '\0';
+  else if (FwSliceIsAxis(axis, "depth"))
+    (void)snprintf(text, FW_LABEL_SIZE, "%g", axis->value[i] + 1.0);
+  else
+    FwSliceFormat(axis, i, text);
+}
+
 /* Cells of one size, whatever the values: a decay of 0 has no logarithm */
 static PetscErrorCode NamePlaces(const FwSliceAxis *axis, FwSliceAxis *places)
 {
@@ -24,10 +35,7 @@ static PetscErrorCode NamePlaces(const FwSliceAxis *axis, FwSliceAxis *places)
   for (PetscInt64 i = 0; i < axis->n; i++) {
     places->value[i]                = (double)i;
     places->text[axis->position[i]] = room + i * FW_LABEL_SIZE;
-    if (FwSliceIsAxis(axis, "depth"))
-      (void)snprintf(places->text[axis->position[i]], FW_LABEL_SIZE, "%g", axis->value[i] + 1.0);
-    else
-      FwSliceFormat(axis, i, places->text[axis->position[i]]);
+    NamePlace(axis, i, places->text[axis->position[i]]);
   }
   places->is_log = PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -58,20 +66,6 @@ static PetscErrorCode AddMap(const FwSlice *named, const char title[], double *v
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Where nothing is left there is nothing to compare */
-static PetscErrorCode LeaveOutCollapsed(const FwTrained *f, double value[])
-{
-  PetscBool has;
-  double   *collapsed;
-
-  PetscFunctionBegin;
-  PetscCall(FwSliceGetMean(&f->slice, "collapsed", &has, &collapsed));
-  for (PetscInt64 i = 0; i < f->slice.x.n * f->slice.family.n && has; i++)
-    if (collapsed[i] > 0.5) value[i] = NAN;
-  PetscCall(PetscFree(collapsed));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode FwTrainedFill_Map(const FwTrained *f, FwFigure *figure)
 {
   static const char *const maps[][2] = {
@@ -89,7 +83,8 @@ PetscErrorCode FwTrainedFill_Map(const FwTrained *f, FwFigure *figure)
     double   *value;
 
     PetscCall(FwSliceGetMean(&f->slice, maps[m][0], &has, &value));
-    PetscCall(LeaveOutCollapsed(f, value));
+    for (PetscInt64 i = 0; i < f->slice.x.n * f->slice.family.n; i++)
+      if (f->collapsed[i] > 0.5) value[i] = NAN;
     if (has)
       PetscCall(AddMap(&named, maps[m][1], value, figure));
     else

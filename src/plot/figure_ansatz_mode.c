@@ -48,13 +48,22 @@ static PetscErrorCode FreeModes(Modes *m)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* It is the same at every decay; points that failed have none */
+static double CriticalOf(const FwSliceAxis *x, const Modes *m, PetscInt64 first, PetscInt64 j)
+{
+  double critical = NAN;
+
+  for (PetscInt64 i = 0; i < x->n && isnan(critical); i++) critical = m->critical[(first + i) * m->n_mode + j];
+  return critical;
+}
+
 /* The line ends where the mode does */
 static PetscErrorCode AddMode(const FwSliceAxis *x, const Modes *m, PetscInt64 first, PetscInt64 j, FwPanel *panel)
 {
-  const PetscInt64 n = PetscMin(m->n_mode, MODE_MAX);
-  const double shade = n > 1 ? 0.88 * (double)j / (double)(n - 1) : 0.0, critical = m->critical[first * m->n_mode + j];
-  char         title[FW_LABEL_SIZE];
-  double      *y, *theory;
+  const PetscInt64 n     = PetscMin(m->n_mode, MODE_MAX);
+  const double     shade = n > 1 ? 0.88 * (double)j / (double)(n - 1) : 0.0, critical = CriticalOf(x, m, first, j);
+  char             title[FW_LABEL_SIZE];
+  double          *y, *theory;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc2((size_t)x->n, &y, (size_t)x->n, &theory));

@@ -81,7 +81,7 @@ static PetscErrorCode AddFinal(const FwTrained *f, const FwTrainedCurves *c, con
     const PetscInt64 place = FwTrainedPlace(f, c, i);
 
     x[i]   = FwTrainedLayers(f, c, i);
-    y[i]   = n_each ? value[place] : NAN;
+    y[i]   = n_each && !(f->collapsed[place] > 0.5) ? value[place] : NAN;
     bar[i] = n_deviation && isfinite(deviation[place]) ? deviation[place] : 0.0;
   }
   PetscCall(FwPanelAdd(panel, mark, colour, title, c->n, x, y, mark == FW_MARK_SAMPLED ? bar : NULL));
