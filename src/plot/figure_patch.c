@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Order parameters between patches: the matrix, and its diagonal where the patches lie on the image.
+ * Order parameters between patches: the matrix, its diagonal where the patches lie on the image, and what was sampled.
  */
 
+#include "array.h"
 #include "panel.h"
+
+#include <math.h>
 
 static PetscErrorCode Get(FwStore store, const char name[], PetscInt64 size[], PetscInt *n_dim, double **value)
 {
@@ -55,5 +58,59 @@ PetscErrorCode FwFigureFill_OrderGrid(FwStore store, FwPanel *panel)
   PetscCall(PetscFree(order));
   PetscCall(PetscFree(rows));
   PetscCall(PetscFree(columns));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- sampled ------------------------------------------------------------------------------------------------ */
+
+/* Entries i <= j of a symmetric matrix, in place; their number */
+static PetscInt64 UpperHalf(FwArray *a)
+{
+  const PetscInt64 n = llround(sqrt((double)a->n));
+  PetscInt64       k = 0;
+
+  for (PetscInt64 i = 0; i < n; i++)
+    for (PetscInt64 j = i; j < n; j++) a->value[k++] = a->value[i * n + j];
+  return k;
+}
+
+/* Dots at what one theory says, if the file has it */
+static PetscErrorCode AddSampledEntries(FwStore store, const char name[], FwColour colour, const char title[],
+                                        FwPanel *panel)
+{
+  FwArray    predicted, sampled, bar;
+  PetscInt64 n;
+
+  PetscFunctionBegin;
+  PetscCall(FwArrayGet(store, "/predict/", name, &predicted));
+  PetscCall(FwArrayGet(store, "/sample/", "order_parameter", &sampled));
+  PetscCall(FwArrayGet(store, "/sample/", "order_parameter_error_bar", &bar));
+  if (predicted.n && predicted.n == sampled.n) {
+    n = UpperHalf(&predicted);
+    (void)UpperHalf(&sampled);
+    (void)UpperHalf(&bar);
+    PetscCall(FwPanelAdd(panel, FW_MARK_SAMPLED, colour, title, n, predicted.value, sampled.value, bar.value));
+  }
+  PetscCall(PetscFree(predicted.value));
+  PetscCall(PetscFree(sampled.value));
+  PetscCall(PetscFree(bar.value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwFigureFill_OrderSampled(FwStore store, FwPanel *panel)
+{
+  double end[2] = {INFINITY, -INFINITY};
+
+  PetscFunctionBegin;
+  PetscCall(FwPanelDescribe(panel, "Entries of the order parameter", "predicted", "sampled"));
+  PetscCall(AddSampledEntries(store, "order_parameter", FW_BLUE, "finite width", panel));
+  PetscCall(AddSampledEntries(store, "average_order_parameter", FW_GREEN, "exact average", panel));
+  for (PetscInt s = 0; s < panel->n_series; s++)
+    for (PetscInt64 i = 0; i < panel->series[s].n; i++) {
+      end[0] = fmin(end[0], fmin(panel->series[s].x[i], panel->series[s].y[i]));
+      end[1] = fmax(end[1], fmax(panel->series[s].x[i], panel->series[s].y[i]));
+    }
+  PetscCall(FwPanelAdd(panel, FW_MARK_DASHED, FW_BLACK, "agreement", 2, end, end, NULL));
+  panel->is_legend_outside = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -340,17 +340,19 @@ static PetscErrorCode Fill_Errors(FwStore store, FwPanel *panel)
 
 static const struct {
   const char *name;
-  const char *needs[3], *instead; /* not where the file has this */
+  const char *needs[3], *instead; /* of /predict, or a path; not where the file has `instead` */
   PetscErrorCode (*fill)(FwStore, FwPanel *);
 } figures[] = {
-  {"action",          {"log_q", "action_curve", NULL},                     NULL,         Fill_Action             },
-  {"order-parameter", {"order_parameter", "other_patch", NULL},            NULL,         FwFigureFill_OrderMatrix},
-  {"order-parameter", {"order_parameter", "other_path", NULL},             NULL,         FwFigureFill_OrderMatrix},
-  {"patches",         {"order_parameter", "patch_rows", "order_distance"}, NULL,         FwFigureFill_OrderGrid  },
-  {"prediction",      {"test_mean", "test_std", "test_target"},            NULL,         Fill_Prediction         },
-  {"errors",          {"train_error", "infinite_train_error", NULL},       NULL,         Fill_Errors             },
-  {"order",           {"order_parameter", "test_covariance", NULL},        "patch_rows", FwFigureFill_Order      },
-  {"outputs",         {"test_error", "test_covariance", NULL},             NULL,         FwFigureFill_Outputs    },
+  {"action",          {"log_q", "action_curve", NULL},                          NULL,         Fill_Action              },
+  {"order-parameter", {"order_parameter", "other_patch", NULL},                 NULL,         FwFigureFill_OrderMatrix },
+  {"order-parameter", {"order_parameter", "other_path", NULL},                  NULL,         FwFigureFill_OrderMatrix },
+  {"order-sampled",   {"other_patch", "/sample/order_parameter_z_score", NULL}, NULL,         FwFigureFill_OrderSampled},
+  {"order-sampled",   {"other_path", "/sample/order_parameter_z_score", NULL},  NULL,         FwFigureFill_OrderSampled},
+  {"patches",         {"order_parameter", "patch_rows", "order_distance"},      NULL,         FwFigureFill_OrderGrid   },
+  {"prediction",      {"test_mean", "test_std", "test_target"},                 NULL,         Fill_Prediction          },
+  {"errors",          {"train_error", "infinite_train_error", NULL},            NULL,         Fill_Errors              },
+  {"order",           {"order_parameter", "test_covariance", NULL},             "patch_rows", FwFigureFill_Order       },
+  {"outputs",         {"test_error", "test_covariance", NULL},                  NULL,         FwFigureFill_Outputs     },
 };
 
 enum { N_FIGURE = PETSC_STATIC_ARRAY_LENGTH(figures) };
@@ -371,7 +373,8 @@ static PetscErrorCode FindAvailable(FwStore store, PetscBool available[N_FIGURE]
     }
     available[f] = has ? PETSC_FALSE : PETSC_TRUE;
     for (int a = 0; a < 3 && figures[f].needs[a] && available[f]; a++) {
-      PetscCall(PetscSNPrintf(path, sizeof path, "/predict/%s", figures[f].needs[a]));
+      PetscCall(PetscSNPrintf(path, sizeof path, "%s%s", figures[f].needs[a][0] == '/' ? "" : "/predict/",
+                              figures[f].needs[a]));
       PetscCall(FwStoreHas(store, path, &available[f]));
     }
     if (available[f]) length += (size_t)snprintf(names + length, size - length, ", %s", figures[f].name);

@@ -338,13 +338,38 @@ static PetscErrorCode AddOne(FwPanel *panel)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What stands beside the mean of the diagonal of Q: of a matrix its diagonal, where an average over all entries says nothing */
+static PetscErrorCode SampledOrder(const FwSlice *slice, const char **name)
+{
+  PetscBool is_matrix;
+
+  PetscFunctionBegin;
+  PetscCall(FwStoreHas(slice->store, "/sample/order_parameter_diagonal", &is_matrix));
+  *name = is_matrix ? "order_parameter_diagonal" : "order_parameter";
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode AverageIsNumber(const FwSlice *slice, PetscBool *is_number)
+{
+  PetscInt64 n_each;
+  double    *value;
+
+  PetscFunctionBegin;
+  PetscCall(FwSliceGet(slice, "average_order_parameter", &n_each, &value));
+  *is_number = n_each == 1 ? PETSC_TRUE : PETSC_FALSE;
+  PetscCall(PetscFree(value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode AddOrderFamily(const FwSlice *slice, FwPanel *panel)
 {
   const FwFamily family  = FwSliceFamily(&slice->family);
   PetscInt64     n_added = 0;
+  const char    *sampled = NULL;
 
   PetscFunctionBegin;
-  PetscCall(AddFamily(slice, &family, "total_order_parameter", "order_parameter", panel));
+  PetscCall(SampledOrder(slice, &sampled));
+  PetscCall(AddFamily(slice, &family, "total_order_parameter", sampled, panel));
   for (PetscInt c = 0; c < family.n; c++)
     PetscCall(AddMinima(slice, family.at[c], FW_SHADE, family.shade[c], &n_added, panel));
   if (n_added) PetscCall(FwPanelAdd(panel, FW_MARK_OPEN, FW_GRAY, "metastable", 0, NULL, NULL, NULL));
@@ -354,15 +379,19 @@ static PetscErrorCode AddOrderFamily(const FwSlice *slice, FwPanel *panel)
 static PetscErrorCode AddOrderCurves(const FwSlice *slice, FwPanel *panel)
 {
   static const Curve curves[] = {
-    {"total_order_parameter",   FW_MARK_LINE_DOT, FW_BLUE,  "lowest minimum"},
     {"average_order_parameter", FW_MARK_THIN,     FW_BLACK, "exact average" },
+    {"total_order_parameter",   FW_MARK_LINE_DOT, FW_BLUE,  "lowest minimum"},
     {NULL,                      FW_MARK_LINE,     FW_BLACK, NULL            },
   };
-  PetscInt64 n_added = 0;
+  PetscInt64  n_added     = 0;
+  PetscBool   has_average = PETSC_FALSE;
+  const char *sampled     = NULL;
 
   PetscFunctionBegin;
-  PetscCall(AddCurves(slice, curves, panel));
-  PetscCall(FwPanelAddSampled(slice, "/sample", "order_parameter", 0, FW_BLUE, 0.0, "sampled", panel));
+  PetscCall(AverageIsNumber(slice, &has_average));
+  PetscCall(AddCurves(slice, has_average ? curves : curves + 1, panel));
+  PetscCall(SampledOrder(slice, &sampled));
+  PetscCall(FwPanelAddSampled(slice, "/sample", sampled, 0, FW_BLUE, 0.0, "sampled", panel));
   PetscCall(AddMinima(slice, 0, FW_ORANGE, 0.0, &n_added, panel));
   if (n_added) PetscCall(FwPanelAdd(panel, FW_MARK_OPEN, FW_ORANGE, "metastable", 0, NULL, NULL, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -141,6 +141,9 @@ PetscErrorCode FwFigureFill_Outputs(FwStore store, FwPanel *panel);
 PetscErrorCode FwFigureFill_OrderMatrix(FwStore store, FwPanel *panel);
 PetscErrorCode FwFigureFill_OrderGrid(FwStore store, FwPanel *panel);
 
+/** The same file: entries of the order parameter as sampled, against those predicted. Collective on the store. */
+PetscErrorCode FwFigureFill_OrderSampled(FwStore store, FwPanel *panel);
+
 /** figure_ansatz.c and its like: the panels of the group /ansatz, of a point or of a scan. Collective on the store. */
 PetscErrorCode FwFigureFill_Ansatz(FwStore store, const char name[], PetscBool is_scan, FwFigure *figure);
 

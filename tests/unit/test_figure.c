@@ -293,7 +293,7 @@ static void put_points(FwStore store, const char name[], const FwShape *shape, d
   for (PetscInt d = 0; d < shape->n_dim; d++) n *= shape->size[d];
   TestCall(PetscMalloc1((size_t)n, &value));
   for (PetscInt64 p = 0; p < n; p++) value[p] = p == gap ? NAN : first + (double)p;
-  snprintf(path, sizeof path, "/predict/%s", name);
+  snprintf(path, sizeof path, "%s%s", name[0] == '/' ? "" : "/predict/", name);
   TestCall(FwStoreReals(store, path, shape, value, "1", name));
   TestCall(PetscFree(value));
 }
@@ -595,6 +595,89 @@ static void many_curves_are_thinned_to_eight(void **state)
   TestCall(FwStoreDestroy(&store));
 }
 
+/* --- sampled order parameters ------------------------------------------------------------------------------- */
+
+/* /predict/order_parameter and /sample/order_parameter of two paths, or of each of some widths */
+static void write_orders(const FwShape *point)
+{
+  static const double predicted[] = {1.5, -0.3, -0.3, 1.7}, sampled[] = {1.6, -0.4, -0.4, 1.8}, two[] = {0.0, 1.0};
+  static const double diagonal[] = {1.7, 1.6, 1.5}, bar[] = {0.01, 0.01, 0.01, 0.01};
+  const FwShape       path   = {1, {"other_path"}, {2}};
+  FwShape             matrix = {
+                2, {"order_row", "order_column"},
+                 {2,           2             }
+  };
+  FwStore store;
+
+  TestCall(FwStoreCreate(PETSC_COMM_WORLD, result, PETSC_TRUE, &store));
+  if (point->n_dim) {
+    put_axis(store, &(Axis)WIDTH);
+    put_points(store, "total_order_parameter", point, 1.0, -1);
+    put_points(store, "/sample/train_error", point, 1.0, -1);
+    put_points(store, "/sample/order_parameter", point, -5.0, -1);
+    put_points(store, "/sample/order_parameter_error_bar", point, 0.1, -1);
+    TestCall(FwStoreReals(store, "/sample/order_parameter_diagonal", point, diagonal, "1", "diagonal"));
+    TestCall(FwStoreReals(store, "/sample/order_parameter_diagonal_error_bar", point, bar, "1", "bar"));
+    put_points(store, "/sample/converged", point, 1.0, -1);
+    put_converged(store, point, PETSC_FALSE);
+  } else {
+    TestCall(FwStoreReals(store, "/predict/other_path", &path, two, "1", "path"));
+    TestCall(FwStoreReals(store, "/predict/order_parameter", &matrix, predicted, "1", "predicted"));
+    TestCall(FwStoreReals(store, "/sample/order_parameter", &matrix, sampled, "1", "sampled"));
+    TestCall(FwStoreReals(store, "/sample/order_parameter_error_bar", &matrix, bar, "1", "bar"));
+    TestCall(FwStoreReals(store, "/sample/order_parameter_z_score", &matrix, bar, "1", "z"));
+  }
+  TestCall(FwStoreCommit(&store));
+}
+
+static const FwSeries *series_called(const FwPanel *panel, const char title[])
+{
+  for (PetscInt s = 0; s < panel->n_series; s++)
+    if (!strcmp(panel->series[s].title, title)) return &panel->series[s];
+  return NULL;
+}
+
+static void sampled_entries_stand_over_predicted_ones(void **state)
+{
+  FwFigure       *figure;
+  FwStore         store;
+  const FwSeries *dots;
+
+  (void)state;
+  write_orders(&(FwShape){0});
+  TestCall(PetscNew(&figure));
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  TestCall(FwFigureFill_Predict(store, "order-sampled", figure));
+  assert_close(figure->n_panel, 1, 0.0);
+  dots = series_called(&figure->panel[0], "finite width");
+  assert_close(dots && dots->n == 3, 1, 0.0); /* of a symmetric matrix the upper half */
+  assert_close(dots->x[1], -0.3, 0.0);
+  assert_close(dots->y[1], -0.4, 0.0);
+  assert_close(dots->y[2], 1.8, 0.0);
+  TestCall(FwFigureClear(figure));
+  TestCall(PetscFree(figure));
+  TestCall(FwStoreDestroy(&store));
+}
+
+static void sampled_matrix_of_a_scan_is_the_mean_of_its_diagonal(void **state)
+{
+  FwFigure       *figure;
+  FwStore         store;
+  const FwSeries *dots;
+
+  (void)state;
+  write_orders(&(FwShape){1, {"network_width"}, {3}});
+  TestCall(PetscNew(&figure));
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  TestCall(FwFigureFill_Scan(store, "order-parameter", figure));
+  dots = series_called(&figure->panel[0], "sampled");
+  assert_close(dots && dots->n == 3, 1, 0.0);
+  assert_close(dots->y[0], 1.7, 0.0);
+  TestCall(FwFigureClear(figure));
+  TestCall(PetscFree(figure));
+  TestCall(FwStoreDestroy(&store));
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
@@ -615,6 +698,8 @@ int main(int argc, char **argv)
     cmocka_unit_test(values_of_points_that_did_not_converge_are_gaps),
     cmocka_unit_test(texts_are_a_family_while_they_fit_a_legend),
     cmocka_unit_test(many_curves_are_thinned_to_eight),
+    cmocka_unit_test(sampled_entries_stand_over_predicted_ones),
+    cmocka_unit_test(sampled_matrix_of_a_scan_is_the_mean_of_its_diagonal),
   };
   int n_failed;
 
