@@ -72,7 +72,8 @@ PetscErrorCode FwDatasetGetTargets(FwDataset data, FwPart part, const double **y
  *  not classes. Not collective; borrowed. */
 PetscErrorCode FwDatasetGetClasses(FwDataset data, FwPart part, const PetscInt **index);
 
-/** Digest of inputs and targets as used (hexadecimal, 16 characters), the same for any number of ranks. Borrowed. */
+/** Digest of inputs and targets as used, those of `data_predict` too (hexadecimal, 16 characters), the same for any number
+ *  of ranks. Borrowed. */
 PetscErrorCode FwDatasetGetDigest(FwDataset data, const char **digest);
 
 /** One line for the table: "mnist, classes 3 and 8, 1 x 28 x 28, standard". Borrowed. */

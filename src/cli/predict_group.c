@@ -7,16 +7,17 @@
 
 #include "predict_print.h"
 
-#include <finwidth/activation.h>
 #include <finwidth/observables.h>
 #include <finwidth/option.h>
 #include <finwidth/progress.h>
 #include <finwidth/stop.h>
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 PetscErrorCode FwPredictLoadData(MPI_Comm comm, FwDataset *data)
 {
@@ -95,28 +96,36 @@ static PetscErrorCode RecordObservables(FwGrid grid, FwDataset data, const FwMod
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Of the layers that the kernel depends on: without the prior of the readout */
+static uint64_t LayersDigest(const FwModel *model)
+{
+  uint64_t digest = 0;
+
+  for (PetscInt l = 0; l < model->depth; l++) {
+    const double layer[] = {model->prior[l], model->bias[l], model->activation[l]};
+
+    digest = XXH3_64bits_withSeed(layer, sizeof layer, digest);
+  }
+  return digest;
+}
+
 /* A file of the decomposition is named by the data and by the keys that the kernel depends on */
 static PetscErrorCode DescribeKernel(FwDataset data, const FwModel *model, const FwTheory *theory, size_t size,
                                      char text[])
 {
-  FwDataSizes sizes;
   const char *digest;
   int         n;
 
   PetscFunctionBegin;
-  PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwDatasetGetDigest(data, &digest));
-  n = snprintf(text, size, "kernel-1 data %s new %" PetscInt_FMT " %s", digest, sizes.n_new,
+  n = snprintf(text, size, "kernel-2 data %s %s, %" PetscInt_FMT " layers %016" PRIx64, digest,
                theory->theory == FW_THEORY_NTK ? "ntk"
                : theory->with_mean             ? "centred"
-                                               : "nngp");
+                                               : "nngp",
+               model->depth, LayersDigest(model));
   if (model->type == FW_NETWORK_POOL)
-    n +=
-      snprintf(text + n, size - (size_t)n, " pool %" PetscInt_FMT " %" PetscInt_FMT " %" PetscInt_FMT " %" PetscInt_FMT,
-               model->mask[0], model->mask[1], model->stride[0], model->stride[1]);
-  for (PetscInt l = 0; l < model->depth && n < (int)size; l++)
-    n += snprintf(text + n, size - (size_t)n, " | %.17g %.17g %s", model->prior[l], model->bias[l],
-                  FwActivationNames[model->activation[l]]);
+    snprintf(text + n, size - (size_t)n, ", pool %" PetscInt_FMT " %" PetscInt_FMT " %" PetscInt_FMT " %" PetscInt_FMT,
+             model->mask[0], model->mask[1], model->stride[0], model->stride[1]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -128,7 +137,7 @@ typedef struct {
   FwPredictorPlan plan;
   FwPredictor     predictor;
   PetscBool       with_table;
-  char            file[PETSC_MAX_PATH_LEN], digest[4096];
+  char            file[PETSC_MAX_PATH_LEN], digest[256];
 } Group;
 
 /* Lowest point on the kernel of this one, computed or not: a name for the kernel that a resumed scan finds again */

@@ -147,9 +147,9 @@ PetscErrorCode FwDatasetSetUp(FwDataset data)
   PetscCall(FwDatasetEncode(data));
   PetscCall(FwDatasetNormalise(data));
   PetscCall(FwDatasetScramble(data));
-  PetscCall(FwDatasetDigest(data));
   PetscCall(CloseSource(data));
   PetscCall(FwDatasetLoadNew(data));
+  PetscCall(FwDatasetDigest(data));
   Describe(data);
   data->is_set_up = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -9,19 +9,20 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* Inputs, then targets: they do not lie side by side, so the two hashes are hashed */
-static uint64_t ExampleDigest(FwDataset data, const double x[], const double y[])
+/* Inputs, then targets, if it has any: they do not lie side by side, so the two hashes are hashed */
+static uint64_t ExampleDigest(FwDataset data, const double x[], const double *y)
 {
-  const uint64_t parts[2] = {XXH3_64bits(x, (size_t)data->sizes.n_input * sizeof *x),
-                             XXH3_64bits(y, (size_t)data->sizes.n_output * sizeof *y)};
+  uint64_t parts[2] = {XXH3_64bits(x, (size_t)data->sizes.n_input * sizeof *x)};
 
+  if (!y) return parts[0];
+  parts[1] = XXH3_64bits(y, (size_t)data->sizes.n_output * sizeof *y);
   return XXH3_64bits(parts, sizeof parts);
 }
 
 static PetscErrorCode PartDigest(FwDataset data, FwPart part, uint64_t *digest)
 {
   const PetscInt n = FwPartSize(data, part), n_output = data->sizes.n_output;
-  const double  *y = data->y + FwPartOffset(data, part) * n_output;
+  const double  *y = part == FW_NEW ? NULL : data->y + FwPartOffset(data, part) * n_output;
   PetscInt       block, first, n_local;
   uint64_t      *local, *all;
 
@@ -29,8 +30,8 @@ static PetscErrorCode PartDigest(FwDataset data, FwPart part, uint64_t *digest)
   FwPartLayout(data, part, data->rank, &block, &first, &n_local);
   PetscCall(PetscMalloc2(n_local, &local, n, &all));
   for (PetscInt i = 0; i < n_local; i++)
-    local[i] =
-      ExampleDigest(data, data->x[part] + (PetscInt64)i * data->sizes.n_input, y + (PetscInt64)(first + i) * n_output);
+    local[i] = ExampleDigest(data, data->x[part] + (PetscInt64)i * data->sizes.n_input,
+                             y ? y + (PetscInt64)(first + i) * n_output : NULL);
   PetscCall(FwDatasetGather(data, part, MPI_UINT64_T, local, all));
   *digest = XXH3_64bits(n ? all : digest, (size_t)n * sizeof *all);
   PetscCall(PetscFree2(local, all));
@@ -40,7 +41,8 @@ static PetscErrorCode PartDigest(FwDataset data, FwPart part, uint64_t *digest)
 PetscErrorCode FwDatasetDigest(FwDataset data)
 {
   const FwDataSizes *sizes = &data->sizes;
-  uint64_t           parts[8];
+  uint64_t           parts[9];
+  size_t             n = 8;
 
   PetscFunctionBegin;
   parts[0] = (uint64_t)sizes->n_train;
@@ -51,6 +53,7 @@ PetscErrorCode FwDatasetDigest(FwDataset data)
   parts[5] = (uint64_t)sizes->n_output;
   PetscCall(PartDigest(data, FW_TRAIN, &parts[6]));
   PetscCall(PartDigest(data, FW_TEST, &parts[7]));
-  snprintf(data->digest, sizeof data->digest, "%016llx", (unsigned long long)XXH3_64bits(parts, sizeof parts));
+  if (sizes->n_new) PetscCall(PartDigest(data, FW_NEW, &parts[n++]));
+  snprintf(data->digest, sizeof data->digest, "%016llx", (unsigned long long)XXH3_64bits(parts, n * sizeof *parts));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

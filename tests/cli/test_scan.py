@@ -184,6 +184,20 @@ class Scan(unittest.TestCase):
         (self.place / "kernel.h5").write_bytes(data)
         self.assertEqual(self.scan(*words, "-output", "d.h5").code, 3)
 
+    def test_saved_decomposition_is_refused_for_other_new_inputs_and_other_depths(self):
+        for name in ("a", "b"):
+            harness.write_arrays(self.place / f"{name}.h5", x=np.random.default_rng(ord(name)).normal(size=(3, 256)))
+        for one, other in [(["-data_predict", "a.h5"], ["-data_predict", "b.h5"]),
+                           (["-network_depth", 140], ["-network_depth", 200])]:
+            words = ["-theory_decomposition", "kernel.h5", "-theory_model", "infinite", "-network_activation", "linear",
+                     "-data_size", 16, "-network_prior", 0.99, "-overwrite"]
+            self.assertEqual(self.scan(*words, *one).code, 0)
+            self.assertEqual(self.scan(*words, *one).code, 0)
+            done = self.scan(*words, *other)
+            self.assertEqual(done.code, 3)
+            self.assertIn("another kernel", done.errors[0])
+            (self.place / "kernel.h5").unlink()
+
     def test_bandwidths_agree(self):
         results = []
         for bandwidth in (0, 1, 64):
