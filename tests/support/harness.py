@@ -45,7 +45,7 @@ def folder():
 
 # One rank needs no daemon, whose start takes as long as the rest. The folder is this process's own: two such ranks at once
 # would remove each other's.
-_ALONE = {"OMPI_MCA_ess_singleton_isolated": "1", "OMPI_MCA_orte_tmpdir_base": str(folder())}
+ALONE = {"OMPI_MCA_ess_singleton_isolated": "1", "OMPI_MCA_orte_tmpdir_base": str(folder())}
 
 
 def without_figure(words):
@@ -58,7 +58,7 @@ def run(*words, ranks=1, cwd=None, env=None, timeout=300):
     command = [PROGRAM, *without_figure(words)]
     if ranks > 1:
         command = [MPIEXEC, "-n", str(ranks)] + command
-    environment = {**os.environ, **(_ALONE if ranks == 1 else {}), **(env or {})}
+    environment = {**os.environ, **(ALONE if ranks == 1 else {}), **(env or {})}
     if env is None or "FINWIDTH_DATA" not in env:
         environment["FINWIDTH_DATA"] = DATA or "/nonexistent"
     return Run(subprocess.run(command, cwd=cwd, env=environment, timeout=timeout, text=True, stdin=subprocess.DEVNULL,

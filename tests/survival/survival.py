@@ -3,15 +3,17 @@
 """Injects faults into finwidth and counts what survives.
 usage: survival.py [state=FILE] [seconds=LIMIT] [CLASS=COUNT ...]   (all classes, few each)
 
-    kills     KILL to a random rank, or mpirun, at a random time; then -resume, until the run is through
+    kills     KILL to a random rank, or mpirun, at a random time; every third time again; then -resume to the end
     signals   TERM, INT, USR2 to the ranks: exit 6; USR1: the run goes on
     faults    the K-th call of a system call fails (strace), for random K
     disks     a file system (tmpfs, as root) with a random room left
+    flips     one bit of a result or of a checkpoint flipped
     races     two runs on one output at once
     inputs    malformed inputs of every kind
 
 A run passes where its exit code is a documented one, no result that is there is damaged or has other numbers than an
-undisturbed run, and a repeated run with -resume ends with exactly these numbers. The table goes to stdout as Markdown. With
+undisturbed run, no finished point is lost on the way, and a repeated run with -resume ends with exactly these numbers. The
+table goes to stdout as Markdown; in brackets where the faults hit: how many left a checkpoint, how many a result. With
 a state file a call goes on where the last one ended, at its limit of seconds or otherwise; the classes take turns.
 """
 import functools
@@ -21,6 +23,7 @@ import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -32,25 +35,29 @@ import h5py
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 
-FEW = {"kills": 3, "signals": 2, "faults": 6, "disks": 3, "races": 2, "inputs": 12}
+FEW = {"kills": 3, "signals": 2, "faults": 6, "disks": 3, "races": 2, "flips": 20, "inputs": 12}
 SMALL = ["-data_train", "60", "-data_test", "20"]
-SCAN = [*SMALL, "-data_train", "300", "-theory_bandwidth", "0", "-theory_average", "false", "-scan_seed", "1:24:24"]
+SCAN = [*SMALL, "-data_train", "200", "-theory_bandwidth", "0", "-theory_average", "false", "-scan_seed", "1:24:24"]
+# Each takes about half a second of one processor, and most of it in the work proper
 WORKLOADS = {
     "predict": ["predict", *SCAN],
-    "mixture": ["mixture", "-mixture_samples", "20000"],
-    "ansatz": ["ansatz", "-data_source", "teacher", "-teacher_kind", "low-rank", "-teacher_inputs", "8", "-data_train", "50",
-               "-ansatz_optimiser", "gd", "-ansatz_steps", "300000", "-ansatz_seeds", "9", "-ansatz_step", "0.001"],
-    "optimal": ["optimal", "-optimal_experiment", "gamp", "-network_activation", "tanh", "-optimal_channel", "probit",
-                "-optimal_dimension", "60", "-optimal_instances", "40", "-optimal_test", "20000", "-optimal_alpha", "5"],
-    "patches": ["predict", *SMALL, "-network_type", "cnn", "-theory_average", "true", "-theory_draws", "20",
-                "-scan_temperature", "0.1:1:20"],
-    "farm": ["predict", *SCAN, "-scan_farm", "true"],
     "sample": ["sample", *SMALL, "-data_train", "20", "-network_width", "10", "-sampler_chains", "2",
                "-sampler_samples", "400", "-sampler_burnin", "200"],
-    "gather": ["gather", "out.h5", "parts"],
+    "mixture": ["mixture", "-mixture_samples", "20000"],
+    "gather": ["gather", "out.h5"],
+    "patches": ["predict", "-data_train", "20", "-data_test", "5", "-network_type", "cnn", "-theory_average", "true",
+                "-theory_draws", "10", "-scan_temperature", "0.1:1:8"],
+    "shared": ["predict", *SMALL, "-data_train", "300", "-scan_temperature", "0.01:1:60"],
+    "farm": ["predict", *SCAN, "-scan_farm", "true"],
+    "ansatz": ["ansatz", "-data_source", "teacher", "-teacher_kind", "low-rank", "-teacher_inputs", "8", "-data_train", "50",
+               "-ansatz_optimiser", "gd", "-ansatz_steps", "30000", "-ansatz_seeds", "9", "-ansatz_step", "0.001"],
+    "optimal": ["optimal", "-optimal_experiment", "gamp", "-network_activation", "tanh", "-optimal_channel", "probit",
+                "-optimal_dimension", "60", "-optimal_instances", "40", "-optimal_test", "10000", "-optimal_alpha", "5"],
 }
+ALONE = ("faults", "disks", "races", "flips")  # classes that run on one rank: a farm needs more
 SEED = os.environ.get("FINWIDTH_SURVIVAL_SEED", "1")
 RANDOM = random.Random(SEED)
+HEADER = 96  # bytes of a checkpoint before its records
 TURN = 5  # injections into one workload before it is the next one's turn
 
 
@@ -74,13 +81,36 @@ def check(condition, message):
         raise Failure(message)
 
 
+def packed_points(path):
+    """Numbers of the points in a checkpoint of a scan, or in the one before where a kill fell between two renamings."""
+    points, at = set(), HEADER
+    for candidate in (path, path.with_name(path.name + ".previous")):
+        try:
+            data = candidate.read_bytes()
+            break
+        except FileNotFoundError:
+            data = b""
+    while at < len(data):
+        point, size = struct.unpack_from("qq", data, at)
+        points.add(point)
+        at += 16 + size
+    return points
+
+
+def points_done(place):
+    """All finished points that are kept: those of whole groups, and those of the groups that were being computed."""
+    groups = {path.name.removesuffix(".previous") for path in place.glob("out.h5.chk.group.*") if path.suffix != ".tmp"}
+    return set().union(*(packed_points(place / name) for name in ("out.h5.chk", *groups)))
+
+
 class Folder:
     def __init__(self):
         self.place = Path(tempfile.mkdtemp(prefix="finwidth-survival-"))
+        self.hit = None
 
     def clean(self):
         for path in self.place.iterdir():
-            if path.name not in ("whole.h5", "good.h5") and path.is_file():
+            if path.name not in ("whole.h5", "good.h5", "good.checkpoint") and path.is_file():
                 path.unlink()
 
     def remove(self):
@@ -96,7 +126,7 @@ class Bench(Folder):
         self.again = ["-resume", "true"]
         if name == "gather":  # begins anew
             self.again = ["-overwrite", "true"]
-            self.make_parts()
+            self.words.insert(2, str(self.make_parts()))
         else:
             self.words += ["-output", "out.h5"]
         begin = time.time()
@@ -107,9 +137,11 @@ class Bench(Folder):
         self.reference = digest(self.place / "whole.h5")
 
     def make_parts(self):
-        (self.place / "parts").mkdir()
-        subprocess.run([os.environ["FINWIDTH_MAKE_POINTS"], "-output", "parts", "-scan_temperature", "0.1:1:15",
-                        "-scan_network_width", "1:15:15"], cwd=self.place, check=True, capture_output=True)
+        parts = self.place / "parts"
+        parts.mkdir()
+        subprocess.run([os.environ["FINWIDTH_MAKE_POINTS"], "-output", parts, "-scan_temperature", "0.1:1:15",
+                        "-scan_network_width", "1:15:15"], check=True, capture_output=True)
+        return parts
 
     def command(self, *words, ranks=None):
         ranks = ranks or self.ranks
@@ -117,7 +149,8 @@ class Bench(Folder):
         return [*launch, harness.PROGRAM, *self.words, *words]
 
     def environment(self):
-        return {**os.environ, "FINWIDTH_CHECKPOINT_SECONDS": "0"}
+        alone = {**harness.ALONE, "OMPI_MCA_orte_tmpdir_base": str(self.place)} if self.ranks == 1 else {}
+        return {**os.environ, **alone, "FINWIDTH_CHECKPOINT_SECONDS": "0"}
 
     def run(self, *words, ranks=None, **more):
         return subprocess.run(self.command(*words, ranks=ranks), cwd=self.place, env=self.environment(),
@@ -133,6 +166,11 @@ class Bench(Folder):
         self.done = subprocess.run([*traced, *self.command(ranks=1)], cwd=self.place, env=self.environment(),
                                    capture_output=True, text=True, timeout=300)
         return (self.place / "trace").read_text(errors="replace").splitlines()
+
+    def note(self):
+        """What there was when the fault hit."""
+        self.hit = "result" if (self.place / "out.h5").exists() else \
+                   "checkpoint" if [*self.place.glob("out.h5.chk*")] else "neither"
 
     def processes(self, launcher):
         """The ranks of this bench; with the launcher of `launcher` too."""
@@ -162,29 +200,56 @@ class Bench(Folder):
         check(not left, f"left behind: {left}")
 
 
-def kill_once(bench):
-    """One run with a kill in it, then to the end."""
+def wait_for_ranks(bench, process):
+    end = time.time() + 60
+    while len(bench.processes(process)) < 1 + bench.ranks and process.poll() is None and time.time() < end:
+        time.sleep(0.01)
+
+
+def kill(bench):
+    """Start a run and kill a process of it; whether there still was one."""
     process = bench.start(*bench.again)
-    time.sleep(RANDOM.uniform(0.1, 1.0) * bench.seconds)
-    os.kill(RANDOM.choice(bench.processes(process)), signal.SIGKILL)
-    for pid in bench.processes(process):  # what mpirun left when it was the one to go
+    if RANDOM.random() < 0.8:  # or else while it starts
+        wait_for_ranks(bench, process)
+    time.sleep(RANDOM.uniform(0.0, 1.0) * bench.seconds)
+    was_there = process.poll() is None
+    if was_there:
+        os.kill(RANDOM.choice(bench.processes(process)), signal.SIGKILL)
+    for pid in bench.processes(process)[1:]:  # what mpirun left when it was the one to go
         time.sleep(0.05)
         try:
             os.kill(pid, signal.SIGKILL)
         except OSError:
             pass
     process.communicate(timeout=60)
+    return was_there
+
+
+def kill_once(bench):
+    """One run with a kill in it, or two, then to the end."""
+    for _ in range(20):
+        if kill(bench):
+            break
+        bench.seconds *= 0.9  # less crowded than when it was measured
+        bench.clean()
+    else:
+        raise Failure("no kill came in time")
+    bench.note()
     bench.check_result()
+    before = points_done(bench.place)
+    if RANDOM.random() < 1 / 3:
+        kill(bench)
+        bench.check_result()
+        lost = before - points_done(bench.place)
+        check(not lost or (bench.place / "out.h5").exists(), f"lost points: {sorted(lost)}")
     bench.finish()
 
 
 def signal_once(bench):
     number = RANDOM.choice([signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGUSR1])
     process = bench.start()
-    end = time.time() + 60
-    while len(bench.processes(process)) < 1 + bench.ranks and process.poll() is None and time.time() < end:
-        time.sleep(0.02)
-    time.sleep(RANDOM.uniform(0.3, 1.0) * bench.seconds)
+    wait_for_ranks(bench, process)
+    time.sleep(RANDOM.uniform(0.0, 0.8) * bench.seconds)
     for pid in bench.processes(process)[1:]:
         try:
             os.kill(pid, number)
@@ -193,6 +258,7 @@ def signal_once(bench):
     _, err = process.communicate(timeout=120)
     wanted = (bench.code,) if number == signal.SIGUSR1 else (bench.code, 6, -number, 128 + number)
     # a signal before the handlers are there ends the program as signals do
+    bench.note()
     check(process.returncode in wanted, f"{signal.Signals(number).name}: exit code {process.returncode}: {err[-500:]}")
     bench.check_result()
     bench.finish()
@@ -241,6 +307,7 @@ def fault_once(bench):
     if bench.done.returncode == 3:
         errors = [line for line in bench.done.stderr.splitlines() if line.startswith("finwidth: error:")]
         check(len(errors) == 1, f"{inject}: {len(errors)} messages: {bench.done.stderr[-500:]}")
+    bench.note()
     bench.check_result()
     bench.finish()
 
@@ -263,7 +330,7 @@ def disk_once(bench):
             check(digest(disk / "out.h5") == bench.reference, "a result with other numbers")
         check((disk / "out.h5").exists() or done.returncode == 3, "exit 0 without a result")
         (disk / "filler").unlink()
-        done = subprocess.run(bench.command("-resume", "true", ranks=1), cwd=disk, env=environment,
+        done = subprocess.run(bench.command(*bench.again, ranks=1), cwd=disk, env=environment,
                               capture_output=True, text=True, timeout=300)
         check(done.returncode == bench.code and digest(disk / "out.h5") == bench.reference,
               f"{room} bytes: does not resume: {done.stderr[-500:]}")
@@ -279,6 +346,44 @@ def race_once(bench):
     codes = sorted(process.returncode for process in both)
     check(codes == sorted([bench.code, 7]), f"exit codes {codes}")
     bench.check_result()
+
+
+def make_checkpoint(bench):
+    """That of a run that was killed in the midst."""
+    process = bench.start()
+    while process.poll() is None and len(points_done(bench.place)) < 8:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    shutil.copy(bench.place / "out.h5.chk", bench.place / "good.checkpoint")
+    bench.clean()
+
+
+def flip(data):
+    at = RANDOM.randrange(8 * len(data))
+    data[at // 8] ^= 1 << at % 8
+    return bytes(data)
+
+
+def flip_once(bench):
+    """A damaged result is found by all that read it; a damaged checkpoint makes room for the one before."""
+    out, checkpoint = bench.place / "out.h5", bench.place / "out.h5.chk"
+    if RANDOM.random() < 0.5:
+        out.write_bytes(flip(bytearray((bench.place / "whole.h5").read_bytes())))
+        reader = RANDOM.choice([["verify", "out.h5"], ["plot", "out.h5", "-output", "fig.svg"], bench.command("-resume", "true")[1:]])
+        done = subprocess.run([harness.PROGRAM, *reader], cwd=bench.place, env=bench.environment(), capture_output=True, text=True)
+        check(done.returncode == 3, f"{reader[0]} of a damaged result: exit code {done.returncode}: {done.stderr[-300:]}")
+        return
+    if not (bench.place / "good.checkpoint").exists():
+        make_checkpoint(bench)
+    good = (bench.place / "good.checkpoint").read_bytes()
+    checkpoint.write_bytes(flip(bytearray(good)))
+    if RANDOM.random() < 0.9:
+        (bench.place / "out.h5.chk.previous").write_bytes(good)
+        bench.finish()
+    else:
+        done = bench.run("-resume", "true")
+        check(done.returncode == 3 and not out.exists(), f"a damaged checkpoint alone: exit code {done.returncode}")
 
 
 def malformed(place, kind):
@@ -304,10 +409,13 @@ def malformed(place, kind):
         data = bytearray(noise)
     path.write_bytes(data)
     size = ["-data_train", "10", "-data_test", "4"]
-    return {"yaml": [str(path)], "csv": ["-data_source", "csv", "-data_path", str(path), *size],
+    if kind == "yaml":
+        command = RANDOM.choice(["predict", "sample", "mixture", "optimal", "ansatz"])
+        return [command, str(path), *([] if command == "predict" else ["-dry_run", "true"])]
+    return ["predict", *{"csv": ["-data_source", "csv", "-data_path", str(path), *size],
             "h5": ["-data_source", "hdf5", "-data_path", str(path), *size],
             "idx": ["-data_source", "mnist", "-data_path", str(place), "-data_images", path.name, "-data_labels", path.name,
-                    "-data_train", "4", "-data_test", "2"]}[kind]
+                    "-data_train", "4", "-data_test", "2"]}[kind]]
 
 
 def input_once(folder):
@@ -315,13 +423,13 @@ def input_once(folder):
     with h5py.File(place / "good.h5", "w") as file:
         file["x"], file["y"] = [[float(i * j % 7) for j in range(5)] for i in range(20)], [float(i % 3) for i in range(20)]
     words = malformed(place, RANDOM.choice(["yaml", "csv", "h5", "idx"]))
-    done = subprocess.run([harness.PROGRAM, "predict", *words, "-output", "out.h5", "-overwrite", "true",
+    done = subprocess.run([harness.PROGRAM, *words, "-output", "out.h5", "-overwrite", "true",
                            "-figure", "none"], cwd=place,
                           capture_output=True, text=True, errors="replace", timeout=120)
     check(done.returncode in (0, 2, 3, 4, 5), f"exit code {done.returncode}: {done.stderr[-500:]}")
     errors = [line for line in done.stderr.splitlines() if line.startswith("finwidth: error:")]
     check(len(errors) == (done.returncode != 0), f"{len(errors)} messages: {done.stderr[-500:]}")
-    if done.returncode == 0:
+    if done.returncode == 0 and words[0] == "predict":
         with h5py.File(place / "out.h5") as file:
             check(file["predict/test_error"][()].size == 0 or not (file["predict/test_error"][()] != file["predict/test_error"][()]).any(),
                   "exit 0 with NaN")
@@ -342,7 +450,7 @@ def is_possible(name):
 
 
 CLASSES = {"kills": kill_once, "signals": signal_once, "faults": fault_once, "disks": disk_once, "races": race_once,
-           "inputs": input_once}
+           "flips": flip_once, "inputs": input_once}
 
 
 class Row:
@@ -355,13 +463,14 @@ class Row:
     def make_folder(self):
         if self.name == "inputs":
             return Folder()
-        ranks = 3 if self.workload == "farm" else 1 if self.name in ("faults", "disks", "races") else 2
+        ranks = 1 if self.name in ALONE else 3 if self.workload == "farm" else 2
         return Bench(self.workload, ranks)
 
     def inject(self):
         """The next one; each has random numbers of its own, whatever went before."""
         number = self.tally["injected"]
         self.folder = self.folder or self.make_folder()
+        self.folder.hit = None
         RANDOM.seed(f"{SEED} {self.name} {self.workload} {number}")
         try:
             CLASSES[self.name](self.folder)
@@ -370,11 +479,25 @@ class Row:
             self.tally["failures"].append(f"{number}: {failure}")
             print(f"{self.name} {self.workload} {number}: {failure}", file=sys.stderr, flush=True)
         self.tally["injected"] += 1
+        if self.folder.hit:
+            hits = self.tally.setdefault("hits", {})
+            hits[self.folder.hit] = hits.get(self.folder.hit, 0) + 1
         self.folder.clean()
 
     @property
     def is_through(self):
         return self.tally["injected"] >= self.total
+
+
+def is_for(name, workload):
+    """Whether a class of faults means anything for a workload."""
+    if name == "inputs":
+        return workload == "predict"
+    if name == "flips":
+        return workload == "predict"  # its checkpoint has points
+    if workload == "gather":  # through at once: no signal is asked for
+        return name != "signals" and "FINWIDTH_MAKE_POINTS" in os.environ
+    return name not in ALONE or workload != "farm"
 
 
 def make_rows(wanted, state):
@@ -383,11 +506,9 @@ def make_rows(wanted, state):
         if not is_possible(name):
             print(f"{name}: skipped, not possible here", file=sys.stderr)
             continue
-        workloads = [*WORKLOADS] if name in ("kills", "signals") else ["predict"]
-        if name == "signals" or "FINWIDTH_MAKE_POINTS" not in os.environ:
-            workloads = [workload for workload in workloads if workload != "gather"]  # it is through at once
-        workloads = workloads[:total]
-        rows += [Row(name, workload, total // len(workloads), state) for workload in workloads]
+        workloads = [workload for workload in WORKLOADS if is_for(name, workload)][:total]
+        rows += [Row(name, workload, total // len(workloads) + (i < total % len(workloads)), state)
+                 for i, workload in enumerate(workloads)]
     return rows
 
 
@@ -422,7 +543,8 @@ def main():
                 row.folder.remove()
     print("| class | workload | injected | passed |\n| --- | --- | --- | --- |")
     for row in rows:
-        print(f"| {row.name} | {row.workload} | {row.tally['injected']} | {row.tally['passed']} |")
+        hits = ", ".join(f"{name} {count}" for name, count in sorted(row.tally.get("hits", {}).items()))
+        print(f"| {row.name} | {row.workload} | {row.tally['injected']}{hits and f' ({hits})'} | {row.tally['passed']} |")
     sys.exit(any(row.tally["injected"] != row.tally["passed"] for row in rows))
 
 
