@@ -78,6 +78,9 @@ PetscErrorCode FwScanGetWhole(FwScan scan, PetscInt *n_whole);
 PetscErrorCode FwScanGetGroups(FwScan scan, const char *const shared[], const PetscBool is_wanted[], PetscInt *n_group,
                                PetscInt group[]);
 
+/** Size of a group of the grid, of which `scan_index` and earlier runs may have left less. */
+PetscErrorCode FwScanGetGroupSize(FwScan scan, const char *const shared[], PetscInt *n);
+
 /** An axis. Borrowed. */
 PetscErrorCode FwScanGetAxis(FwScan scan, PetscInt axis, const FwScanAxis **values);
 
@@ -95,6 +98,18 @@ PetscErrorCode FwScanApply(FwScan scan, PetscInt point);
  * @error whatever `function` returns, after a checkpoint of what is done
  */
 PetscErrorCode FwScanRun(FwScan scan, const FwScanPlan *plan, FwScanFunction *function, void *context, FwRecord *all);
+
+/** Keep the finished points of a group that is still being computed, for when the run is killed.
+ *
+ * Call it between the points of a group; it writes a file beside the checkpoint when one is due, and does nothing outside
+ * FwScanRun() or when the group is finished. A resumed run computes the rest of the group alone: its numbers must not
+ * depend on those before.
+ * @collective{comm}
+ * @param[in] comm   of the group, as are point and record (FwScanFunction)
+ * @param[in] n      how many of the points are finished, the first ones
+ * @error FW_ERR_FILE  cannot be written
+ */
+PetscErrorCode FwScanKeep(FwScan scan, MPI_Comm comm, PetscInt n, const PetscInt point[], FwRecord record[]);
 
 /** Write the axes as dimension scales into a group of a store. Collective. */
 PetscErrorCode FwScanWriteAxes(FwScan scan, FwStore store, const char group[]);

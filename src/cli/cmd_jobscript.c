@@ -124,17 +124,18 @@ static PetscErrorCode AddSampling(Scan *scan, const FwDataSizes *sizes)
 }
 
 /* One kernel, and n points on it */
-static PetscErrorCode EstimateFull(FwGrid grid, PetscInt n, const FwPredictPoint point[], PetscInt command, Scan *scan)
+static PetscErrorCode EstimateFull(FwGrid grid, PetscInt n, const FwPredictPoint *point, PetscInt command, Scan *scan)
 {
-  Option      memory;
-  FwDataSizes sizes;
-  FwEstimate  e;
+  const FwPredictUse use = {.n_point = (double)n, .temperature_lowest = point->model.temperature};
+  Option             memory;
+  FwDataSizes        sizes;
+  FwEstimate         e;
 
   PetscFunctionBegin;
   PetscCall(SetForNow("-memory", "1000000G",
                       &memory)); /* the machine that prints the script need not be the one that computes */
   PetscCall(GetSizes(&sizes));
-  PetscCall(FwPredictEstimate(grid, &sizes, n, point, &e));
+  PetscCall(FwPredictEstimate(grid, &sizes, point, &use, &e));
   scan->group_seconds = e.assembly_seconds + e.decomposition_seconds + e.use_seconds;
   scan->rank_bytes    = e.peak_bytes;
   if (command == SAMPLE) PetscCall(AddSampling(scan, &sizes));

@@ -462,15 +462,18 @@ static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pet
 {
   const Mixture   *mixture = context;
   FwPosteriorGroup group   = {0};
+  PetscInt         n_whole; /* of the scan, not of what is left of it: a resumed run decomposes in the same form */
   PetscErrorCode   code;
 
   PetscFunctionBegin;
+  PetscCall(FwScanGetGroupSize(scan, FwPosteriorSharedKeys, &n_whole));
   for (PetscInt i = 0; i < n; i++) {
     PetscCall(FwScanApply(scan, point[i]));
-    if (mixture->has_posterior && i == 0) PetscCall(CreateGroup(comm, mixture, n, point[i], &group));
+    if (mixture->has_posterior && i == 0) PetscCall(CreateGroup(comm, mixture, n_whole, point[i], &group));
     code = RunPoint(comm, mixture, &group, point[i], record[i]);
     if (code) PetscCall(EmptyRecord(&record[i]));
     PetscCall(code);
+    PetscCall(FwScanKeep(scan, comm, i + 1, point, record));
   }
   PetscCall(FwPosteriorGroupDestroy(&group));
   PetscFunctionReturn(PETSC_SUCCESS);

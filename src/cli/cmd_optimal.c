@@ -11,6 +11,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* What holds for all points */
 typedef struct {
@@ -65,8 +66,11 @@ static PetscErrorCode CheckPoints(Optimal *o)
 
 /* --- one curve, many alpha --------------------------------------------------------------------------------------------------- */
 
+/* The range is that of the whole scan, not of what is left of it: a resumed run has the same curve */
 static PetscErrorCode ReadAlphas(FwScan scan, PetscInt n, const PetscInt point[], double alpha[], double range[2])
 {
+  PetscInt n_axis;
+
   PetscFunctionBegin;
   range[0] = INFINITY;
   range[1] = 0.0;
@@ -75,6 +79,16 @@ static PetscErrorCode ReadAlphas(FwScan scan, PetscInt n, const PetscInt point[]
     PetscCall(FwOptionReal("optimal_alpha", &alpha[i], NULL));
     range[0] = fmin(range[0], alpha[i]);
     range[1] = fmax(range[1], alpha[i]);
+  }
+  PetscCall(FwScanGetSize(scan, &n_axis, NULL, NULL));
+  for (PetscInt d = 0; d < n_axis; d++) {
+    const FwScanAxis *axis;
+
+    PetscCall(FwScanGetAxis(scan, d, &axis));
+    for (PetscInt i = 0; i < axis->n && !strcmp(axis->key->name, "optimal_alpha"); i++) {
+      range[0] = fmin(range[0], axis->value[i]);
+      range[1] = fmax(range[1], axis->value[i]);
+    }
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -181,7 +195,7 @@ static PetscBool HasTheory(FwRecord record)
 }
 
 /* One point after the other; those after a stop are computed anew */
-static PetscErrorCode RunTrials(MPI_Comm comm, const Optimal *o, FwOptimalSetting *setting,
+static PetscErrorCode RunTrials(MPI_Comm comm, const Optimal *o, FwScan scan, FwOptimalSetting *setting,
                                 const FwReduction *reduction, PetscInt n, const PetscInt point[], const double alpha[],
                                 FwRecord record[])
 {
@@ -202,11 +216,12 @@ static PetscErrorCode RunTrials(MPI_Comm comm, const Optimal *o, FwOptimalSettin
     if (code) PetscCall(Empty(n - i, record + i));
     PetscCall(code);
     PetscCall(FwRecordInteger(record[i], "converged", is_converged, "1", "1: every number can be trusted"));
+    PetscCall(FwScanKeep(scan, comm, i + 1, point, record));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RunShared(MPI_Comm comm, const Optimal *o, FwOptimalSetting *setting, PetscInt n,
+static PetscErrorCode RunShared(MPI_Comm comm, const Optimal *o, FwScan scan, FwOptimalSetting *setting, PetscInt n,
                                 const PetscInt point[], const double alpha[], const double range[2], FwRecord record[])
 {
   FwOptimalShared shared = {0};
@@ -216,7 +231,7 @@ static PetscErrorCode RunShared(MPI_Comm comm, const Optimal *o, FwOptimalSettin
   code = CreateShared(setting, range, &shared);
   if (!code) code = RunPoints(o, &shared, n, alpha, record);
   if (!code && o->request->is_single && HasTheory(record[0])) PetscCall(FwPrintOptimal(setting, &shared, record[0]));
-  if (!code) code = RunTrials(comm, o, setting, &shared.reduction, n, point, alpha, record);
+  if (!code) code = RunTrials(comm, o, scan, setting, &shared.reduction, n, point, alpha, record);
   PetscCall(DestroyShared(&shared));
   PetscFunctionReturn(code);
 }
@@ -233,7 +248,7 @@ static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pet
   PetscCall(PetscMalloc1(n, &alpha));
   PetscCall(ReadAlphas(scan, n, point, alpha, range));
   PetscCall(FwOptimalSettingRead(&setting));
-  code = RunShared(comm, o, &setting, n, point, alpha, range, record);
+  code = RunShared(comm, o, scan, &setting, n, point, alpha, range, record);
   PetscCall(PetscFree(alpha));
   PetscCall(FwOptimalSettingDestroy(&setting));
   if (code == FW_ERR_NUMERICAL)

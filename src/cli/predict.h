@@ -21,8 +21,9 @@ typedef struct {
 /** The context of FwPredictGroup(). */
 typedef struct {
   const FwRequest   *request;
-  const char *const *shared;   /**< keys within which points share a kernel; an empty list where none may */
-  PetscBool          is_quiet; /**< no tables, no curve of the action */
+  const char *const *shared;             /**< keys within which points share a kernel; an empty list where none may */
+  PetscBool          is_quiet;           /**< no tables, no curve of the action */
+  double             temperature_lowest; /**< of all points, where several share a kernel */
 } FwPredict;
 
 /** Read the keys of the point that stands in the options database.
@@ -61,10 +62,15 @@ PetscErrorCode FwPredictLoadData(MPI_Comm comm, FwDataset *data);
  * @error FW_ERR_MEMORY */
 PetscErrorCode FwPredictEstimateExamples(FwGrid grid);
 
-/** What n points on one kernel will need. Collective on `grid`.
+/** What one kernel is used for. */
+typedef struct {
+  double n_point, temperature_lowest;
+} FwPredictUse;
+
+/** What points like this one on one kernel will need. Collective on `grid`.
  * @error FW_ERR_MEMORY  it would not fit */
-PetscErrorCode FwPredictEstimate(FwGrid grid, const FwDataSizes *sizes, PetscInt n, const FwPredictPoint point[],
-                                 FwEstimate *estimate);
+PetscErrorCode FwPredictEstimate(FwGrid grid, const FwDataSizes *sizes, const FwPredictPoint *point,
+                                 const FwPredictUse *use, FwEstimate *estimate);
 
 /** Print which form was chosen, and what is expected of it. Collective on PETSC_COMM_WORLD. */
 PetscErrorCode FwPredictPrintPlan(const FwEstimate *estimate);
@@ -75,10 +81,22 @@ PetscErrorCode FwPredictDryRun(const FwRequest *request);
 /** Of cnn and lcn: what n points on one family of kernels will need, and the computation of them. Collective on `grid`.
  * @error FW_ERR_MEMORY  it would not fit */
 PetscErrorCode FwPredictLocalEstimate(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[]);
-PetscErrorCode FwPredictLocalCost(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[], double *seconds,
-                                  double *bytes); /**< the same, not printed; memory of a rank */
-PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_quiet, PetscInt n,
-                                    const FwPredictPoint point[], FwRecord record[]);
+PetscErrorCode FwPredictLocalCost(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[],
+                                  double *seconds, double *bytes); /**< the same, not printed; memory of a rank */
+
+/** The points of one group. */
+typedef struct {
+  MPI_Comm        comm;
+  FwScan          scan;
+  PetscInt        n;
+  const PetscInt *number;   /**< [n] in the scan */
+  FwPredictPoint *point;    /**< [n] */
+  FwRecord       *record;   /**< [n] */
+  PetscInt        n_kernel; /**< points on the same kernel, those computed in an earlier run included */
+} FwPredictPoints;
+
+/** Of cnn and lcn. Collective on `grid`. */
+PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_quiet, const FwPredictPoints *points);
 
 /** Whether a network has a family of kernels, not one. */
 PetscBool FwPredictIsLocal(const FwModel *model);

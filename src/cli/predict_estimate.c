@@ -27,8 +27,8 @@ PetscErrorCode FwPredictEstimateExamples(FwGrid grid)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPredictEstimate(FwGrid grid, const FwDataSizes *sizes, PetscInt n, const FwPredictPoint point[],
-                                 FwEstimate *estimate)
+PetscErrorCode FwPredictEstimate(FwGrid grid, const FwDataSizes *sizes, const FwPredictPoint *point,
+                                 const FwPredictUse *use, FwEstimate *estimate)
 {
   static const PetscInt bandwidths[]     = {-1, 64, 1, 0}; /* in the order of the key's choices */
   const double          nodes_of_average = 36.0, points_of_curve = 121.0;
@@ -40,18 +40,16 @@ PetscErrorCode FwPredictEstimate(FwGrid grid, const FwDataSizes *sizes, PetscInt
   work = (FwWork){.n_train            = sizes->n_train,
                   .n_test             = sizes->n_test + sizes->n_new,
                   .n_input            = sizes->n_input,
-                  .depth              = (double)point[0].model.depth,
-                  .n_point            = (double)n,
+                  .depth              = (double)point->model.depth,
+                  .n_point            = use->n_point,
                   .n_output           = sizes->n_output,
-                  .n_node             = !point[0].theory.with_average ? 0.0
-                                        : sizes->n_output > 1         ? FW_MATRIX_AVERAGE_DRAWS
-                                                                      : nodes_of_average,
-                  .n_curve            = point[0].theory.with_curve ? points_of_curve : 0.0,
-                  .temperature_lowest = 1.0,
+                  .n_node             = !point->theory.with_average ? 0.0
+                                        : sizes->n_output > 1       ? FW_MATRIX_AVERAGE_DRAWS
+                                                                    : nodes_of_average,
+                  .n_curve            = point->theory.with_curve ? points_of_curve : 0.0,
+                  .temperature_lowest = PetscMin(1.0, use->temperature_lowest),
                   .bandwidth          = bandwidths[choice]};
   /* kernels are of order one: the choice only asks whether T is far below round-off */
-  for (PetscInt i = 0; i < n; i++)
-    work.temperature_lowest = PetscMin(work.temperature_lowest, point[i].model.temperature);
   PetscCall(FwEstimatePredict(grid, &work, estimate));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -69,12 +67,13 @@ PetscErrorCode FwPredictPrintPlan(const FwEstimate *e)
 
 static PetscErrorCode EstimateKernel(FwGrid grid, FwDataset data, const FwPredictPoint *point)
 {
-  FwDataSizes sizes;
-  FwEstimate  e;
+  const FwPredictUse use = {.n_point = 1.0, .temperature_lowest = point->model.temperature};
+  FwDataSizes        sizes;
+  FwEstimate         e;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
-  PetscCall(FwPredictEstimate(grid, &sizes, 1, point, &e));
+  PetscCall(FwPredictEstimate(grid, &sizes, point, &use, &e));
   PetscCall(FwPredictPrintPlan(&e));
   PetscCall(FwPrintStage("assembly", e.assembly_flops, e.assembly_seconds));
   PetscCall(FwPrintStage("decomposition", e.decomposition_flops, e.decomposition_seconds));

@@ -231,24 +231,26 @@ static PetscErrorCode LeaveIfAsked(const Group *group)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A few points of each rank at a time: between them a request to stop is heard */
-static PetscErrorCode PredictInTurns(const Group *group, PetscInt at_once, PetscInt n, const FwPredictPoint point[],
-                                     FwRecord record[])
+/* A few points of each rank at a time: between them a request to stop is heard, and what is finished is kept */
+static PetscErrorCode PredictInTurns(const Group *group, PetscInt at_once, const FwPredictPoints *p)
 {
   FwProgress progress;
 
   PetscFunctionBegin;
-  PetscCall(FwProgressBegin("points", n, &progress));
-  for (PetscInt first = 0; first < n; first += at_once) {
+  PetscCall(FwProgressBegin("points", p->n, &progress));
+  for (PetscInt first = 0; first < p->n; first += at_once) {
+    const PetscInt n = PetscMin(at_once, p->n - first);
+
     PetscCall(LeaveIfAsked(group));
-    PetscCall(PredictSome(group, PetscMin(at_once, n - first), point + first, record + first));
-    PetscCall(FwProgressStep(progress, PetscMin(n, first + at_once)));
+    PetscCall(PredictSome(group, n, p->point + first, p->record + first));
+    PetscCall(FwProgressStep(progress, first + n));
+    PetscCall(FwScanKeep(p->scan, p->comm, first + n, p->number, p->record));
   }
   PetscCall(FwProgressEnd(&progress));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PredictAll(const Group *group, PetscInt n, const FwPredictPoint point[], FwRecord record[])
+static PetscErrorCode PredictAll(const Group *group, const FwPredictPoints *p)
 {
   enum { POINTS_PER_RANK = 8 };
   PetscMPIInt size;
@@ -256,21 +258,21 @@ static PetscErrorCode PredictAll(const Group *group, PetscInt n, const FwPredict
   PetscFunctionBegin;
   PetscCall(LeaveIfAsked(group));
   PetscCallMPI(MPI_Comm_size(group->comm, &size));
-  if (n > POINTS_PER_RANK * size)
-    PetscCall(PredictInTurns(group, POINTS_PER_RANK * size, n, point, record));
+  if (p->n > POINTS_PER_RANK * size)
+    PetscCall(PredictInTurns(group, POINTS_PER_RANK * size, p));
   else
-    PetscCall(PredictSome(group, n, point, record));
+    PetscCall(PredictSome(group, p->n, p->point, p->record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PredictPoints(Group *group, PetscInt n, const FwPredictPoint point[], FwRecord record[])
+static PetscErrorCode PredictPoints(Group *group, const FwPredictPoints *p)
 {
   PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(
-    FwPredictorCreate(group->grid, &point->model, group->data, &point->theory, &group->plan, &group->predictor));
-  code = PredictAll(group, n, point, record);
+    FwPredictorCreate(group->grid, &p->point->model, group->data, &p->point->theory, &group->plan, &group->predictor));
+  code = PredictAll(group, p);
   if (FwExitOf(code) == FW_EXIT_STOPPED) PetscCall(FwPredictorKeep(group->predictor, &group->plan));
   PetscCall(code);
   PetscCall(FwPredictorDestroy(&group->predictor));
@@ -278,19 +280,23 @@ static PetscErrorCode PredictPoints(Group *group, PetscInt n, const FwPredictPoi
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* All points on one decomposed kernel, in the form that the estimate says */
-static PetscErrorCode PredictOnKernel(const FwPredict *predict, FwScan scan, PetscInt first, PetscBool is_quiet,
-                                      PetscInt n, const FwPredictPoint point[], Group *group, FwRecord record[])
+/* All points on one decomposed kernel, in the form that the estimate says: it is of the whole scan, not of what is left of
+   it, so that a resumed run computes in the same form */
+static PetscErrorCode PredictOnKernel(const FwPredict *predict, const FwPredictPoints *p, PetscBool is_quiet,
+                                      Group *group)
 {
+  const FwPredictUse use = {
+    .n_point            = (double)p->n_kernel,
+    .temperature_lowest = p->n_kernel > 1 ? predict->temperature_lowest : p->point->model.temperature};
   FwEstimate  estimate;
   FwDataSizes sizes;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(group->data, &sizes));
-  PetscCall(FwPredictEstimate(group->grid, &sizes, n, point, &estimate));
+  PetscCall(FwPredictEstimate(group->grid, &sizes, p->point, &use, &estimate));
   if (!is_quiet) PetscCall(FwPredictPrintPlan(&estimate));
-  PetscCall(PlanPredictor(predict, scan, first, &point[0], estimate.bandwidth, group));
-  PetscCall(PredictPoints(group, n, point, record));
+  PetscCall(PlanPredictor(predict, p->scan, p->number[0], p->point, estimate.bandwidth, group));
+  PetscCall(PredictPoints(group, p));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -306,11 +312,14 @@ PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pets
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(n, &here));
+  FwPredictPoints points = {.comm = comm, .scan = scan, .n = n, .number = point, .point = here, .record = record};
+
   for (PetscInt i = 0; i < n; i++) {
     PetscCall(FwScanApply(scan, point[i]));
     PetscCall(FwPredictPointRead(&here[i]));
     here[i].theory.with_curve = with_table;
   }
+  PetscCall(FwScanGetGroupSize(scan, predict->shared, &points.n_kernel));
   PetscCall(FwGridCreate(comm, &group.grid));
   PetscCall(FwPredictEstimateExamples(group.grid));
   PetscCall(FwPredictLoadData(comm, &group.data));
@@ -319,8 +328,8 @@ PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pets
   for (PetscInt i = 0; i < n; i++) PetscCall(FwPredictPointAdapt(group.data, &here[i]));
   if (!is_quiet && here[0].mean_words[0])
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "mean    terms %s\n", here[0].mean_words));
-  code = FwPredictIsLocal(&here[0].model) ? FwPredictLocalPoints(group.grid, group.data, is_quiet, n, here, record)
-                                          : PredictOnKernel(predict, scan, point[0], is_quiet, n, here, &group, record);
+  code = FwPredictIsLocal(&here[0].model) ? FwPredictLocalPoints(group.grid, group.data, is_quiet, &points)
+                                          : PredictOnKernel(predict, &points, is_quiet, &group);
   PetscCall(FwGridDestroy(&group.grid));
   PetscCall(FwDatasetDestroy(&group.data));
   for (PetscInt i = 0; i < n; i++) PetscCall(FwPredictPointDestroy(&here[i]));

@@ -199,8 +199,8 @@ PetscErrorCode FwPredictLocalEstimate(FwGrid grid, FwDataset data, PetscInt n, c
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPredictLocalCost(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[], double *seconds,
-                                  double *bytes)
+PetscErrorCode FwPredictLocalCost(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[],
+                                  double *seconds, double *bytes)
 {
   FwLocalPlan     plan;
   FwLocalEstimate e;
@@ -250,40 +250,43 @@ static PetscErrorCode PredictSome(FwLocalPredictor predictor, FwDataset data, Pe
 }
 
 /* As many points at a time as there are kernels of test examples for, of finite and of infinite width; of averages, which
-   are dear, one. What is finished outlives a stop. Each turn begins at Q = 1, not at the point before, so that a run
-   which is resumed at a turn has the same bits */
-static PetscErrorCode PredictInTurns(FwGrid grid, FwDataset data, const FwLocalPlan *plan, PetscInt n,
-                                     const FwPredictPoint point[], FwRecord record[])
+   are dear, one. What is finished outlives a stop, and a kill. Each turn begins at Q = 1, not at the point before, so that
+   a run which is resumed at a turn has the same bits */
+static PetscErrorCode PredictInTurns(FwGrid grid, FwDataset data, const FwLocalPlan *plan, const FwPredictPoints *p)
 {
   const PetscInt   at_once = plan->n_draw ? 1 : PetscMax(1, plan->n_set / 2);
   FwLocalPredictor predictor;
   FwProgress       progress;
 
   PetscFunctionBegin;
-  PetscCall(FwLocalPredictorCreate(grid, &point[0].model, data, plan, &predictor));
-  PetscCall(FwProgressBegin("points", n, &progress));
-  for (PetscInt first = 0; first < n; first += at_once) {
-    PetscCall(PredictSome(predictor, data, PetscMin(at_once, n - first), point + first, record + first));
-    PetscCall(FwProgressStep(progress, PetscMin(n, first + at_once)));
+  PetscCall(FwLocalPredictorCreate(grid, &p->point[0].model, data, plan, &predictor));
+  PetscCall(FwProgressBegin("points", p->n, &progress));
+  for (PetscInt first = 0; first < p->n; first += at_once) {
+    const PetscInt n = PetscMin(at_once, p->n - first);
+
+    PetscCall(PredictSome(predictor, data, n, p->point + first, p->record + first));
+    PetscCall(FwProgressStep(progress, first + n));
+    PetscCall(FwScanKeep(p->scan, p->comm, first + n, p->number, p->record));
   }
   PetscCall(FwProgressEnd(&progress));
   PetscCall(FwLocalPredictorDestroy(&predictor));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_quiet, PetscInt n,
-                                    const FwPredictPoint point[], FwRecord record[])
+PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_quiet, const FwPredictPoints *points)
 {
+  const FwPredictPoint *point = points->point;
+
   FwLocalPlan     plan;
   FwLocalEstimate estimate;
 
   PetscFunctionBegin;
-  PetscCall(ReadPlan(data, n, point, &plan));
-  PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, n, &estimate));
+  PetscCall(ReadPlan(data, points->n, point, &plan));
+  PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, points->n_kernel, &estimate));
   plan.store_bytes = estimate.store_bytes;
   plan.n_set       = estimate.n_set;
   if (!is_quiet) PetscCall(PrintPlan(&plan, &point[0].model, &estimate));
-  PetscCall(WarnAboutNetwork(data, n, point));
-  PetscCall(PredictInTurns(grid, data, &plan, n, point, record));
+  PetscCall(WarnAboutNetwork(data, points->n, point));
+  PetscCall(PredictInTurns(grid, data, &plan, points));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -122,7 +122,7 @@ PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
   PetscInt n_point;
 
   PetscFunctionBegin;
-  *predict = (FwPredict){.request = request, .shared = shared_keys};
+  *predict = (FwPredict){.request = request, .shared = shared_keys, .temperature_lowest = PETSC_MAX_REAL};
   PetscCall(FwScanGetSize(request->scan, NULL, &n_point, NULL));
   for (PetscInt p = 0; p < n_point; p++) {
     FwPredictPoint point;
@@ -130,6 +130,7 @@ PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
     PetscCall(FwScanApply(request->scan, p));
     PetscCall(FwPredictPointRead(&point));
     if (point.theory.composition != FW_COMPOSITION_PRODUCT) predict->shared = no_keys;
+    predict->temperature_lowest = PetscMin(predict->temperature_lowest, point.model.temperature);
     PetscCall(FwPredictPointDestroy(&point));
   }
   PetscCall(FwScanApply(request->scan, -1));

@@ -47,22 +47,21 @@ PetscErrorCode FwScanReceiveRecord(FwScanWork *w, PetscMPIInt from)
 
 /* --- checkpoint --------------------------------------------------------------------------------------------- */
 
-/* All records, each behind its point and length */
-static PetscErrorCode PackAll(FwScanWork *w, size_t *n, char **bytes)
+PetscErrorCode FwScanPack(PetscInt n_point, const PetscInt point[], FwRecord record[], size_t *n, char **bytes)
 {
   size_t room = 0;
 
   PetscFunctionBegin;
   *n     = 0;
   *bytes = NULL;
-  for (PetscInt p = 0; p < w->scan->n_point && w->rank == 0; p++) {
+  for (PetscInt p = 0; p < n_point; p++) {
     size_t     size;
     char      *packed;
     PetscInt64 head[2];
 
-    if (!w->record[p]) continue;
-    PetscCall(FwRecordPack(w->record[p], &size, &packed));
-    head[0] = p;
+    if (!record[p]) continue;
+    PetscCall(FwRecordPack(record[p], &size, &packed));
+    head[0] = point ? point[p] : p;
     head[1] = (PetscInt64)size;
     if (*n + sizeof head + size > room) {
       room = 2 * (*n + sizeof head + size);
@@ -76,7 +75,7 @@ static PetscErrorCode PackAll(FwScanWork *w, size_t *n, char **bytes)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode UnpackAll(FwScanWork *w, size_t n, const char bytes[])
+PetscErrorCode FwScanUnpack(FwScanWork *w, size_t n, const char bytes[])
 {
   PetscFunctionBegin;
   for (size_t at = 0; at < n;) {
@@ -87,6 +86,7 @@ static PetscErrorCode UnpackAll(FwScanWork *w, size_t n, const char bytes[])
     at += sizeof head;
     PetscCheck(head[0] >= 0 && head[0] < w->scan->n_point && head[1] >= 0 && (size_t)head[1] <= n - at, PETSC_COMM_SELF,
                FW_ERR_FILE, "the checkpoint is damaged");
+    PetscCall(FwRecordDestroy(&w->record[head[0]])); /* a point of a group may be in the checkpoint as well */
     PetscCall(FwRecordUnpack((size_t)head[1], bytes + at, &w->record[head[0]]));
     at += (size_t)head[1];
   }
@@ -99,10 +99,12 @@ PetscErrorCode FwScanWriteCheckpoint(FwScanWork *w, MPI_Comm comm)
   char  *bytes;
 
   PetscFunctionBegin;
-  PetscCall(FwErrorAgree(comm, 0, PackAll(w, &n, &bytes)));
+  PetscCall(FwErrorAgree(comm, 0, FwScanPack(w->rank ? 0 : w->scan->n_point, NULL, w->record, &n, &bytes)));
   PetscCall(FwCheckpointWrite(comm, w->plan->checkpoint, w->plan->tag, n, bytes));
   PetscCall(PetscFree(bytes));
+  if (w->rank == 0) PetscCall(FwScanRemoveParts(w));
   PetscCall(PetscTime(&w->last_checkpoint));
+  w->is_owed = PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -114,9 +116,10 @@ PetscErrorCode FwScanReadCheckpoint(FwScanWork *w, PetscBool is_done[])
   PetscFunctionBegin;
   if (w->plan->resume) {
     PetscCall(FwCheckpointRead(PETSC_COMM_WORLD, w->plan->checkpoint, w->plan->tag, &n, &bytes));
-    PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, UnpackAll(w, n, bytes)));
+    PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, FwScanUnpack(w, n, bytes)));
     PetscCall(PetscFree(bytes));
   }
+  PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, w->rank ? PETSC_SUCCESS : FwScanReadParts(w)));
   for (PetscInt p = 0; p < w->scan->n_point; p++) is_done[p] = w->rank == 0 && w->record[p] ? PETSC_TRUE : PETSC_FALSE;
   PetscCallMPI(MPI_Bcast(is_done, (int)w->scan->n_point, MPIU_BOOL, 0, PETSC_COMM_WORLD));
   PetscFunctionReturn(PETSC_SUCCESS);

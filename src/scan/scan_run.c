@@ -52,13 +52,30 @@ PetscErrorCode FwScanGetGroups(FwScan scan, const char *const shared[], const Pe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwScanGetGroupSize(FwScan scan, const char *const shared[], PetscInt *n)
+{
+  PetscFunctionBegin;
+  *n = 1;
+  for (PetscInt d = 0; d < scan->n_axis; d++)
+    if (IsShared(shared, scan->axis[d].key)) *n *= scan->axis[d].n;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Groups that still have points to compute */
 static PetscErrorCode MakeGroups(FwScanWork *w, PetscBool is_done[])
 {
+  PetscInt n_each;
+
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(w->scan->n_point, &w->group));
   for (PetscInt p = 0; p < w->scan->n_point; p++) is_done[p] = is_done[p] ? PETSC_FALSE : PETSC_TRUE;
   PetscCall(FwScanGetGroups(w->scan, w->plan->shared, is_done, &w->n_group, w->group));
+  PetscCall(FwScanGetGroupSize(w->scan, w->plan->shared, &n_each));
+  for (PetscInt p = 0, next = 0; p < w->scan->n_point && n_each > 1; p++) {
+    if (w->group[p] != next) continue; /* not the first of its group */
+    w->has_part[p] = PETSC_TRUE;
+    next++;
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -160,7 +177,7 @@ static PetscErrorCode AfterRound(FwScanWork *w, PetscBool is_last)
   PetscCall(FwStopRequested(PETSC_COMM_WORLD, &stop));
   PetscCall(FwCheckpointRequested(PETSC_COMM_WORLD, &is_asked));
   PetscCall(PetscTime(&now));
-  is_due = is_asked || now - w->last_checkpoint > w->plan->interval;
+  is_due = is_asked || w->is_owed || now - w->last_checkpoint > w->plan->interval;
   PetscCallMPI(MPI_Bcast(&is_due, 1, MPI_INT, 0, PETSC_COMM_WORLD));
   if (is_last) PetscFunctionReturn(PETSC_SUCCESS);
   if (is_due || stop) PetscCall(FwScanWriteCheckpoint(w, PETSC_COMM_WORLD));
@@ -210,27 +227,40 @@ static PetscErrorCode StackAll(FwScanWork *w, FwRecord *all)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwScanRun(FwScan scan, const FwScanPlan *plan, FwScanFunction *function, void *context, FwRecord *all)
+/* What is left to do, done */
+static PetscErrorCode RunGroups(FwScanWork *w)
 {
-  FwScanWork w = {.scan = scan, .plan = plan, .function = function, .context = context};
   PetscBool *is_done;
 
   PetscFunctionBegin;
+  PetscCall(PetscCalloc1(w->scan->n_point, &is_done));
+  PetscCall(FwScanReadCheckpoint(w, is_done));
+  PetscCall(MakeGroups(w, is_done));
+  PetscCall(PetscFree(is_done));
+  PetscCall(SplitRanks(w));
+  PetscCall(w->is_farm ? FwScanRunFarm(w) : RunRounds(w));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwScanRun(FwScan scan, const FwScanPlan *plan, FwScanFunction *function, void *context, FwRecord *all)
+{
+  FwScanWork     w = {.scan = scan, .plan = plan, .function = function, .context = context};
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &w.rank));
-  PetscCall(PetscCalloc2(scan->n_point, &w.record, scan->n_point, &is_done));
+  PetscCall(PetscCalloc2(scan->n_point, &w.record, scan->n_point, &w.has_part));
   PetscCall(PetscTime(&w.last_checkpoint));
-  PetscCall(FwScanReadCheckpoint(&w, is_done));
-  PetscCall(MakeGroups(&w, is_done));
-  PetscCall(SplitRanks(&w));
-  if (w.is_farm)
-    PetscCall(FwScanRunFarm(&w));
-  else
-    PetscCall(RunRounds(&w));
+  w.last_kept = w.last_checkpoint;
+  scan->work  = &w;
+  code        = RunGroups(&w);
+  scan->work  = NULL;
+  PetscCall(code);
   PetscCall(FwScanApply(scan, -1));
   PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, StackAll(&w, all)));
   for (PetscInt p = 0; p < scan->n_point; p++) PetscCall(FwRecordDestroy(&w.record[p]));
   PetscCallMPI(MPI_Comm_free(&w.comm));
   PetscCall(PetscFree(w.group));
-  PetscCall(PetscFree2(w.record, is_done));
+  PetscCall(PetscFree2(w.record, w.has_part));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -37,22 +37,22 @@ import harness
 
 FEW = {"kills": 3, "signals": 2, "faults": 6, "disks": 3, "races": 2, "flips": 20, "inputs": 12}
 SMALL = ["-data_train", "60", "-data_test", "20"]
-SCAN = [*SMALL, "-data_train", "200", "-theory_bandwidth", "0", "-theory_average", "false", "-scan_seed", "1:24:24"]
-# Each takes about half a second of one processor, and most of it in the work proper
+SCAN = [*SMALL, "-data_train", "150", "-theory_bandwidth", "0", "-theory_average", "false", "-scan_seed", "1:24:24"]
+# Each takes less than half a second of one processor, and most of it in the work proper
 WORKLOADS = {
     "predict": ["predict", *SCAN],
     "sample": ["sample", *SMALL, "-data_train", "20", "-network_width", "10", "-sampler_chains", "2",
-               "-sampler_samples", "400", "-sampler_burnin", "200"],
-    "mixture": ["mixture", "-mixture_samples", "20000"],
+               "-sampler_samples", "300", "-sampler_burnin", "100"],
+    "mixture": ["mixture", "-mixture_samples", "10000"],
     "gather": ["gather", "out.h5"],
     "patches": ["predict", "-data_train", "20", "-data_test", "5", "-network_type", "cnn", "-theory_average", "true",
-                "-theory_draws", "10", "-scan_temperature", "0.1:1:8"],
-    "shared": ["predict", *SMALL, "-data_train", "300", "-scan_temperature", "0.01:1:60"],
+                "-theory_draws", "5", "-scan_temperature", "0.1:1:10"],
+    "shared": ["predict", *SMALL, "-data_train", "300", "-scan_temperature", "0.01:1:60", "-scan_seed", "1:3:3"],
     "farm": ["predict", *SCAN, "-scan_farm", "true"],
     "ansatz": ["ansatz", "-data_source", "teacher", "-teacher_kind", "low-rank", "-teacher_inputs", "8", "-data_train", "50",
-               "-ansatz_optimiser", "gd", "-ansatz_steps", "30000", "-ansatz_seeds", "9", "-ansatz_step", "0.001"],
+               "-ansatz_optimiser", "gd", "-ansatz_steps", "12000", "-ansatz_seeds", "9", "-ansatz_step", "0.001"],
     "optimal": ["optimal", "-optimal_experiment", "gamp", "-network_activation", "tanh", "-optimal_channel", "probit",
-                "-optimal_dimension", "60", "-optimal_instances", "40", "-optimal_test", "10000", "-optimal_alpha", "5"],
+                "-optimal_dimension", "60", "-optimal_instances", "10", "-optimal_test", "5000", "-scan_optimal_alpha", "3:6:4"],
 }
 ALONE = ("faults", "disks", "races", "flips")  # classes that run on one rank: a farm needs more
 SEED = os.environ.get("FINWIDTH_SURVIVAL_SEED", "1")
@@ -351,11 +351,11 @@ def race_once(bench):
 def make_checkpoint(bench):
     """That of a run that was killed in the midst."""
     process = bench.start()
-    while process.poll() is None and len(points_done(bench.place)) < 8:
-        time.sleep(0.01)
+    while process.poll() is None and len(points_done(bench.place)) < 4:
+        time.sleep(0.001)
     process.kill()
     process.communicate()
-    shutil.copy(bench.place / "out.h5.chk", bench.place / "good.checkpoint")
+    shutil.copy(bench.place / bench.checkpoint, bench.place / "good.checkpoint")
     bench.clean()
 
 
@@ -367,7 +367,8 @@ def flip(data):
 
 def flip_once(bench):
     """A damaged result is found by all that read it; a damaged checkpoint makes room for the one before."""
-    out, checkpoint = bench.place / "out.h5", bench.place / "out.h5.chk"
+    bench.checkpoint = "out.h5.chk.group.0" if bench.name == "patches" else "out.h5.chk"
+    out, checkpoint = bench.place / "out.h5", bench.place / bench.checkpoint
     if RANDOM.random() < 0.5:
         out.write_bytes(flip(bytearray((bench.place / "whole.h5").read_bytes())))
         reader = RANDOM.choice([["verify", "out.h5"], ["plot", "out.h5", "-output", "fig.svg"], bench.command("-resume", "true")[1:]])
@@ -379,7 +380,7 @@ def flip_once(bench):
     good = (bench.place / "good.checkpoint").read_bytes()
     checkpoint.write_bytes(flip(bytearray(good)))
     if RANDOM.random() < 0.9:
-        (bench.place / "out.h5.chk.previous").write_bytes(good)
+        (bench.place / f"{bench.checkpoint}.previous").write_bytes(good)
         bench.finish()
     else:
         done = bench.run("-resume", "true")
@@ -494,7 +495,7 @@ def is_for(name, workload):
     if name == "inputs":
         return workload == "predict"
     if name == "flips":
-        return workload == "predict"  # its checkpoint has points
+        return workload in ("predict", "patches")  # a scan's checkpoint and a group's
     if workload == "gather":  # through at once: no signal is asked for
         return name != "signals" and "FINWIDTH_MAKE_POINTS" in os.environ
     return name not in ALONE or workload != "farm"
