@@ -11,7 +11,11 @@
 
 #include <finwidth/base.h>
 
-/** Install the handlers and read the key `walltime`. Collective; call it once, after FwStart(). */
+/** Install the handlers. Before FwStart(): a signal while MPI starts is then heard, and does not end the program. */
+void FwStopCatch(void);
+
+/** Read the key `walltime`, and install the handlers again where MPI or PETSc replaced them. Collective; call it once, after
+ *  FwStart(). */
 PetscErrorCode FwStopSetUp(void);
 
 /** Whether any rank of `comm` was asked to stop, or the wall time is nearly over. Collective on `comm`. */

@@ -37,15 +37,20 @@ static void OnUser2(int signal_number)
   is_stop_asked = 1;
 }
 
-static PetscErrorCode Install(int signal_number, void (*handler)(int))
+static void Install(int signal_number, void (*handler)(int))
 {
   struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
 
-  PetscFunctionBegin;
   sigemptyset(&action.sa_mask);
-  PetscCheck(!sigaction(signal_number, &action, NULL), PETSC_COMM_SELF, PETSC_ERR_SYS, "cannot catch signal %d",
-             signal_number);
-  PetscFunctionReturn(PETSC_SUCCESS);
+  (void)sigaction(signal_number, &action, NULL); /* fails for no signal that there is */
+}
+
+void FwStopCatch(void)
+{
+  Install(SIGTERM, OnStopSignal);
+  Install(SIGINT, OnStopSignal);
+  Install(SIGUSR1, OnUser1);
+  Install(SIGUSR2, OnUser2);
 }
 
 /* Slurm says when the job will be killed; the others do not */
@@ -65,10 +70,7 @@ PetscErrorCode FwStopSetUp(void)
   PetscBool is_set;
 
   PetscFunctionBegin;
-  PetscCall(Install(SIGTERM, OnStopSignal));
-  PetscCall(Install(SIGINT, OnStopSignal));
-  PetscCall(Install(SIGUSR1, OnUser1));
-  PetscCall(Install(SIGUSR2, OnUser2));
+  FwStopCatch();
   PetscCall(FwOptionReal("walltime", &seconds, &is_set));
   ReadSchedulerLimit(&seconds, &is_set);
   if (is_set) {

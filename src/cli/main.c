@@ -265,6 +265,7 @@ int main(int argc, char **argv)
   const char    *input;
 
   FwBlasTune(argv);
+  FwStopCatch();
   if (!words || FwCommandLineSet(argc, argv)) return FW_EXIT_MEMORY;
   ReadWords(argc, argv, words, &call);
   input = call.command && call.command->keys && !call.command->wants_result && !call.is_help ? call.file : NULL;
