@@ -35,7 +35,7 @@ import h5py
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 
-FEW = {"kills": 3, "signals": 2, "faults": 6, "disks": 3, "races": 2, "flips": 20, "inputs": 12}
+FEW = {"kills": 3, "signals": 1, "faults": 3, "disks": 2, "races": 1, "flips": 6, "inputs": 8}
 SMALL = ["-data_train", "60", "-data_test", "20"]
 SCAN = [*SMALL, "-data_train", "150", "-theory_bandwidth", "0", "-theory_average", "false", "-scan_seed", "1:24:24"]
 # Each takes less than half a second of one processor, and most of it in the work proper
