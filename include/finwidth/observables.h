@@ -43,14 +43,14 @@ typedef struct {
 
 /** Predict the observables.
  *
- * The second-moment kernel is used throughout: the mean terms of a non-odd activation (theory_mean) are not in these
- * formulas. For `sign`, whose slope is zero or infinite, what concerns the weights is NaN and there is no spectrum.
+ * The second-moment kernel is used throughout. An order parameter of the theory with mean terms (theory_mean) means
+ * something else and does not belong into these formulas: with NaN only alignment_before is known, as for deeper networks. For `sign`, whose slope is zero or infinite, what concerns the weights is NaN and there is no spectrum.
  *
  * @collective{grid}
  * @param[in]  grid         where the matrices live
  * @param[in]  model        fully-connected
  * @param[in]  data         set up, one output
- * @param[in]  order        total order parameter Q > 0, at the saddle point
+ * @param[in]  order        total order parameter Q > 0, at the saddle point; NaN where it is another theory's
  * @param[out] observables  release with FwObservablesDestroy()
  * @error FW_ERR_INPUT      several outputs, or an activation without a kernel
  * @error FW_ERR_NUMERICAL  A is not positive definite: T = 0 with a singular kernel

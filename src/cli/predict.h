@@ -15,7 +15,7 @@
 typedef struct {
   FwModel  model;
   FwTheory theory;
-  char     mean_words[160]; /**< which form was chosen for an activation with a mean, and why; "" for none */
+  char     mean_words[240]; /**< which form was chosen for an activation with a mean, and why; "" for none */
 } FwPredictPoint;
 
 /** The context of FwPredictGroup(). */

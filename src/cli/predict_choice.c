@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Above this share of the labels' root mean square their mean calls for the mean terms: below, both forms agree to O(1/N) */
 static const double large_mean = 0.1;
@@ -65,6 +66,20 @@ static const char *Obstacle(const FwPredictPoint *point, PetscInt n_output, Pets
   return NULL;
 }
 
+/* Mean terms leave little of the observables: say so with the choice */
+static PetscErrorCode NoteObservables(FwPredictPoint *point)
+{
+  const size_t at = strlen(point->mean_words);
+  PetscBool    is_wanted;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionBoolean("theory_observables", &is_wanted, NULL));
+  if (is_wanted && point->theory.with_mean && !FwPredictIsLocal(&point->model))
+    snprintf(point->mean_words + at, sizeof point->mean_words - at,
+             "; of theory_observables there is alignment_before alone");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode ChooseMean(FwDataset data, PetscInt n_output, FwPredictPoint *point)
 {
   enum { AUTO, ON, OFF };
@@ -94,6 +109,7 @@ static PetscErrorCode ChooseMean(FwDataset data, PetscInt n_output, FwPredictPoi
              : point->model.depth > 1 ? " as asked, preliminary for several hidden layers"
                                       : " as asked",
              share);
+  PetscCall(NoteObservables(point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -83,13 +83,14 @@ PetscErrorCode FwPredictRecordDigest(FwDataset data, FwRecord record)
 static PetscErrorCode RecordObservables(FwGrid grid, FwDataset data, const FwModel *model,
                                         const FwPrediction *prediction, FwRecord record)
 {
-  const double  order = prediction->saddle.n_minimum ? exp(prediction->saddle.minimum[0].log_order) : 1.0;
+  double        order = prediction->saddle.n_minimum ? exp(prediction->saddle.minimum[0].log_order) : 1.0;
   FwObservables observables;
   PetscBool     is_wanted;
 
   PetscFunctionBegin;
   PetscCall(FwOptionBoolean("theory_observables", &is_wanted, NULL));
   if (!is_wanted || prediction->failure) PetscFunctionReturn(PETSC_SUCCESS);
+  if (prediction->shift) order = NAN; /* with mean terms: no formulas yet for what is learnt */
   PetscCall(FwObservablesCreate(grid, model, data, order, &observables));
   PetscCall(FwObservablesRecord(&observables, record));
   PetscCall(FwObservablesDestroy(&observables));

@@ -51,6 +51,18 @@ static PetscErrorCode CheckDeep(const FwPredictPoint *point)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Observables are those of the Bayesian network */
+static PetscErrorCode CheckObservables(const FwPredictPoint *point)
+{
+  PetscBool wants_observables;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionBoolean("theory_observables", &wants_observables, NULL));
+  PetscCheck(!wants_observables || point->theory.theory != FW_THEORY_NTK, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_observables: theory_model 'ntk' has none, they are those of a Bayesian network");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* What is not there for networks of patches */
 static PetscErrorCode CheckPatches(FwPredictPoint *point)
 {
@@ -85,6 +97,7 @@ PetscErrorCode FwPredictPointRead(FwPredictPoint *point)
   PetscCall(FwModelFromOptions(&point->model));
   PetscCall(ReadTheory(&point->model, &point->theory));
   if (point->model.type != FW_NETWORK_FC) PetscCall(CheckPatches(point));
+  PetscCall(CheckObservables(point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -240,7 +240,7 @@ PetscErrorCode FwObservablesCreate(FwGrid grid, const FwModel *model, FwDataset 
   PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &layer.y));
   PetscCall(AssembleKernel(&layer, &kernel));
   PetscCall(FwProgressBegin("observables", 0, &progress));
-  if (model->depth == 1) {
+  if (model->depth == 1 && !isnan(order)) {
     o->weight_trace_before = sizes.n_input / model->prior[0];
     PetscCall(OneHiddenLayer(&layer, &kernel, o));
   } else {

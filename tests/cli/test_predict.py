@@ -58,6 +58,22 @@ class Predict(unittest.TestCase):
         self.assertEqual(run("predict", "again.yaml", cwd=self.place).code, 0)
         self.assertEqual(read(self.place / "predict.h5")["action"], read(self.place / "again.h5")["action"])
 
+    def test_temperature_below_round_off_leaves_predictions_as_they_are(self):
+        done = self.predict("-data_train", 100, "-network_activation", "linear", "-scan_temperature", "1e-9,1e-18")
+        self.assertEqual(done.code, 0, done.err)
+        errors = np.array(read(self.place / "predict.h5")["test_error"])
+        np.testing.assert_allclose(errors[1], errors[0], rtol=1e-6)
+
+    def test_observables_are_not_mixed_with_another_theory(self):
+        done = self.predict("-theory_model", "ntk", "-theory_observables", "true")
+        self.assertEqual(done.code, 2)
+        self.assertIn("theory_observables", done.err)
+        done = self.predict("-network_activation", "relu", "-theory_mean", "on", "-theory_observables", "true")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertIn("alignment_before alone", done.out)
+        r = read(self.place / "predict.h5")
+        self.assertTrue(np.isfinite(r["alignment_before"]) and np.isnan(r["hidden_trace_after"]))
+
     def test_same_numbers_on_any_number_of_ranks(self):
         results = []
         for ranks in (1, 2, 3, 4):
