@@ -23,6 +23,8 @@
 
 #include <finwidth/base.h>
 
+#include <stdint.h>
+
 typedef struct FwDatasetImpl *FwDataset;
 
 /** FW_NEW: further inputs without labels, from the file of `data_predict`. */
@@ -75,6 +77,16 @@ PetscErrorCode FwDatasetGetClasses(FwDataset data, FwPart part, const PetscInt *
 /** Digest of inputs and targets as used, those of `data_predict` too (hexadecimal, 16 characters), the same for any number
  *  of ranks. Borrowed. */
 PetscErrorCode FwDatasetGetDigest(FwDataset data, const char **digest);
+
+/** The files that the keys name, of those that are there: their paths, one a line; "" for drawn examples.
+ *
+ * Not collective: what the calling rank sees. No key is checked. Release with PetscFree().
+ */
+PetscErrorCode FwDataFiles(char **list);
+
+/** Digest of the contents of such a list, whatever the names: two lists of the same contents have the same.
+ * @param[in,out] digest  of what stands before, 0 for nothing */
+PetscErrorCode FwDataFilesDigest(const char list[], uint64_t *digest);
 
 /** One line for the table: "mnist, classes 3 and 8, 1 x 28 x 28, standard". Borrowed. */
 PetscErrorCode FwDatasetGetSummary(FwDataset data, const char **summary);

@@ -7,6 +7,7 @@
 
 #include "command.h"
 
+#include <finwidth/dataset.h>
 #include <finwidth/option.h>
 #include <finwidth/provenance.h>
 
@@ -63,16 +64,52 @@ static PetscErrorCode KeepDepth(void)
 }
 
 /* Digest of what is to be computed, and by which program: another one need not go on with the same bits */
-static PetscErrorCode MakeTag(const char command[], const char resolved[], char tag[64])
+static PetscErrorCode MakeTag(const char command[], const char resolved[], const char files[], char tag[64])
 {
-  char *what, program[128];
+  char    *what, program[128];
+  uint64_t digest;
 
   PetscFunctionBegin;
   PetscCall(FwOptionsWhat(resolved, PETSC_FALSE, &what));
   snprintf(program, sizeof program, "%s %s", FwVersion(), FwCommit());
-  snprintf(tag, 64, "%s-1-%016" PRIx64, command,
-           (uint64_t)XXH3_64bits_withSeed(what, strlen(what), XXH3_64bits(program, strlen(program))));
+  digest = XXH3_64bits_withSeed(what, strlen(what), XXH3_64bits(program, strlen(program)));
+  snprintf(tag, 64, "%s-1-%016" PRIx64, command, (uint64_t)XXH3_64bits_withSeed(files, strlen(files), digest));
   PetscCall(PetscFree(what));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Of all points together; points mostly share their files */
+static PetscErrorCode DigestFiles(FwScan scan, uint64_t *digest)
+{
+  PetscInt n_point;
+  char    *last = NULL;
+
+  PetscFunctionBegin;
+  PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
+  for (PetscInt p = 0; p < n_point; p++) {
+    char *list;
+
+    PetscCall(FwScanApply(scan, p));
+    PetscCall(FwDataFiles(&list));
+    if (list[0] && (!last || strcmp(list, last))) PetscCall(FwDataFilesDigest(list, digest));
+    PetscCall(PetscFree(last));
+    last = list;
+  }
+  PetscCall(FwScanApply(scan, -1));
+  PetscCall(PetscFree(last));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadFiles(FwRequest *request)
+{
+  uint64_t    digest = 0;
+  PetscMPIInt rank;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, rank ? PETSC_SUCCESS : DigestFiles(request->scan, &digest)));
+  PetscCallMPI(MPI_Bcast(&digest, 1, MPI_UINT64_T, 0, PETSC_COMM_WORLD));
+  if (digest) snprintf(request->files, sizeof request->files, "%016" PRIx64, digest);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -88,9 +125,10 @@ PetscErrorCode FwRequestCreate(const char *input, const char command[], unsigned
   PetscCall(FwOptionBoolean("resume", &request->resume, NULL));
   PetscCall(FwOptionBoolean("dry_run", &request->is_dry, NULL));
   PetscCall(FwOptionsResolved(keys, &request->resolved));
-  PetscCall(MakeTag(command, request->resolved, request->tag));
   PetscCall(KeepDepth());
   PetscCall(FwScanCreate(&request->scan));
+  PetscCall(ReadFiles(request));
+  PetscCall(MakeTag(command, request->resolved, request->files, request->tag));
   PetscCall(FwScanGetSize(request->scan, &n_axis, NULL, NULL));
   request->is_single = n_axis == 0 ? PETSC_TRUE : PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -118,9 +156,9 @@ PetscErrorCode FwRequestPointCheckpoint(const FwRequest *request, PetscInt point
    "complete as a part of the scan", or NULL where there is something to do. */
 static PetscErrorCode IsAlreadyDone(const FwRequest *request, const char **done)
 {
-  PetscBool exists, is_same, has_failed, is_part;
+  PetscBool exists, is_same, is_same_data, has_failed, is_part;
   FwStore   store;
-  char     *status, *input, tag[64];
+  char     *status, *input, *files, tag[64];
 
   PetscFunctionBegin;
   *done = NULL;
@@ -129,14 +167,22 @@ static PetscErrorCode IsAlreadyDone(const FwRequest *request, const char **done)
   PetscCall(FwStoreOpen(PETSC_COMM_WORLD, request->output, &store));
   PetscCall(FwStoreGetText(store, "/", "status", &status));
   PetscCall(FwStoreGetText(store, "/", "input", &input));
+  PetscCall(FwStoreGetText(store, "/", "files_digest", &files));
   PetscCall(FwStoreDestroy(&store));
-  PetscCall(MakeTag(request->command, input, tag));
+  PetscCall(MakeTag(request->command, input, request->files, tag));
   PetscCall(PetscStrcmp(tag, request->tag, &is_same));
+  PetscCall(PetscStrcmp(files, request->files, &is_same_data));
+  if (!files[0] || !request->files[0]) is_same_data = PETSC_TRUE; /* of a gathered result; the files are gone */
   PetscCall(PetscStrcmp(status, "failed", &has_failed));
   PetscCall(PetscStrcmp(status, "partial", &is_part));
-  if (is_same && !has_failed) *done = is_part ? "complete as a part of the scan" : "complete";
+  if (is_same && is_same_data && !has_failed) *done = is_part ? "complete as a part of the scan" : "complete";
   PetscCall(PetscFree(status));
   PetscCall(PetscFree(input));
+  PetscCall(PetscFree(files));
+  PetscCheck(is_same_data || !is_same || request->overwrite, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "'%s' is the result of other data: the files that they were read from have changed; give -overwrite to "
+             "replace it, or another -output",
+             request->output);
   PetscCheck(is_same || request->overwrite, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "'%s' is the result of another input: give -overwrite to replace it, or another -output", request->output);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -213,6 +259,7 @@ PetscErrorCode FwRequestSave(const FwRequest *request, const FwRequestPlan *plan
     PetscCall(FwScanWriteAxes(request->scan, *store, *group));
   if (plan->describe) PetscCall(plan->describe(request, *store, plan->context));
   PetscCall(FwRecordWrite(all, *store, plan->groups[0]));
+  PetscCall(FwStoreSetText(*store, "/", "files_digest", request->files));
   PetscCall(FwStoreProvenance(*store, request->resolved, summary->digest, status));
   PetscCall(FwStoreCommit(store));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "result  %s\n", request->output));

@@ -23,8 +23,9 @@ typedef struct {
   PetscBool   overwrite, resume, is_dry;
   PetscBool   is_single; /**< no scan: one point */
   char        output[PETSC_MAX_PATH_LEN], checkpoint[PETSC_MAX_PATH_LEN];
-  char       *resolved; /**< every key with its value */
-  char        tag[64];  /**< digest of the keys that say what, not how, to compute */
+  char       *resolved;  /**< every key with its value */
+  char        tag[64];   /**< digest of the keys that say what, not how, to compute, and of files[] */
+  char        files[17]; /**< digest of the files that the data come from, by content; "" where there are none */
   FwScan      scan;
 } FwRequest;
 

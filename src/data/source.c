@@ -25,6 +25,13 @@ PetscErrorCode FwSourceOpsGet(PetscInt choice, const FwSourceOps **ops)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscBool FwSourceHasPath(const FwSource *source)
+{
+  const char *folder = getenv("FINWIDTH_DATA");
+
+  return source->keys->path[0] || (folder && folder[0]) ? PETSC_TRUE : PETSC_FALSE;
+}
+
 PetscErrorCode FwSourceSetPath(FwSource *source)
 {
   const char *folder = getenv("FINWIDTH_DATA");
@@ -34,7 +41,7 @@ PetscErrorCode FwSourceSetPath(FwSource *source)
     PetscCall(PetscStrncpy(source->path, source->keys->path, sizeof source->path));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCheck(folder && folder[0], PETSC_COMM_SELF, FW_ERR_INPUT,
+  PetscCheck(FwSourceHasPath(source), PETSC_COMM_SELF, FW_ERR_INPUT,
              "data_source '%s' reads files: give the key 'data_path' or set the environment variable FINWIDTH_DATA",
              source->ops->name);
   PetscCall(FwPathJoin(folder, source->ops->name, source->path));

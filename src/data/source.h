@@ -32,7 +32,7 @@ typedef struct {
   FwEncoding  encoding; /* FW_ENCODE_DEFAULT until the classes are known */
   FwNormalise normalise;
   FwScramble  scramble;
-  PetscInt    mask[2], stride[2]; /* of the patches that are scrambled */
+  PetscInt    mask[2], stride[2];       /* of the patches that are scrambled */
   char        path[PETSC_MAX_PATH_LEN]; /* "" where not given */
   char        images[PETSC_MAX_PATH_LEN], labels[PETSC_MAX_PATH_LEN];
   char        inputs[PETSC_MAX_PATH_LEN], targets[PETSC_MAX_PATH_LEN];
@@ -83,6 +83,8 @@ struct FwSourceOps {
   PetscInt    n_class;  /* labels are 0..n_class - 1; 0 where labels may be any numbers */
   double      divisor;  /* raw inputs are divided by this: 255 for bytes */
 
+  /** Path of the i-th file that there may be; "" past the last one. NULL: source->path is the only one. */
+  PetscErrorCode (*file)(const FwSource *source, PetscInt i, char path[PETSC_MAX_PATH_LEN]);
   /** Check what there is; fill info and, for files, label. */
   PetscErrorCode (*open)(FwSource *source);
   /** Learn which examples will be read; NULL where that does not help. */
@@ -95,6 +97,9 @@ struct FwSourceOps {
 
 /** The table of the source that stands at place `choice` in the key table. */
 PetscErrorCode FwSourceOpsGet(PetscInt choice, const FwSourceOps **ops);
+
+/** Whether the keys or $FINWIDTH_DATA give a path. */
+PetscBool FwSourceHasPath(const FwSource *source);
 
 /** Set source->path from the keys or from $FINWIDTH_DATA. */
 PetscErrorCode FwSourceSetPath(FwSource *source);

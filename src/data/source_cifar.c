@@ -63,11 +63,20 @@ static PetscErrorCode OpenBatch(FwSource *source, Batch *batch)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode OpenCifar(FwSource *source)
+static PetscErrorCode FileOfCifar(const FwSource *source, PetscInt i, char path[PETSC_MAX_PATH_LEN])
 {
   static const char *const names[MAX_FILE] = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
                                               "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin"};
-  Cifar                   *cifar;
+
+  PetscFunctionBegin;
+  path[0] = '\0';
+  if (i < MAX_FILE) PetscCall(FwPathJoin(source->path, names[i], path));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode OpenCifar(FwSource *source)
+{
+  Cifar *cifar;
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&cifar));
@@ -78,7 +87,7 @@ static PetscErrorCode OpenCifar(FwSource *source)
   for (int i = 0; i < MAX_FILE; i++) {
     Batch *batch = &cifar->batch[cifar->n_batch];
 
-    PetscCall(FwPathJoin(source->path, names[i], batch->path));
+    PetscCall(FileOfCifar(source, i, batch->path));
     if (!FwPathExists(batch->path)) continue;
     cifar->n_batch++;
     PetscCall(OpenBatch(source, batch));
@@ -118,5 +127,10 @@ static PetscErrorCode CloseCifar(FwSource *source)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-const FwSourceOps FwSourceOps_Cifar10 = {
-  .name = "cifar10", .n_class = N_CLASS, .divisor = 255.0, .open = OpenCifar, .read = ReadCifar, .close = CloseCifar};
+const FwSourceOps FwSourceOps_Cifar10 = {.name    = "cifar10",
+                                         .n_class = N_CLASS,
+                                         .divisor = 255.0,
+                                         .file    = FileOfCifar,
+                                         .open    = OpenCifar,
+                                         .read    = ReadCifar,
+                                         .close   = CloseCifar};

@@ -143,6 +143,24 @@ static PetscErrorCode FindFile(const char folder[], const char part[], const cha
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static const char *const parts[MAX_PAIR] = {"train", "t10k"}, *const contents[] = {"images", "labels"};
+
+static PetscErrorCode FileOfIdx(const FwSource *source, PetscInt i, char path[PETSC_MAX_PATH_LEN])
+{
+  const FwDataKeys *keys     = source->keys;
+  const PetscBool   is_named = keys->images[0] ? PETSC_TRUE : PETSC_FALSE;
+  PetscBool         is_found;
+
+  PetscFunctionBegin;
+  path[0] = '\0';
+  if (i >= (is_named ? 2 : 2 * MAX_PAIR)) PetscFunctionReturn(PETSC_SUCCESS);
+  if (is_named)
+    PetscCall(FwPathJoin(source->path, i ? keys->labels : keys->images, path));
+  else
+    PetscCall(FindFile(source->path, parts[i / 2], contents[i % 2], path, &is_found));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode FindPair(const char folder[], const char part[], Pair *pair, PetscBool *is_found)
 {
   PetscBool has_labels;
@@ -157,8 +175,7 @@ static PetscErrorCode FindPair(const char folder[], const char part[], Pair *pai
 
 static PetscErrorCode FindPairs(FwSource *source, Idx *idx)
 {
-  static const char *const parts[MAX_PAIR] = {"train", "t10k"};
-  const FwDataKeys        *keys            = source->keys;
+  const FwDataKeys *keys = source->keys;
 
   PetscFunctionBegin;
   PetscCheck(FwPathExists(source->path), PETSC_COMM_SELF, FW_ERR_FILE, "the folder '%s' does not exist", source->path);
@@ -347,6 +364,7 @@ static PetscErrorCode CloseIdx(FwSource *source)
 const FwSourceOps FwSourceOps_Mnist = {.name    = "mnist",
                                        .n_class = N_CLASS,
                                        .divisor = 255.0,
+                                       .file    = FileOfIdx,
                                        .open    = OpenIdx,
                                        .prepare = PrepareIdx,
                                        .read    = ReadIdx,

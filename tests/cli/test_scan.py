@@ -275,6 +275,30 @@ class Scan(unittest.TestCase):
         self.assertEqual(done.code, 2, done.err)
         self.assertIn("another input", done.errors[0])
 
+    def test_resume_knows_the_data_by_their_contents(self):
+        x = np.random.default_rng(4).normal(size=(460, 9))
+        for name in ("here", "there"):
+            (self.place / name).mkdir()
+
+        def go_on(where, *words, **more):
+            return run("predict", *self.LONG, "-data_source", "csv", "-data_path", "d.csv", "-data_shuffle", "-resume",
+                       *words, cwd=self.place / where, **more)
+
+        np.savetxt(self.place / "here" / "d.csv", x, delimiter=",")
+        self.assertEqual(go_on("here", "-walltime", "00:00:01").code, 6)
+        for name in ("out.h5.chk", "d.csv"):
+            (self.place / "there" / name).write_bytes((self.place / "here" / name).read_bytes())
+        np.savetxt(self.place / "here" / "d.csv", x[::-1], delimiter=",")
+        self.assertIn("other data", "".join(go_on("here").errors))
+        for _ in range(2):  # goes on, then is complete
+            done = go_on("there", ranks=2)
+            self.assertEqual(done.code, 0, done.err)
+        self.assertIn("nothing to do", done.out)
+        np.savetxt(self.place / "there" / "d.csv", x[::-1], delimiter=",")
+        done = go_on("there")
+        self.assertEqual(done.code, 2, done.err)
+        self.assertIn("other data", done.errors[0])
+
     def test_walltime_stops_with_a_checkpoint(self):
         done = run("predict", *self.LONG, "-walltime", "00:00:01", ranks=1, cwd=self.place)
         self.assertEqual(done.code, 6, done.err)
