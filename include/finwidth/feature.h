@@ -57,8 +57,8 @@ PetscErrorCode FwFeatureResidual(FwFeature feature, double alpha, double *residu
 /** Frobenius norms of M and of A. */
 void FwFeatureNorms(FwFeature feature, double *norm_m, double *norm_a);
 
-/** Number of directions kept, and the eigenvalues of A, descending. Borrowed. */
-void FwFeatureEigenvalues(FwFeature feature, PetscInt *n, const double **lambda);
+/** Number of directions kept, the eigenvalues of A, descending, and v^T M v along their eigenvectors v. Borrowed. */
+void FwFeatureDirections(FwFeature feature, PetscInt *n, const double **lambda, const double **projection);
 
 /** M and A^alpha themselves, or their diagonals: [d x d] or [d] each. */
 PetscErrorCode FwFeatureMatrices(FwFeature feature, double alpha, double m[], double a[]);

@@ -35,6 +35,7 @@ static const struct {
   [FW_ALIGNMENT_FEATURE_NORM]           = {"feature_norm",           NULL,           "norm of W1^T W1"                                   },
   [FW_ALIGNMENT_AGOP_NORM]              = {"agop_norm",              NULL,           "norm of the AGOP"                                  },
   [FW_ALIGNMENT_AGOP_EIGENVALUE]        = {"agop_eigenvalue",        "direction",    "eigenvalues of the AGOP"                           },
+  [FW_ALIGNMENT_FEATURE_PROJECTION]     = {"feature_projection",     "direction",    "W1^T W1 along the eigenvectors of the AGOP"        },
   [FW_ALIGNMENT_TELESCOPING_DIFFERENCE] = {"telescoping_difference", NULL,           "2-norm of AGOP - (W1^T W1)^L"                      },
   [FW_ALIGNMENT_TELESCOPING_BOUND]      = {"telescoping_bound",      NULL,           "its bound by the imbalance"                        },
 };
@@ -195,7 +196,7 @@ static PetscErrorCode CreateFeature(const FwLearnerShape *shape, const double th
 static PetscErrorCode MeasureFirst(const Measured *m, FwFeature feature)
 {
   PetscInt      n;
-  const double *lambda;
+  const double *lambda, *projection;
 
   PetscFunctionBegin;
   for (PetscInt a = 0; a < m->rows->n_alpha; a++) {
@@ -206,9 +207,11 @@ static PetscErrorCode MeasureFirst(const Measured *m, FwFeature feature)
   *At(m, FW_ALIGNMENT_SLOPE_ALPHA) = FwFeatureSlopeAlpha(feature);
   PetscCall(FwFeatureResidual(feature, 1.0 / (double)m->shape->n_layer, At(m, FW_ALIGNMENT_RESIDUAL)));
   FwFeatureNorms(feature, At(m, FW_ALIGNMENT_FEATURE_NORM), At(m, FW_ALIGNMENT_AGOP_NORM));
-  FwFeatureEigenvalues(feature, &n, &lambda);
-  for (PetscInt j = 0; j < m->rows->column[FW_ALIGNMENT_AGOP_EIGENVALUE].n; j++)
-    At(m, FW_ALIGNMENT_AGOP_EIGENVALUE)[j] = j < n ? lambda[j] : 0.0;
+  FwFeatureDirections(feature, &n, &lambda, &projection);
+  for (PetscInt j = 0; j < m->rows->column[FW_ALIGNMENT_AGOP_EIGENVALUE].n; j++) {
+    At(m, FW_ALIGNMENT_AGOP_EIGENVALUE)[j]    = j < n ? lambda[j] : 0.0;
+    At(m, FW_ALIGNMENT_FEATURE_PROJECTION)[j] = j < n ? projection[j] : 0.0;
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

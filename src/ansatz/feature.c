@@ -236,10 +236,11 @@ void FwFeatureNorms(FwFeature a, double *norm_m, double *norm_a)
   *norm_a = sqrt(FwDot(a->r, a->lambda, a->lambda));
 }
 
-void FwFeatureEigenvalues(FwFeature a, PetscInt *n, const double **lambda)
+void FwFeatureDirections(FwFeature a, PetscInt *n, const double **lambda, const double **projection)
 {
-  *n      = a->r;
-  *lambda = a->lambda;
+  *n          = a->r;
+  *lambda     = a->lambda;
+  *projection = a->p;
 }
 
 /* --- differences of matrices of low rank ---------------------------------------------------------------------- */

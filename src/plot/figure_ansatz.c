@@ -197,6 +197,44 @@ PetscErrorCode FwTrainedLegend(const FwTrainedCurves *c, FwPanel *panel)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* 1, 2, 5, 10, .. in the range of a logarithmic axis */
+static PetscErrorCode NameLogTicks(const double range[2], FwTicks *ticks)
+{
+  static const double steps[] = {1.0, 2.0, 5.0};
+
+  PetscFunctionBegin;
+  for (int decade = (int)floor(log10(range[0])); decade <= (int)floor(log10(range[1])); decade++)
+    for (int k = 0; k < 3; k++) {
+      const double at = steps[k] * pow(10.0, decade);
+      char         text[32];
+
+      (void)snprintf(text, sizeof text, "%g", at);
+      if (at > range[0] && at < range[1]) PetscCall(FwTicksAdd(ticks, at, text));
+    }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwTrainedLogScale(FwPanel *panel)
+{
+  double low = INFINITY, high = 0.0;
+
+  PetscFunctionBegin;
+  for (PetscInt s = 0; s < panel->n_series; s++)
+    for (PetscInt64 i = 0; i < panel->series[s].n && panel->series[s].y; i++) {
+      const double y = panel->series[s].y[i];
+
+      if (!(y > 0.0) || !isfinite(y)) continue;
+      low  = fmin(low, y);
+      high = fmax(high, y);
+    }
+  if (!(low <= high)) PetscFunctionReturn(PETSC_SUCCESS);
+  panel->is_log_y = panel->has_y_range = PETSC_TRUE;
+  panel->y_range[0]                    = low / fmax(1.05, pow(high / low, 0.06));
+  panel->y_range[1]                    = high * fmax(1.05, pow(high / low, 0.06));
+  if (high < 100.0 * low) PetscCall(NameLogTicks(panel->y_range, &panel->y_tick));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwTrainedLogAxis(const FwSliceAxis *axis, FwPanel *panel)
 {
   const double low = axis->value[0], high = axis->value[axis->n - 1];
@@ -264,17 +302,18 @@ static const struct {
   PetscBool (*suits)(const FwTrained *);
   PetscErrorCode (*fill)(const FwTrained *, FwFigure *);
 } figures[] = {
-  {"similarity", ALWAYS,           NULL,                 NULL,                HasPowers,   FwTrainedFill_Similarity},
-  {"alpha",      ALWAYS,           NULL,                 NULL,                HasDepths,   FwTrainedFill_Alpha     },
-  {"layers",     ALWAYS,           NULL,                 NULL,                IsPoint,     FwTrainedFill_Layers    },
-  {"imbalance",  UNBALANCED,       NULL,                 NULL,                HasTimes,    FwTrainedFill_Imbalance },
-  {"bound",      UNBALANCED_POINT, NULL,                 "telescoping_bound", HasTimes,    FwTrainedFill_Bound     },
-  {"drift",      ALWAYS,           "step",               NULL,                NULL,        FwTrainedFill_Drift     },
-  {"collapse",   NEVER,            "weight decay",       "mode_product",      NULL,        FwTrainedFill_Collapse  },
-  {"update",     ALWAYS,           "scale of the start", NULL,                NULL,        FwTrainedFill_Update    },
-  {"case",       ALWAYS,           "value of the case",  NULL,                NULL,        FwTrainedFill_Case      },
-  {"map",        ALWAYS,           NULL,                 NULL,                HasTwoAxes,  FwTrainedFill_Map       },
-  {"matrices",   ALWAYS,           NULL,                 NULL,                HasMatrices, FwTrainedFill_Matrices  },
+  {"similarity", ALWAYS,           NULL,                 NULL,                 HasPowers,   FwTrainedFill_Similarity},
+  {"alpha",      ALWAYS,           NULL,                 NULL,                 HasDepths,   FwTrainedFill_Alpha     },
+  {"layers",     ALWAYS,           NULL,                 NULL,                 IsPoint,     FwTrainedFill_Layers    },
+  {"directions", NEVER,            NULL,                 "feature_projection", NULL,        FwTrainedFill_Directions},
+  {"imbalance",  UNBALANCED,       NULL,                 NULL,                 HasTimes,    FwTrainedFill_Imbalance },
+  {"bound",      UNBALANCED_POINT, NULL,                 "telescoping_bound",  HasTimes,    FwTrainedFill_Bound     },
+  {"drift",      ALWAYS,           "step",               NULL,                 NULL,        FwTrainedFill_Drift     },
+  {"collapse",   NEVER,            "weight decay",       "mode_product",       NULL,        FwTrainedFill_Collapse  },
+  {"update",     ALWAYS,           "scale of the start", NULL,                 NULL,        FwTrainedFill_Update    },
+  {"case",       ALWAYS,           "value of the case",  NULL,                 NULL,        FwTrainedFill_Case      },
+  {"map",        ALWAYS,           NULL,                 NULL,                 HasTwoAxes,  FwTrainedFill_Map       },
+  {"matrices",   ALWAYS,           NULL,                 NULL,                 HasMatrices, FwTrainedFill_Matrices  },
 };
 
 enum { N_FIGURE = PETSC_STATIC_ARRAY_LENGTH(figures) };

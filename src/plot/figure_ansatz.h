@@ -48,6 +48,9 @@ PetscErrorCode FwTrainedLegend(const FwTrainedCurves *c, FwPanel *panel);
 /** Value i of an axis as "label = text", which for depth is "L = ..". */
 void FwTrainedPoint(const FwSliceAxis *axis, PetscInt64 i, char text[FW_LABEL_SIZE]);
 
+/** Make y a logarithmic axis over all positive numbers, with ticks enough however few decades these are. */
+PetscErrorCode FwTrainedLogScale(FwPanel *panel);
+
 /** Make x a logarithmic axis with its values as ticks, where these are few and positive. */
 PetscErrorCode FwTrainedLogAxis(const FwSliceAxis *axis, FwPanel *panel);
 
@@ -58,10 +61,12 @@ PetscInt64 FwTrainedLastTime(const FwTrained *f, PetscInt64 place);
 double FwTrainedMean(const FwTrained *f, const double value[], PetscInt64 n_entry, PetscInt64 place, PetscInt64 t,
                      PetscInt64 e);
 
-/** figure_ansatz_power.c: similarity over alpha; fitted powers over depth and over layers; a counterexample. */
+/** figure_ansatz_power.c: similarity over alpha; fitted powers over depth and over layers; W_1^T W_1 over the AGOP along its
+ *  eigenvectors; a counterexample. */
 PetscErrorCode FwTrainedFill_Similarity(const FwTrained *f, FwFigure *figure);
 PetscErrorCode FwTrainedFill_Alpha(const FwTrained *f, FwFigure *figure);
 PetscErrorCode FwTrainedFill_Layers(const FwTrained *f, FwFigure *figure);
+PetscErrorCode FwTrainedFill_Directions(const FwTrained *f, FwFigure *figure);
 PetscErrorCode FwTrainedFill_Case(const FwTrained *f, FwFigure *figure);
 
 /** figure_ansatz_balance.c: imbalance over time; the telescoping bound over time; drift over the step. */

@@ -243,8 +243,7 @@ PetscErrorCode FwTrainedFill_Drift(const FwTrained *f, FwFigure *figure)
     PetscCall(FwPanelAddShaded(panel, FW_MARK_LINE_DOT, family.shade[curve], title, x->n, x->value, y));
   }
   if (isfinite(lowest)) PetscCall(AddLinear(x, lowest, panel));
-  FwPanelScale(PETSC_FALSE, panel);
-  if (panel->y_range[0] > 0.0) panel->is_log_y = PETSC_TRUE;
+  PetscCall(FwTrainedLogScale(panel));
   PetscCall(FwTrainedLogAxis(x, panel));
   PetscCall(PetscFree(y));
   PetscCall(PetscFree(value));

@@ -179,6 +179,58 @@ PetscErrorCode FwTrainedFill_Layers(const FwTrained *f, FwFigure *figure)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* --- along eigenvectors ------------------------------------------------------------------------------------------------- */
+
+/* Directions of a curve at the end, down to where its slope is fitted, and what the ansatz says of them */
+static PetscErrorCode AddDirections(const FwTrained *f, const FwTrainedCurves *c, PetscInt64 i, PetscInt64 n_each,
+                                    const double eigenvalue[], const double projection[], FwPanel *panel)
+{
+  const PetscInt64 place = FwTrainedPlace(f, c, i), last = FwTrainedLastTime(f, place);
+  PetscInt64       n = 0;
+  char             title[FW_LABEL_SIZE];
+  double          *x, *y, *theory;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc3((size_t)n_each, &x, (size_t)n_each, &y, (size_t)n_each, &theory));
+  for (PetscInt64 j = 0; j < n_each; j++) {
+    x[n] = FwTrainedMean(f, eigenvalue, n_each, place, last, j);
+    y[n] = FwTrainedMean(f, projection, n_each, place, last, j);
+    if (!(x[n] > 1e-10 * x[0] && y[n] > 0.0)) break;
+    theory[n] = pow(x[n], 1.0 / FwTrainedLayers(f, c, i));
+    n++;
+  }
+  FwTrainedName(f, c, i, title);
+  if (n > 0) PetscCall(FwTrainedAdd(c, i, FW_MARK_FILLED, title, n, x, y, panel));
+  if (n > 0) PetscCall(FwTrainedAdd(c, i, FW_MARK_DASHED, "", n, x, theory, panel));
+  PetscCall(PetscFree3(x, y, theory));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Both on the logarithmic axes on which their slope is the power */
+PetscErrorCode FwTrainedFill_Directions(const FwTrained *f, FwFigure *figure)
+{
+  const FwTrainedCurves c = FwTrainedAlong(f, "depth");
+  PetscInt64            n_each;
+  double               *eigenvalue, *projection;
+  FwPanel              *panel;
+
+  PetscFunctionBegin;
+  PetscCall(FwFigureAddPanel(figure, &panel));
+  PetscCall(FwPanelDescribe(panel, "", "eigenvalue λ of the AGOP", "vᵀW₁ᵀW₁v"));
+  PetscCall(FwTrainedTitle(f, &c, "Along the eigenvectors", panel));
+  PetscCall(FwSliceGet(&f->slice, "agop_eigenvalue", &n_each, &eigenvalue));
+  PetscCall(FwSliceGet(&f->slice, "feature_projection", &n_each, &projection));
+  for (PetscInt64 i = 0; i < c.n; i++)
+    PetscCall(AddDirections(f, &c, i, n_each / (f->n_seed * f->n_time), eigenvalue, projection, panel));
+  PetscCall(FwPanelAdd(panel, FW_MARK_DASHED, FW_GRAY, "λ^(1/L)", 0, NULL, NULL, NULL));
+  panel->is_log_x = PETSC_TRUE;
+  PetscCall(FwTrainedLogScale(panel));
+  PetscCall(FwTrainedLegend(&c, panel));
+  PetscCall(PetscFree(eigenvalue));
+  PetscCall(PetscFree(projection));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- counterexamples ------------------------------------------------------------------------------------------------------------ */
 
 /* Cosine over the number that makes the case, beside its closed form, at the alpha nearest to 1/2 */

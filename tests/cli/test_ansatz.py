@@ -252,7 +252,7 @@ class Ansatz(unittest.TestCase):
                 self.assertEqual(done.code, 0, (name, done.err))
         done = run("plot", "point.h5", "-output", "x.svg", "-figure", "drift", cwd=self.place)
         self.assertEqual(done.code, 2)
-        self.assertIn("this file can give overview, similarity, layers, imbalance, bound, matrices", done.err)
+        self.assertIn("this file can give overview, similarity, layers, directions, imbalance, bound, matrices", done.err)
         done = self.ansatz(*scan, "-dry_run")
         self.assertRegex(done.out, r"runs    1 of each of 4 points; the first: [\d.e+]+ operations a gradient")
 

@@ -198,6 +198,13 @@ class Laws(unittest.TestCase):
         np.testing.assert_allclose(vertical, [1 / 2, 1 / 3, 1 / 4], rtol=1e-8)
         np.testing.assert_allclose(blocks["data_0_0"][:, 1], self.result()["similarity"][0, 0, -1], rtol=1e-8)
         self.assertEqual(titles, ["At the end"])
+        blocks, _, _ = self.draw("directions")
+        r = self.result()
+        for depth in range(3):
+            np.testing.assert_allclose(blocks[f"data_0_{2 * depth}"],
+                                       np.column_stack([r["agop_eigenvalue"][depth, 0, -1], r["feature_projection"][depth, 0, -1]]),
+                                       rtol=1e-8)
+            np.testing.assert_allclose(blocks[f"data_0_{2 * depth}"], blocks[f"data_0_{2 * depth + 1}"], rtol=1e-7)  # balanced
 
 
 if __name__ == "__main__":
