@@ -127,6 +127,10 @@ PetscErrorCode FwPredictorForget(MPI_Comm comm, const FwPredictorPlan *plan);
 PetscErrorCode FwPredictorRun(FwPredictor predictor, PetscInt n, const FwModel model[], const FwTheory theory[],
                               FwPrediction prediction[]);
 
+/** A numerical error, met by all ranks of a point or by the one that solves it alone, becomes the point's `failure` and is
+ *  dealt with; any other is handed back. Not collective. */
+PetscErrorCode FwPredictionFail(FwPrediction *prediction, PetscErrorCode code);
+
 /** Release and set the handle to NULL; NULL is fine. Collective. */
 PetscErrorCode FwPredictorDestroy(FwPredictor *predictor);
 

@@ -41,6 +41,9 @@ PetscErrorCode FwPredictPointDestroy(FwPredictPoint *point);
  */
 PetscErrorCode FwPredictPointAdapt(FwDataset data, FwPredictPoint *point);
 
+/** Whether a point is too narrow for mean terms that wider ones may have: they do not share a kernel then. */
+PetscErrorCode FwPredictIsTooNarrow(const FwPredictPoint *point, PetscBool *is_narrow);
+
 /** Read every point once, before anything is computed, so that a bad value is found at once; warn about choices made.
  *
  * @collective{PETSC_COMM_WORLD}

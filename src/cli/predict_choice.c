@@ -52,6 +52,13 @@ static PetscErrorCode MeanShare(FwDataset data, double *share)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscBool HasNarrowLayer(const FwModel *model)
+{
+  for (PetscInt l = 0; l < model->depth; l++)
+    if (model->width[l] < 2.0) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
 /* Why a point cannot have mean terms; NULL where it can */
 static const char *Obstacle(const FwPredictPoint *point, PetscInt n_output, PetscBool has_mean)
 {
@@ -61,9 +68,7 @@ static const char *Obstacle(const FwPredictPoint *point, PetscInt n_output, Pets
   if (point->theory.composition != FW_COMPOSITION_PRODUCT) return "they are for theory_composition 'product'";
   if (n_output > 1) return "they are for one output";
   if (point->theory.theory != FW_THEORY_RENORMALISED) return "they are for theory_model 'renormalised'";
-  for (PetscInt l = 0; l < point->model.depth; l++)
-    if (point->model.width[l] < 2.0) return "they need a network_width of 2 at least";
-  return NULL;
+  return HasNarrowLayer(&point->model) ? "they need a network_width of 2 at least" : NULL;
 }
 
 /* Mean terms leave little of the observables: say so with the choice */
@@ -77,6 +82,16 @@ static PetscErrorCode NoteObservables(FwPredictPoint *point)
   if (is_wanted && point->theory.with_mean && !FwPredictIsLocal(&point->model))
     snprintf(point->mean_words + at, sizeof point->mean_words - at,
              "; of theory_observables there is alignment_before alone");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The only obstacle that depends on a key within which points share a kernel */
+PetscErrorCode FwPredictIsTooNarrow(const FwPredictPoint *point, PetscBool *is_narrow)
+{
+  PetscFunctionBegin;
+  *is_narrow = PETSC_FALSE;
+  PetscCall(HasMean(&point->model, is_narrow));
+  if (FwPredictIsLocal(&point->model) || !HasNarrowLayer(&point->model)) *is_narrow = PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

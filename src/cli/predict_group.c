@@ -80,20 +80,22 @@ PetscErrorCode FwPredictRecordDigest(FwDataset data, FwRecord record)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RecordObservables(FwGrid grid, FwDataset data, const FwModel *model,
-                                        const FwPrediction *prediction, FwRecord record)
+/* A point whose observables cannot be computed has failed */
+static PetscErrorCode Observe(FwGrid grid, FwDataset data, const FwModel *model, FwPrediction *prediction,
+                              FwObservables *observables, PetscBool *is_observed)
 {
-  double        order = prediction->saddle.n_minimum ? exp(prediction->saddle.minimum[0].log_order) : 1.0;
-  FwObservables observables;
-  PetscBool     is_wanted;
+  double         order = prediction->saddle.n_minimum ? exp(prediction->saddle.minimum[0].log_order) : 1.0;
+  PetscBool      is_wanted;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
+  *is_observed = PETSC_FALSE;
   PetscCall(FwOptionBoolean("theory_observables", &is_wanted, NULL));
   if (!is_wanted || prediction->failure) PetscFunctionReturn(PETSC_SUCCESS);
   if (prediction->shift) order = NAN; /* with mean terms: no formulas yet for what is learnt */
-  PetscCall(FwObservablesCreate(grid, model, data, order, &observables));
-  PetscCall(FwObservablesRecord(&observables, record));
-  PetscCall(FwObservablesDestroy(&observables));
+  code         = FwObservablesCreate(grid, model, data, order, observables);
+  *is_observed = code ? PETSC_FALSE : PETSC_TRUE;
+  PetscCall(FwPredictionFail(prediction, code));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -181,21 +183,25 @@ static PetscErrorCode PlanPredictor(const FwPredict *predict, FwScan scan, Petsc
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RecordPoint(const Group *group, const FwPredictPoint *point, const FwPrediction *prediction,
+static PetscErrorCode RecordPoint(const Group *group, const FwPredictPoint *point, FwPrediction *prediction,
                                   FwRecord record)
 {
-  const PetscBool with_table = group->with_table && !prediction->failure ? PETSC_TRUE : PETSC_FALSE;
-  const double   *targets;
+  const double *targets;
+  FwObservables observables;
+  PetscBool     is_observed, with_table;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetTargets(group->data, FW_TEST, &targets));
+  PetscCall(Observe(group->grid, group->data, &point->model, prediction, &observables, &is_observed));
+  with_table = group->with_table && !prediction->failure ? PETSC_TRUE : PETSC_FALSE;
   if (with_table) PetscCall(FwPrintPrediction(prediction));
   if (with_table) PetscCall(WarnAboutSaddle(prediction));
   if (with_table) PetscCall(WarnAboutAverage(prediction));
   PetscCall(FwPredictWarnAboutFailure(prediction));
   PetscCall(FwPredictionRecord(prediction, targets, record));
   PetscCall(FwRecordInteger(record, "bandwidth", group->plan.bandwidth, "1", "bandwidth of the decomposed kernel"));
-  PetscCall(RecordObservables(group->grid, group->data, &point->model, prediction, record));
+  if (is_observed) PetscCall(FwObservablesRecord(&observables, record));
+  if (is_observed) PetscCall(FwObservablesDestroy(&observables));
   PetscCall(FwPredictRecordDigest(group->data, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -266,13 +272,28 @@ static PetscErrorCode PredictAll(const Group *group, const FwPredictPoints *p)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* No point has a prediction where the kernel is none */
+static PetscErrorCode RecordFailure(const Group *group, const FwPredictPoints *p, PetscErrorCode code)
+{
+  FwPrediction failed = {0};
+
+  PetscFunctionBegin;
+  PetscCall(FwPredictionFail(&failed, code));
+  for (PetscInt i = 0; i < p->n; i++) PetscCall(RecordPoint(group, &p->point[i], &failed, p->record[i]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode PredictPoints(Group *group, const FwPredictPoints *p)
 {
   PetscErrorCode code;
 
   PetscFunctionBegin;
-  PetscCall(
-    FwPredictorCreate(group->grid, &p->point->model, group->data, &p->point->theory, &group->plan, &group->predictor));
+  code = FwErrorAgreeAny(group->comm, FwPredictorCreate(group->grid, &p->point->model, group->data, &p->point->theory,
+                                                        &group->plan, &group->predictor));
+  if (code) {
+    PetscCall(RecordFailure(group, p, code));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   code = PredictAll(group, p);
   if (FwExitOf(code) == FW_EXIT_STOPPED) PetscCall(FwPredictorKeep(group->predictor, &group->plan));
   PetscCall(code);

@@ -13,6 +13,7 @@
 /* Points that differ in these alone have one kernel, in the product composition */
 static const char *const shared_keys[] = {"temperature", "network_width", "network_prior_readout", "theory_average",
                                           NULL};
+static const char *const no_width[]    = {"temperature", "network_prior_readout", "theory_average", NULL};
 static const char *const no_keys[]     = {NULL};
 
 static PetscErrorCode ReadTheory(const FwModel *model, FwTheory *theory)
@@ -132,7 +133,8 @@ PetscErrorCode FwPredictCheckFile(const FwPredict *predict)
 
 PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
 {
-  PetscInt n_point;
+  PetscInt  n_point;
+  PetscBool is_narrow, has_narrow = PETSC_FALSE, is_product = PETSC_TRUE;
 
   PetscFunctionBegin;
   *predict = (FwPredict){.request = request, .shared = shared_keys, .temperature_lowest = PETSC_MAX_REAL};
@@ -142,11 +144,15 @@ PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
 
     PetscCall(FwScanApply(request->scan, p));
     PetscCall(FwPredictPointRead(&point));
-    if (point.theory.composition != FW_COMPOSITION_PRODUCT) predict->shared = no_keys;
+    if (point.theory.composition != FW_COMPOSITION_PRODUCT) is_product = PETSC_FALSE;
+    PetscCall(FwPredictIsTooNarrow(&point, &is_narrow));
+    if (is_narrow) has_narrow = PETSC_TRUE;
     predict->temperature_lowest = PetscMin(predict->temperature_lowest, point.model.temperature);
     PetscCall(FwPredictPointDestroy(&point));
   }
   PetscCall(FwScanApply(request->scan, -1));
+  if (has_narrow) predict->shared = no_width;
+  if (!is_product) predict->shared = no_keys;
   PetscCall(FwPredictCheckFile(predict));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

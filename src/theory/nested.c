@@ -151,29 +151,41 @@ static PetscErrorCode Predict(FwNestedAction a, const double log_order[], const 
 
 /* --- the whole ---------------------------------------------------------------------------------------------- */
 
+static PetscErrorCode DescendAndPredict(FwNestedAction action, const FwDataSizes *sizes, PetscInt n_start,
+                                        const double start[], FwNestedEnd end[], FwNestedResult *result)
+{
+  const FwModel *model = action->model;
+
+  PetscFunctionBegin;
+  PetscCall(DescendFromAll(action, n_start, start, end));
+  PetscCall(ListMinima(model->depth, n_start + 1, end, result));
+  PetscCheck(isfinite(end[0].value), FwGridComm(action->grid), FW_ERR_NUMERICAL,
+             "the covariance of the labels is not positive definite at T = %.6g: set a larger temperature",
+             model->temperature);
+  result->n_evaluation = action->n_evaluation;
+  PetscCall(Predict(action, end[0].log_order, sizes, result));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwNestedCreate(FwGrid grid, const FwModel *model, FwDataset data, FwNestedForm form, PetscInt n_start,
                               const double start[], FwNestedResult *result)
 {
   FwNestedAction action;
   FwNestedEnd   *end;
   FwDataSizes    sizes;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   *result = (FwNestedResult){0};
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwNestedActionCreate(grid, model, data, form, &action));
   PetscCall(PetscCalloc1(n_start + 1, &end));
-  PetscCall(DescendFromAll(action, n_start, start, end));
-  PetscCall(ListMinima(model->depth, n_start + 1, end, result));
-  PetscCheck(isfinite(end[0].value), FwGridComm(grid), FW_ERR_NUMERICAL,
-             "the covariance of the labels is not positive definite at T = %.6g: set a larger temperature",
-             model->temperature);
-  result->n_evaluation = action->n_evaluation;
-  PetscCall(Predict(action, end[0].log_order, &sizes, result));
+  code = DescendAndPredict(action, &sizes, n_start, start, end, result);
+  if (code) PetscCall(FwNestedDestroy(result)); /* the caller may go on with other points */
   for (PetscInt i = 0; i <= n_start; i++) PetscCall(PetscFree(end[i].log_order));
   PetscCall(PetscFree(end));
   PetscCall(FwNestedActionDestroy(&action));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 PetscErrorCode FwNestedDestroy(FwNestedResult *result)

@@ -164,11 +164,14 @@ static PetscErrorCode Resolve(FwMatrix kernel, FwObservablesLayer *layer)
 {
   ResolventContext context = {.layer = layer, .kernel = kernel};
   FwCholesky       factor;
+  PetscErrorCode   code;
 
   PetscFunctionBegin;
   PetscCall(FwMatrixCreate(layer->grid, layer->n, layer->n, &context.matrix));
   PetscCall(FwMatrixVisit(context.matrix, FW_LOWER, FillResolvent, &context));
-  PetscCall(FwCholeskyCreate(&context.matrix, &factor));
+  code = FwCholeskyCreate(&context.matrix, &factor);
+  if (code) PetscCall(FwMatrixDestroy(&context.matrix));
+  PetscCall(code);
   PetscCall(SolveLabels(factor, layer));
   PetscCall(FwCholeskyInverse(&factor, &layer->inverse));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -229,6 +232,7 @@ PetscErrorCode FwObservablesCreate(FwGrid grid, const FwModel *model, FwDataset 
   FwDataSizes        sizes;
   FwMatrix           kernel;
   FwProgress         progress;
+  PetscErrorCode     code;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
@@ -242,12 +246,13 @@ PetscErrorCode FwObservablesCreate(FwGrid grid, const FwModel *model, FwDataset 
   PetscCall(FwProgressBegin("observables", 0, &progress));
   if (model->depth == 1 && !isnan(order)) {
     o->weight_trace_before = sizes.n_input / model->prior[0];
-    PetscCall(OneHiddenLayer(&layer, &kernel, o));
+    code                   = OneHiddenLayer(&layer, &kernel, o);
   } else {
-    PetscCall(PriorAlignment(&layer, &kernel, o));
+    code = PriorAlignment(&layer, &kernel, o);
   }
   PetscCall(FwProgressEnd(&progress));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  if (code) PetscCall(FwMatrixDestroy(&kernel)); /* the caller may go on with other points */
+  PetscFunctionReturn(code);
 }
 
 PetscErrorCode FwObservablesRecord(const FwObservables *o, FwRecord record)

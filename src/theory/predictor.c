@@ -223,8 +223,9 @@ static PetscErrorCode DecomposeOrLoad(FwPredictor p, const FwModel *model, const
 PetscErrorCode FwPredictorCreate(FwGrid grid, const FwModel *model, FwDataset data, const FwTheory *theory,
                                  const FwPredictorPlan *plan, FwPredictor *predictor)
 {
-  FwModel     unit = *model;
-  FwPredictor p;
+  FwModel        unit = *model;
+  FwPredictor    p;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&p));
@@ -234,9 +235,11 @@ PetscErrorCode FwPredictorCreate(FwGrid grid, const FwModel *model, FwDataset da
   PetscCall(PetscMalloc1(model->depth + 1, &unit.prior));
   PetscCall(PetscArraycpy(unit.prior, model->prior, model->depth + 1));
   unit.prior[model->depth] = 1.0;
-  if (theory->with_mean) PetscCall(SetMeans(p, &unit));
-  PetscCall(DecomposeOrLoad(p, &unit, plan));
+  code                     = theory->with_mean ? SetMeans(p, &unit) : PETSC_SUCCESS;
+  if (!code) code = DecomposeOrLoad(p, &unit, plan);
   PetscCall(PetscFree(unit.prior));
+  if (code) PetscCall(FwPredictorDestroy(&p)); /* the caller may go on with other kernels */
+  PetscCall(code);
   *predictor = p;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -314,7 +317,7 @@ PetscErrorCode FwPredictorRun(FwPredictor p, PetscInt n, const FwModel model[], 
 
     if (!prediction[i].failure && prediction[i].request.theory == FW_THEORY_RENORMALISED &&
         prediction[i].request.composition != FW_COMPOSITION_PRODUCT)
-      PetscCall(FwPredictionNest(p, &model[i], &prediction[i]));
+      PetscCall(FwPredictionFail(&prediction[i], FwPredictionNest(p, &model[i], &prediction[i])));
     if (!prediction[i].failure) {
       if (prediction[i].request.with_mean)
         PetscCall(FwPredictionMeanErrors(p, scale, &model[i], &prediction[i]));

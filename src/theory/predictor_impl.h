@@ -61,10 +61,6 @@ PetscErrorCode FwPredictionCheck(const FwPrediction *prediction);
 /* prediction.c: FW_ERR_NUMERICAL unless the errors of a network of this `kind` are finite and not negative */
 PetscErrorCode FwErrorsCheck(const FwErrors *errors, PetscInt n_test, const char kind[]);
 
-/* prediction.c: a numerical error, met by all ranks of a point or by the one that solves it alone, becomes the point's
-   `failure` and is dealt with; any other is handed back */
-PetscErrorCode FwPredictionFail(FwPrediction *prediction, PetscErrorCode code);
-
 /* prediction_record.c: errors, means and deviations of finite (unless only the infinite is asked for), infinite and, where
    `is_averaged`, averaged networks */
 PetscErrorCode FwPredictionRecordErrors(const FwPrediction *prediction, PetscBool is_averaged, const double targets[],

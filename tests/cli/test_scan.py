@@ -198,6 +198,38 @@ class Scan(unittest.TestCase):
             self.assertIn("another kernel", done.errors[0])
             (self.place / "kernel.h5").unlink()
 
+    def write_csv(self, offset):
+        """60 examples of 10 inputs, labels with a mean."""
+        x = np.random.default_rng(5).normal(size=(60, 11))
+        x[:, -1] += offset
+        np.savetxt(self.place / "d.csv", x, delimiter=",")
+        return ["-data_source", "csv", "-data_path", "d.csv", "-data_train", 40, "-overwrite"]
+
+    def test_width_without_mean_terms_beside_one_with(self):
+        csv = self.write_csv(5.0)
+        for widths in ("50,1", "1,50"):
+            done = self.scan(*csv, "-network_activation", "relu", "-scan_network_width", widths)
+            self.assertEqual(done.code, 0, done.err)
+            r = read(self.place / "predict.h5")
+            self.assertEqual(list(r["mean_terms"]), [int(width == "50") for width in widths.split(",")])
+            self.assertTrue(np.all(np.isfinite(r["test_error"])))
+
+    def test_point_without_a_prediction_leaves_the_others(self):
+        csv = self.write_csv(0.0)
+        for words, good in [(["-network_activation", "linear", "-scan_temperature", "0.1,1e-18", *more], [1, 0])
+                            for more in (["-theory_observables"],
+                                         ["-network_depth", 2, "-theory_composition", "nested"])] + \
+                           [(["-network_activation", "quadratic", "-scan_network_depth", "60,1"], [0, 1]),
+                            (["-network_activation", "quadratic", "-network_depth", 60], 0)]:
+            done = self.scan(*csv, *words)
+            self.assertEqual(done.code, 4, (words, done.err))
+            self.assertIn("warning: no prediction: the ", done.err)
+            r = read(self.place / "predict.h5")
+            np.testing.assert_array_equal(r["converged"], good)
+            if good:
+                np.testing.assert_array_equal(np.isfinite(r["test_error"]), good)
+            self.assertEqual(harness.attribute(self.place / "predict.h5", "status"), "failed")
+
     def test_bandwidths_agree(self):
         results = []
         for bandwidth in (0, 1, 64):
