@@ -139,7 +139,7 @@ PetscErrorCode FwScanRunFarm(FwScanWork *w)
   PetscCall(FwProgressBegin("scan", w->n_group, &progress));
   if (w->rank == 0)
     PetscCall(RunServer(w, progress, &counter));
-  else
+  else if (!w->is_idle)
     PetscCall(RunWorker(w, &code));
   code = FwErrorAgreeAny(PETSC_COMM_WORLD, w->rank == 0 ? counter.code : code);
   if (code) PetscCall(FwScanKeepBeforeLeaving(w));

@@ -29,6 +29,8 @@ struct FwScanWork {
   MPI_Comm          comm; /**< this rank's sub-communicator */
   PetscMPIInt       rank, comm_rank;
   PetscInt          n_comm, comm_index;
+  PetscBool         is_idle;         /**< in no group's sub-communicator */
+  PetscInt          n_group_whole;   /**< groups of the scan, whatever is done */
   PetscInt          n_group, *group; /**< [n_point] group of each point still to compute, -1 for none */
   FwRecord         *record;          /**< [n_point] on rank 0 */
   PetscBool        *has_part; /**< [n_point] on rank 0: what was kept of the group that begins there is on disk */

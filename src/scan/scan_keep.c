@@ -53,7 +53,7 @@ static PetscErrorCode IsDue(FwScanWork *w, MPI_Comm comm, PetscBool *is_due)
 
 PetscErrorCode FwScanKeep(FwScan scan, MPI_Comm comm, PetscInt n, const PetscInt point[], FwRecord record[])
 {
-  FwScanWork *w = scan->work;
+  FwScanWork *w      = scan->work;
   PetscBool   is_due = PETSC_FALSE;
   PetscMPIInt rank;
   char        path[PETSC_MAX_PATH_LEN], *bytes = NULL;

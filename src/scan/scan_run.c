@@ -69,6 +69,7 @@ static PetscErrorCode MakeGroups(FwScanWork *w, PetscBool is_done[])
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(w->scan->n_point, &w->group));
   for (PetscInt p = 0; p < w->scan->n_point; p++) is_done[p] = is_done[p] ? PETSC_FALSE : PETSC_TRUE;
+  PetscCall(FwScanGetGroups(w->scan, w->plan->shared, NULL, &w->n_group_whole, w->group));
   PetscCall(FwScanGetGroups(w->scan, w->plan->shared, is_done, &w->n_group, w->group));
   PetscCall(FwScanGetGroupSize(w->scan, w->plan->shared, &n_each));
   for (PetscInt p = 0, next = 0; p < w->scan->n_point && n_each > 1; p++) {
@@ -79,21 +80,25 @@ static PetscErrorCode MakeGroups(FwScanWork *w, PetscBool is_done[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* As many sub-communicators as there are groups, or as the ranks allow. In a farm rank 0 is alone: it hands out groups. */
+/* As many sub-communicators as there are groups, or as the ranks allow, all of one size: a group must be computed by as many
+   ranks, to the same bits, whichever of them gets it, and whatever is left to a resumed run. Ranks that are over, which
+   would not end a round earlier, are idle. In a farm rank 0 is alone: it hands out groups. */
 static PetscErrorCode SplitRanks(FwScanWork *w)
 {
   PetscMPIInt size, n_worker, worker;
-  PetscInt    n_comm;
+  PetscInt    n_comm, n_each;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &w->rank));
   PetscCallMPI(MPI_Comm_size(PETSC_COMM_WORLD, &size));
-  w->is_farm    = w->plan->is_farm && size > 1 && w->n_group > 1 ? PETSC_TRUE : PETSC_FALSE;
+  w->is_farm    = w->plan->is_farm && size > 1 && w->n_group_whole > 1 ? PETSC_TRUE : PETSC_FALSE;
   n_worker      = w->is_farm ? size - 1 : size;
   worker        = w->is_farm ? w->rank - 1 : w->rank;
   n_comm        = n_worker / PetscMax(1, w->plan->n_rank);
-  w->n_comm     = PetscMax(1, PetscMin(n_comm, w->n_group));
-  w->comm_index = worker < 0 ? w->n_comm : (PetscInt)((PetscInt64)worker * w->n_comm / n_worker);
+  w->n_comm     = PetscMax(1, PetscMin(n_comm, w->n_group_whole));
+  n_each        = n_worker / w->n_comm;
+  w->comm_index = worker < 0 ? w->n_comm : PetscMin(w->n_comm, worker / n_each);
+  w->is_idle    = w->comm_index == w->n_comm ? PETSC_TRUE : PETSC_FALSE;
   PetscCallMPI(MPI_Comm_split(PETSC_COMM_WORLD, (int)w->comm_index, w->rank, &w->comm));
   PetscCallMPI(MPI_Comm_rank(w->comm, &w->comm_rank));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -196,7 +201,7 @@ static PetscErrorCode RunRounds(FwScanWork *w)
   PetscCall(FwProgressBegin("scan", w->n_group, &progress));
   for (PetscInt first = 0; first < w->n_group; first += w->n_comm) {
     PetscInt       n    = 0;
-    PetscErrorCode code = FwScanRunGroup(w, first + w->comm_index, &n, point, record), agreed;
+    PetscErrorCode code = FwScanRunGroup(w, w->is_idle ? w->n_group : first + w->comm_index, &n, point, record), agreed;
 
     agreed = FwErrorAgreeAny(PETSC_COMM_WORLD, code);
     if (code)

@@ -19,17 +19,20 @@ static char folder[64], path[128];
 
 /* A group breaks off, as if killed, after `limit` points */
 typedef struct {
-  PetscInt limit, n_computed;
+  PetscInt limit, n_computed, most_ranks, least_ranks;
 } Count;
 
 static PetscErrorCode run_group(MPI_Comm comm, FwScan scan, PetscInt n, const PetscInt point[], FwRecord record[],
                                 void *context)
 {
   Count      *count = context;
-  PetscMPIInt rank;
+  PetscMPIInt rank, size;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  count->most_ranks  = PetscMax(count->most_ranks, size);
+  count->least_ranks = PetscMin(count->least_ranks, size);
   for (PetscInt i = 0; i < n; i++) {
     PetscCheck(i < count->limit, comm, FW_ERR_NUMERICAL, "broken off");
     PetscCall(FwRecordReal(record[i], "value", 10.0 + (double)point[i], "1", "its number"));
@@ -39,22 +42,28 @@ static PetscErrorCode run_group(MPI_Comm comm, FwScan scan, PetscInt n, const Pe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Number of points that were computed by all ranks; -1 where the scan broke off. Each record is checked. */
+/* Number of points that were computed by all ranks; -1 where the scan broke off. Each record is checked, and that groups
+   have equally many ranks, so that their bits do not depend on whose turn it was. */
 static PetscInt run_scan(PetscBool resume, PetscInt limit)
 {
   static const char *const shared[] = {"temperature", NULL};
   FwScanPlan               plan     = {.shared = shared, .checkpoint = path, .tag = "input-1", .resume = resume};
-  Count                    count    = {.limit = limit};
+  Count                    count    = {.limit = limit, .least_ranks = 1000};
   FwScan                   scan;
   FwRecord                 all;
   PetscErrorCode           code;
+  PetscInt                 n_point;
 
   TestCall(FwScanCreate(&scan));
   code = FwScanRun(scan, &plan, run_group, &count, &all);
   FwErrorClear();
-  for (PetscInt p = 0; p < N_POINT && !code && all; p++) assert_true(FwRecordAt(all, "value", p) == 10.0 + (double)p);
+  TestCall(FwScanGetSize(scan, NULL, &n_point, NULL));
+  for (PetscInt p = 0; p < n_point && !code && all; p++) assert_true(FwRecordAt(all, "value", p) == 10.0 + (double)p);
   if (!code) TestCall(FwRecordDestroy(&all));
   TestCall(FwScanDestroy(&scan));
+  MPI_Allreduce(MPI_IN_PLACE, &count.most_ranks, 1, MPIU_INT, MPI_MAX, PETSC_COMM_WORLD);
+  MPI_Allreduce(MPI_IN_PLACE, &count.least_ranks, 1, MPIU_INT, MPI_MIN, PETSC_COMM_WORLD);
+  assert_close(count.least_ranks, count.most_ranks, 0);
   MPI_Allreduce(MPI_IN_PLACE, &count.n_computed, 1, MPIU_INT, MPI_SUM, PETSC_COMM_WORLD);
   return code ? -1 : count.n_computed;
 }
@@ -114,6 +123,14 @@ static void what_the_checkpoint_holds_is_not_kept_twice(void **state)
   assert_close(count_parts(), n_group_at_once() == 1 ? 1 : N_SEED, 0); /* of the last round there is no checkpoint */
 }
 
+static void groups_that_do_not_divide_the_ranks_have_equally_many(void **state)
+{
+  (void)state;
+  TestCall(PetscOptionsSetValue(NULL, "-scan_seed", "1,2"));
+  assert_close(run_scan(PETSC_FALSE, ALL), 2 * N_TEMPERATURE, 0);
+  TestCall(PetscOptionsSetValue(NULL, "-scan_seed", "1:3:3"));
+}
+
 static int remove_all(void **state)
 {
   char        command[160];
@@ -133,6 +150,7 @@ int main(int argc, char **argv)
     cmocka_unit_test_teardown(only_the_rest_of_an_unfinished_group_is_computed, remove_all),
     cmocka_unit_test_teardown(a_group_may_break_off_again_and_again, remove_all),
     cmocka_unit_test_teardown(a_run_that_begins_anew_takes_nothing_up, remove_all),
+    cmocka_unit_test_teardown(groups_that_do_not_divide_the_ranks_have_equally_many, remove_all),
     cmocka_unit_test_teardown(what_the_checkpoint_holds_is_not_kept_twice, remove_all),
   };
   PetscMPIInt rank;
