@@ -32,12 +32,13 @@ PetscErrorCode FwCommandFigure(const char result[])
   FwStore        store;
   char           path[PETSC_MAX_PATH_LEN], name[64];
   const char    *end = strrchr(result, '.');
-  PetscBool      has_name;
+  PetscBool      has_name, is_part;
   PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwOptionText("figure", sizeof name, name, &has_name));
-  if (has_name && !strcmp(name, "none")) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwOptionIsSet("scan_index", &is_part));
+  if (has_name ? !strcmp(name, "none") : is_part) PetscFunctionReturn(PETSC_SUCCESS); /* gather draws the whole */
   snprintf(path, sizeof path, "%.*s.png", end && !strcmp(end, ".h5") ? (int)(end - result) : (int)strlen(result),
            result);
   PetscCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));

@@ -37,5 +37,6 @@ FwCommandFunction FwCommandRun_Predict, FwCommandRun_Sample, FwCommandRun_Mixtur
   FwCommandRun_Ansatz, FwCommandRun_Plot, FwCommandRun_Selftest, FwCommandRun_Verify;
 
 /** Draw a figure of a result beside it, as PATH without ".h5" + ".png": the one of the key `figure`, else its overview; with
- *  `none` nothing. A missing gnuplot, or no such figure, is a warning. Collective. */
+ *  `none`, and without that key where the result is a part of a scan (`scan_index`), nothing. A missing gnuplot, or no such
+ *  figure, is a warning. Collective. */
 PetscErrorCode FwCommandFigure(const char result[]);

@@ -122,7 +122,8 @@ static PetscErrorCode WriteSelf(int descriptor, const char lock[])
   PetscFunctionBegin;
   DescribeSelf(text);
   n = strlen(text);
-  PetscCheck(!ftruncate(descriptor, 0) && pwrite(descriptor, text, n, 0) == (ssize_t)n && !fsync(descriptor),
+  /* written before it is cut: a run that is killed in between leaves a text that says who it was */
+  PetscCheck(pwrite(descriptor, text, n, 0) == (ssize_t)n && !ftruncate(descriptor, (off_t)n) && !fsync(descriptor),
              PETSC_COMM_SELF, FW_ERR_FILE, "cannot write lock file '%s': %s", lock, strerror(errno));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -148,22 +149,53 @@ static PetscErrorCode TakeOver(int descriptor, const char lock[], PetscBool *is_
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode TryLock(const char lock[], PetscBool *is_taken)
+/* A file that gets its name when it is written: a run that is killed on the way leaves none. Not every file system can */
+static PetscErrorCode MakeWhole(const char lock[], PetscBool *is_made)
 {
-  int            descriptor = open(lock, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
+  char           folder[PATH_MAX], name[64];
+  int            descriptor;
   PetscErrorCode code;
 
   PetscFunctionBegin;
-  *is_taken = PETSC_FALSE;
-  if (descriptor >= 0) {
-    code = WriteSelf(descriptor, lock);
-    close(descriptor);
-    if (code) unlink(lock);
-    PetscCall(code);
-    *is_taken = PETSC_TRUE;
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  PetscCheck(errno == EEXIST, PETSC_COMM_SELF, FW_ERR_FILE, "cannot make lock file '%s': %s", lock, strerror(errno));
+  *is_made = PETSC_FALSE;
+  FwStoreFolder(lock, sizeof folder, folder);
+  descriptor = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+  if (descriptor < 0) PetscFunctionReturn(PETSC_SUCCESS);
+  code = WriteSelf(descriptor, lock);
+  snprintf(name, sizeof name, "/proc/self/fd/%d", descriptor);
+  if (!code && !linkat(AT_FDCWD, name, AT_FDCWD, lock, AT_SYMLINK_FOLLOW)) *is_made = PETSC_TRUE;
+  close(descriptor);
+  PetscCall(code);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode MakeLock(const char lock[], PetscBool *is_made)
+{
+  int            descriptor;
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(MakeWhole(lock, is_made));
+  if (*is_made) PetscFunctionReturn(PETSC_SUCCESS);
+  descriptor = open(lock, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
+  if (descriptor < 0 && errno == EEXIST) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(descriptor >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot make lock file '%s': %s", lock, strerror(errno));
+  code = WriteSelf(descriptor, lock);
+  close(descriptor);
+  if (code) unlink(lock);
+  PetscCall(code);
+  *is_made = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TryLock(const char lock[], PetscBool *is_taken)
+{
+  int            descriptor;
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(MakeLock(lock, is_taken));
+  if (*is_taken) PetscFunctionReturn(PETSC_SUCCESS);
   descriptor = open(lock, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
   if (descriptor < 0 && errno == ENOENT) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(descriptor >= 0, PETSC_COMM_SELF, FW_ERR_EXISTS,

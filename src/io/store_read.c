@@ -248,14 +248,36 @@ static PetscErrorCode ReadValues(FwStore store, hid_t set, const char path[], Fw
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CheckDigest(FwStore store, const char path[], const FwStoreArray *array)
+static PetscErrorCode ReadText(FwStore store, hid_t object, const char path[], const char name[], char **text)
+{
+  hid_t  attribute, type;
+  char  *value = NULL;
+  htri_t exists, is_text;
+
+  PetscFunctionBegin;
+  H5Call(store, exists = H5Aexists(object, name));
+  PetscCheck(exists, PETSC_COMM_SELF, FW_ERR_FILE, "'%s': '%s' has no attribute '%s'", store->path, path, name);
+  H5Call(store, attribute = H5Aopen(object, name, H5P_DEFAULT));
+  H5Call(store, type = H5Aget_type(attribute));
+  H5Call(store, is_text = H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) > 0);
+  PetscCheck(is_text && H5Aget_storage_size(attribute) == sizeof(char *) + 8, PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s': attribute '%s' of '%s' is not one text", store->path, name, path);
+  H5Call(store, H5Aread(attribute, type, &value));
+  PetscCall(PetscStrallocpy(value ? value : "", text));
+  H5free_memory(value);
+  H5Call(store, H5Tclose(type));
+  H5Call(store, H5Aclose(attribute));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckDigest(FwStore store, hid_t set, const char path[], const FwStoreArray *array)
 {
   char      expected[FW_STORE_DIGEST], *found;
   PetscBool is_same;
 
   PetscFunctionBegin;
   FwStoreDigest(array, expected);
-  PetscCall(FwStoreReadText(store, path, "xxh64", &found));
+  PetscCall(ReadText(store, set, path, "xxh64", &found));
   PetscCall(PetscStrcmp(expected, found, &is_same));
   PetscCall(PetscFree(found));
   PetscCheck(is_same, PETSC_COMM_SELF, FW_ERR_FILE,
@@ -268,7 +290,9 @@ static PetscErrorCode OpenSet(FwStore store, const char path[], hid_t *set)
   PetscBool exists;
 
   PetscFunctionBegin;
-  PetscCall(FwStoreExists(store, path, &exists));
+  *set = H5Dopen2(store->file, path, H5P_DEFAULT);
+  if (*set >= 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwStoreExists(store, path, &exists)); /* takes as long as opening it */
   PetscCheck(exists, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' has no array '%s'", store->path, path);
   H5Call(store, *set = H5Dopen2(store->file, path, H5P_DEFAULT));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -283,31 +307,18 @@ PetscErrorCode FwStoreReadArray(FwStore store, const char path[], FwStoreArray *
   PetscCall(OpenSet(store, path, &set));
   PetscCall(CheckLayout(store, set, path));
   PetscCall(ReadValues(store, set, path, array));
+  PetscCall(CheckDigest(store, set, path, array));
   H5Call(store, H5Dclose(set));
-  PetscCall(CheckDigest(store, path, array));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwStoreReadText(FwStore store, const char path[], const char name[], char **text)
 {
-  hid_t  object, attribute, type;
-  char  *value = NULL;
-  htri_t exists, is_text;
+  hid_t object;
 
   PetscFunctionBegin;
   H5Call(store, object = H5Oopen(store->file, path, H5P_DEFAULT));
-  H5Call(store, exists = H5Aexists(object, name));
-  PetscCheck(exists, PETSC_COMM_SELF, FW_ERR_FILE, "'%s': '%s' has no attribute '%s'", store->path, path, name);
-  H5Call(store, attribute = H5Aopen(object, name, H5P_DEFAULT));
-  H5Call(store, type = H5Aget_type(attribute));
-  H5Call(store, is_text = H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) > 0);
-  PetscCheck(is_text && H5Aget_storage_size(attribute) == sizeof(char *) + 8, PETSC_COMM_SELF, FW_ERR_FILE,
-             "'%s': attribute '%s' of '%s' is not one text", store->path, name, path);
-  H5Call(store, H5Aread(attribute, type, &value));
-  PetscCall(PetscStrallocpy(value ? value : "", text));
-  H5free_memory(value);
-  H5Call(store, H5Tclose(type));
-  H5Call(store, H5Aclose(attribute));
+  PetscCall(ReadText(store, object, path, name, text));
   H5Call(store, H5Oclose(object));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

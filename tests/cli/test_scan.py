@@ -3,6 +3,7 @@
 import functools
 import os
 import signal
+import subprocess
 import sys
 import unittest
 from pathlib import Path
@@ -80,6 +81,14 @@ class Scan(unittest.TestCase):
             np.testing.assert_array_equal(r["temperature"], whole["temperature"][points])
             np.testing.assert_allclose(r["test_error"], whole["test_error"][points], rtol=1e-12)
             self.assertEqual(harness.attribute(self.place / "predict.h5", "status"), "partial")
+
+    def test_task_of_an_array_draws_a_figure_only_where_it_is_asked_to(self):
+        for words, is_drawn in ([], False), (["-figure", "bogus"], True):
+            done = subprocess.run([harness.PROGRAM, "predict", "-data_train", "20", "-data_test", "5", "-scan_temperature", "0.1,1",
+                                   "-scan_index", "1", "-overwrite", "true", *words], cwd=self.place, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual("no figure" in done.stderr, is_drawn, done.stderr)
+            self.assertFalse((self.place / "predict.png").exists())
 
     def test_points_of_a_part_that_were_not_chosen_are_missing(self):
         done = self.scan("-scan_temperature", "0.1,0.2,0.3", "-scan_network_width", "10,20,30", "-scan_index", "1,6")

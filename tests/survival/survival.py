@@ -298,7 +298,7 @@ def signal_once(bench):
 
 
 CALLS = ["openat", "write", "pwrite64", "read", "pread64", "fsync", "rename", "close", "ftruncate", "fchmod", "unlink", "lseek",
-         "newfstatat"]
+         "newfstatat", "linkat"]
 ERRORS = ["ENOSPC", "EIO", "EDQUOT", "EROFS", "EINTR"]
 
 
