@@ -341,11 +341,16 @@ static PetscErrorCode WarnAboutKinks(const FwAnsatzPoint *point, PetscBool *is_s
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Batches beside a scan of optimisers are for those that can use them: there has to be one */
-static PetscErrorCode CheckBatches(const FwAnsatzPoint *last, PetscBool any_has_batches)
+/* Batches beside a scan of optimisers are for those that can use them: there has to be one, which scan_index may have
+   left to another run */
+static PetscErrorCode CheckBatches(FwScan scan, const FwAnsatzPoint *last, PetscBool any_has_batches)
 {
+  PetscInt n_point, n_whole;
+
   PetscFunctionBegin;
-  PetscCheck(!last->has_batch || any_has_batches, PETSC_COMM_WORLD, FW_ERR_INPUT,
+  PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
+  PetscCall(FwScanGetWhole(scan, &n_whole));
+  PetscCheck(!last->has_batch || any_has_batches || n_point < n_whole, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "ansatz_batch is given, but no optimiser here goes over batches: sgd, adam and adamw do");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -373,7 +378,7 @@ static PetscErrorCode SetUp(const FwRequest *request, FwAnsatz *ansatz)
     NoteStart(&point, use);
     NoteTraining(&point, use);
   }
-  PetscCall(CheckBatches(&point, has_batches));
+  PetscCall(CheckBatches(request->scan, &point, has_batches));
   PetscCall(FwScanApply(request->scan, -1));
   PetscCall(RefuseUnused(use));
   PetscCall(WarnAboutUnused(use));

@@ -150,6 +150,13 @@ class Laws(unittest.TestCase):
         for more in (["-ansatz_optimiser", "gd"], ["-scan_ansatz_optimiser", "gd,momentum"]):
             self.assertIn("no optimiser here goes over batches", self.ansatz(*words, "-ansatz_batch", 10, *more, code=2).err)
 
+    def test_a_part_of_a_scan_may_lack_the_optimiser_of_the_batches(self):
+        words = [*SMALL, "-ansatz_steps", 30, "-ansatz_batch", 10, "-scan_ansatz_optimiser", "gd,sgd", "-ansatz_measurements", 2]
+        self.ansatz(*words, "-output", "whole.h5")
+        for index in range(2):
+            self.ansatz(*words, "-scan_index", index, "-output", f"part{index}.h5")
+            np.testing.assert_array_equal(np.ravel(self.result(f"part{index}.h5")["loss"]), np.ravel(self.result("whole.h5")["loss"][index]))
+
     # --- figures ---
 
     def draw(self, name, file="ansatz.h5"):
