@@ -20,33 +20,36 @@ static PetscErrorCode CheckModel(const FwModel *model)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* By position the places where it stands, from the position[n] that stands in each place, or where all are summed in one */
-static PetscErrorCode SetPlaces(FwLayer *layer, PetscInt n, const PetscInt position[])
+/* By piece the places where it stands, from the piece[n] that stands in each place, or where all are summed in one */
+static PetscErrorCode SetPlaces(FwLayer *layer, PetscInt n_piece, PetscInt n, const PetscInt piece[])
 {
   PetscInt *next;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc2(layer->n_patch + 1, &layer->begin, n, &layer->place));
-  PetscCall(PetscArrayzero(layer->begin, layer->n_patch + 1));
-  for (PetscInt k = 0; k < n; k++) layer->begin[position[k] + 1]++;
-  for (PetscInt i = 0; i < layer->n_patch; i++) layer->begin[i + 1] += layer->begin[i];
-  PetscCall(PetscMalloc1(layer->n_patch, &next));
-  PetscCall(PetscArraycpy(next, layer->begin, layer->n_patch));
-  for (PetscInt k = 0; k < n; k++) layer->place[next[position[k]]++] = layer->is_summed ? 0 : k;
+  layer->n_piece = n_piece;
+  layer->n_each  = layer->n_patch * layer->n_out / n_piece;
+  PetscCall(PetscMalloc2(n_piece + 1, &layer->begin, n, &layer->place));
+  PetscCall(PetscArrayzero(layer->begin, n_piece + 1));
+  for (PetscInt k = 0; k < n; k++) layer->begin[piece[k] + 1]++;
+  for (PetscInt i = 0; i < n_piece; i++) layer->begin[i + 1] += layer->begin[i];
+  PetscCall(PetscMalloc1(n_piece, &next));
+  PetscCall(PetscArraycpy(next, layer->begin, n_piece));
+  for (PetscInt k = 0; k < n; k++) layer->place[next[piece[k]]++] = layer->is_summed ? 0 : k;
   PetscCall(PetscFree(next));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Every position once, as the readout sees it */
+/* As the readout, or a fully-connected layer, sees it: all values as they are, or the sum over positions */
 static PetscErrorCode SetReadoutPlaces(FwLayer *layer)
 {
-  PetscInt *position;
+  const PetscInt n = layer->is_summed ? layer->n_patch : 1;
+  PetscInt      *piece;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc1(layer->n_patch, &position));
-  for (PetscInt i = 0; i < layer->n_patch; i++) position[i] = i;
-  PetscCall(SetPlaces(layer, layer->n_patch, position));
-  PetscCall(PetscFree(position));
+  PetscCall(PetscMalloc1(n, &piece));
+  for (PetscInt i = 0; i < n; i++) piece[i] = i;
+  PetscCall(SetPlaces(layer, n, n, piece));
+  PetscCall(PetscFree(piece));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -63,7 +66,7 @@ static PetscErrorCode SetUpFeatures(const FwModel *model, FwTrunk *trunk, PetscI
     PetscCall(FwModelGetTaps(model, l + 1, n_row, n_col, &n_tap, &tap));
     n_seen           = n_tap;
     layer->n_feature = *n_row * *n_col * n_tap * layer->n_out;
-    PetscCall(SetPlaces(layer, *n_row * *n_col * n_tap, tap));
+    PetscCall(SetPlaces(layer, layer->n_patch, *n_row * *n_col * n_tap, tap));
     PetscCall(PetscFree(tap));
   } else {
     PetscCall(SetReadoutPlaces(layer));
@@ -231,7 +234,7 @@ static void MultiplyRest(const FwTrunk *trunk, PetscInt n, const FwInputs *input
          1.0, h, layer->n_out);
 }
 
-/* What one position of an example leaves in one place */
+/* What one piece of an example leaves in one place */
 static void Place(PetscInt n, double gain, PetscBool is_added, const double value[], double feature[])
 {
   if (is_added)
@@ -244,10 +247,10 @@ static void Place(PetscInt n, double gain, PetscBool is_added, const double valu
 static void CollectFeatures(const FwLayer *layer, PetscInt n, const double value[], double feature[])
 {
   for (PetscInt i = 0; i < n; i++, feature += layer->n_feature) {
-    for (PetscInt j = 0; j < layer->n_patch; j++, value += layer->n_out)
+    for (PetscInt j = 0; j < layer->n_piece; j++, value += layer->n_each)
       for (PetscInt k = layer->begin[j]; k < layer->begin[j + 1]; k++)
-        Place(layer->n_out, layer->gain, layer->is_summed && j ? PETSC_TRUE : PETSC_FALSE, value,
-              feature + layer->place[k] * layer->n_out);
+        Place(layer->n_each, layer->gain, layer->is_summed && j ? PETSC_TRUE : PETSC_FALSE, value,
+              feature + layer->place[k] * layer->n_each);
     if (layer->bias > 0.0) feature[layer->n_feature - 1] = layer->bias;
   }
 }
@@ -279,16 +282,16 @@ PetscErrorCode FwTrunkForward(const FwTrunk *trunk, const double theta[], PetscI
 /* The gradient in h from that in the features, in place of phi'; what stands in several places is added up in the first */
 static void MultiplySlopes(const FwLayer *layer, PetscInt n, double back[], double slope[])
 {
-  const PetscInt n_out = layer->n_out;
+  const PetscInt n_each = layer->n_each;
 
   for (PetscInt i = 0; i < n; i++, back += layer->n_feature)
-    for (PetscInt j = 0; j < layer->n_patch; j++, slope += n_out) {
+    for (PetscInt j = 0; j < layer->n_piece; j++, slope += n_each) {
       const PetscInt *place = layer->place + layer->begin[j], n_place = layer->begin[j + 1] - layer->begin[j];
-      double         *sum  = back + (n_place ? place[0] * n_out : 0);
+      double         *sum  = back + (n_place ? place[0] * n_each : 0);
       const double    gain = n_place ? layer->gain : 0.0; /* a position that nothing above sees */
 
-      for (PetscInt k = 1; k < n_place; k++) Place(n_out, 1.0, PETSC_TRUE, back + place[k] * n_out, sum);
-      for (PetscInt a = 0; a < n_out; a++) slope[a] *= gain * sum[a];
+      for (PetscInt k = 1; k < n_place; k++) Place(n_each, 1.0, PETSC_TRUE, back + place[k] * n_each, sum);
+      for (PetscInt a = 0; a < n_each; a++) slope[a] *= gain * sum[a];
     }
 }
 

@@ -31,9 +31,11 @@ typedef struct {
   double       gain;      /**< 1 / sqrt(lambda N) of the features */
   double       bias;      /**< s, the constant beside the features; 0 for none */
   PetscInt     n_feature; /**< numbers per example that leave the layer, the constant included */
-  PetscInt    *begin; /**< [n_patch + 1]; position i stands in the places place[begin[i]] .. of n_out features each */
-  PetscInt    *place; /**< [begin[n_patch]] */
-  PetscBool    is_summed; /**< all positions stand in one place, added up: a pooled readout */
+  PetscInt     n_piece; /**< values of an example leave in pieces of n_each: position by position, or all as they are */
+  PetscInt     n_each;
+  PetscInt    *begin;     /**< [n_piece + 1]; piece i stands in the places place[begin[i]] .. of n_each features each */
+  PetscInt    *place;     /**< [begin[n_piece]] */
+  PetscBool    is_summed; /**< all pieces stand in one place, added up: a pooled readout */
 } FwLayer;
 
 typedef struct {
