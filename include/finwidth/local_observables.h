@@ -14,7 +14,8 @@
  *
  *     M = (1/n) sum_i K_ii before, M - (1 / (N lambda_1 n^2)) sum_i sum_kl Q_kl K_ik (A^-1 - a a^T) K_li after learning,
  *
- * its alignment, trace and distance.
+ * its alignment, trace and distance; these of one hidden layer. Of several only the alignments of K_R(1), which is that of the
+ * last layer before learning, and of K_R(Q).
  *
  * @source Aiudi et al., arXiv:2307.11807; docs/theory/convolutional.md
  */
@@ -27,7 +28,7 @@ typedef struct {
   PetscBool is_diagonal;    /**< a locally-connected network */
   double   *eigenvalue;     /**< [n_row] of Q, descending */
   double    distance, pool_overlap, effective_patches;
-  PetscBool has_kernels;
+  PetscBool has_kernels, has_hidden;                 /**< has_hidden: also of M; one hidden layer */
   double    alignment_before;                        /**< of K_R(1), and of M before */
   double    kernel_alignment;                        /**< of K_R(Q) */
   double    alignment_after;                         /**< of M after, as in observables.h */

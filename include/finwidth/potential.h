@@ -37,6 +37,10 @@ typedef struct FwPotentialImpl *FwPotential;
 
 typedef enum { FW_POTENTIAL_COLLAPSED, FW_POTENTIAL_FULL } FwPotentialKind;
 
+/** Most paths between which Gram matrices are measured: with more, P N_1 n_path^2 operations are no longer few beside the
+ *  gradients of a sample. */
+enum { FW_POTENTIAL_PATHS_MOST = 256 };
+
 /** What can be measured at one theta. Averages are over the readout given theta under `collapsed`. */
 typedef enum {
   FW_MEASURE_TRAIN_MEAN,        /**< [P, D] mean of f; under `full` f itself */
@@ -50,7 +54,7 @@ typedef enum {
   FW_MEASURE_WEIGHT_TRACE,      /**< [1] trace of the next */
   FW_MEASURE_WEIGHT_COVARIANCE, /**< [M, M] mean of w w^T over the neurons (channels, patches) of the first layer, M inputs
                                     each */
-  FW_MEASURE_PATH_GRAM /**< cnn and pool of L > 1 layers, else no numbers: Q_1, .., Q_{L-1}, one after the other,
+  FW_MEASURE_PATH_GRAM /**< cnn and pool of L > 1 layers and at most FW_POTENTIAL_PATHS_MOST paths, else no numbers: Q_1, .., Q_{L-1}, one after the other,
                                     Q_l = <1/N_l sum_a g^l_pa g^l_qa> between outputs and paths p = (t_{l+1}, .., t_L, u):
                                     g^l_(t,p),a = sum_b g^{l+1}_pb theta_bta / N_{l+1}^1/2 down from g^L = v of variance 1,
                                     what a linear network multiplies layer l by. t_{l+1} outermost, as in

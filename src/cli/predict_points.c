@@ -37,15 +37,11 @@ static PetscErrorCode CheckDeep(const FwPredictPoint *point)
 {
   const FwModel *model = &point->model;
   PetscInt       closure;
-  PetscBool      wants_observables;
 
   PetscFunctionBegin;
   PetscCall(FwOptionChoice("theory_closure", &closure, NULL));
-  PetscCall(FwOptionBoolean("theory_observables", &wants_observables, NULL));
   PetscCheck(!point->theory.with_average || closure == FW_DEEP_PATHS, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_average: the 'stacked' closure of several hidden layers has none");
-  PetscCheck(!wants_observables, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_observables: several hidden layers of cnn have none in this version");
   for (PetscInt l = 1; l < model->depth && closure == FW_DEEP_STACKED; l++)
     PetscCheck(model->width[l] == model->width[0], PETSC_COMM_WORLD, FW_ERR_INPUT,
                "theory_closure: 'stacked' wants all widths equal");

@@ -79,6 +79,17 @@ static double OfMatrix(FwRecord record, const char name[], PetscInt r, PetscInt 
   return i % (r + 1) == 0 ? Predicted(record, name, i / (r + 1)) : 0.0;
 }
 
+/* Whether it is between the same paths: 'stacked' has another one, which is position_order_parameter, and of very many paths only
+   the readout's is measured */
+static PetscBool IsSameLayer(FwRecord record, const FwMeasured *m)
+{
+  if (isnan(Predicted(record, "closure", 0))) return PETSC_TRUE;
+  return Predicted(record, "closure", 0) == 0.0 && !isnan(Predicted(record, m->name, m->n - 1)) &&
+             isnan(Predicted(record, m->name, m->n))
+           ? PETSC_TRUE
+           : PETSC_FALSE;
+}
+
 /* A deep network has an order parameter per layer, of which the last is the readout's, or with several outputs one matrix
    for all layers, of which the readout has a part; `lcn` has one per patch, the diagonal of a matrix whose other entries
    vanish by the signs of its units */
@@ -88,8 +99,7 @@ static double PredictedOrder(FwRecord record, const FwMeasured *m, PetscInt i)
   const PetscInt    r         = (PetscInt)m->shape.size[0];
   PetscInt          last      = 0;
 
-  if (FwRecordAt(record, "/predict/closure", 0) == 1.0)
-    return NAN; /* 'stacked' has another one: position_order_parameter */
+  if (!IsSameLayer(record, m)) return NAN;
   if (m->n == 1) {
     while (!isnan(Predicted(record, m->name, last + 1))) last++;
     return Predicted(record, m->name, last);
@@ -117,7 +127,7 @@ static double AverageNumber(FwRecord record, int q, const FwMeasured *m, PetscIn
   char name[64];
 
   if (!compared[q].average || HasFailed(record) || (IsOrder(m) && is_deep)) return NAN;
-  if (IsOrder(m) && strcmp(m->name, order_name)) return NAN; /* of upper layers */
+  if (IsOrder(m) && (strcmp(m->name, order_name) || !IsSameLayer(record, m))) return NAN; /* none of upper layers */
   snprintf(name, sizeof name, "%s%s", compared[q].average, suffix);
   if (IsOrder(m) && m->n > 1) return OfMatrix(record, name, (PetscInt)m->shape.size[0], i);
   return PredictedFor(record, name, m, i);

@@ -8,6 +8,7 @@
 
 #include "trunk.h"
 #include <finwidth/dense.h>
+#include <finwidth/potential.h>
 #include <math.h>
 
 /* --- layers --------------------------------------------------------------------------------------------------- */
@@ -136,19 +137,25 @@ PetscInt FwTrunkReadoutPlaces(const FwTrunk *trunk)
   return trunk->is_pooled ? 1 : trunk->layer[trunk->depth - 1].n_patch;
 }
 
-PetscBool FwTrunkHasPaths(const FwTrunk *trunk)
+static double Paths(const FwTrunk *trunk, PetscInt l)
 {
-  for (PetscInt l = 0; l < trunk->depth; l++)
-    if (trunk->layer[l].n_set > 1) return PETSC_FALSE;
-  return trunk->depth > 1 && trunk->is_of_patches ? PETSC_TRUE : PETSC_FALSE;
+  double n = FwTrunkReadoutPlaces(trunk);
+
+  for (PetscInt k = l + 1; k < trunk->depth; k++) n *= trunk->layer[k].n_tap;
+  return n;
 }
 
 PetscInt FwTrunkCountPaths(const FwTrunk *trunk, PetscInt l)
 {
-  PetscInt n = FwTrunkReadoutPlaces(trunk);
+  return (PetscInt)Paths(trunk, l);
+}
 
-  for (PetscInt k = l + 1; k < trunk->depth; k++) n *= trunk->layer[k].n_tap;
-  return n;
+PetscBool FwTrunkHasPaths(const FwTrunk *trunk)
+{
+  for (PetscInt l = 0; l < trunk->depth; l++)
+    if (trunk->layer[l].n_set > 1) return PETSC_FALSE;
+  return trunk->depth > 1 && trunk->is_of_patches && Paths(trunk, 0) <= FW_POTENTIAL_PATHS_MOST ? PETSC_TRUE
+                                                                                                : PETSC_FALSE;
 }
 
 /* --- inputs --------------------------------------------------------------------------------------------------- */

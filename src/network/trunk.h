@@ -91,7 +91,8 @@ void FwTrunkBackward(const FwTrunk *trunk, const double theta[], PetscInt first,
 /** Positions of the last layer among the features: n_patch, 1 where they are pooled. */
 PetscInt FwTrunkReadoutPlaces(const FwTrunk *trunk);
 
-/** Whether weights below the readout lie between paths: several layers whose filters all positions share. */
+/** Whether there are paths between which Gram matrices are measured: several layers whose filters all positions share, and not
+ *  too many paths. */
 PetscBool FwTrunkHasPaths(const FwTrunk *trunk);
 
 /** Paths from the readout's places down to layer l: (t_{l+1}, .., t_L, u), the tap of the lowest layer first. */

@@ -281,10 +281,11 @@ PetscErrorCode FwLocalObservablesCreate(FwLocalAction action, const double y[], 
   o.n_patch     = family.n_patch;
   o.n_row       = family.n_patch * family.n_output;
   o.is_diagonal = family.form == FW_PATCH_DIAGONAL ? PETSC_TRUE : PETSC_FALSE;
+  o.has_hidden  = with_kernels && family.n_layer == 1 ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(PetscMalloc1(o.n_row, &o.eigenvalue));
   PetscCall(FromOrder(&o, family.n_output, order));
   if (with_kernels) PetscCall(ReadoutAlignments(action, family.n_train, y, order, &o));
-  if (with_kernels) PetscCall(HiddenLayer(action, family.n_train, y, order, &o));
+  if (o.has_hidden) PetscCall(HiddenLayer(action, family.n_train, y, order, &o));
   *observables = o;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -304,10 +305,10 @@ PetscErrorCode FwLocalObservablesRecord(const FwLocalObservables *o, FwRecord re
      o->has_kernels                                                                                                               },
     {"kernel_alignment",    "alignment of the renormalised kernel with the labels",        o->kernel_alignment,    o->has_kernels },
     {"alignment_after",     "alignment of the hidden layer's Gram matrix with the labels", o->alignment_after,
-     o->has_kernels                                                                                                               },
-    {"hidden_trace_before", "mean squared activation before learning",                     o->hidden_trace_before, o->has_kernels },
-    {"hidden_trace_after",  "mean squared activation after learning",                      o->hidden_trace_after,  o->has_kernels },
-    {"hidden_distance",     "relative change of the hidden layer's Gram matrix",           o->hidden_distance,     o->has_kernels },
+     o->has_hidden                                                                                                                },
+    {"hidden_trace_before", "mean squared activation before learning",                     o->hidden_trace_before, o->has_hidden  },
+    {"hidden_trace_after",  "mean squared activation after learning",                      o->hidden_trace_after,  o->has_hidden  },
+    {"hidden_distance",     "relative change of the hidden layer's Gram matrix",           o->hidden_distance,     o->has_hidden  },
   };
   const FwShape modes = {.n_dim = 1, .name = {"mode"}, .size = {o->n_row}};
 

@@ -332,8 +332,17 @@ class Deep(Folder):
             up, down = ([q + sign * s for q, s in zip(orders, step)] for sign in (1, -1))
             self.assertLess(abs(action(up) - action(down)) / 2e-5, 1e-6)
 
+    def check_alignments(self, r, q, family):
+        """Of the kernels before and after learning; the hidden layer has no prediction."""
+        y = self.y[:self.P]
+        for name, order in (("alignment_before", np.eye(len(q))), ("kernel_alignment", q)):
+            kernel = np.einsum("ij,ijab->ab", order, family)[:self.P, :self.P]
+            self.close(name, r[name], y @ kernel @ y / np.linalg.norm(kernel) / (y @ y))
+        self.assertNotIn("alignment_after", r)
+
     def check_paths(self, depth, activation, stride):
-        r = self.predict_deep(depth, activation, "-network_upper_mask", 2, "-network_upper_stride", stride)
+        r = self.predict_deep(depth, activation, "-network_upper_mask", 2, "-network_upper_stride", stride,
+                              "-theory_observables", "true")
         family, infinite = self.family(depth, activation, stride)
         self.close("infinite width", np.einsum("ppab->ab", family), infinite, 1e-13)
         orders = [r["order_parameter"]] + [r[f"order_parameter_{k + 1}"] for k in range(1, depth)]
@@ -343,6 +352,7 @@ class Deep(Folder):
         self.close("S", r["action"], self.action(orders, family), 1e-11)
         self.check_stationary(lambda q: self.action(q, family), orders)
         self.check_predictions(r, orders[0], family)
+        self.check_alignments(r, orders[0], family)
         self.assertLess(abs(r["sum_rule"]), 1e-9)
         self.assertEqual(r["exact_for_linear"], 1)
 
@@ -456,7 +466,6 @@ class BadInput(Folder):
         self.refused("memory", *cnn, "-memory", "1M", code=5)
         deep = [*cnn, "-network_depth", 2]
         self.refused("theory_average", *deep, "-theory_average", "true", "-theory_closure", "stacked")
-        self.refused("theory_observables", *deep, "-theory_observables", "true")
         self.refused("network_upper_mask", *deep, "-network_upper_mask", 3)
         self.refused("network_upper_mask", *deep, "-network_upper_mask", "2,2")
         self.refused("network_upper_stride", *deep, "-network_upper_stride", 0)

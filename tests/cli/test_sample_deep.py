@@ -66,7 +66,9 @@ class Deep(unittest.TestCase):
                                        self.s[name + "_error_bar"].reshape(n, n), z)
 
     def test_positions_have_the_mean_over_taps(self):
-        self.sample("-network_width", 15, "-sampler_samples", 64, code=(0, 4))  # equal blocks
+        self.sample("-network_width", 15, "-sampler_samples", 64, "-theory_observables", "true", code=(0, 4))  # equal blocks
+        self.assertGreater(self.p["kernel_alignment"], self.p["alignment_before"])
+        self.assertGreater(self.s["alignment_after"], self.p["alignment_before"])
         for r in (self.s, self.p):
             q = r["order_parameter"].reshape(2, 2, 2, 2)  # [tap, position, other tap, other position]
             np.testing.assert_allclose(r["position_order_parameter"], np.einsum("tutv->uv", q) / 2, rtol=1e-12)
@@ -88,6 +90,14 @@ class Deep(unittest.TestCase):
         np.testing.assert_array_equal(self.p["position_order_parameter"], self.p["order_parameter"])
         self.assertNotIn("order_parameter_z_score", self.s)
         self.assertEqual(self.s["position_order_parameter_z_score"].shape, (2, 2))
+
+    def test_of_more_than_256_paths_the_readout_alone_is_measured(self):
+        for depth, n in ((5, 192), (6, 11)):  # 2^4 12 paths; 2^5 11 to 11 positions
+            self.sample("-network_mask", 1, "-network_depth", depth, "-network_upper_stride", 1, "-network_width", 3,
+                        "-theory_closure", "stacked", "-sampler_samples", 8, "-sampler_burnin", 8, code=(0, 4))
+            self.assertEqual(self.s["order_parameter"].shape, (n, n))
+            self.assertEqual("position_order_parameter_z_score" in self.s, depth == 5)
+            self.assertNotIn("order_parameter_z_score", self.s)
 
     def test_networks_beyond_the_theory_are_sampled_without_it(self):
         for kind, orders in (("lcn", (2,)), ("pool", (2, 1))):
