@@ -50,6 +50,7 @@ typedef struct {
   const char   *tag;        /**< what the checkpoint belongs to */
   PetscBool     resume;     /**< take up a checkpoint that is there */
   double        interval;   /**< seconds between checkpoints */
+  PetscBool     is_end_kept; /**< one more at the end: for a caller who goes on before the numbers are safe */
 } FwChainsPlan;
 
 /** All chains at their end. */

@@ -41,9 +41,43 @@ static PetscErrorCode ChooseDepth(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Keys that only some channels read */
+enum { USE_NOISE, USE_BETA, USE_GAIN, USES };
+
+static void NoteChannel(const FwChannel *channel, PetscBool use[USES])
+{
+  switch (channel->kind) {
+    case FW_CHANNEL_LOGISTIC:
+      use[USE_BETA] = PETSC_TRUE;
+      break;
+    case FW_CHANNEL_TANH:
+    case FW_CHANNEL_ERF:
+      use[USE_GAIN] = use[USE_NOISE] = PETSC_TRUE;
+      break;
+    default:
+      use[USE_NOISE] = PETSC_TRUE;
+  }
+}
+
+/* An input may keep them for another channel */
+static PetscErrorCode WarnAboutUnused(const PetscBool use[USES])
+{
+  static const char *const key[USES] = {"optimal_noise", "optimal_beta", "optimal_channel_gain"};
+
+  PetscFunctionBegin;
+  for (int u = 0; u < USES; u++) {
+    PetscBool is_set;
+
+    PetscCall(FwOptionIsSet(key[u], &is_set));
+    if (is_set && !use[u]) PetscCall(FwWarn("optimal_channel has no use for the key '%s' that is given", key[u]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode CheckPoints(Optimal *o)
 {
-  PetscInt n_point;
+  PetscInt  n_point;
+  PetscBool use[USES] = {PETSC_FALSE};
 
   PetscFunctionBegin;
   PetscCall(FwScanGetSize(o->request->scan, NULL, &n_point, NULL));
@@ -54,6 +88,7 @@ static PetscErrorCode CheckPoints(Optimal *o)
     PetscCall(FwScanApply(o->request->scan, p));
     PetscCall(FwOptimalSettingRead(&setting));
     PetscCall(FwOptimalIsBeyond(&setting, &is_beyond));
+    NoteChannel(&setting.channel, use);
     o->n_beyond += is_beyond;
     o->n_biased += !setting.is_odd;
     if (setting.experiment != FW_EXPERIMENT_NONE) o->has_trial = PETSC_TRUE;
@@ -61,6 +96,7 @@ static PetscErrorCode CheckPoints(Optimal *o)
     PetscCall(FwOptimalSettingDestroy(&setting));
   }
   PetscCall(FwScanApply(o->request->scan, -1));
+  PetscCall(WarnAboutUnused(use));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

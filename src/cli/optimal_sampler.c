@@ -127,7 +127,8 @@ static PetscErrorCode RunChains(MPI_Comm comm, const FwChainRanks *ranks, const 
   char     path[PETSC_MAX_PATH_LEN];
   FwTarget target = {
     .context = net, .evaluate = Evaluate, .n_series = SERIES, .n_field = 2 * net->n_test, .measure = Measure};
-  FwChainsPlan   plan = {.sampler = s->plan, .tag = s->tag, .resume = s->resume, .interval = s->interval};
+  FwChainsPlan plan = {
+    .sampler = s->plan, .tag = s->tag, .resume = s->resume, .interval = s->interval, .is_end_kept = PETSC_TRUE};
   FwChainsResult result;
   PetscMPIInt    rank;
   PetscErrorCode code = PETSC_SUCCESS;
@@ -145,7 +146,6 @@ static PetscErrorCode RunChains(MPI_Comm comm, const FwChainRanks *ranks, const 
   PetscCall(FwErrorAgree(comm, 0, code));
   PetscCallMPI(MPI_Bcast(number, FW_INSTANCE_COUNT, MPI_DOUBLE, 0, comm));
   PetscCall(FwChainsResultDestroy(&result));
-  PetscCall(FwCheckpointRemove(comm, path));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

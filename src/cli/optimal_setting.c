@@ -60,10 +60,23 @@ static PetscErrorCode ReadChannel(FwChannel *channel)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Whether a key is set, or an axis of the scan */
+static PetscErrorCode IsGiven(const char key[], PetscBool *is_given)
+{
+  char axis[64];
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionIsSet(key, is_given));
+  if (*is_given) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscSNPrintf(axis, sizeof axis, "-scan_%s", key));
+  PetscCall(PetscOptionsHasName(NULL, NULL, axis, is_given));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode ReadExperiment(FwOptimalSetting *s)
 {
   PetscInt64 dimension, n_instance;
-  PetscBool  has_width, is_scanned;
+  PetscBool  has_width;
 
   PetscFunctionBegin;
   PetscCall(FwOptionChoice("optimal_experiment", &s->experiment, NULL));
@@ -71,9 +84,8 @@ static PetscErrorCode ReadExperiment(FwOptimalSetting *s)
   PetscCall(FwOptionInteger("optimal_instances", &n_instance, NULL));
   s->dimension  = (PetscInt)dimension;
   s->n_instance = (PetscInt)n_instance;
-  PetscCall(FwOptionIsSet("network_width", &has_width));
-  PetscCall(PetscOptionsHasName(NULL, NULL, "-scan_network_width", &is_scanned));
-  for (PetscInt l = 0; l < s->model.depth && !has_width && !is_scanned; l++) s->model.width[l] = (double)dimension;
+  PetscCall(IsGiven("network_width", &has_width));
+  for (PetscInt l = 0; l < s->model.depth && !has_width; l++) s->model.width[l] = (double)dimension;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -124,14 +136,16 @@ FwDeepTarget FwOptimalTarget(const FwOptimalSetting *s)
 
 PetscErrorCode FwOptimalIsBeyond(const FwOptimalSetting *s, PetscBool *is_beyond)
 {
-  double    least = (double)s->dimension;
-  PetscBool is_given, is_scanned;
+  double    least = INFINITY, d = (double)s->dimension;
+  PetscBool has_dimension, has_width;
 
   PetscFunctionBegin;
-  PetscCall(FwOptionIsSet("optimal_dimension", &is_given));
-  PetscCall(PetscOptionsHasName(NULL, NULL, "-scan_optimal_dimension", &is_scanned));
+  PetscCall(IsGiven("optimal_dimension", &has_dimension));
+  PetscCall(IsGiven("network_width", &has_width));
   for (PetscInt l = 0; l < s->model.depth; l++) least = fmin(least, s->model.width[l]);
-  *is_beyond = (PetscBool)((is_given || is_scanned || s->experiment != FW_EXPERIMENT_NONE) && s->model.depth > 0 &&
-                           s->alpha * (double)s->dimension > pow(least, 1.5));
+  if (!has_dimension && s->experiment == FW_EXPERIMENT_NONE) d = least; /* widths alone: inputs are of their size */
+  least      = fmin(least, d);
+  *is_beyond = (PetscBool)((has_dimension || has_width || s->experiment != FW_EXPERIMENT_NONE) && s->model.depth > 0 &&
+                           s->alpha * d > pow(least, 1.5));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -180,6 +180,7 @@ PetscErrorCode FwTrialCheck(const FwOptimalSetting *setting, PetscBool is_told)
   PetscCall(FwReductionCreate(&target, &reduction));
   PetscCall(FwErrorAgreeAny(PETSC_COMM_WORLD, ReadAndCheck(setting, &reduction, &trial)));
   if (is_told) PetscCall(PrintEstimate(&trial));
+  PetscCall(CheckMemory(PETSC_COMM_WORLD, &trial)); /* with all ranks: a part of them has less */
   PetscCall(DestroyTrial(&trial));
   PetscCall(FwReductionDestroy(&reduction));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -269,10 +269,9 @@ static PetscErrorCode Moments(const FwChannel *channel, double Q, double varianc
   PetscCheck(
     channel->noise == 0.0 || sqrt(Q + variance) < steepest_step * Resolution(channel), PETSC_COMM_SELF,
     FW_ERR_NUMERICAL,
-    "a noise of variance %g behind %s of gain %g tells values of z apart that lie %g of its deviation from each "
-    "other: want %g at least, or no noise",
-    channel->noise, FwChannelNames[channel->kind], channel->gain, Resolution(channel) / sqrt(Q + variance),
-    1.0 / steepest_step);
+    "a noise of variance %g behind %s of gain %g is too small for the quadrature: want %.2g at least, or no noise",
+    channel->noise, FwChannelNames[channel->kind], channel->gain,
+    channel->noise * (Q + variance) / PetscSqr(steepest_step * Resolution(channel)));
   if (channel->noise == 0.0)
     PetscCall(InvertedMoments(channel, Q, variance, moments));
   else if (variance == 0.0)

@@ -40,11 +40,20 @@ static PetscBool IsNoiseAdded(const FwChannel *channel)
   return FwChannelIsDiscrete(channel) || channel->kind == FW_CHANNEL_ABS ? PETSC_FALSE : PETSC_TRUE;
 }
 
+/* eta, but never zero: where no part is linear the penalty of the weights leaves nothing of them, and the intercept, with its
+   column in the same units, is learnt all the same */
+static double Signal(const FwExperiment *e)
+{
+  const double least = 1e-6;
+
+  return fmax(e->eta, least * sqrt(e->gamma + e->bias));
+}
+
 void FwExperimentDesigns(const FwExperiment *e, FwInstances at, FwDesignPlan *train, FwDesignPlan *test)
 {
   const uint64_t seed = e->teacher.seed, block = (uint64_t)at.block;
   /* an intercept b = constant beta / sqrt(d), beta with the penalty of the weights: prior variance `bias` */
-  const double constant = e->eta > 0.0 ? sqrt(e->bias * (double)e->teacher.d) / e->eta : 0.0;
+  const double constant = sqrt(e->bias * (double)e->teacher.d) / Signal(e);
 
   *train        = (FwDesignPlan){.stream   = FwStreamCreate(seed, FW_RANDOM_OPTIMAL_INPUT, block, 0, 0),
                                  .n        = e->n_train,
@@ -225,8 +234,7 @@ static PetscErrorCode TrainPanel(void *context, PetscInt first, PetscInt n, doub
 
 static PetscErrorCode LearnByRidge(Block *b)
 {
-  const double      eta2 = b->e->eta * b->e->eta;
-  const FwRidgePlan plan = {.penalty   = eta2 > 0.0 ? (b->e->gamma + b->e->channel.noise) / eta2 : INFINITY,
+  const FwRidgePlan plan = {.penalty   = (b->e->gamma + b->e->channel.noise) / PetscSqr(Signal(b->e)),
                             .tolerance = 1e-10,
                             .most      = b->e->n_iteration};
   FwRidgeState      state;

@@ -448,6 +448,7 @@ PetscErrorCode FwChainsRun(MPI_Comm comm, const FwChainRanks *ranks, const FwTar
   PetscCall(Done(&r, &n_done));
   PetscCall(FwProgressSkip(r.progress, n_done));
   PetscCall(RunBatches(&r));
+  if (plan->is_end_kept && n_done < plan->sampler.n_burnin + plan->sampler.n_sample) PetscCall(WriteCheckpoint(&r));
   PetscCall(FwProgressEnd(&r.progress));
   PetscCall(Collect(&r, result));
   PetscCall(DestroyChains(&r));

@@ -40,6 +40,16 @@ class Optimal(unittest.TestCase):
     def result(self, name="optimal.h5"):
         return read(self.place / name, "optimal")
 
+    def test_keys_that_the_channel_does_not_read_are_named(self):
+        done = run("optimal", "-optimal_channel", "logistic", "-optimal_noise", 0.5, cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertIn("no use for the key 'optimal_noise'", done.err)
+
+    def test_experiments_that_do_not_fit_are_refused_before_anything_is_computed(self):
+        done = run("optimal", "-optimal_experiment", "ridge", "-optimal_dimension", 300000, "-optimal_alpha", 2, "-dry_run",
+                   cwd=self.place)
+        self.assertEqual(done.code, 5, done.err)
+
     def test_reference_rows(self):
         for row in reference("optimal")["rows"]:
             done = self.optimal(*words_of(row), "-overwrite")
