@@ -7,7 +7,7 @@
  * Life cycle: Create, SetFromOptions (the `data_*` and `teacher_*` keys), SetUp (reads); then only getters; Destroy.
  *
  * Examples are numbered along one sequence: after `data_skip` of those whose class is kept, P for training, then P_t
- * for testing. Files are read by rank 0, in blocks, and sent to the owners; built-in sources are drawn by each owner
+ * for testing, then those for validation. Files are read by rank 0, in blocks, and sent to the owners; built-in sources are drawn by each owner
  * from streams keyed by the number of the example, so that the data are the same for any number of ranks.
  *
  * Inputs are scaled as `data_normalise` says, of whatever source: standardised where the user does not say. Likewise
@@ -27,12 +27,13 @@
 
 typedef struct FwDatasetImpl *FwDataset;
 
-/** FW_NEW: further inputs without labels, from the file of `data_predict`. */
-typedef enum { FW_TRAIN, FW_TEST, FW_NEW, FW_PART_COUNT } FwPart;
+/** FW_VALIDATION: examples behind those for testing, on which order parameters may be learnt. FW_NEW: further inputs without
+ *  labels, from the file of `data_predict`. */
+typedef enum { FW_TRAIN, FW_TEST, FW_VALIDATION, FW_NEW, FW_PART_COUNT } FwPart;
 
 /** Sizes of a dataset. An image has `channels`, `height`, `width`; other inputs have 1, 1, N_0. */
 typedef struct {
-  PetscInt n_train, n_test, n_new, n_input, n_output;
+  PetscInt n_train, n_test, n_validation, n_new, n_input, n_output;
   PetscInt channels, height, width;
   PetscInt n_class; /**< 0 where labels are not classes */
 } FwDataSizes;
@@ -67,10 +68,10 @@ PetscErrorCode FwDatasetGetSizes(FwDataset data, FwDataSizes *sizes);
 /** This rank's examples of a part, after normalisation. Not collective; borrowed. */
 PetscErrorCode FwDatasetGetSlab(FwDataset data, FwPart part, FwSlab *slab);
 
-/** Targets of FW_TRAIN or FW_TEST, shape [n, D], row-major, on every rank; in units of label. Not collective; borrowed. */
+/** Targets of FW_TRAIN, FW_TEST or FW_VALIDATION, shape [n, D], row-major, on every rank; in units of label. Not collective; borrowed. */
 PetscErrorCode FwDatasetGetTargets(FwDataset data, FwPart part, const double **y);
 
-/** Class of each example of FW_TRAIN or FW_TEST as an index into the kept classes, shape [n], on every rank; NULL where labels are
+/** Class of each example of these parts as an index into the kept classes, shape [n], on every rank; NULL where labels are
  *  not classes. Not collective; borrowed. */
 PetscErrorCode FwDatasetGetClasses(FwDataset data, FwPart part, const PetscInt **index);
 

@@ -104,6 +104,10 @@ FwPatchKernel FwLocalActionKernel(FwLocalAction action);
 /** Coefficients of K_R(Q) in the features of the family: [D^2][n_feature]. Not collective. */
 PetscErrorCode FwLocalActionCoefficients(FwLocalAction action, const double order[], double coefficient[]);
 
+/** Slopes along the coefficients, [D^2][n_feature], become the slope along Q: [m, m], symmetric, so that the change is its
+ *  product with that of Q, summed over all entries. Not collective. */
+PetscErrorCode FwLocalActionSlope(FwLocalAction action, const double slope[], double matrix[]);
+
 /** Evaluate everything at Q.
  *
  * @collective{action}

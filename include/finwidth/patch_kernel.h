@@ -48,10 +48,14 @@ typedef struct FwPatchImagesImpl *FwPatchImages;
 /** A family on a grid. */
 typedef struct FwPatchKernelImpl *FwPatchKernel;
 
+/** The same family between training examples and those of another part. */
+typedef struct FwPatchCrossImpl *FwPatchCross;
+
 typedef enum {
   FW_PATCH_PAIRS,    /**< all pairs i <= j, in the order (0,0), (0,1), .. (0,n-1), (1,1), ..; one output */
   FW_PATCH_DIAGONAL, /**< i = j alone */
-  FW_PATCH_ORDERED   /**< K_ij of all i and j, row-major, not summed with K_ji: several outputs */
+  FW_PATCH_ORDERED,  /**< K_ij of all i and j, row-major, not summed with K_ji: several outputs */
+  FW_PATCH_POOLED    /**< sum_ij K_ij / n^2 alone, as if of one patch; means stay in */
 } FwPatchForm;
 
 /** What a row of Q belongs to in a network of several hidden layers. */
@@ -146,8 +150,9 @@ PetscErrorCode FwPatchKernelGetFamily(FwPatchKernel kernel, FwPatchFamily *famil
  */
 PetscErrorCode FwPatchKernelTrain(FwPatchKernel kernel, const double coefficient[], FwMatrix *train);
 
-/** A column of D P numbers, [P][D] on every rank, in the blocks of FwPatchKernelTrain(). Collective. */
-PetscErrorCode FwPatchKernelColumn(FwPatchKernel kernel, const double value[], FwMatrix *column);
+/** A column of D numbers for each example of a part, [example][D] on every rank, in the blocks of the family's matrices.
+ *  Collective. */
+PetscErrorCode FwPatchKernelColumn(FwPatchKernel kernel, FwPart part, const double value[], FwMatrix *column);
 
 /** Of one hidden layer: assemble sum_j w_j K_ij between training examples, for one patch i of the rows: P x P, in full, since
  *  it is not symmetric; means stay in. Collective. Cost n maps per entry, or one for each w_j that is not zero.
@@ -168,6 +173,41 @@ PetscErrorCode FwPatchKernelRow(FwPatchKernel kernel, PetscInt i, const double w
  */
 PetscErrorCode FwPatchKernelPullBack(FwPatchKernel kernel, FwMatrix weight, const double vector[],
                                      double matrix_slope[], double vector_slope[]);
+
+/** Contract the product of two columns with every feature, over both triangles: slope[d D + e][f] as the matrix_slope of
+ *  FwPatchKernelPullBack() for W = (u v^T + v u^T) / 2; for one output u^T F_f v.
+ *
+ * @collective{kernel}
+ * @param[in]  left, right  [D P] u and v, on every rank
+ * @param[out] slope        [D^2][n_feature], on every rank
+ * @cost one reading of the store, P^2 D^2 n_feature flops over the ranks
+ */
+PetscErrorCode FwPatchKernelPullBackProduct(FwPatchKernel kernel, const double left[], const double right[],
+                                            double slope[]);
+
+/** Make a family between training examples (rows) and those of a part (columns), which is not empty; nothing is computed yet.
+ * Collective.
+ * @param[in]  kernel       borrowed
+ * @param[in]  store_bytes  memory that each rank may spend on keeping features
+ * @param[out] cross        release with FwPatchCrossDestroy() before the kernel */
+PetscErrorCode FwPatchCrossCreate(FwPatchKernel kernel, FwPart part, double store_bytes, FwPatchCross *cross);
+
+/** The part, and the number of its examples. Not collective. */
+FwPart   FwPatchCrossPart(FwPatchCross cross);
+PetscInt FwPatchCrossCount(FwPatchCross cross);
+
+/** Assemble sum_d c_d F_d: D P x D P_part. Collective. Cost as FwPatchKernelTrain().
+ * @param[in]  coefficient  [D^2][n_feature]
+ * @param[out] matrix       created here */
+PetscErrorCode FwPatchCrossAssemble(FwPatchCross cross, const double coefficient[], FwMatrix *matrix);
+
+/** slope[d D + e][f] = sum_ab left[a D + d] F_f,ab right[b D + e], on every rank. Collective; `matrix`, of
+ *  FwPatchCrossAssemble(), is asked for its distribution alone. */
+PetscErrorCode FwPatchCrossPullBack(FwPatchCross cross, FwMatrix matrix, const double left[], const double right[],
+                                    double slope[]);
+
+/** Release and set the handle to NULL; NULL is fine. Not collective. */
+PetscErrorCode FwPatchCrossDestroy(FwPatchCross *cross);
 
 /** Assemble n_set kernels, each of its own coefficients, between training examples (rows) and those of a part (columns):
  *  D P x D P_t. Nothing is kept, but all sets share one computation.

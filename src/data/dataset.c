@@ -65,9 +65,10 @@ static PetscErrorCode SettleShape(FwDataset data)
   PetscCheck(n_input <= PETSC_MPI_INT_MAX, PETSC_COMM_SELF, FW_ERR_INPUT,
              "an example of %" PetscInt_FMT " x %" PetscInt_FMT " x %" PetscInt_FMT " inputs is too large",
              sizes->channels, sizes->height, sizes->width);
-  sizes->n_input = (PetscInt)n_input;
-  sizes->n_train = keys->n_train;
-  sizes->n_test  = keys->n_test;
+  sizes->n_input      = (PetscInt)n_input;
+  sizes->n_train      = keys->n_train;
+  sizes->n_test       = keys->n_test;
+  sizes->n_validation = keys->n_validation;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -222,9 +223,7 @@ PetscErrorCode FwDatasetDestroy(FwDataset *data)
   PetscFunctionBegin;
   if (!d) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CloseSource(d));
-  PetscCall(PetscFree(d->x[FW_TRAIN]));
-  PetscCall(PetscFree(d->x[FW_TEST]));
-  PetscCall(PetscFree(d->x[FW_NEW]));
+  for (int part = 0; part < FW_PART_COUNT; part++) PetscCall(PetscFree(d->x[part]));
   PetscCall(PetscFree(d->place));
   PetscCall(PetscFree(d->y));
   PetscCall(PetscFree(d->class_index));

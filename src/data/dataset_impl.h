@@ -29,13 +29,13 @@ struct FwDatasetImpl {
   PetscInt    classes[FW_MAX_CLASS];
   FwEncoding  encoding;
   FwDataSizes sizes;
-  PetscInt64 *example;          /* [P + P_t] number in the sequence of each example used */
-  double     *label;            /* [P + P_t, n_label] as stored; released after encoding */
+  PetscInt64 *example;          /* [FwLabelled()] number in the sequence of each example used */
+  double     *label;            /* [FwLabelled(), n_label] as stored; released after encoding */
   double     *x[FW_PART_COUNT]; /* [n_local, N_0] by part */
   double      shift, scale;     /* of data_normalise standard: x becomes (x - shift) / scale */
   PetscInt64 *place;            /* [height, width] pixel that data_scramble puts here; NULL where all stay */
-  double     *y;                /* [P + P_t, D] */
-  PetscInt   *class_index;      /* [P + P_t], or NULL */
+  double     *y;                /* [FwLabelled(), D] */
+  PetscInt   *class_index;      /* [FwLabelled()], or NULL */
   char        digest[17];
   char        summary[256];
 };
@@ -58,7 +58,7 @@ PetscErrorCode FwDatasetEncode(FwDataset data);
 /** Scale the inputs. Collective. */
 PetscErrorCode FwDatasetNormalise(FwDataset data);
 
-/** Put the pixels of the training and test examples into another order (data_scramble). Collective. */
+/** Put the pixels of all examples into another order (data_scramble). Collective. */
 PetscErrorCode FwDatasetScramble(FwDataset data);
 
 /** Read the inputs of `data_predict`, scale and order them as the training inputs were. Collective. */
@@ -93,13 +93,22 @@ extern const char *const FwEncodingNames[], *const FwNormaliseNames[], *const Fw
 
 static inline PetscInt FwPartSize(FwDataset data, FwPart part)
 {
-  return part == FW_TRAIN ? data->keys.n_train : part == FW_TEST ? data->keys.n_test : data->sizes.n_new;
+  switch (part) {
+    case FW_TRAIN:
+      return data->keys.n_train;
+    case FW_TEST:
+      return data->keys.n_test;
+    case FW_VALIDATION:
+      return data->keys.n_validation;
+    default:
+      return data->sizes.n_new;
+  }
 }
 
 /** Where a part begins in the lists of all examples. */
 static inline PetscInt64 FwPartOffset(FwDataset data, FwPart part)
 {
-  return part == FW_TRAIN ? 0 : data->keys.n_train;
+  return part == FW_TRAIN ? 0 : data->keys.n_train + (part == FW_TEST ? 0 : (PetscInt64)data->keys.n_test);
 }
 
 /** The layout of a part over the ranks: block, and first and number of `rank`. */

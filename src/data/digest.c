@@ -41,7 +41,7 @@ static PetscErrorCode PartDigest(FwDataset data, FwPart part, uint64_t *digest)
 PetscErrorCode FwDatasetDigest(FwDataset data)
 {
   const FwDataSizes *sizes = &data->sizes;
-  uint64_t           parts[9];
+  uint64_t           parts[11];
   size_t             n = 8;
 
   PetscFunctionBegin;
@@ -54,6 +54,10 @@ PetscErrorCode FwDatasetDigest(FwDataset data)
   PetscCall(PartDigest(data, FW_TRAIN, &parts[6]));
   PetscCall(PartDigest(data, FW_TEST, &parts[7]));
   if (sizes->n_new) PetscCall(PartDigest(data, FW_NEW, &parts[n++]));
+  if (sizes->n_validation) {
+    parts[n++] = (uint64_t)sizes->n_validation;
+    PetscCall(PartDigest(data, FW_VALIDATION, &parts[n++]));
+  }
   snprintf(data->digest, sizeof data->digest, "%016llx", (unsigned long long)XXH3_64bits(parts, n * sizeof *parts));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

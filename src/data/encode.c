@@ -32,7 +32,7 @@ static PetscErrorCode CheckOutputs(FwDataset data)
 
 static PetscErrorCode Allocate(FwDataset data)
 {
-  const PetscInt64 n = (PetscInt64)data->keys.n_train + data->keys.n_test;
+  const PetscInt64 n = FwLabelled(&data->keys);
   PetscInt64       n_target;
 
   PetscFunctionBegin;
@@ -53,7 +53,7 @@ static PetscInt IndexOf(FwDataset data, double label)
 
 PetscErrorCode FwDatasetEncode(FwDataset data)
 {
-  const PetscInt64 n = (PetscInt64)data->keys.n_train + data->keys.n_test;
+  const PetscInt64 n = FwLabelled(&data->keys);
 
   PetscFunctionBegin;
   data->sizes.n_output = CountOutputs(data);

@@ -64,6 +64,7 @@ static PetscErrorCode ReadSelection(FwDataKeys *keys)
   PetscCall(ReadClasses(keys));
   PetscCall(ReadInteger("data_train", &keys->n_train));
   PetscCall(ReadInteger("data_test", &keys->n_test));
+  PetscCall(ReadInteger("data_validation", &keys->n_validation));
   PetscCall(FwOptionInteger("data_skip", &keys->skip, NULL));
   PetscCall(FwOptionBoolean("data_shuffle", &keys->shuffle, NULL));
   PetscCall(FwOptionInteger("seed", &number, NULL));

@@ -110,7 +110,7 @@ static PetscErrorCode PickLabels(FwDataset data)
   const PetscInt n_label = data->source.info.n_label;
 
   PetscFunctionBegin;
-  for (PetscInt64 i = 0; i < (PetscInt64)data->keys.n_train + data->keys.n_test; i++) {
+  for (PetscInt64 i = 0; i < FwLabelled(&data->keys); i++) {
     double *label = data->label + i * n_label;
 
     PetscCall(PetscArraycpy(label, data->source.label + data->example[i] * n_label, n_label));
@@ -121,7 +121,7 @@ static PetscErrorCode PickLabels(FwDataset data)
 
 static PetscErrorCode ShareLabels(FwDataset data)
 {
-  const PetscInt64 n = ((PetscInt64)data->keys.n_train + data->keys.n_test) * data->source.info.n_label;
+  const PetscInt64 n = FwLabelled(&data->keys) * data->source.info.n_label;
 
   PetscFunctionBegin;
   PetscCall(FwErrorAgree(data->comm, 0, data->is_reader ? PickLabels(data) : PETSC_SUCCESS));
@@ -133,7 +133,7 @@ static PetscErrorCode ShareLabels(FwDataset data)
 
 static PetscErrorCode PrepareOnReader(FwDataset data, Block *block)
 {
-  const PetscInt64 n = (PetscInt64)data->keys.n_train + data->keys.n_test;
+  const PetscInt64 n = FwLabelled(&data->keys);
 
   PetscFunctionBegin;
   PetscCall(BlockCreate(data, block));
@@ -147,8 +147,7 @@ static PetscErrorCode LoadFiles(FwDataset data, Block *block)
   PetscCall(FwErrorAgree(data->comm, 0, data->is_reader ? PrepareOnReader(data, block) : PETSC_SUCCESS));
   PetscCall(ShareLabels(data));
   for (PetscMPIInt owner = 0; owner < data->n_rank; owner++) {
-    PetscCall(SpreadToOwner(data, FW_TRAIN, owner, block));
-    PetscCall(SpreadToOwner(data, FW_TEST, owner, block));
+    for (int part = FW_TRAIN; part <= FW_VALIDATION; part++) PetscCall(SpreadToOwner(data, (FwPart)part, owner, block));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -170,11 +169,11 @@ static PetscErrorCode DrawOwn(FwDataset data, FwPart part, Block *block, double 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode DrawAll(FwDataset data, Block *block, double *label[2])
+static PetscErrorCode DrawAll(FwDataset data, Block *block, double *label[FW_VALIDATION + 1])
 {
   PetscFunctionBegin;
   PetscCall(BlockCreate(data, block));
-  for (int part = 0; part < 2; part++) {
+  for (int part = FW_TRAIN; part <= FW_VALIDATION; part++) {
     PetscInt size, first, n_local;
 
     FwPartLayout(data, (FwPart)part, data->rank, &size, &first, &n_local);
@@ -217,11 +216,11 @@ static PetscErrorCode GatherLabels(FwDataset data, FwPart part, const double loc
 
 static PetscErrorCode LoadDrawn(FwDataset data, Block *block)
 {
-  double *label[2] = {NULL, NULL};
+  double *label[FW_VALIDATION + 1] = {NULL};
 
   PetscFunctionBegin;
   PetscCall(FwErrorAgreeAny(data->comm, DrawAll(data, block, label)));
-  for (int part = 0; part < 2; part++) {
+  for (int part = FW_TRAIN; part <= FW_VALIDATION; part++) {
     PetscCall(GatherLabels(data, (FwPart)part, label[part]));
     PetscCall(PetscFree(label[part]));
   }
@@ -235,15 +234,14 @@ static PetscErrorCode Allocate(FwDataset data)
   PetscInt64 n;
 
   PetscFunctionBegin;
-  for (int part = 0; part < 2; part++) {
+  for (int part = FW_TRAIN; part <= FW_VALIDATION; part++) {
     PetscInt block, first, n_local;
 
     FwPartLayout(data, (FwPart)part, data->rank, &block, &first, &n_local);
     PetscCall(FwCountProduct(n_local, data->sizes.n_input, "inputs of this rank", &n));
     PetscCall(PetscMalloc1(n, &data->x[part]));
   }
-  PetscCall(
-    FwCountProduct((PetscInt64)data->keys.n_train + data->keys.n_test, data->source.info.n_label, "targets", &n));
+  PetscCall(FwCountProduct(FwLabelled(&data->keys), data->source.info.n_label, "targets", &n));
   PetscCall(PetscMalloc1(n, &data->label));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

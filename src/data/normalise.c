@@ -125,7 +125,6 @@ PetscErrorCode FwDatasetNormalise(FwDataset data)
 {
   PetscFunctionBegin;
   if (data->keys.normalise == FW_NORMALISE_STANDARD) PetscCall(Standardise(data));
-  FwDatasetScalePart(data, FW_TRAIN);
-  FwDatasetScalePart(data, FW_TEST);
+  for (int part = FW_TRAIN; part <= FW_VALIDATION; part++) FwDatasetScalePart(data, (FwPart)part);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

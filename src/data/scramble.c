@@ -6,7 +6,7 @@
  *            what it was
  *   patches  the pixels inside each patch of the network in an order of its own: kernels between equal patches are what they
  *            were, those between different patches are not
- *   labels   the labels of the training examples dealt out anew among them, and those of the test examples among these
+ *   labels   the labels of the training examples dealt out anew among them, and those of the test and validation examples likewise
  *
  * Orders of pixels hold for all examples and channels. The order of the training labels does not depend on how many test
  * examples there are.
@@ -39,8 +39,7 @@ PetscErrorCode FwDatasetScrambleLabels(FwDataset data)
 {
   PetscFunctionBegin;
   if (data->keys.scramble != FW_SCRAMBLE_LABELS) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(DealLabels(data, FW_TRAIN));
-  PetscCall(DealLabels(data, FW_TEST));
+  for (int part = FW_TRAIN; part <= FW_VALIDATION; part++) PetscCall(DealLabels(data, (FwPart)part));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -129,7 +128,6 @@ PetscErrorCode FwDatasetScramble(FwDataset data)
   if (scramble == FW_SCRAMBLE_PATCHES) PetscCall(FindPatches(data, &patches));
   PetscCall(PetscMalloc1((PetscInt64)data->sizes.height * data->sizes.width, &data->place));
   PetscCall(scramble == FW_SCRAMBLE_PIXELS ? OrderPixels(data) : OrderPatches(data, &patches));
-  PetscCall(FwDatasetScramblePart(data, FW_TRAIN));
-  PetscCall(FwDatasetScramblePart(data, FW_TEST));
+  for (int part = FW_TRAIN; part <= FW_VALIDATION; part++) PetscCall(FwDatasetScramblePart(data, (FwPart)part));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -166,7 +166,7 @@ static PetscErrorCode FillPool(FwDataset data, FwPart part, PetscInt64 first, Pe
 static PetscErrorCode TakeFromSequence(FwDataset data, PetscInt64 example[])
 {
   const FwDataKeys *keys = &data->keys;
-  const PetscInt64  n    = (PetscInt64)keys->n_train + keys->n_test;
+  const PetscInt64  n    = FwLabelled(keys);
   Pool              pool;
   PetscErrorCode    code = PETSC_SUCCESS;
 
@@ -181,33 +181,50 @@ static PetscErrorCode TakeFromSequence(FwDataset data, PetscInt64 example[])
   else
     code = PetscError(PETSC_COMM_SELF, __LINE__, PETSC_FUNCTION_NAME, __FILE__, FW_ERR_INPUT, PETSC_ERROR_INITIAL,
                       "'%s' has %" PetscInt64_FMT " examples%s: data_skip %" PetscInt64_FMT
-                      " + data_train %" PetscInt_FMT " + data_test %" PetscInt_FMT " are too many",
+                      " + data_train %" PetscInt_FMT " + data_test %" PetscInt_FMT "%s are too many",
                       data->source.path, pool.n, data->n_class ? " of the kept classes" : "", keys->skip, keys->n_train,
-                      keys->n_test);
+                      keys->n_test, keys->n_validation ? " + data_validation" : "");
   PetscCall(PetscFree(pool.example));
   PetscFunctionReturn(code);
 }
 
-static PetscErrorCode TakeFromPool(FwDataset data, FwPart part, const Pool *pool, PetscInt64 example[])
+/* The examples of a part from those of its files, behind `skip` of them */
+static PetscErrorCode TakeFromPool(FwDataset data, FwPart part, PetscInt64 skip, const Pool *pool, PetscInt64 example[])
 {
-  const PetscInt64 skip = part == FW_TRAIN ? data->keys.skip : 0;
-  const PetscInt   n    = FwPartSize(data, part);
+  static const char *const keys[] = {"data_train", "data_test", "data_train and data_validation"};
+  const PetscInt           n      = FwPartSize(data, part);
 
   PetscFunctionBegin;
   PetscCheck(pool->n >= skip + n, PETSC_COMM_SELF, FW_ERR_INPUT,
              "'%s' has %" PetscInt64_FMT " %s examples of the kept classes: data_skip %" PetscInt64_FMT
-             " + %s %" PetscInt_FMT " are too many",
-             data->source.path, pool->n, part == FW_TRAIN ? "training" : "test", skip,
-             part == FW_TRAIN ? "data_train" : "data_test", n);
-  PetscCall(PetscArraycpy(example, pool->example + skip, n));
+             " + %s %" PetscInt64_FMT " are too many",
+             data->source.path, pool->n, part == FW_TEST ? "test" : "training", part == FW_TEST ? 0 : data->keys.skip,
+             keys[part], skip + n - (part == FW_TEST ? 0 : data->keys.skip));
+  PetscCall(PetscArraycpy(example + FwPartOffset(data, part), pool->example + skip, n));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Those of the training files, or of the test file, and what is taken from them */
+static PetscErrorCode TakeFromFile(FwDataset data, FwPart file, PetscInt64 example[])
+{
+  const FwSourceInfo *info    = &data->source.info;
+  const FwDataKeys   *keys    = &data->keys;
+  const PetscBool     is_test = file == FW_TEST ? PETSC_TRUE : PETSC_FALSE;
+  Pool                pool;
+  PetscErrorCode      code;
+
+  PetscFunctionBegin;
+  PetscCall(FillPool(data, file, is_test ? info->n_training : 0, is_test ? info->n_example : info->n_training, &pool));
+  code = TakeFromPool(data, file, is_test ? 0 : keys->skip, &pool, example);
+  if (!code && !is_test) code = TakeFromPool(data, FW_VALIDATION, keys->skip + keys->n_train, &pool, example);
+  PetscCall(PetscFree(pool.example));
+  PetscFunctionReturn(code);
 }
 
 /* Training and test files apart */
 static PetscErrorCode TakeFromFiles(FwDataset data, PetscInt64 example[])
 {
-  const FwSourceInfo *info     = &data->source.info;
-  const FwPart        parts[2] = {FW_TRAIN, FW_TEST};
+  const FwSourceInfo *info = &data->source.info;
 
   PetscFunctionBegin;
   PetscCheck(info->n_training > 0 &&
@@ -216,15 +233,8 @@ static PetscErrorCode TakeFromFiles(FwDataset data, PetscInt64 example[])
                                   data->source.path, info->n_training> 0
                ? "test"
                : "training");
-  for (int p = 0; p < 2; p++) {
-    Pool           pool;
-    PetscErrorCode code;
-
-    PetscCall(FillPool(data, parts[p], p ? info->n_training : 0, p ? info->n_example : info->n_training, &pool));
-    code = TakeFromPool(data, parts[p], &pool, example + FwPartOffset(data, parts[p]));
-    PetscCall(PetscFree(pool.example));
-    PetscCall(code);
-  }
+  PetscCall(TakeFromFile(data, FW_TRAIN, example));
+  PetscCall(TakeFromFile(data, FW_TEST, example));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -233,7 +243,7 @@ static PetscErrorCode SelectOnReader(FwDataset data)
   PetscFunctionBegin;
   PetscCall(SettleClasses(data));
   PetscCall(SettleEncoding(data));
-  PetscCall(PetscMalloc1((PetscInt64)data->keys.n_train + data->keys.n_test, &data->example));
+  PetscCall(PetscMalloc1(FwLabelled(&data->keys), &data->example));
   if (data->keys.split == FW_SPLIT_FILES)
     PetscCall(TakeFromFiles(data, data->example));
   else

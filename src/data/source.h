@@ -39,7 +39,7 @@ typedef struct {
   char        new_inputs[PETSC_MAX_PATH_LEN]; /* data_predict; "" where not given */
   PetscInt    n_class;                        /* 0: all */
   PetscInt    classes[FW_MAX_CLASS];
-  PetscInt    n_train, n_test;
+  PetscInt    n_train, n_test, n_validation;
   PetscInt64  skip;
   PetscBool   shuffle;
   PetscInt    size; /* 0: the file's */
@@ -54,6 +54,12 @@ typedef struct {
   double        singular[FW_MAX_SINGULAR];
   double        teacher_spread, teacher_spectrum, teacher_offset;
 } FwDataKeys;
+
+/** Examples of all parts that have labels. */
+static inline PetscInt64 FwLabelled(const FwDataKeys *keys)
+{
+  return (PetscInt64)keys->n_train + keys->n_test + keys->n_validation;
+}
 
 /** What `open` finds out; the same on every rank afterwards. */
 typedef struct {

@@ -90,7 +90,7 @@ static PetscErrorCode OpenGlyphs(FwSource *source)
 
   PetscFunctionBegin;
   source->info           = (FwSourceInfo){.channels = 1, .height = side, .width = side, .n_label = 1};
-  source->info.n_example = source->info.n_training = keys->skip + keys->n_train + keys->n_test;
+  source->info.n_example = source->info.n_training = keys->skip + FwLabelled(keys);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -66,7 +66,7 @@ static PetscErrorCode OpenTeacher(FwSource *source)
   PetscCall(PetscNew(&teacher));
   source->context = teacher;
   source->info    = (FwSourceInfo){.channels = 1, .height = 1, .width = keys->teacher_inputs, .n_label = n_label};
-  source->info.n_example = source->info.n_training = keys->skip + keys->n_train + keys->n_test;
+  source->info.n_example = source->info.n_training = keys->skip + FwLabelled(keys);
   teacher->n_unit                                  = CountUnits(keys);
   PetscCall(FwCountProduct(teacher->n_unit, n_input, "weights of the teacher", &n));
   PetscCall(PetscMalloc1(n, &teacher->weight));

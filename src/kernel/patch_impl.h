@@ -29,6 +29,16 @@ typedef struct {
   FwPoints *points;   /* [L] */
 } FwPatchSide;
 
+/** Features of the pieces of one matrix, as many as there is room for, and how to come by the others. A piece is known by where
+ *  it would begin in a store of all. */
+typedef struct {
+  FwPatchKernel      kernel; /* borrowed, as are the columns */
+  const FwPatchSide *columns;
+  FwTriangle         triangle;                /* FW_LOWER between training examples, whose columns are the rows */
+  double            *room;                    /* pieces one after the other, each [n_feature][rows of the piece] */
+  size_t             capacity, filled, total; /* numbers: room, those that are there, those of all pieces */
+} FwPatchStore;
+
 struct FwPatchKernelImpl {
   FwGrid        grid;   /* borrowed */
   FwPatchImages images; /* borrowed */
@@ -39,8 +49,7 @@ struct FwPatchKernelImpl {
   double      **covariance;                  /* workspace: [L][n_position][n_position][n_piece] */
   double       *site, *gain;                 /* of several layers: [n_site][n_site][n_piece], [n_position]^2[n_piece] */
   double       *feature;                     /* workspace: [n_feature][n_piece] */
-  double       *store;                       /* pieces one after the other, each [n_feature][rows of the piece] */
-  size_t        capacity, filled, total;     /* numbers: room, those that are there, those of all pieces */
+  FwPatchStore  train;
 };
 
 /** A run of rows of one column of a matrix, local indices of examples: with D outputs each is D rows and columns. */
@@ -66,6 +75,32 @@ PetscErrorCode FwPatchPieceMap(FwPatchKernel kernel, const FwPatchSide *columns,
 /** out = sum_j weight[j] k_ij on one piece, for one patch i of the rows. Not collective. */
 PetscErrorCode FwPatchPieceRow(FwPatchKernel kernel, const FwPatchPiece *piece, PetscInt i, const double weight[],
                                double out[]);
+
+/** patch_store.c: make an empty store for the pieces of a matrix like `matrix`, of at most `bytes`. Not collective. */
+PetscErrorCode FwPatchStoreCreate(FwPatchKernel kernel, FwMatrix matrix, FwTriangle triangle,
+                                  const FwPatchSide *columns, double bytes, FwPatchStore *store);
+void           FwPatchStoreDestroy(FwPatchStore *store);
+
+/** Work on the features of one piece, [n_feature][piece->n]. Not collective. */
+typedef PetscErrorCode FwPatchPieceFunction(FwPatchKernel kernel, const FwPatchPiece *piece, const double feature[],
+                                            void *context);
+
+/** Visit all pieces of a matrix; `what` names the progress. Collective. */
+PetscErrorCode FwPatchStoreVisit(FwPatchStore *store, FwMatrix matrix, const char what[],
+                                 FwPatchPieceFunction *function, void *context);
+
+/** patch_kernel.c: a matrix of the family between m and n examples, and the patches of its rows or columns. Collective. */
+PetscErrorCode FwPatchMatrixCreate(FwPatchKernel kernel, PetscInt m, PetscInt n, FwMatrix *matrix);
+PetscErrorCode FwPatchMatrixSide(FwPatchKernel kernel, FwMatrix matrix, FwPart part, PetscBool is_row,
+                                 FwPatchSide *side);
+
+/** patch_kernel.c: assemble n_set matrices of their own coefficients, [n_set][D^2][n_feature], piece by piece. */
+PetscErrorCode FwPatchStoreAssemble(FwPatchStore *store, const char what[], PetscInt n_set, const double coefficient[],
+                                    FwMatrix matrix[]);
+
+/** patch_kernel.c: slope[c][f] += sum_r weight[c][r] feature[f][r] for n_weight weights of leading size n_piece. */
+PetscErrorCode FwPatchContract(FwPatchKernel kernel, const FwPatchPiece *piece, const double feature[],
+                               PetscInt n_weight, const double weight[], double slope[]);
 
 /** Examples of a side: a run of rows, or one column (then n = 1). */
 typedef struct {

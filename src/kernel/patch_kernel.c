@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * The family of kernels between patches: its store, assembly and pull-back.
- *
- * A local column of a matrix is cut into pieces; all features of a piece stand together, [n_feature][rows], in the store
- * or, where that is full, in a workspace. The pieces come in the same order at every call, so a piece is known by where
- * it would begin in a store of all.
+ * The family of kernels between patches: assembly and pull-back, piece by piece (patch_store.c).
  */
 
 #include "patch_impl.h"
 
-#include <finwidth/progress.h>
 #include <petscblaslapack.h>
-#include <stdlib.h>
 
 enum { PIECE_FEW = 256, PIECE_MANY = 128, MANY_PATCHES = 16 }; /* rows: products long enough, workspace in cache */
 enum { BLOCK_USUAL = 64 };                                     /* of matrices of one output, as elsewhere */
@@ -24,8 +18,7 @@ static PetscInt BlockSize(PetscInt n_output)
   return n_output * PetscMax(1, BLOCK_USUAL / n_output);
 }
 
-/* A matrix of the family between m and n examples */
-static PetscErrorCode CreateMatrix(FwPatchKernel k, PetscInt m, PetscInt n, FwMatrix *matrix)
+PetscErrorCode FwPatchMatrixCreate(FwPatchKernel k, PetscInt m, PetscInt n, FwMatrix *matrix)
 {
   const PetscInt D = k->n_output;
 
@@ -34,7 +27,7 @@ static PetscErrorCode CreateMatrix(FwPatchKernel k, PetscInt m, PetscInt n, FwMa
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SideOf(FwPatchKernel k, FwMatrix matrix, FwPart part, PetscBool is_row, FwPatchSide *side)
+PetscErrorCode FwPatchMatrixSide(FwPatchKernel k, FwMatrix matrix, FwPart part, PetscBool is_row, FwPatchSide *side)
 {
   const PetscInt D = k->n_output;
   PetscInt       m, n, *example;
@@ -52,44 +45,33 @@ static PetscErrorCode SideOf(FwPatchKernel k, FwMatrix matrix, FwPart part, Pets
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Entries of the family: of D x D that belong to two examples one */
-typedef struct {
-  PetscInt n_output;
-  size_t   n;
-} Count;
-
-static PetscErrorCode CountEntries(const FwStrip *strip, void *context)
-{
-  Count *count = (Count *)context;
-
-  PetscFunctionBegin;
-  if (strip->column_local % count->n_output == 0) count->n += (size_t)(strip->n / count->n_output);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Sides of the training kernel, and the size of a store; the matrix itself is only asked for its distribution */
+/* Sides of the training kernel, and its store; the matrix itself is only asked for its distribution */
 static PetscErrorCode SetUpTrain(FwPatchKernel k, double store_bytes)
 {
-  const PetscInt n       = k->images->n[FW_TRAIN];
-  Count          entries = {.n_output = k->n_output};
+  const PetscInt n = k->images->n[FW_TRAIN];
   FwMatrix       matrix;
 
   PetscFunctionBegin;
-  PetscCall(CreateMatrix(k, n, n, &matrix));
-  PetscCall(FwMatrixVisit(matrix, FW_LOWER, CountEntries, &entries));
-  PetscCall(SideOf(k, matrix, FW_TRAIN, PETSC_TRUE, &k->rows));
-  PetscCall(SideOf(k, matrix, FW_TRAIN, PETSC_FALSE, &k->columns));
+  PetscCall(FwPatchMatrixCreate(k, n, n, &matrix));
+  PetscCall(FwPatchMatrixSide(k, matrix, FW_TRAIN, PETSC_TRUE, &k->rows));
+  PetscCall(FwPatchMatrixSide(k, matrix, FW_TRAIN, PETSC_FALSE, &k->columns));
+  PetscCall(FwPatchStoreCreate(k, matrix, FW_LOWER, &k->columns, store_bytes, &k->train));
   PetscCall(FwMatrixDestroy(&matrix));
-  k->total    = entries.n * (size_t)k->n_feature;
-  k->capacity = PetscMin(k->total, (size_t)(PetscMax(store_bytes, 0.0) / sizeof(double)));
-  k->store    = malloc(PetscMax(k->capacity, 1) * sizeof(double)); /* the system gives pages as they are filled */
-  if (!k->store) k->capacity = 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscInt CountFeatures(FwPatchForm form, PetscInt n)
 {
-  return form == FW_PATCH_DIAGONAL ? n : form == FW_PATCH_PAIRS ? n * (n + 1) / 2 : n * n;
+  switch (form) {
+    case FW_PATCH_POOLED:
+      return 1;
+    case FW_PATCH_DIAGONAL:
+      return n;
+    case FW_PATCH_PAIRS:
+      return n * (n + 1) / 2;
+    default:
+      return n * n;
+  }
 }
 
 static PetscErrorCode CheckActivations(FwPatchKernel k)
@@ -165,12 +147,12 @@ PetscErrorCode FwPatchKernelGetFamily(FwPatchKernel k, FwPatchFamily *family)
                             .closure     = k->plan.closure,
                             .n_layer     = k->images->tower.n_layer,
                             .is_centred  = k->plan.is_centred,
-                            .n_patch     = k->n_site,
+                            .n_patch     = k->plan.form == FW_PATCH_POOLED ? 1 : k->n_site,
                             .n_train     = k->images->n[FW_TRAIN],
                             .n_output    = k->n_output,
                             .n_feature   = k->n_feature,
-                            .store_bytes = (double)(k->capacity * sizeof(double)),
-                            .stored      = k->total ? (double)k->capacity / (double)k->total : 1.0};
+                            .store_bytes = (double)(k->train.capacity * sizeof(double)),
+                            .stored      = k->train.total ? (double)k->train.capacity / (double)k->train.total : 1.0};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -184,73 +166,8 @@ PetscErrorCode FwPatchKernelDestroy(FwPatchKernel *kernel)
   PetscCall(PetscFree((*kernel)->covariance));
   PetscCall(PetscFree2((*kernel)->site, (*kernel)->gain));
   PetscCall(PetscFree((*kernel)->feature));
-  free((*kernel)->store);
+  FwPatchStoreDestroy(&(*kernel)->train);
   PetscCall(PetscFree(*kernel));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* --- visiting the pieces of the training kernel ------------------------------------------------------------- */
-
-typedef PetscErrorCode PieceFunction(FwPatchKernel kernel, const FwPatchPiece *piece, const double feature[],
-                                     void *context);
-
-typedef struct {
-  FwPatchKernel  kernel;
-  FwMatrix       matrix;
-  PieceFunction *function;
-  void          *context;
-  size_t         offset; /* of the next piece in a store of all */
-  FwProgress     progress;
-} Visit;
-
-/* Features of a piece, from the store where they are there, into it where there is room */
-static PetscErrorCode GetFeatures(FwPatchKernel k, const FwPatchPiece *piece, size_t offset, double **feature)
-{
-  const size_t end = offset + (size_t)piece->n * (size_t)k->n_feature;
-
-  PetscFunctionBegin;
-  *feature = end <= k->capacity ? k->store + offset : k->feature;
-  if (end <= k->filled) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(FwPatchPieceFeatures(k, &k->columns, piece, *feature));
-  if (end <= k->capacity) k->filled = end;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode VisitStrip(const FwStrip *strip, void *context)
-{
-  Visit         *v = (Visit *)context;
-  FwPatchKernel  k = v->kernel;
-  const PetscInt D = k->n_output, n = strip->n / D;
-  const PetscInt diagonal = FwMatrixRow(v->matrix, strip->first) == strip->column ? 0 : -1;
-
-  PetscFunctionBegin;
-  if (strip->column_local % D) PetscFunctionReturn(PETSC_SUCCESS);
-  for (PetscInt begin = 0; begin < n; begin += k->n_piece) {
-    const FwPatchPiece piece = {.matrix   = v->matrix,
-                                .column   = strip->column_local / D,
-                                .first    = strip->first / D + begin,
-                                .n        = PetscMin(k->n_piece, n - begin),
-                                .diagonal = begin ? -1 : diagonal};
-    double            *feature;
-
-    PetscCall(GetFeatures(k, &piece, v->offset, &feature));
-    PetscCall(v->function(k, &piece, feature, v->context));
-    v->offset += (size_t)piece.n * (size_t)k->n_feature;
-  }
-  PetscCall(FwProgressStep(v->progress, (PetscInt64)v->offset));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode VisitTrain(FwPatchKernel k, FwMatrix matrix, PieceFunction *function, void *context)
-{
-  Visit          visit = {.kernel = k, .matrix = matrix, .function = function, .context = context};
-  PetscErrorCode code;
-
-  PetscFunctionBegin;
-  PetscCall(FwProgressBegin("patch kernels", (PetscInt64)k->total, &visit.progress));
-  code = FwMatrixVisit(matrix, FW_LOWER, VisitStrip, &visit);
-  PetscCall(FwProgressEnd(&visit.progress));
-  PetscCall(FwErrorAgreeAny(FwGridComm(k->grid), code));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -284,8 +201,10 @@ static void Scatter(PetscInt D, const FwPatchPiece *piece, const double value[])
 }
 
 typedef struct {
+  PetscInt      n_set;
   const double *coefficient;
-  double       *value; /* [D^2][n_piece] */
+  FwMatrix     *matrix; /* [n_set] */
+  double       *value;  /* [n_set][D^2][n_piece] */
 } Assembly;
 
 static PetscErrorCode AssemblePiece(FwPatchKernel k, const FwPatchPiece *piece, const double feature[], void *context)
@@ -294,30 +213,46 @@ static PetscErrorCode AssemblePiece(FwPatchKernel k, const FwPatchPiece *piece, 
   const PetscInt  D = k->n_output;
 
   PetscFunctionBegin;
-  PetscCall(Assemble(piece->n, k->n_feature, feature, D * D, a->coefficient, a->value));
-  Scatter(D, piece, a->value);
+  PetscCall(Assemble(piece->n, k->n_feature, feature, a->n_set * D * D, a->coefficient, a->value));
+  for (PetscInt s = 0; s < a->n_set; s++) {
+    FwPatchPiece here = *piece;
+
+    here.matrix = a->matrix[s];
+    Scatter(D, &here, a->value + (size_t)s * D * D * piece->n);
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPatchStoreAssemble(FwPatchStore *store, const char what[], PetscInt n_set, const double coefficient[],
+                                    FwMatrix matrix[])
+{
+  FwPatchKernel  k = store->kernel;
+  Assembly       a = {.n_set = n_set, .coefficient = coefficient, .matrix = matrix};
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1((size_t)n_set * k->n_output * k->n_output * k->n_piece, &a.value));
+  code = FwPatchStoreVisit(store, matrix[0], what, AssemblePiece, &a);
+  PetscCall(PetscFree(a.value));
+  PetscFunctionReturn(code);
 }
 
 PetscErrorCode FwPatchKernelTrain(FwPatchKernel k, const double coefficient[], FwMatrix *train)
 {
   const PetscInt n = k->images->n[FW_TRAIN];
-  Assembly       a = {.coefficient = coefficient};
 
   PetscFunctionBegin;
-  PetscCall(CreateMatrix(k, n, n, train));
-  PetscCall(PetscMalloc1((size_t)k->n_output * k->n_output * k->n_piece, &a.value));
-  PetscCall(VisitTrain(k, *train, AssemblePiece, &a));
-  PetscCall(PetscFree(a.value));
+  PetscCall(FwPatchMatrixCreate(k, n, n, train));
+  PetscCall(FwPatchStoreAssemble(&k->train, "patch kernels", 1, coefficient, train));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPatchKernelColumn(FwPatchKernel k, const double value[], FwMatrix *column)
+PetscErrorCode FwPatchKernelColumn(FwPatchKernel k, FwPart part, const double value[], FwMatrix *column)
 {
   const PetscInt D = k->n_output;
 
   PetscFunctionBegin;
-  PetscCall(FwMatrixCreateInBlocks(k->grid, D * k->images->n[FW_TRAIN], 1, BlockSize(D), column));
+  PetscCall(FwMatrixCreateInBlocks(k->grid, D * k->images->n[part], 1, BlockSize(D), column));
   FwMatrixSet(*column, value);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -396,20 +331,29 @@ static void GatherWeights(FwPatchKernel k, const FwPatchPiece *piece, const doub
   square[piece->diagonal] *= 0.5;
 }
 
-static PetscErrorCode PullBackPiece(FwPatchKernel k, const FwPatchPiece *piece, const double feature[], void *context)
+PetscErrorCode FwPatchContract(FwPatchKernel k, const FwPatchPiece *piece, const double feature[], PetscInt n_weight,
+                               const double weight[], double slope[])
 {
   const PetscScalar  one = 1.0;
-  const PetscInt     D = k->n_output, n_pair = D * D;
-  const PetscBLASInt m = k->n_feature, n = piece->n, n_weight = 2 * n_pair, leading = k->n_piece;
-  PullBack          *p = (PullBack *)context;
+  const PetscBLASInt m = k->n_feature, n = piece->n, columns = n_weight, leading = k->n_piece;
+
+  PetscFunctionBegin;
+  PetscCallBLAS("BLASgemm",
+                BLASgemm_("T", "N", &m, &columns, &n, &one, feature, &n, weight, &leading, &one, slope, &m));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PullBackPiece(FwPatchKernel k, const FwPatchPiece *piece, const double feature[], void *context)
+{
+  const PetscInt D = k->n_output, n_pair = D * D;
+  PullBack      *p = (PullBack *)context;
 
   PetscFunctionBegin;
   for (PetscInt d = 0; d < D; d++)
     for (PetscInt e = 0; e < D; e++)
       GatherWeights(k, piece, p->vector, d, e, p->weight + (size_t)(d * D + e) * k->n_piece,
                     p->weight + (size_t)(n_pair + d * D + e) * k->n_piece);
-  PetscCallBLAS("BLASgemm",
-                BLASgemm_("T", "N", &m, &n_weight, &n, &one, feature, &n, p->weight, &leading, &one, p->slope, &m));
+  PetscCall(FwPatchContract(k, piece, feature, 2 * n_pair, p->weight, p->slope));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -424,7 +368,7 @@ PetscErrorCode FwPatchKernelPullBack(FwPatchKernel k, FwMatrix weight, const dou
   PetscCall(PetscMPIIntCast(2 * n, &count));
   PetscCall(PetscMalloc2(2 * (size_t)n_pair * k->n_piece, &p.weight, count, &p.slope));
   PetscCall(PetscArrayzero(p.slope, count));
-  PetscCall(VisitTrain(k, weight, PullBackPiece, &p));
+  PetscCall(FwPatchStoreVisit(&k->train, weight, "patch kernels", PullBackPiece, &p));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, p.slope, count, MPI_DOUBLE, MPI_SUM, FwGridComm(k->grid)));
   PetscCall(PetscArraycpy(matrix_slope, p.slope, n));
   PetscCall(PetscArraycpy(vector_slope, p.slope + n, n));
@@ -434,58 +378,20 @@ PetscErrorCode FwPatchKernelPullBack(FwPatchKernel k, FwMatrix weight, const dou
 
 /* --- other examples ----------------------------------------------------------------------------------------- */
 
-typedef struct {
-  FwPatchKernel kernel;
-  FwPatchSide   columns;
-  PetscInt      n_set;
-  const double *coefficient;
-  FwMatrix     *cross;
-  double       *value; /* [n_set][D^2][n_piece] */
-  FwProgress    progress;
-} Cross;
-
-static PetscErrorCode CrossStrip(const FwStrip *strip, void *context)
-{
-  Cross         *c = (Cross *)context;
-  FwPatchKernel  k = c->kernel;
-  const PetscInt D = k->n_output, n = strip->n / D;
-
-  PetscFunctionBegin;
-  if (strip->column_local % D) PetscFunctionReturn(PETSC_SUCCESS);
-  for (PetscInt begin = 0; begin < n; begin += k->n_piece) {
-    FwPatchPiece piece = {
-      .column = strip->column_local / D, .first = begin, .n = PetscMin(k->n_piece, n - begin), .diagonal = -1};
-
-    PetscCall(FwPatchPieceFeatures(k, &c->columns, &piece, k->feature));
-    PetscCall(Assemble(piece.n, k->n_feature, k->feature, c->n_set * D * D, c->coefficient, c->value));
-    for (PetscInt s = 0; s < c->n_set; s++) {
-      piece.matrix = c->cross[s];
-      Scatter(D, &piece, c->value + (size_t)s * D * D * piece.n);
-    }
-  }
-  PetscCall(FwProgressStep(c->progress, strip->column_local + 1));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode FwPatchKernelCross(FwPatchKernel k, FwPart columns, PetscInt n_set, const double coefficient[],
                                   FwMatrix cross[])
 {
-  Cross          c = {.kernel = k, .n_set = n_set, .coefficient = coefficient, .cross = cross};
-  PetscInt       n_local;
-  PetscErrorCode code;
+  FwPatchSide  side;
+  FwPatchStore store;
 
   PetscFunctionBegin;
   for (PetscInt s = 0; s < n_set; s++)
-    PetscCall(CreateMatrix(k, k->images->n[FW_TRAIN], k->images->n[columns], &cross[s]));
-  PetscCall(FwMatrixGetSize(cross[0], NULL, NULL, NULL, &n_local));
-  PetscCall(SideOf(k, cross[0], columns, PETSC_FALSE, &c.columns));
-  PetscCall(PetscMalloc1((size_t)n_set * k->n_output * k->n_output * k->n_piece, &c.value));
-  PetscCall(FwProgressBegin("kernels of test examples", n_local, &c.progress));
-  code = FwMatrixVisit(cross[0], FW_WHOLE, CrossStrip, &c);
-  PetscCall(FwProgressEnd(&c.progress));
-  PetscCall(FwErrorAgreeAny(FwGridComm(k->grid), code));
-  PetscCall(PetscFree(c.value));
-  PetscCall(FwPatchSideDestroy(&c.columns));
+    PetscCall(FwPatchMatrixCreate(k, k->images->n[FW_TRAIN], k->images->n[columns], &cross[s]));
+  PetscCall(FwPatchMatrixSide(k, cross[0], columns, PETSC_FALSE, &side));
+  PetscCall(FwPatchStoreCreate(k, cross[0], FW_WHOLE, &side, 0.0, &store));
+  PetscCall(FwPatchStoreAssemble(&store, "kernels of test examples", n_set, coefficient, cross));
+  FwPatchStoreDestroy(&store);
+  PetscCall(FwPatchSideDestroy(&side));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

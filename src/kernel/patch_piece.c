@@ -81,11 +81,23 @@ static void SubtractMeans(PetscInt n, double factor, const double *restrict mean
   for (PetscInt r = 0; r < n; r++) out[r] -= factor * mean[r];
 }
 
+/* Mean of m rows */
+static void Average(PetscInt m, PetscInt n, const double value[], double out[])
+{
+  for (PetscInt r = 0; r < n; r++) out[r] = 0.0;
+  for (PetscInt k = 0; k < m; k++)
+    for (PetscInt r = 0; r < n; r++) out[r] += value[(size_t)k * n + r] / m;
+}
+
 void FwPatchCombine(FwPatchForm form, PetscInt n_patch, PetscInt n, const double value[], const double row_mean[],
                     PetscInt stride, const double column_mean[], double feature[])
 {
   double *out = feature;
 
+  if (form == FW_PATCH_POOLED) {
+    Average(n_patch * n_patch, n, value, out);
+    return;
+  }
   for (PetscInt i = 0; i < n_patch; i++)
     for (PetscInt j = form == FW_PATCH_ORDERED ? 0 : i; j < (form == FW_PATCH_DIAGONAL ? i + 1 : n_patch); j++) {
       const PetscBool is_alone = i == j || form == FW_PATCH_ORDERED ? PETSC_TRUE : PETSC_FALSE;

@@ -159,11 +159,12 @@ PetscErrorCode FwLocalActionCoefficients(FwLocalAction a, const double order[], 
 }
 
 /* Slopes along Q: those along K_ij of outputs (d, e) and along K_ji of (e, d) are one. Pairs are summed already */
-static void SlopesToMatrix(FwLocalAction a, const double slope[], double matrix[])
+PetscErrorCode FwLocalActionSlope(FwLocalAction a, const double slope[], double matrix[])
 {
   const PetscInt n = a->family.n_patch, D = a->family.n_output, n_feature = a->family.n_feature;
   const double   scale = 0.5 * a->share;
 
+  PetscFunctionBegin;
   for (PetscInt r = 0; r < a->n_row; r++)
     for (PetscInt s = 0; s < a->n_row; s++) {
       const PetscInt d = r / n, e = s / n, f = FeatureOf(a, r % n, s % n), g = FeatureOf(a, s % n, r % n);
@@ -173,6 +174,7 @@ static void SlopesToMatrix(FwLocalAction a, const double slope[], double matrix[
       if (g >= 0) sum += slope[(size_t)(e * D + d) * n_feature + g];
       matrix[(size_t)r * a->n_row + s] = scale * sum;
     }
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* --- evaluation --------------------------------------------------------------------------------------------- */
@@ -201,7 +203,7 @@ PetscErrorCode FwLocalActionFactor(FwLocalAction a, const double order[], FwChol
   code = FwCholeskyCreate(&matrix, factor);
   PetscCall(FwMatrixDestroy(&matrix));
   PetscCall(code);
-  PetscCall(FwPatchKernelColumn(a->kernel, a->y, &right));
+  PetscCall(FwPatchKernelColumn(a->kernel, FW_TRAIN, a->y, &right));
   PetscCall(FwCholeskySolve(*factor, right));
   PetscCall(FwMatrixGather(right, solved));
   PetscCall(FwMatrixDestroy(&right));
@@ -274,8 +276,8 @@ static PetscErrorCode Slopes(FwLocalAction a, FwCholesky *factor, FwLocalPoint *
   for (PetscInt i = 0; i < a->n_label; i++) point->fit += a->y[i] * a->solved[i];
   for (PetscInt i = 0; i < a->n_label; i++) point->residual2 += PetscSqr(a->solved[i]);
   PetscCall(Share(a, point));
-  SlopesToMatrix(a, a->matrix_slope, point->trace);
-  SlopesToMatrix(a, a->vector_slope, point->quadratic);
+  PetscCall(FwLocalActionSlope(a, a->matrix_slope, point->trace));
+  PetscCall(FwLocalActionSlope(a, a->vector_slope, point->quadratic));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

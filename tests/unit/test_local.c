@@ -7,6 +7,7 @@
  */
 
 #include <finwidth/activation.h>
+#include <finwidth/local_learnt.h>
 #include <finwidth/local_observables.h>
 #include <finwidth/local_saddle.h>
 #include "../support/image_dataset.h"
@@ -635,6 +636,186 @@ static void flipping_all_labels_changes_nothing(void **state)
   assert_close(largest_change(before, after), 0.0, 1e-12);
 }
 
+/* --- learning on other examples ----------------------------------------------------------------------------- */
+
+typedef struct {
+  Network       network;
+  FwPatchCross  cross;
+  const double *y; /* [P_TEST][n_output] */
+} Lesson;
+
+/* The test examples are learnt from; `store_bytes` for either store */
+static void open_lesson(const Case *c, int n_output, double store_bytes, Lesson *l)
+{
+  const int n_input = c->image[0] * c->image[1] * c->image[2], n = c->n_train + P_TEST;
+  double   *x, *one, *y;
+
+  TestCall(PetscMalloc3(n * n_input, &x, n, &one, n * n_output, &y));
+  fill_images(n, n_input, x, one);
+  for (int a = 0; a < n; a++)
+    for (int d = 0; d < n_output; d++) y[a * n_output + d] = d ? x[a * n_input + d] * x[a * n_input + d + 3] : one[a];
+  open_outputs(c, n_output, x, y, store_bytes, &l->network);
+  TestCall(PetscFree3(x, one, y));
+  TestCall(FwPatchCrossCreate(l->network.kernel, FW_TEST, store_bytes, &l->cross));
+  TestCall(FwDatasetGetTargets(l->network.data, FW_TEST, &l->y));
+}
+
+static void close_lesson(Lesson *l)
+{
+  TestCall(FwPatchCrossDestroy(&l->cross));
+  close_network(&l->network);
+}
+
+static double validation_error(Lesson *l, const double order[])
+{
+  double value, slope[4 * PATCH_MAX * PATCH_MAX];
+
+  TestCall(FwLocalLearntEvaluate(l->network.action, l->cross, l->y, order, &value, slope));
+  return value;
+}
+
+/* From kernels between training and test examples that are made for predictions */
+static void the_validation_error_is_that_of_the_predicted_mean(void **state)
+{
+  (void)state;
+  for (int i = 0; i < N_CASE; i++) {
+    const Case *c = &cases[i];
+    double      order[PATCH_MAX * PATCH_MAX], coefficient[64], solved[64], mean[P_TEST], expected = 0.0;
+    Lesson      l;
+    FwCholesky  factor;
+    FwMatrix    cross;
+
+    open_lesson(c, 1, keep_all, &l);
+    fill_order(c, order);
+    TestCall(FwLocalActionFactor(l.network.action, order, &factor, solved));
+    TestCall(FwCholeskyDestroy(&factor));
+    TestCall(FwLocalActionCoefficients(l.network.action, order, coefficient));
+    TestCall(FwPatchKernelCross(l.network.kernel, FW_TEST, 1, coefficient, &cross));
+    TestCall(FwMatrixColumnSums(cross, 1, 1, solved, mean));
+    TestCall(FwMatrixDestroy(&cross));
+    for (int t = 0; t < P_TEST; t++) expected += PetscSqr(l.y[t] - mean[t]) / P_TEST;
+    assert_close(validation_error(&l, order), expected, 1e-12 * expected);
+    close_lesson(&l);
+  }
+}
+
+/* Along Q_rs and Q_sr at once; a stencil of five points */
+static void check_lesson(const Case *c, int n_output, double store_bytes)
+{
+  const int n = n_output * c->n_patch, pair[3][2] = {
+                                         {0,     0             },
+                                         {0,     n - 1         },
+                                         {n - 1, c->n_patch - 1}
+  };
+  const double step = 1e-3, weight[5] = {1.0 / 12.0, -2.0 / 3.0, 0.0, 2.0 / 3.0, -1.0 / 12.0};
+  double       order[4 * PATCH_MAX * PATCH_MAX], slope[4 * PATCH_MAX * PATCH_MAX], value;
+  Lesson       l;
+
+  open_lesson(c, n_output, store_bytes, &l);
+  for (int r = 0; r < n; r++)
+    for (int s = 0; s < n; s++)
+      order[r * n + s] = !FwLocalActionCouples(l.network.action, r, s) ? 0.0
+                         : r == s                                      ? 1.0 + 0.1 * r
+                                                                       : 0.2 * cos(1.0 + (r + s) + 2.0 * r * s);
+  TestCall(FwLocalLearntEvaluate(l.network.action, l.cross, l.y, order, &value, slope));
+  for (int k = 0; k < 3; k++) {
+    const int r = pair[k][0], s = pair[k][1];
+    double    difference = 0.0;
+
+    if (!FwLocalActionCouples(l.network.action, r, s)) continue;
+    for (int m = -2; m <= 2; m++) {
+      const double kept[2] = {order[r * n + s], order[s * n + r]};
+
+      order[r * n + s] += m * step;
+      if (r != s) order[s * n + r] += m * step;
+      difference += weight[m + 2] * validation_error(&l, order) / step;
+      order[r * n + s] = kept[0];
+      order[s * n + r] = kept[1];
+    }
+    assert_close((r == s ? 1.0 : 2.0) * slope[r * n + s], difference, 1e-7 * (1.0 + fabs(difference)));
+    assert_close(slope[r * n + s], slope[s * n + r], 0.0);
+  }
+  close_lesson(&l);
+}
+
+static void slopes_of_the_validation_error_are_its_differences(void **state)
+{
+  (void)state;
+  for (int i = 0; i < N_CASE; i++) check_lesson(&cases[i], 1, i % 2 ? keep_all : 7000.0);
+}
+
+static void slopes_of_several_outputs_are_differences_too(void **state)
+{
+  (void)state;
+  check_lesson(&cases[CNN_4X4], 2, keep_all);
+  check_lesson(&cases[LCN_4X4], 2, 0.0);
+}
+
+/* No start is as good as the end, which is where it was sent from any; lcn keeps to its diagonal */
+static void check_learning(const Case *c)
+{
+  const int     n = c->n_patch;
+  double        start[3 * PATCH_MAX * PATCH_MAX];
+  FwLocalLearnt learnt;
+  Lesson        l;
+
+  open_lesson(c, 1, keep_all, &l);
+  TestCall(FwLocalStarts(l.network.action, 5, 3, start));
+  TestCall(FwLocalLearn(l.network.action, l.cross, l.y, 3, start, &learnt));
+  print_message("%s: L = %g, slope %g, %d steps, %d evaluations, start %d\n", c->name, learnt.value, learnt.slope,
+                (int)learnt.n_step, (int)learnt.n_evaluation, (int)learnt.start);
+  for (int s = 0; s < 3; s++) assert_close(validation_error(&l, start + s * n * n) > learnt.value, 1, 0);
+  assert_close(validation_error(&l, learnt.order), learnt.value, 1e-9 * learnt.value);
+  assert_close(learnt.is_converged, 1, 0);
+  if (c->type == FW_NETWORK_LCN) assert_close(learnt.order[1], 0.0, 0.0);
+  TestCall(FwLocalLearntDestroy(&learnt));
+  close_lesson(&l);
+}
+
+static void learning_ends_below_every_start(void **state)
+{
+  (void)state;
+  check_learning(&cases[0]);
+  check_learning(&cases[CNN_4X4]);
+  check_learning(&cases[LCN_4X4]);
+  check_learning(&cases[7]); /* one patch: the scale alone */
+}
+
+static void pooled_patches_are_one(void **state)
+{
+  const FwPatchPlan plan = {.form = FW_PATCH_POOLED, .n_output = 1, .store_bytes = keep_all};
+  const Case       *c    = &cases[CNN_4X4];
+  double            one  = 1.5, all[16], coefficient[16], *pooled, *summed;
+  const double     *y;
+  Network           n;
+  FwPatchKernel     kernel;
+  FwLocalAction     action;
+  FwMatrix          matrix;
+
+  (void)state;
+  open_case(c, keep_all, &n);
+  TestCall(PetscMalloc2(c->n_train * c->n_train, &pooled, c->n_train * c->n_train, &summed));
+  TestCall(FwPatchKernelCreate(grid, n.images, &plan, &kernel));
+  TestCall(FwDatasetGetTargets(n.data, FW_TRAIN, &y));
+  TestCall(FwLocalActionCreate(kernel, y, &action));
+  TestCall(FwLocalActionSetModel(action, &n.model));
+  TestCall(FwLocalActionCoefficients(action, &one, coefficient));
+  TestCall(FwPatchKernelTrain(kernel, coefficient, &matrix));
+  TestCall(FwMatrixGather(matrix, pooled));
+  TestCall(FwMatrixDestroy(&matrix));
+  for (int k = 0; k < 16; k++) all[k] = 1.5 / 4.0; /* Q = q 11^T / n */
+  TestCall(FwLocalActionCoefficients(n.action, all, coefficient));
+  TestCall(FwPatchKernelTrain(n.kernel, coefficient, &matrix));
+  TestCall(FwMatrixGather(matrix, summed));
+  TestCall(FwMatrixDestroy(&matrix));
+  for (int a = 0; a < c->n_train; a++)
+    for (int b = 0; b <= a; b++) assert_close(pooled[a + b * c->n_train], summed[a + b * c->n_train], 1e-14);
+  TestCall(PetscFree2(pooled, summed));
+  TestCall(FwLocalActionDestroy(&action));
+  TestCall(FwPatchKernelDestroy(&kernel));
+  close_network(&n);
+}
+
 /* --- observables -------------------------------------------------------------------------------------------- */
 
 /* b <- a^-1 b for n columns, by elimination; a is destroyed */
@@ -949,6 +1130,11 @@ int main(int argc, char **argv)
     cmocka_unit_test(slopes_between_outputs_are_differences_of_the_action),
     cmocka_unit_test(a_mask_larger_than_the_image_is_refused),
     cmocka_unit_test(pixels_that_remain_are_counted),
+    cmocka_unit_test(the_validation_error_is_that_of_the_predicted_mean),
+    cmocka_unit_test(slopes_of_the_validation_error_are_its_differences),
+    cmocka_unit_test(slopes_of_several_outputs_are_differences_too),
+    cmocka_unit_test(learning_ends_below_every_start),
+    cmocka_unit_test(pooled_patches_are_one),
   };
   int failed;
 
