@@ -14,6 +14,10 @@
  *
  *     dL = -2/(D P_v) [ sum_v a^T F_v r_v - b^T F a ].
  *
+ * L depends on Q / T alone. Where labels have no noise it falls with the scale of Q for ever, and so it may with single
+ * eigenvalues: what is minimised is L + w [tr Q - log det Q - m], the action without data, with w m = 1e-5 L(1). It ends the
+ * search where L is a few thousandths above its limit. The variance that goes with such a Q has no meaning.
+ *
  * @source docs/theory/convolutional.md
  */
 
@@ -24,10 +28,10 @@ typedef struct {
   PetscInt  n_row;
   double   *order;                /**< [m, m] Q */
   double    value;                /**< L there, label^2 */
-  double    slope;                /**< norm of its gradient in the coordinates of the search, over L */
+  double    slope;                /**< norm of the gradient in the coordinates of the search, over what is minimised */
   PetscInt  start;                /**< which start it came from */
   PetscInt  n_step, n_evaluation; /**< steps from there; evaluations from all starts */
-  PetscBool is_converged;         /**< slope below 1e-5 */
+  PetscBool is_converged;         /**< slope below 1e-4 */
 } FwLocalLearnt;
 
 /** L and its slope at Q.
@@ -43,13 +47,12 @@ typedef struct {
 PetscErrorCode FwLocalLearntEvaluate(FwLocalAction action, FwPatchCross cross, const double y[], const double order[],
                                      double *value, double slope[]);
 
-/** Minimise L from n_start points by a limited-memory quasi-Newton method (TAOLMVM) in the entries of the Cholesky factor of Q,
- *  logarithms on its diagonal, so that Q stays positive definite; the lowest end is kept. Other minima are not excluded.
+/** Minimise from n_start points by a limited-memory quasi-Newton method (TAOBQNLS, 50 directions) in the entries of log Q, so that
+ *  Q stays positive definite; the lowest end is kept. Other minima are not excluded.
  *
  * @collective{action}
  * @param[in]  start   [n_start][m, m] positive definite
  * @param[out] learnt  release with FwLocalLearntDestroy(); not converging is a result
- * @option -tao_(any Tao option)
  * @error FW_ERR_NUMERICAL  A is not positive definite at a start
  * @error FW_ERR_STOPPED    asked to stop
  */

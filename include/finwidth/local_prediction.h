@@ -3,13 +3,16 @@
 
 /** @file
  * From a dataset and a convolutional (of any depth) or locally-connected network to predicted errors: infinite
- * width, the saddle point, and on request the average over the Gram matrix of the readout, side by side.
+ * width, the saddle point, and on request the average over the Gram matrix of the readout, side by side. Where the dataset
+ * has validation examples the order parameter is also learnt on them (local_learnt.h).
  *
  * A predictor holds one family of kernels between patches (patch_kernel.h); every temperature, width and readout prior is
- * a point on it. Networks that pool their patches have one order parameter: prediction.h predicts them.
+ * a point on it. Networks that pool their patches, and fully-connected ones, have one order parameter: prediction.h predicts
+ * them, and only what is learnt comes from here, with FW_PATCH_POOLED and one patch.
  */
 
 #include <finwidth/local_average.h>
+#include <finwidth/local_learnt.h>
 #include <finwidth/local_observables.h>
 #include <finwidth/local_saddle.h>
 #include <finwidth/prediction.h>
@@ -22,6 +25,7 @@ typedef struct {
   PetscInt       n_start;      /**< starts of the search for minima */
   uint64_t       seed;         /**< of the starts */
   double         store_bytes;  /**< memory of a rank for features that are kept */
+  double         cross_bytes;  /**< the same between training and validation examples */
   PetscInt       n_set;        /**< kernels of test examples that are held at once */
   PetscInt       n_draw;       /**< draws of each of FW_LOCAL_CHAINS chains, where an average is asked for */
   PetscBool      with_kernels; /**< also observables that need kernels */
@@ -30,10 +34,11 @@ typedef struct {
 /** What a predictor will need. */
 typedef struct {
   double   store_bytes, stored; /**< of a rank: features that are kept, and their share of all */
+  double   cross_bytes;         /**< kept of those of validation examples */
   PetscInt n_set;
-  double   feature_flops, saddle_flops, test_flops, average_flops;         /**< of all ranks together */
-  double   feature_seconds, saddle_seconds, test_seconds, average_seconds; /**< wall time */
-  double   peak_bytes;                                                     /**< of the rank that needs most */
+  double   feature_flops, saddle_flops, test_flops, average_flops, learnt_flops;           /**< of all ranks together */
+  double   feature_seconds, saddle_seconds, test_seconds, average_seconds, learnt_seconds; /**< wall time */
+  double   peak_bytes; /**< of the rank that needs most */
 } FwLocalEstimate;
 
 /** The average over Q at one point, and what its finite number of draws leaves open: one standard deviation, from the scatter
@@ -46,16 +51,31 @@ typedef struct {
   double    train_error_bar, test_error_bar, test_bias_bar, test_variance_bar; /**< of means over outputs */
 } FwLocalAverage;
 
+/** Mean squared error on validation examples, mean over outputs: of the predicted mean, and its variance. Label^2. */
+typedef struct {
+  double bias, variance;
+} FwValidation;
+
+/** What learning Q on validation examples gives at one point. */
+typedef struct {
+  PetscBool     is_available;
+  FwLocalLearnt end;
+  FwErrors      errors; /**< at its Q: train and test */
+  FwValidation  learnt, saddle, infinite;
+} FwLocalLesson;
+
 /** The prediction at one point. In `common` the errors, means and evidences stand; not its saddle, average or order. */
 typedef struct {
   FwPrediction       common;
   FwPatches          patches;
   FwPatchFamily      family;
   FwTower            tower;       /**< borrowed from the predictor */
+  PetscBool          is_single;   /**< fc or pool: Q is one number */
   double             width, rest; /**< N_L, and S without data at Q = 1 */
   double            *upper;       /**< order parameters of layers 2 .. L of paths, one after the other; else NULL */
   FwLocalSaddle      saddle;
   FwLocalAverage     average;
+  FwLocalLesson      lesson;
   FwLocalObservables observables; /**< at the saddle point */
 } FwLocalPrediction;
 
@@ -100,6 +120,9 @@ PetscErrorCode FwLocalPredictorRun(FwLocalPredictor predictor, PetscInt n, const
 /** Put a prediction into a record, as data sets of /predict.
  * @param[in] targets  [P_t] true test targets */
 PetscErrorCode FwLocalPredictionRecord(const FwLocalPrediction *prediction, const double targets[], FwRecord record);
+
+/** Put alone what was learnt into a record: learnt_order_parameter (for fc and pool by layer), errors, validation errors. */
+PetscErrorCode FwLocalLessonRecord(const FwLocalPrediction *prediction, FwRecord record);
 
 /** Release the arrays. */
 PetscErrorCode FwLocalPredictionDestroy(FwLocalPrediction *prediction);

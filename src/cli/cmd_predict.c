@@ -51,11 +51,32 @@ static PetscErrorCode WarnAboutChains(const FwRequestSummary *summary, FwRecord 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode WarnAboutLearning(const FwRequestSummary *summary, FwRecord all)
+{
+  PetscInt    n_open = 0;
+  double      worst  = 0.0;
+  PetscMPIInt rank;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  for (PetscInt p = 0; p < summary->n_point && rank == 0; p++) {
+    if (FwRecordAt(all, "learnt_converged", p) != 0.0) continue;
+    n_open++;
+    worst = fmax(worst, FwRecordAt(all, "learnt_slope", p));
+  }
+  if (n_open)
+    PetscCall(FwWarn("learning on validation examples has not converged at %" PetscInt_FMT " of %" PetscInt_FMT
+                     " points (|gradient of log L| up to %.1e): the learnt order parameter there is not the best",
+                     n_open, summary->n_point, worst));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Report(const FwRequest *request, const FwRequestSummary *summary, FwRecord all, void *context)
 {
   (void)context;
   PetscFunctionBegin;
   PetscCall(WarnAboutChains(summary, all));
+  PetscCall(WarnAboutLearning(summary, all));
   if (request->is_single) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwPrintScan(request->scan, all));
   PetscCall(WarnAboutMinima(summary, all));

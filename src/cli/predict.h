@@ -9,7 +9,7 @@
 #include "request.h"
 
 #include <finwidth/estimate.h>
-#include <finwidth/prediction.h>
+#include <finwidth/local_prediction.h>
 
 /** One point: its network and what to predict of it. */
 typedef struct {
@@ -100,6 +100,13 @@ typedef struct {
 
 /** Of cnn and lcn. Collective on `grid`. */
 PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_quiet, const FwPredictPoints *points);
+
+/** Of fc and pool with validation examples: learn the order parameter at n points; and one of them into a record, printed where
+ *  asked for. Release with FwLocalPredictionDestroy(). Collective on `grid`.
+ * @error FW_ERR_MEMORY  it would not fit */
+PetscErrorCode FwPredictLearn(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[],
+                              FwLocalPrediction prediction[]);
+PetscErrorCode FwPredictRecordLesson(const FwLocalPrediction *prediction, PetscBool with_table, FwRecord record);
 
 /** Whether a network has a family of kernels, not one. */
 PetscBool FwPredictIsLocal(const FwModel *model);

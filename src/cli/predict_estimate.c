@@ -16,13 +16,14 @@ PetscErrorCode FwPredictEstimateExamples(FwGrid grid)
   FwWork work = {
     .n_input = 1.0, .depth = 1.0, .n_output = 1.0, .n_point = 1.0, .temperature_lowest = 1.0, .bandwidth = 64};
   FwEstimate estimate;
-  PetscInt64 n_train = 0, n_test = 0;
+  PetscInt64 n_train = 0, n_test = 0, n_validation = 0;
 
   PetscFunctionBegin;
   PetscCall(FwOptionInteger("data_train", &n_train, NULL));
   PetscCall(FwOptionInteger("data_test", &n_test, NULL));
+  PetscCall(FwOptionInteger("data_validation", &n_validation, NULL));
   work.n_train = (double)n_train;
-  work.n_test  = (double)n_test;
+  work.n_test  = (double)n_test + (double)n_validation;
   PetscCall(FwEstimatePredict(grid, &work, &estimate));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -208,11 +208,16 @@ static PetscErrorCode RecordPoint(const Group *group, const FwPredictPoint *poin
 
 static PetscErrorCode PredictSome(const Group *group, PetscInt n, const FwPredictPoint point[], FwRecord record[])
 {
-  FwPrediction *prediction;
-  FwModel      *model;
-  FwTheory     *theory;
+  FwPrediction      *prediction;
+  FwLocalPrediction *lesson = NULL;
+  FwModel           *model;
+  FwTheory          *theory;
+  FwDataSizes        sizes;
 
   PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(group->data, &sizes));
+  if (sizes.n_validation) PetscCall(PetscMalloc1(n, &lesson));
+  if (lesson) PetscCall(FwPredictLearn(group->grid, group->data, n, point, lesson));
   PetscCall(PetscMalloc3(n, &prediction, n, &model, n, &theory));
   for (PetscInt i = 0; i < n; i++) {
     model[i]  = point[i].model;
@@ -222,7 +227,10 @@ static PetscErrorCode PredictSome(const Group *group, PetscInt n, const FwPredic
   for (PetscInt i = 0; i < n; i++) {
     PetscCall(RecordPoint(group, &point[i], &prediction[i], record[i]));
     PetscCall(FwPredictionDestroy(&prediction[i]));
+    if (lesson) PetscCall(FwPredictRecordLesson(&lesson[i], group->with_table, record[i]));
+    if (lesson) PetscCall(FwLocalPredictionDestroy(&lesson[i]));
   }
+  PetscCall(PetscFree(lesson));
   PetscCall(PetscFree3(prediction, model, theory));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Points of convolutional and locally-connected networks, which share a family of kernels between patches.
+ * Points of convolutional and locally-connected networks, which share a family of kernels between patches; and what other
+ * networks learn on validation examples.
  */
 
 #include "predict.h"
@@ -41,6 +42,7 @@ static PetscErrorCode ReadPlan(FwDataset data, PetscInt n, const FwPredictPoint 
                         .form         = sizes.n_output > 1 ? FW_PATCH_ORDERED : FW_PATCH_PAIRS};
   /* at infinite width nothing is left of pairs */
   if (point->model.type == FW_NETWORK_LCN || point->theory.theory == FW_THEORY_INFINITE) plan->form = FW_PATCH_DIAGONAL;
+  if (point->model.type == FW_NETWORK_POOL) plan->form = FW_PATCH_POOLED;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -61,14 +63,19 @@ static PetscErrorCode PrintClosure(const FwLocalPlan *plan, const FwModel *model
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static double Seconds(const FwLocalEstimate *e)
+{
+  return e->feature_seconds + e->saddle_seconds + e->test_seconds + e->average_seconds + e->learnt_seconds;
+}
+
 static PetscErrorCode PrintPlan(const FwLocalPlan *plan, const FwModel *model, const FwLocalEstimate *e)
 {
   char line[160];
 
   PetscFunctionBegin;
   snprintf(line, sizeof line, "kernel  %s of patches, %.0f %% kept, about %.2g s, %.2g GiB a rank",
-           plan->form == FW_PATCH_DIAGONAL ? "diagonal" : "pairs", 100.0 * e->stored,
-           e->feature_seconds + e->saddle_seconds + e->test_seconds + e->average_seconds, e->peak_bytes / 1073741824.0);
+           plan->form == FW_PATCH_DIAGONAL ? "diagonal" : "pairs", 100.0 * e->stored, Seconds(e),
+           e->peak_bytes / 1073741824.0);
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", line));
   if (model->depth > 1) PetscCall(PrintClosure(plan, model));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
@@ -110,25 +117,63 @@ static PetscErrorCode WarnAboutNetwork(FwDataset data, PetscInt n, const FwPredi
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* --- what was learnt ---------------------------------------------------------------------------------------- */
+
+static PetscErrorCode PrintLessonRow(const char name[], double saddle, double learnt, double infinite)
+{
+  char a[16], b[16], c[16];
+
+  PetscFunctionBegin;
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %s %s %s\n", name, FwPrintCell(saddle, a), FwPrintCell(learnt, b),
+                        FwPrintCell(infinite, c)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Range and largest corner of an order parameter of n rows */
+static void DescribeOrder(PetscInt n, const double order[], size_t size, char text[])
+{
+  double low = INFINITY, high = -INFINITY, corner = 0.0;
+
+  for (PetscInt i = 0; i < n; i++) {
+    low  = PetscMin(low, order[i * n + i]);
+    high = PetscMax(high, order[i * n + i]);
+    for (PetscInt j = 0; j < i; j++)
+      if (fabs(order[i * n + j]) > fabs(corner)) corner = order[i * n + j];
+  }
+  snprintf(text, size, "Q_ii from %.6g to %.6g, largest Q_ij %.6g", low, high, corner);
+}
+
+static PetscErrorCode PrintLesson(const FwLocalPrediction *p)
+{
+  const FwLocalLesson *l = &p->lesson;
+  const FwErrors      *s = &p->common.finite, *e = &l->errors, *i = &p->common.infinite;
+  char                 order[120], line[240];
+
+  PetscFunctionBegin;
+  if (!l->is_available) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n  %-18s %12s %12s %12s\n", "", "saddle point", "learnt", "infinite"));
+  PetscCall(PrintLessonRow("validation bias", l->saddle.bias, l->learnt.bias, l->infinite.bias));
+  PetscCall(PrintLessonRow("test bias", s->test_bias, e->test_bias, i->test_bias));
+  PetscCall(PrintLessonRow("test variance", s->test_variance, e->test_variance, i->test_variance));
+  if (!isnan(i->accuracy)) PetscCall(PrintLessonRow("test accuracy", s->accuracy, e->accuracy, i->accuracy));
+  DescribeOrder(l->end.n_row, l->end.order, sizeof order, order);
+  snprintf(line, sizeof line, "  learnt        %s  (%" PetscInt_FMT " evaluations, slope %.1e)", order,
+           l->end.n_evaluation, l->end.slope);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n%s\n", line));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- one point ---------------------------------------------------------------------------------------------- */
 
 static PetscErrorCode PrintMinimum(const FwLocalPrediction *p, PetscInt m)
 {
   const FwLocalMinimum *minimum = &p->saddle.minimum[m];
-  const PetscInt        n       = p->saddle.n_row;
-  double                low = INFINITY, high = -INFINITY, corner = 0.0;
-  char                  line[240];
+  char                  order[120], line[240];
 
   PetscFunctionBegin;
-  for (PetscInt i = 0; i < n; i++) {
-    low  = PetscMin(low, minimum->order[i * n + i]);
-    high = PetscMax(high, minimum->order[i * n + i]);
-    for (PetscInt j = 0; j < i; j++)
-      if (fabs(minimum->order[i * n + j]) > fabs(corner)) corner = minimum->order[i * n + j];
-  }
-  snprintf(line, sizeof line,
-           "Q_ii from %.6g to %.6g, largest Q_ij %.6g,  S = %.10g  (%" PetscInt_FMT " evaluations, residual %.1e)", low,
-           high, corner, minimum->point.value, minimum->n_evaluation, minimum->point.stationarity);
+  DescribeOrder(p->saddle.n_row, minimum->order, sizeof order, order);
+  snprintf(line, sizeof line, "%s,  S = %.10g  (%" PetscInt_FMT " evaluations, residual %.1e)", order,
+           minimum->point.value, minimum->n_evaluation, minimum->point.stationarity);
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%s  %s\n", m ? "" : "\n", m ? "  metastable  " : "  saddle point", line));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -173,6 +218,7 @@ static PetscErrorCode PrintPoint(const FwLocalPrediction *p)
   PetscCall(PrintOutputs(&p->common));
   for (PetscInt m = 0; m < p->saddle.n_minimum; m++) PetscCall(PrintMinimum(p, m));
   if (p->average.is_available) PetscCall(PrintAverage(&p->average));
+  PetscCall(PrintLesson(p));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
   if (p->saddle.n_minimum > 1)
     PetscCall(FwWarn("%" PetscInt_FMT " minima were found from %" PetscInt_FMT " starts; the result is the lowest",
@@ -195,6 +241,7 @@ PetscErrorCode FwPredictLocalEstimate(FwGrid grid, FwDataset data, PetscInt n, c
   PetscCall(FwPrintStage("saddle points", e.saddle_flops, e.saddle_seconds));
   PetscCall(FwPrintStage("predictions", e.test_flops, e.test_seconds));
   if (plan.n_draw) PetscCall(FwPrintStage("average", e.average_flops, e.average_seconds));
+  if (e.learnt_flops > 0.0) PetscCall(FwPrintStage("learning", e.learnt_flops, e.learnt_seconds));
   PetscCall(WarnAboutNetwork(data, n, point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -208,7 +255,7 @@ PetscErrorCode FwPredictLocalCost(FwGrid grid, FwDataset data, PetscInt n, const
   PetscFunctionBegin;
   PetscCall(ReadPlan(data, n, point, &plan));
   PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, n, &e));
-  *seconds = e.feature_seconds + e.saddle_seconds + e.test_seconds + e.average_seconds;
+  *seconds = Seconds(&e);
   *bytes   = e.peak_bytes;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -284,9 +331,52 @@ PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_qu
   PetscCall(ReadPlan(data, points->n, point, &plan));
   PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, points->n_kernel, &estimate));
   plan.store_bytes = estimate.store_bytes;
+  plan.cross_bytes = estimate.cross_bytes;
   plan.n_set       = estimate.n_set;
   if (!is_quiet) PetscCall(PrintPlan(&plan, &point[0].model, &estimate));
   PetscCall(WarnAboutNetwork(data, points->n, point));
   PetscCall(PredictInTurns(grid, data, &plan, points));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- one order parameter ------------------------------------------------------------------------------------ */
+
+PetscErrorCode FwPredictLearn(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[],
+                              FwLocalPrediction prediction[])
+{
+  FwLocalPlan      plan;
+  FwLocalEstimate  estimate;
+  FwLocalPredictor predictor;
+  FwModel         *model;
+  FwTheory        *theory;
+
+  PetscFunctionBegin;
+  PetscCall(ReadPlan(data, n, point, &plan));
+  plan.with_kernels = PETSC_FALSE;
+  plan.n_draw       = 0;
+  PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, n, &estimate));
+  plan.store_bytes = estimate.store_bytes;
+  plan.cross_bytes = estimate.cross_bytes;
+  plan.n_set       = estimate.n_set;
+  PetscCall(PetscMalloc2(n, &model, n, &theory));
+  for (PetscInt i = 0; i < n; i++) {
+    model[i]               = point[i].model;
+    theory[i]              = point[i].theory;
+    theory[i].with_average = PETSC_FALSE;
+  }
+  PetscCall(FwLocalPredictorCreate(grid, &point[0].model, data, &plan, &predictor));
+  PetscCall(FwLocalPredictorRun(predictor, n, model, theory, prediction));
+  PetscCall(FwLocalPredictorDestroy(&predictor));
+  PetscCall(PetscFree2(model, theory));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictRecordLesson(const FwLocalPrediction *prediction, PetscBool with_table, FwRecord record)
+{
+  PetscFunctionBegin;
+  if (prediction->common.failure) PetscFunctionReturn(PETSC_SUCCESS); /* so has the point, which says it */
+  if (with_table) PetscCall(PrintLesson(prediction));
+  if (with_table) PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
+  PetscCall(FwLocalLessonRecord(prediction, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

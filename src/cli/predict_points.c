@@ -83,6 +83,27 @@ static PetscErrorCode CheckPatches(FwPredictPoint *point)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Q is learnt where the kernel is linear in it */
+static PetscErrorCode CheckValidation(const FwPredictPoint *point)
+{
+  const FwModel *model = &point->model;
+  PetscInt64     n     = 0;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionInteger("data_validation", &n, NULL));
+  if (!n) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(point->theory.theory == FW_THEORY_RENORMALISED, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "data_validation: order parameters are learnt with theory_model 'renormalised' only");
+  if (model->type != FW_NETWORK_FC) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(
+    model->depth == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
+    "data_validation: of fully-connected networks those of one hidden layer learn, network_depth is %" PetscInt_FMT,
+    model->depth);
+  PetscCheck(model->bias[0] == 0.0 && model->bias[1] == 0.0, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "data_validation: fully-connected networks that learn have no biases, want network_bias 0");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscBool FwPredictIsLocal(const FwModel *model)
 {
   return model->type == FW_NETWORK_CNN || model->type == FW_NETWORK_LCN ? PETSC_TRUE : PETSC_FALSE;
@@ -95,6 +116,7 @@ PetscErrorCode FwPredictPointRead(FwPredictPoint *point)
   PetscCall(ReadTheory(&point->model, &point->theory));
   if (point->model.type != FW_NETWORK_FC) PetscCall(CheckPatches(point));
   PetscCall(CheckObservables(point));
+  PetscCall(CheckValidation(point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

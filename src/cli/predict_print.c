@@ -35,9 +35,11 @@ PetscErrorCode FwPrintHeader(const FwModel *model, FwDataset data)
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwDatasetGetSummary(data, &summary));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD,
-                        "data    %s\n        P = %" PetscInt_FMT ", %" PetscInt_FMT
-                        " test examples, N_0 = %" PetscInt_FMT "\n",
-                        summary, sizes.n_train, sizes.n_test, sizes.n_input));
+                        "data    %s\n        P = %" PetscInt_FMT ", %" PetscInt_FMT " test examples, ", summary,
+                        sizes.n_train, sizes.n_test));
+  if (sizes.n_validation)
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%" PetscInt_FMT " for validation, ", sizes.n_validation));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "N_0 = %" PetscInt_FMT "\n", sizes.n_input));
   PetscCall(PrintType(model, &sizes));
   for (PetscInt l = 0; l < PetscMin(model->depth, 8); l++)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%s %.0f", l ? " - " : "", FwActivationNames[model->activation[l]],

@@ -14,13 +14,15 @@
 static const double map_seconds = 4.0e-9, read_rate = 8e9, patch_share = 0.3, factor_share = 0.35;
 /* Evaluations of the action from Q = 1 */
 static const double evaluations_per_start = 20.0;
+/* Evaluations of the validation error, from both starts */
+static const double evaluations_learning = 200.0;
 /* Six a move, half as many moves again of burn-in, and the prediction's own */
 enum { EVALUATIONS_PER_DRAW = 10 };
 /* Kernels of test examples at once, where memory allows */
 static const double n_set_most = 8.0;
 
 typedef struct {
-  double n_rank, n_train, n_test, n_input, n_patch, n_pixel, n_site, n_feature, n_map,
+  double n_rank, n_train, n_test, n_validation, n_input, n_patch, n_pixel, n_site, n_feature, n_map,
     n_output; /* n_map: maps per entry */
 } Sizes;
 
@@ -36,16 +38,18 @@ static PetscErrorCode GetSizes(FwGrid grid, const FwModel *model, FwDataset data
   PetscCall(FwGridGetSize(grid, &n_row, &n_col));
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwModelGetPatches(model, sizes.channels, sizes.height, sizes.width, &patches));
-  *s = (Sizes){.n_rank  = (double)n_row * n_col,
-               .n_train = sizes.n_train,
-               .n_test  = (double)sizes.n_test + sizes.n_new,
-               .n_input = sizes.n_input,
-               .n_patch = patches.n_patch,
-               .n_pixel = patches.n_pixel};
+  *s = (Sizes){.n_rank       = (double)n_row * n_col,
+               .n_train      = sizes.n_train,
+               .n_test       = (double)sizes.n_test + sizes.n_new + sizes.n_validation, /* all are predicted */
+               .n_validation = sizes.n_validation,
+               .n_input      = sizes.n_input,
+               .n_patch      = patches.n_patch,
+               .n_pixel      = patches.n_pixel};
   PetscCall(FwPatchCountSites(model, &patches, plan->closure, &n_site));
   s->n_site    = n_site;
   s->n_map     = is_diagonal ? s->n_patch : PetscSqr(s->n_patch);
-  s->n_feature = is_diagonal                    ? s->n_site
+  s->n_feature = plan->form == FW_PATCH_POOLED  ? 1.0
+                 : is_diagonal                  ? s->n_site
                  : plan->form == FW_PATCH_PAIRS ? 0.5 * s->n_site * (s->n_site + 1.0)
                                                 : PetscSqr(s->n_site);
   s->n_output  = sizes.n_output;
@@ -60,10 +64,17 @@ static double FixedNumbers(const Sizes *s)
 
   return (s->n_rank > 1.0 ? 2.0 : 1.0) * pow(s->n_output * s->n_train, 2.0) / s->n_rank +
          examples * (s->n_input * (1.0 + 1.0 / s->n_rank) + s->n_patch) +
-         (2.0 * s->n_train + s->n_test) / side * s->n_patch * (s->n_pixel + 5.0) +
+         (2.0 * s->n_train + s->n_test + s->n_validation) / side * s->n_patch * (s->n_pixel + 5.0) +
          256.0 * (s->n_patch * s->n_patch + s->n_site * s->n_site + s->n_feature) +
          8.0 * pow(s->n_output, 2.0) * s->n_feature + (s->n_test + 1024.0) * pow(s->n_output, 2.0) +
          40.0 * pow(s->n_output * s->n_site, 2.0);
+}
+
+/* Features between training and validation examples, on a rank; it may have a block more than its share */
+static double CrossBytes(const Sizes *s)
+{
+  if (!(s->n_validation > 0.0)) return 0.0;
+  return s->n_feature * (s->n_train + 64.0) * (s->n_validation + 64.0) / s->n_rank * sizeof(double);
 }
 
 static PetscErrorCode DivideMemory(FwGrid grid, const Sizes *s, PetscBool with_average, FwLocalEstimate *e)
@@ -90,7 +101,25 @@ static PetscErrorCode DivideMemory(FwGrid grid, const Sizes *s, PetscBool with_a
   e->store_bytes = PetscMax(0.0, PetscMin(all, (bytes - fixed - e->n_set * set) / stores));
   e->stored      = e->store_bytes / all;
   e->peak_bytes  = fixed + e->n_set * set + stores * e->store_bytes;
+  e->cross_bytes = PetscMax(0.0, PetscMin(CrossBytes(s), bytes - e->peak_bytes));
+  e->peak_bytes += e->cross_bytes;
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* One third of the factorisation and inverse of an evaluation of the action, and the passes over both stores */
+static void EstimateLearning(const Sizes *s, double rate, double per_entry, PetscInt n_point, FwLocalEstimate *e)
+{
+  const double n       = s->n_validation > 0.0 ? evaluations_learning * n_point : 0.0;
+  const double entries = 0.5 * s->n_train * s->n_train, others = s->n_train * s->n_validation;
+  const double n_pair = s->n_output * s->n_output, kept = e->cross_bytes / PetscMax(CrossBytes(s), 1.0);
+  const double factor = pow(s->n_output * s->n_train, 3.0) / 3.0;
+  const double passes = 4.0 * n_pair * s->n_feature * (entries + others);
+  const double again  = (1.0 - e->stored) * entries + (1.0 - kept) * others;
+
+  e->learnt_flops   = n * (factor + passes);
+  e->learnt_seconds = n * (factor / (factor_share * rate) +
+                           2.0 * s->n_feature * (entries + others) * sizeof(double) / (read_rate * s->n_rank) +
+                           (n_pair > 1.0 ? passes / (factor_share * rate) : 0.0) + 2.0 * again * per_entry);
 }
 
 PetscErrorCode FwLocalPredictorEstimate(FwGrid grid, const FwModel *model, FwDataset data, const FwLocalPlan *plan,
@@ -121,6 +150,7 @@ PetscErrorCode FwLocalPredictorEstimate(FwGrid grid, const FwModel *model, FwDat
     2.0 * n_point * s.n_train * s.n_test * (n_label * n_pair + n_pair * s.n_feature + 2.0 * s.n_pixel * s.n_map);
   e->test_seconds = ceil(2.0 * n_point / e->n_set) * s.n_train * s.n_test * per_entry +
                     2.0 * n_point * pow(n_label, 2.0) * (n_label + s.n_test * s.n_output) / (factor_share * rate);
+  EstimateLearning(&s, rate, per_entry, n_point, e);
   n_draw             = (double)n_point * FW_LOCAL_CHAINS * plan->n_draw;
   e->average_flops   = n_draw * (EVALUATIONS_PER_DRAW * per_evaluation + pow(n_label, 2.0) * s.n_test * s.n_output);
   e->average_seconds = e->average_flops / (factor_share * rate);

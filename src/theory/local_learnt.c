@@ -4,20 +4,24 @@
  *
  * Every rank runs the same Tao on numbers that have been made equal to the last bit.
  *
- * Symbols: a = A^-1 y, r = y_v - f_v, b = A^-1 sum_v k_v r_v; C the Cholesky factor of Q.
+ * Symbols: a = A^-1 y, r = y_v - f_v, b = A^-1 sum_v k_v r_v.
  */
 
 #include <finwidth/local_learnt.h>
 #include <finwidth/stop.h>
 
+#include "local_coordinates.h"
+
 #include <math.h>
-#include <petscblaslapack.h>
 #include <petsctao.h>
 
-/* |grad L| / L: what is asked for. Far along a direction in which Q_ii -> 0 there is nothing to gain by going on */
-static const double tolerance = 1e-5;
+/* |gradient| over the objective: what is asked for */
+static const double tolerance = 1e-4;
+/* w m / L(1): with labels free of noise L falls like a constant plus 1/q along the scale q of Q, for ever; this ends it where
+   L is a few thousandths above its limit */
+static const double rest_weight = 1e-5;
 
-enum { STEP_MAX = 500, EVALUATION_MAX = 2000 };
+enum { STEP_MAX = 500, EVALUATION_MAX = 2000, HISTORY = 50 }; /* directions: with five it takes twice as long */
 
 /* --- the objective ------------------------------------------------------------------------------------------ */
 
@@ -139,68 +143,29 @@ PetscErrorCode FwLocalLearntEvaluate(FwLocalAction action, FwPatchCross cross, c
   PetscFunctionReturn(code);
 }
 
-/* --- coordinates -------------------------------------------------------------------------------------------- */
+/* --- with the law of Q without data ------------------------------------------------------------------------- */
 
 typedef struct {
   FwLocalAction action;
   FwPatchCross  cross;
   const double *y;
   PetscInt      n, n_unknown, n_evaluation;
-  double       *factor, *order, *slope; /* [n, n] C, column-major lower; Q; dL/dQ */
-  double        ceiling;                /* in the place of infinity */
+  double       *order, *slope; /* [n, n] Q and dL/dQ */
+  double        weight;        /* w */
+  double        ceiling;       /* in the place of infinity */
+  double        lowest;        /* end so far */
 } Search;
 
-/* The entries of C that may be there, logarithms on the diagonal */
-static PetscErrorCode ToCoordinates(Search *s, const double order[], double x[])
+/* w [tr Q - log det Q - m] and its gradient: log det Q is the trace of the coordinates */
+static void AddRest(const Search *s, const double x[], double *objective, double gradient[])
 {
-  const PetscInt     n       = s->n;
-  const PetscBLASInt order_n = n;
-  PetscBLASInt       info    = 0;
-  PetscInt           k       = 0;
+  PetscInt k = 0;
 
-  PetscFunctionBegin;
-  PetscCall(PetscArraycpy(s->factor, order, (size_t)n * n));
-  PetscCallBLAS("LAPACKpotrf", LAPACKpotrf_("L", &order_n, s->factor, &order_n, &info));
-  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "a start is not positive definite");
-  for (PetscInt i = 0; i < n; i++)
-    for (PetscInt j = 0; j <= i; j++)
-      if (FwLocalActionCouples(s->action, i, j)) x[k++] = i == j ? log(s->factor[i + j * n]) : s->factor[i + j * n];
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode FromCoordinates(Search *s, const double x[])
-{
-  const PetscInt n = s->n;
-  PetscInt       k = 0;
-
-  PetscFunctionBegin;
-  PetscCall(PetscArrayzero(s->factor, (size_t)n * n));
-  for (PetscInt i = 0; i < n; i++)
-    for (PetscInt j = 0; j <= i; j++)
-      if (FwLocalActionCouples(s->action, i, j)) s->factor[i + j * n] = i == j ? exp(x[k++]) : x[k++];
-  for (PetscInt i = 0; i < n; i++)
-    for (PetscInt j = 0; j <= i; j++) {
-      double sum = 0.0;
-
-      for (PetscInt l = 0; l <= j; l++) sum += s->factor[i + l * n] * s->factor[j + l * n];
-      s->order[i + j * n] = s->order[j + i * n] = sum;
-    }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* dL/dC = 2 dL/dQ C; along a logarithm times the entry */
-static void SlopeToCoordinates(const Search *s, double gradient[])
-{
-  const PetscInt n = s->n;
-  PetscInt       k = 0;
-
-  for (PetscInt i = 0; i < n; i++)
-    for (PetscInt j = 0; j <= i; j++) {
-      double sum = 0.0;
-
+  for (PetscInt i = 0; i < s->n; i++)
+    for (PetscInt j = i; j < s->n; j++) {
       if (!FwLocalActionCouples(s->action, i, j)) continue;
-      for (PetscInt l = j; l < n; l++) sum += 2.0 * s->slope[i + l * n] * s->factor[l + j * n];
-      gradient[k++] = i == j ? sum * s->factor[i + j * n] : sum;
+      if (i == j) *objective += s->weight * (s->order[i * s->n + i] - x[k] - 1.0);
+      gradient[k++] += s->weight * (i == j ? s->order[i * s->n + i] - 1.0 : M_SQRT2 * s->order[i * s->n + j]);
     }
 }
 
@@ -224,18 +189,19 @@ static PetscErrorCode Evaluate(Tao tao, Vec v, PetscReal *objective, Vec gradien
   (void)tao;
   PetscCall(CheckForStop(s));
   PetscCall(VecGetArrayRead(v, &x));
-  PetscCall(FromCoordinates(s, x));
-  PetscCall(VecRestoreArrayRead(v, &x));
+  PetscCall(VecGetArray(gradient, &g));
+  PetscCall(FwLocalFromCoordinates(s->action, x, s->order));
   PetscCall(FwLocalLearntEvaluate(s->action, s->cross, s->y, s->order, objective, s->slope));
   s->n_evaluation++;
-  PetscCall(VecGetArray(gradient, &g));
   if (isfinite(*objective)) {
-    SlopeToCoordinates(s, g);
+    PetscCall(FwLocalGradient(s->action, x, s->slope, g));
+    AddRest(s, x, objective, g);
   } else { /* the line search steps back from a number, not from infinity */
     *objective = s->ceiling;
     PetscCall(PetscArrayzero(g, s->n_unknown));
   }
   PetscCall(VecRestoreArray(gradient, &g));
+  PetscCall(VecRestoreArrayRead(v, &x));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -246,24 +212,27 @@ static PetscErrorCode CreateSearch(FwLocalAction action, FwPatchCross cross, con
   size_t n2;
 
   PetscFunctionBegin;
-  *s = (Search){.action = action, .cross = cross, .y = y};
+  *s = (Search){.action = action, .cross = cross, .y = y, .lowest = INFINITY};
   PetscCall(FwLocalActionGetSize(action, &s->n, &s->n_unknown));
   n2 = (size_t)s->n * s->n;
-  PetscCall(PetscMalloc3(n2, &s->factor, n2, &s->order, n2, &s->slope));
+  PetscCall(PetscMalloc2(n2, &s->order, n2, &s->slope));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode CreateTao(Search *s, Vec v, Tao *tao)
 {
+  Mat matrix;
+
   PetscFunctionBegin;
   PetscCall(TaoCreate(PETSC_COMM_SELF, tao));
-  PetscCall(TaoSetType(*tao, TAOLMVM));
+  PetscCall(TaoSetType(*tao, TAOBQNLS));
   PetscCall(TaoSetObjectiveAndGradient(*tao, NULL, Evaluate, s));
   PetscCall(TaoSetTolerances(*tao, 0.0, tolerance, 0.0));
   PetscCall(TaoSetMaximumIterations(*tao, STEP_MAX));
   PetscCall(TaoSetMaximumFunctionEvaluations(*tao, EVALUATION_MAX));
   PetscCall(TaoSetSolution(*tao, v));
-  PetscCall(TaoSetFromOptions(*tao));
+  PetscCall(TaoGetLMVMMatrix(*tao, &matrix));
+  PetscCall(MatLMVMSetHistorySize(matrix, PetscMin(HISTORY, s->n_unknown)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -276,12 +245,12 @@ static PetscErrorCode Keep(Search *s, Tao tao, Vec v, PetscInt start, FwLocalLea
 
   PetscFunctionBegin;
   PetscCall(TaoGetSolutionStatus(tao, &n_step, &value, &norm, NULL, NULL, NULL));
-  if (value >= learnt->value) PetscFunctionReturn(PETSC_SUCCESS);
+  if (value >= s->lowest) PetscFunctionReturn(PETSC_SUCCESS);
+  s->lowest = value;
   PetscCall(VecGetArrayRead(v, &x));
-  PetscCall(FromCoordinates(s, x));
+  PetscCall(FwLocalFromCoordinates(s->action, x, learnt->order));
   PetscCall(VecRestoreArrayRead(v, &x));
-  PetscCall(PetscArraycpy(learnt->order, s->order, (size_t)s->n * s->n));
-  learnt->value        = value;
+  PetscCall(FwLocalLearntEvaluate(s->action, s->cross, s->y, learnt->order, &learnt->value, s->slope));
   learnt->slope        = norm / value;
   learnt->start        = start;
   learnt->n_step       = n_step;
@@ -301,10 +270,11 @@ static PetscErrorCode Minimise(Search *s, PetscInt number, const double start[],
   PetscCall(FwLocalLearntEvaluate(s->action, s->cross, s->y, start, &first, s->slope));
   PetscCheck(isfinite(first), FwLocalActionComm(s->action), FW_ERR_NUMERICAL,
              "the covariance of the labels is not positive definite: set a larger temperature");
+  if (!number) s->weight = rest_weight * first / s->n;
   s->ceiling = 1e3 * first + 1e-300;
   PetscCall(VecCreateSeq(PETSC_COMM_SELF, s->n_unknown, &v));
   PetscCall(VecGetArray(v, &at));
-  PetscCall(ToCoordinates(s, start, at));
+  PetscCall(FwLocalToCoordinates(s->action, start, at));
   PetscCall(VecRestoreArray(v, &at));
   PetscCall(CreateTao(s, v, &tao));
   code = TaoSolve(tao);
@@ -326,7 +296,7 @@ PetscErrorCode FwLocalLearn(FwLocalAction action, FwPatchCross cross, const doub
   PetscCall(PetscMalloc1((size_t)s.n * s.n, &learnt->order));
   for (PetscInt i = 0; i < n_start && !code; i++) code = Minimise(&s, i, start + (size_t)i * s.n * s.n, learnt);
   learnt->n_evaluation = s.n_evaluation;
-  PetscCall(PetscFree3(s.factor, s.order, s.slope));
+  PetscCall(PetscFree2(s.order, s.slope));
   PetscFunctionReturn(code);
 }
 

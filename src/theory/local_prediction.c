@@ -27,6 +27,7 @@ static PetscErrorCode SetUpAction(FwLocalPredictor p)
   PetscCall(FwDatasetGetTargets(p->data, FW_TRAIN, &y));
   PetscCall(FwLocalActionCreate(p->kernel, y, &p->action));
   PetscCall(FwLocalActionGetSize(p->action, &p->n_row, &n_unknown));
+  if (p->sizes.n_validation) PetscCall(FwPatchCrossCreate(p->kernel, FW_VALIDATION, p->plan.cross_bytes, &p->cross));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -37,9 +38,10 @@ PetscErrorCode FwLocalPredictorCreate(FwGrid grid, const FwModel *model, FwDatas
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&p));
-  p->grid = grid;
-  p->data = data;
-  p->plan = *plan;
+  p->grid      = grid;
+  p->data      = data;
+  p->plan      = *plan;
+  p->is_single = model->type == FW_NETWORK_FC || model->type == FW_NETWORK_POOL ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(FwDatasetGetSizes(data, &p->sizes));
   PetscCall(FwPatchImagesCreate(FwGridComm(grid), model, data, &p->images));
   PetscCall(SetUpAction(p));
@@ -53,8 +55,10 @@ PetscErrorCode FwLocalPredictorAlone(FwLocalPredictor p, FwLocalPredictor *alone
 
   PetscFunctionBegin;
   PetscCall(PetscNew(&a));
-  *a          = *p;
-  a->is_alone = PETSC_TRUE;
+  *a                    = *p;
+  a->is_alone           = PETSC_TRUE;
+  a->cross              = NULL;
+  a->sizes.n_validation = 0;
   PetscCall(FwGridCreate(PETSC_COMM_SELF, &a->grid));
   PetscCall(SetUpAction(a));
   *alone = a;
@@ -68,6 +72,7 @@ PetscErrorCode FwLocalPredictorDestroy(FwLocalPredictor *predictor)
   PetscFunctionBegin;
   if (!p) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwLocalActionDestroy(&p->action));
+  PetscCall(FwPatchCrossDestroy(&p->cross));
   PetscCall(FwPatchKernelDestroy(&p->kernel));
   if (p->is_alone)
     PetscCall(FwGridDestroy(&p->grid));
@@ -83,6 +88,8 @@ PetscErrorCode FwLocalPredictionDestroy(FwLocalPrediction *prediction)
   PetscCall(FwLocalSaddleDestroy(&prediction->saddle));
   PetscCall(FwLocalObservablesDestroy(&prediction->observables));
   PetscCall(PetscFree2(prediction->average.order, prediction->average.order_bar));
+  PetscCall(FwLocalLearntDestroy(&prediction->lesson.end));
+  PetscCall(FwErrorsDestroy(&prediction->lesson.errors));
   PetscCall(PetscFree(prediction->upper));
   PetscCall(FwPredictionDestroy(&prediction->common));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -141,6 +148,22 @@ static PetscErrorCode FindSaddles(FwLocalPredictor p, PetscInt n, const FwModel 
     PetscCall(FwPredictionFail(common, FindSaddle(p, &model[i], before, &prediction[i].saddle)));
     if (!common->failure) PetscCall(KeepUpper(p, &prediction[i]));
     if (!common->failure && prediction[i].saddle.is_converged) before = &prediction[i].saddle;
+    PetscCall(FwProgressStep(progress, i + 1));
+  }
+  PetscCall(FwProgressEnd(&progress));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Learn(FwLocalPredictor p, PetscInt n, const FwModel model[], FwLocalPrediction prediction[])
+{
+  FwProgress progress;
+
+  PetscFunctionBegin;
+  if (!p->cross) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwProgressBegin("learning on validation examples", n, &progress));
+  for (PetscInt i = 0; i < n; i++) {
+    if (!prediction[i].common.failure && prediction[i].saddle.n_minimum)
+      PetscCall(FwPredictionFail(&prediction[i].common, FwLocalLessonLearn(p, &model[i], &prediction[i])));
     PetscCall(FwProgressStep(progress, i + 1));
   }
   PetscCall(FwProgressEnd(&progress));
@@ -213,7 +236,7 @@ static PetscErrorCode SetPrediction(FwLocalPredictor p, const FwLocalProcess *fi
 
 /* Which processes belong to a point; -1 where there is none */
 typedef struct {
-  PetscInt finite, infinite;
+  PetscInt finite, infinite, learnt;
 } Places;
 
 /* The processes of all points that have a solution: infinite networks first, each once */
@@ -225,7 +248,7 @@ static PetscErrorCode ListProcesses(PetscInt n, const FwModel model[], const dou
 
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n; i++) {
-    place[i] = (Places){-1, -1};
+    place[i] = (Places){-1, -1, -1};
     if (prediction[i].common.failure) continue;
     place[i].infinite = FindInfinite(n_infinite, process, &model[i]);
     if (place[i].infinite == n_infinite) process[n_infinite++] = (FwLocalProcess){.order = one, .model = &model[i]};
@@ -235,6 +258,9 @@ static PetscErrorCode ListProcesses(PetscInt n, const FwModel model[], const dou
     if (place[i].infinite < 0 || !prediction[i].saddle.n_minimum) continue;
     place[i].finite  = count;
     process[count++] = (FwLocalProcess){.order = prediction[i].saddle.minimum[0].order, .model = &model[i]};
+    if (!prediction[i].lesson.is_available) continue;
+    place[i].learnt  = count;
+    process[count++] = (FwLocalProcess){.order = prediction[i].lesson.end.order, .model = &model[i]};
   }
   *n_process = count;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -253,7 +279,7 @@ static PetscErrorCode PredictErrors(FwLocalPredictor p, PetscInt n, const FwMode
   PetscFunctionBegin;
   PetscCall(PetscCalloc1((size_t)n_row * n_row, &one));
   for (PetscInt i = 0; i < n_row; i++) one[i * n_row + i] = 1.0;
-  PetscCall(PetscCalloc2(2 * n, &process, n, &place));
+  PetscCall(PetscCalloc2(3 * n, &process, n, &place));
   PetscCall(ListProcesses(n, model, one, prediction, process, place, &n_process));
   PetscCall(FwProgressBegin("predictions", 0, &progress));
   PetscCall(FwLocalProcessRun(p, n_process, process));
@@ -262,6 +288,9 @@ static PetscErrorCode PredictErrors(FwLocalPredictor p, PetscInt n, const FwMode
     if (place[i].infinite < 0) continue;
     PetscCall(SetPrediction(p, place[i].finite < 0 ? NULL : &process[place[i].finite], &process[place[i].infinite],
                             &prediction[i]));
+    if (place[i].learnt >= 0)
+      PetscCall(FwLocalLessonErrors(p, &process[place[i].learnt], &process[place[i].finite],
+                                    &process[place[i].infinite], &prediction[i]));
   }
   for (PetscInt i = 0; i < n_process; i++) PetscCall(FwLocalProcessDestroy(&process[i]));
   PetscCall(PetscFree2(process, place));
@@ -291,21 +320,23 @@ PetscErrorCode FwLocalPredictorRun(FwLocalPredictor p, PetscInt n, const FwModel
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n; i++) {
     prediction[i] = (FwLocalPrediction){
-      .common  = {.n_train     = p->sizes.n_train,
-                  .n_output    = p->sizes.n_output,
-                  .n_test      = p->sizes.n_test,
-                  .n_new       = p->sizes.n_new,
-                  .depth       = 1,
-                  .request     = theory[i],
-                  .temperature = model[i].temperature},
-      .patches = *FwPatchImagesPatches(p->images),
-      .tower   = *FwPatchImagesTower(p->images),
-      .width   = model[i].width[model[i].depth - 1]
+      .common    = {.n_train     = p->sizes.n_train,
+                    .n_output    = p->sizes.n_output,
+                    .n_test      = p->sizes.n_test,
+                    .n_new       = p->sizes.n_new,
+                    .depth       = 1,
+                    .request     = theory[i],
+                    .temperature = model[i].temperature},
+      .patches   = *FwPatchImagesPatches(p->images),
+      .tower     = *FwPatchImagesTower(p->images),
+      .is_single = p->is_single,
+      .width     = model[i].width[model[i].depth - 1]
     };
     prediction[i].common.request.with_mean = PETSC_FALSE; /* that of one hidden layer as a whole; here the family's */
     PetscCall(FwPatchKernelGetFamily(p->kernel, &prediction[i].family));
   }
   PetscCall(FindSaddles(p, n, model, prediction));
+  PetscCall(Learn(p, n, model, prediction));
   PetscCall(PredictErrors(p, n, model, prediction));
   PetscCall(Observe(p, n, model, prediction));
   for (PetscInt i = 0; i < n; i++)

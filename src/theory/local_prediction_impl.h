@@ -18,7 +18,9 @@ struct FwLocalPredictorImpl {
   FwPatchImages images;
   PetscBool     is_alone; /* grid and images: own grid, borrowed images */
   FwPatchKernel kernel;
+  FwPatchCross  cross; /* to the validation examples; NULL without */
   FwLocalAction action;
+  PetscBool     is_single; /* fc or pool */
 };
 
 /** The posterior of the Gaussian process with kernel K_R(Q). */
@@ -27,8 +29,8 @@ typedef struct {
   const FwModel *model;
   double        *train;          /**< [2][D] of each output T^2 |a|^2 / P and T - T^2 tr A^-1 / P */
   double         log_likelihood; /**< log p(y | Q) */
-  double        *mean;           /**< [P_t + n_new][D] */
-  double        *covariance;     /**< [P_t + n_new][D][D] latent */
+  double        *mean;           /**< [P_t + n_new + P_v][D] */
+  double        *covariance;     /**< [P_t + n_new + P_v][D][D] latent */
   PetscErrorCode failure;        /**< A is not positive definite: nothing of the above is set */
   char           reason[512];    /**< its message */
 } FwLocalProcess;
@@ -53,5 +55,18 @@ PetscErrorCode FwLocalProcessErrors(FwLocalPredictor predictor, const FwLocalPro
  * @error FW_ERR_STOPPED, FW_ERR_NUMERICAL  as FwLocalChainCreate() */
 PetscErrorCode FwLocalMixture(FwLocalPredictor predictor, const FwModel *model, FwLocalPrediction *prediction);
 
-/** local_prediction.c: a predictor on the same data whose matrices live on this rank alone. Not collective. */
+/** local_lesson.c: learn the order parameter of a point, whose saddle is found, from there and from Q = 1. Collective. */
+PetscErrorCode FwLocalLessonLearn(FwLocalPredictor predictor, const FwModel *model, FwLocalPrediction *prediction);
+
+/** local_lesson.c: the errors of a point's processes on validation examples, and those of the learnt one. */
+PetscErrorCode FwLocalLessonErrors(FwLocalPredictor predictor, const FwLocalProcess *learnt,
+                                   const FwLocalProcess *saddle, const FwLocalProcess *infinite,
+                                   FwLocalPrediction *prediction);
+
+/** local_record.c: an order parameter under a name. */
+PetscErrorCode FwLocalOrderRecord(const FwLocalPrediction *prediction, const char name[], const char words[],
+                                  const double order[], FwRecord record);
+
+/** local_prediction.c: a predictor on the same data whose matrices live on this rank alone, without validation examples. Not
+ *  collective. */
 PetscErrorCode FwLocalPredictorAlone(FwLocalPredictor predictor, FwLocalPredictor *alone);

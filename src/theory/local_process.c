@@ -7,6 +7,8 @@
 
 #include <math.h>
 
+enum { N_PART = 3 }; /* test, without labels, validation */
+
 /* Kernels of one part's examples, and where its numbers stand in the arrays of a process */
 typedef struct {
   FwPart    part;
@@ -83,7 +85,7 @@ static PetscErrorCode TrainErrors(FwLocalPredictor p, FwCholesky *factor, const 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RunSet(FwLocalPredictor p, PetscInt s, const Part part[2], FwLocalProcess *process)
+static PetscErrorCode RunSet(FwLocalPredictor p, PetscInt s, const Part part[N_PART], FwLocalProcess *process)
 {
   double        *solved;
   FwCholesky     factor = NULL;
@@ -93,7 +95,7 @@ static PetscErrorCode RunSet(FwLocalPredictor p, PetscInt s, const Part part[2],
   PetscCall(PetscMalloc1((size_t)p->sizes.n_train * p->sizes.n_output, &solved));
   PetscCall(FwLocalActionSetModel(p->action, process->model));
   code = FwLocalActionFactor(p->action, process->order, &factor, solved);
-  for (int k = 0; k < 2 && !code; k++) PetscCall(PredictPart(p, factor, solved, &part[k], s, process));
+  for (int k = 0; k < N_PART && !code; k++) PetscCall(PredictPart(p, factor, solved, &part[k], s, process));
   if (!code) PetscCall(TrainErrors(p, &factor, solved, process));
   PetscCall(PetscFree(solved));
   PetscFunctionReturn(code);
@@ -113,10 +115,11 @@ static PetscErrorCode Fail(FwLocalProcess *process, PetscErrorCode code)
 static PetscErrorCode RunSets(FwLocalPredictor p, PetscInt n_set, FwLocalProcess process[])
 {
   const PetscInt n_test = p->sizes.n_test, n_new = p->sizes.n_new, D = p->sizes.n_output;
-  const size_t   n_example = (size_t)n_test + (size_t)n_new;
-  Part           part[2]   = {
-                {.part = FW_TEST, .n = n_test    },
-                { .part = FW_NEW,     .n = n_new, .first = n_test}
+  const size_t   n_example    = (size_t)n_test + (size_t)n_new + (size_t)p->sizes.n_validation;
+  Part           part[N_PART] = {
+              {.part = FW_TEST,             .n = n_test            },
+              { .part = FW_NEW,                 .n = n_new,         .first = n_test},
+              { .part = FW_VALIDATION, .n = p->sizes.n_validation, .first = n_test + n_new}
   };
   FwPatchFamily family;
   double       *coefficient;
@@ -132,9 +135,9 @@ static PetscErrorCode RunSets(FwLocalPredictor p, PetscInt n_set, FwLocalProcess
     PetscCall(FwLocalActionSetModel(p->action, process[s].model));
     PetscCall(FwLocalActionCoefficients(p->action, process[s].order, coefficient + s * n_coefficient));
   }
-  for (int k = 0; k < 2; k++) PetscCall(AssemblePart(p, n_set, coefficient, &part[k]));
+  for (int k = 0; k < N_PART; k++) PetscCall(AssemblePart(p, n_set, coefficient, &part[k]));
   for (PetscInt s = 0; s < n_set; s++) PetscCall(Fail(&process[s], RunSet(p, s, part, &process[s])));
-  for (int k = 0; k < 2; k++) PetscCall(DestroyPart(n_set, &part[k]));
+  for (int k = 0; k < N_PART; k++) PetscCall(DestroyPart(n_set, &part[k]));
   PetscCall(PetscFree(coefficient));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

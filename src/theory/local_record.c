@@ -45,6 +45,11 @@ static void SetOrderShape(const FwLocalPrediction *q, FwShape *shape)
   const PetscBool is_paths = q->tower.n_layer > 1 && q->family.closure == FW_DEEP_PATHS ? PETSC_TRUE : PETSC_FALSE;
   const char     *patch = is_paths ? "path" : "patch", *other = is_paths ? "other_path" : "other_patch";
 
+  if (q->is_single) { /* as prediction.h has it */
+    AddAxis(D > 1 ? "output" : "layer", D, shape);
+    if (D > 1) AddAxis("output", D, shape);
+    return;
+  }
   if (D > 1) AddAxis("output", D, shape);
   AddAxis(patch, n, shape);
   if (D > 1) AddAxis("other_output", D, shape);
@@ -77,22 +82,32 @@ static PetscErrorCode RecordMetastable(const FwLocalPrediction *q, FwRecord reco
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RecordOrder(const FwLocalPrediction *q, const double order[], FwRecord record)
+PetscErrorCode FwLocalOrderRecord(const FwLocalPrediction *q, const char name[], const char words[],
+                                  const double order[], FwRecord record)
 {
-  const PetscInt n_row = RowsOf(q);
-  FwShape        shape = {0};
-  double        *value, trace = 0.0;
+  FwShape shape = {0};
+  double *value;
 
   PetscFunctionBegin;
   SetOrderShape(q, &shape);
   PetscCall(PetscMalloc1(OrderSize(q), &value));
   CopyOrder(q, order, value);
+  PetscCall(FwRecordReals(record, name, &shape, value, "1", words));
+  PetscCall(PetscFree(value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordOrder(const FwLocalPrediction *q, const double order[], FwRecord record)
+{
+  const PetscInt n_row = RowsOf(q);
+  double         trace = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(FwLocalOrderRecord(q, "order_parameter", "order parameter: Gram matrix of the readout between patches",
+                               order, record));
   for (PetscInt i = 0; i < n_row; i++) trace += order[i * n_row + i];
-  PetscCall(FwRecordReals(record, "order_parameter", &shape, value, "1",
-                          "order parameter: Gram matrix of the readout between patches"));
   PetscCall(
     FwRecordReal(record, "total_order_parameter", trace / n_row, "1", "mean of the order parameter's diagonal"));
-  PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -275,6 +290,7 @@ PetscErrorCode FwLocalPredictionRecord(const FwLocalPrediction *q, const double 
                          "free energy -T log evidence at the saddle point"));
   if (is_finite) PetscCall(FwLocalObservablesRecord(&q->observables, record));
   if (q->average.is_available) PetscCall(RecordAverage(q, record));
+  PetscCall(FwLocalLessonRecord(q, record));
   PetscCall(RecordLayers(q, record));
   PetscCall(RecordPatches(q, record));
   PetscFunctionReturn(PETSC_SUCCESS);

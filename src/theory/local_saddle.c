@@ -9,6 +9,7 @@
 #include <finwidth/random.h>
 #include <finwidth/stop.h>
 
+#include "local_coordinates.h"
 #include "symmetric.h"
 
 #include <float.h>
@@ -34,40 +35,6 @@ typedef struct {
   double        least;                    /* stationarity so far */
   PetscBool     has_risen;                /* the last evaluation lies above the lowest */
 } Descent;
-
-/* --- coordinates -------------------------------------------------------------------------------------------- */
-
-/* The unknown entries of log Q; off the diagonal times sqrt 2, so that lengths are those of the matrix */
-static PetscErrorCode ToCoordinates(const Descent *d, const double order[], double x[])
-{
-  const PetscInt n = d->n;
-  double        *logarithm;
-  PetscInt       k = 0;
-
-  PetscFunctionBegin;
-  PetscCall(PetscMalloc1((size_t)n * n, &logarithm));
-  PetscCall(FwSymmetricApply(n, order, log, logarithm));
-  for (PetscInt i = 0; i < n; i++)
-    for (PetscInt j = i; j < n; j++)
-      if (FwLocalActionCouples(d->action, i, j)) x[k++] = (i == j ? 1.0 : M_SQRT2) * logarithm[i * n + j];
-  PetscCall(PetscFree(logarithm));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode FromCoordinates(const Descent *d, const double x[], double order[])
-{
-  const PetscInt n = d->n;
-  PetscInt       k = 0;
-
-  PetscFunctionBegin;
-  PetscCall(PetscArrayzero(order, (size_t)n * n));
-  for (PetscInt i = 0; i < n; i++)
-    for (PetscInt j = i; j < n; j++)
-      if (FwLocalActionCouples(d->action, i, j))
-        order[i * n + j] = order[j * n + i] = x[k++] / (i == j ? 1.0 : M_SQRT2);
-  PetscCall(FwSymmetricApply(n, order, exp, order));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 
 /* --- the residual ------------------------------------------------------------------------------------------- */
 
@@ -143,14 +110,14 @@ static PetscErrorCode FormResidual(SNES snes, Vec x, Vec f, void *context)
 
   PetscFunctionBegin;
   PetscCall(VecGetArrayRead(x, &at));
-  PetscCall(FromCoordinates(d, at, d->order));
+  PetscCall(FwLocalFromCoordinates(d->action, at, d->order));
   PetscCall(EvaluateHere(d));
   PetscCall(VecGetArray(f, &out));
   if (isinf(d->point.value)) {
     PetscCall(SNESSetFunctionDomainError(snes));
     PetscCall(PetscArrayzero(out, d->n_unknown));
   } else {
-    PetscCall(ToCoordinates(d, d->next, out));
+    PetscCall(FwLocalToCoordinates(d->action, d->next, out));
     for (PetscInt k = 0; k < d->n_unknown; k++) out[k] = at[k] - out[k];
   }
   PetscCall(VecRestoreArray(f, &out));
@@ -222,7 +189,7 @@ static PetscErrorCode Mix(Descent *d, SNESConvergedReason *reason)
   PetscCall(CreateSolver(d, &snes, &x, &f));
   for (int round = 0; round < ROUND_MAX; round++) {
     PetscCall(VecGetArray(x, &at));
-    PetscCall(ToCoordinates(d, d->best_next, at));
+    PetscCall(FwLocalToCoordinates(d->action, d->best_next, at));
     PetscCall(VecRestoreArray(x, &at));
     PetscCall(SNESSolve(snes, NULL, x));
     PetscCall(SNESGetConvergedReason(snes, reason));

@@ -11,8 +11,8 @@
 static const char label2[] = "label^2";
 
 /* The rows stand in the order of FwErrors.output */
-static PetscErrorCode RecordErrors(const FwErrors *e, PetscInt n_output, const char prefix[], const char words[],
-                                   PetscBool with_accuracy, FwRecord record)
+PetscErrorCode FwErrorsRecord(const FwErrors *e, PetscInt n_output, const char prefix[], const char words[],
+                              PetscBool with_accuracy, FwRecord record)
 {
   const struct {
     const char *name, *words;
@@ -250,13 +250,13 @@ PetscErrorCode FwPredictionRecordErrors(const FwPrediction *p, PetscBool is_aver
 
   PetscFunctionBegin;
   PetscCall(
-    RecordErrors(result, p->n_output, "", is_finite ? "finite width" : "infinite width", with_accuracy, record));
-  PetscCall(RecordErrors(&p->infinite, p->n_output, "infinite_", "infinite width", with_accuracy, record));
+    FwErrorsRecord(result, p->n_output, "", is_finite ? "finite width" : "infinite width", with_accuracy, record));
+  PetscCall(FwErrorsRecord(&p->infinite, p->n_output, "infinite_", "infinite width", with_accuracy, record));
   PetscCall(
     FwRecordReal(record, "infinite_log_evidence", p->infinite_log_evidence, "1", "log evidence at infinite width"));
   if (is_averaged)
     PetscCall(
-      RecordErrors(&p->averaged, p->n_output, "average_", "average over the order parameter", with_accuracy, record));
+      FwErrorsRecord(&p->averaged, p->n_output, "average_", "average over the order parameter", with_accuracy, record));
   if (p->n_output > 1) PetscCall(RecordCovariance(p, result, record));
   if (result->mean && p->request.with_means && p->n_test) PetscCall(RecordMeans(p, result, targets, record));
   if (result->mean && p->n_new) PetscCall(RecordNew(p, result, record));

@@ -61,6 +61,10 @@ PetscErrorCode FwPredictionCheck(const FwPrediction *prediction);
 /* prediction.c: FW_ERR_NUMERICAL unless the errors of a network of this `kind` are finite and not negative */
 PetscErrorCode FwErrorsCheck(const FwErrors *errors, PetscInt n_test, const char kind[]);
 
+/* prediction_record.c: the errors of one kind of prediction, under names that begin with `prefix` */
+PetscErrorCode FwErrorsRecord(const FwErrors *errors, PetscInt n_output, const char prefix[], const char words[],
+                              PetscBool with_accuracy, FwRecord record);
+
 /* prediction_record.c: errors, means and deviations of finite (unless only the infinite is asked for), infinite and, where
    `is_averaged`, averaged networks */
 PetscErrorCode FwPredictionRecordErrors(const FwPrediction *prediction, PetscBool is_averaged, const double targets[],
