@@ -36,6 +36,23 @@ PetscErrorCode FwFigureFill_OrderMatrix(FwStore store, FwPanel *panel)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwFigureFill_LearntMatrix(FwStore store, FwPanel *panel)
+{
+  PetscInt   n_dim;
+  PetscInt64 size[FW_STORE_MAX_DIM], n;
+  double    *order, mean = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(Get(store, "/predict/learnt_order_parameter", size, &n_dim, &order));
+  n = n_dim == 4 ? size[0] * size[1] : size[0];
+  for (PetscInt64 i = 0; i < n; i++) mean += order[i * n + i] / (double)n;
+  for (PetscInt64 i = 0; i < n * n; i++) order[i] = order[i] / mean - (i % (n + 1) == 0 ? 1.0 : 0.0);
+  PetscCall(FwPanelDescribe(panel, "Learnt Q over its mean diagonal, − 1", n_dim == 4 ? "output, and patch within" : "patch",
+                            n_dim == 4 ? "output, patch" : "patch"));
+  PetscCall(FwPanelSetGrid(panel, n, n, order));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwFigureFill_OrderGrid(FwStore store, FwPanel *panel)
 {
   PetscInt   n_dim, n_scalar;

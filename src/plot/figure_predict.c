@@ -336,6 +336,35 @@ static PetscErrorCode Fill_Errors(FwStore store, FwPanel *panel)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* --- what was learnt ---------------------------------------------------------------------------------------- */
+
+static PetscErrorCode Fill_Learnt(FwStore store, FwPanel *panel)
+{
+  static const char *const prefix[] = {"", "learnt_", "infinite_"};
+  static const char *const title[]  = {"saddle point", "learnt", "infinite width"};
+  static const FwColour    colour[] = {FW_BLUE, FW_GREEN, FW_ORANGE};
+
+  PetscFunctionBegin;
+  PetscCall(FwPanelDescribe(panel, "Q learnt on validation examples", "", "mean squared error of the mean"));
+  for (int g = 0; g < 3; g++) {
+    double error[N_ERROR] = {NAN, NAN, NAN, NAN};
+    char   name[64];
+
+    PetscCall(PetscSNPrintf(name, sizeof name, "%svalidation_bias", prefix[g]));
+    PetscCall(GetMean(store, name, &error[0]));
+    PetscCall(PetscSNPrintf(name, sizeof name, "%stest_bias", prefix[g]));
+    PetscCall(GetMean(store, name, &error[1]));
+    PetscCall(AddErrors(panel, error, 0.27 * (g - 1), 0.24, colour[g], title[g]));
+  }
+  PetscCall(FwTicksAdd(&panel->x_tick, 0, "validation"));
+  PetscCall(FwTicksAdd(&panel->x_tick, 1, "test"));
+  panel->is_legend_outside = panel->has_x_range = PETSC_TRUE;
+  panel->x_range[0]                             = -0.6;
+  panel->x_range[1]                             = 1.6;
+  SetErrorScale(panel);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- which -------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -351,6 +380,8 @@ static const struct {
   {"patches",         {"order_parameter", "patch_rows", "order_distance"},      NULL,         FwFigureFill_OrderGrid   },
   {"prediction",      {"test_mean", "test_std", "test_target"},                 NULL,         Fill_Prediction          },
   {"errors",          {"train_error", "infinite_train_error", NULL},            NULL,         Fill_Errors              },
+  {"learnt",          {"learnt_order_parameter", "other_patch", NULL},          NULL,         FwFigureFill_LearntMatrix},
+  {"learnt",          {"learnt_validation_bias", NULL, NULL},                   NULL,         Fill_Learnt              },
   {"order",           {"order_parameter", "test_covariance", NULL},             "patch_rows", FwFigureFill_Order       },
   {"outputs",         {"test_error", "test_covariance", NULL},                  NULL,         FwFigureFill_Outputs     },
 };
@@ -399,6 +430,7 @@ PetscErrorCode FwFigureFill_Predict(FwStore store, const char name[], FwFigure *
     PetscCall(FwFigureAddPanel(figure, &panel));
     PetscCall(figures[f].fill(store, panel));
   }
+  if (figure->n_panel > 4) figure->n_column = 3;
   PetscCheck(figure->n_panel, PETSC_COMM_WORLD, FW_ERR_INPUT, "figure '%s': this file can give overview%s", name,
              names);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -273,6 +273,31 @@ static PetscErrorCode Fill_BestPrior(const FwSlice *slice, FwFigure *figure)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The order parameter that errs least on validation examples: it fits these, and is judged on the test examples */
+static PetscErrorCode Fill_Learnt(const FwSlice *slice, FwFigure *figure)
+{
+  static const Curve curves[] = {
+    {"test_bias",              FW_MARK_LINE_DOT, FW_BLUE,   "test, saddle point"  },
+    {"infinite_test_bias",     FW_MARK_DASHED,   FW_BLUE,   "test, infinite width"},
+    {"learnt_test_bias",       FW_MARK_LINE_DOT, FW_ORANGE, "test, learnt"        },
+    {"learnt_validation_bias", FW_MARK_DASHED,   FW_ORANGE, "validation, learnt"  },
+    {NULL,                     FW_MARK_LINE,     FW_BLACK,  NULL                  },
+  };
+  const char *const y_label = "mean squared error of the mean";
+  FwPanel          *panel;
+
+  PetscFunctionBegin;
+  if (slice->family.n > 1) {
+    PetscCall(FillFamily(slice, "learnt_test_bias", "Test bias, learnt Q", y_label, figure));
+    PetscCall(FillFamily(slice, "learnt_validation_bias", "Validation bias, learnt Q", y_label, figure));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(FwSlicePanel(slice, "Bias with Q learnt on validation examples", y_label, figure, &panel));
+  PetscCall(AddCurves(slice, curves, panel));
+  FwPanelScale(PETSC_TRUE, panel);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Fill_Accuracy(const FwSlice *slice, FwFigure *figure)
 {
   static const Curve curves[] = {
@@ -426,6 +451,7 @@ static const struct {
   {"order-parameter", {"total_order_parameter", NULL},         PETSC_FALSE, PETSC_FALSE, ALWAYS,          Fill_Order            },
   {"agreement",       {"/sample/test_error", NULL},            PETSC_FALSE, PETSC_FALSE, WITH_SAMPLES,    FwFigureFill_Agreement},
   {"map",             {"test_error", "total_order_parameter"}, PETSC_TRUE,  PETSC_FALSE, WITHOUT_SAMPLES, FwFigureFill_Map      },
+  {"learnt",          {"learnt_test_bias", NULL},              PETSC_FALSE, PETSC_FALSE, ALWAYS,          Fill_Learnt           },
   {"accuracy",        {"accuracy", NULL},                      PETSC_FALSE, PETSC_FALSE, NEVER,           Fill_Accuracy         },
 };
 

@@ -8,7 +8,7 @@
 
 #include <finwidth/figure.h>
 
-enum { FW_PANEL_MAX = 6, FW_SERIES_MAX = 32, FW_CURVE_MAX = 8, FW_TICK_MAX = 24, FW_LABEL_SIZE = 256 };
+enum { FW_PANEL_MAX = 8, FW_SERIES_MAX = 32, FW_CURVE_MAX = 8, FW_TICK_MAX = 24, FW_LABEL_SIZE = 256 };
 
 typedef enum {
   FW_MARK_LINE,
@@ -140,6 +140,7 @@ PetscErrorCode FwFigureFill_Outputs(FwStore store, FwPanel *panel);
 /** figure_patch.c: the order parameter between patches, and its diagonal on the image; collective on the store. */
 PetscErrorCode FwFigureFill_OrderMatrix(FwStore store, FwPanel *panel);
 PetscErrorCode FwFigureFill_OrderGrid(FwStore store, FwPanel *panel);
+PetscErrorCode FwFigureFill_LearntMatrix(FwStore store, FwPanel *panel); /**< learnt, over its mean diagonal */
 
 /** The same file: entries of the order parameter as sampled, against those predicted. Collective on the store. */
 PetscErrorCode FwFigureFill_OrderSampled(FwStore store, FwPanel *panel);

@@ -53,6 +53,7 @@ static const struct {
 } labels[] = {
   {"temperature",           "temperature T"               },
   {"data_train",            "training examples P"         },
+  {"data_validation",       "validation examples"         },
   {"network_width",         "width N"                     },
   {"network_depth",         "depth L"                     },
   {"network_prior",         "prior λ"                    },

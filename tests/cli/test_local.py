@@ -432,6 +432,77 @@ class Scrambled(Folder):
 
 
 @once
+class Learnt(Folder):
+    """Order parameters learnt on validation examples, against plain matrices at the program's own."""
+    P, PT, PV, T, PRIOR = 30, 20, 40, 0.1, 1.3
+
+    def learn(self, kind, *words, ranks=1):
+        self.x, self.y = make_images((1, 1, 12), self.P + self.PT + self.PV)
+        data = harness.write_arrays(self.place / "data.h5", x=self.x, y=self.y)
+        return self.predict("-data_source", "hdf5", "-data_path", data, "-data_train", self.P, "-data_test", self.PT,
+                            "-data_validation", self.PV, "-data_normalise", "none", "-network_type", kind,
+                            "-network_mask", 4, "-network_width", 10, "-temperature", self.T, "-network_prior",
+                            f"1,{self.PRIOR}", *words, ranks=ranks)
+
+    def kernels(self, kind):
+        """B_ij of erf between all images; of fc and pool the one kernel."""
+        patch = self.x.reshape(len(self.x), 1 if kind == "fc" else 3, -1)
+        c = np.einsum("aim,bjm->ijab", patch, patch) / patch.shape[2]
+        a = 1 + 2 * np.einsum("iiaa->ia", c)
+        k = 2 / np.pi * np.arcsin(2 * c / np.sqrt(a[:, None, :, None] * a[None, :, None, :])) / self.PRIOR
+        return k.mean(axis=(0, 1), keepdims=True) if kind == "pool" else k / len(k)
+
+    def errors(self, q, kernel):
+        """Bias and variance on test and on validation examples."""
+        full = np.einsum("ij,ijab->ab", q, kernel)
+        a, cross = full[:self.P, :self.P] + self.T * np.eye(self.P), full[:self.P, self.P:]
+        square = (cross.T @ np.linalg.solve(a, self.y[:self.P]) - self.y[self.P:]) ** 2
+        variance = np.diag(full)[self.P:] - np.einsum("av,av->v", cross, np.linalg.solve(a, cross))
+        return [part.mean() for both in (square, variance) for part in (both[:self.PT], both[self.PT:])]
+
+    def check(self, kind):
+        r, k = self.learn(kind), None
+        k = self.kernels(kind)
+        for prefix in ("", "learnt_", "infinite_"):
+            q = np.atleast_1d(np.ones(len(k)) if prefix == "infinite_" else r[prefix + "order_parameter"])
+            expected = self.errors(q if q.ndim == 2 else np.diag(q), k)
+            for name, value in zip(("test_bias", "validation_bias", "test_variance", "validation_variance"), expected):
+                self.close(prefix + name, r[prefix + name], value, 1e-7)
+            self.close(prefix, r[prefix + "validation_error"], expected[1] + expected[3], 1e-7)
+        self.assertLess(r["learnt_validation_bias"], min(r["validation_bias"], r["infinite_validation_bias"]))
+        self.assertEqual(r["learnt_converged"], 1)
+        self.assertEqual(r["learnt_order_parameter"].shape, r["order_parameter"].shape)
+        return r, k
+
+    def test_cnn(self):
+        r, k = self.check("cnn")
+        random = np.random.default_rng(1)
+        for _ in range(5):  # nothing near is much better: of first order the slope, which is 1e-4 of L
+            w = np.eye(3) + 0.03 * random.normal(size=(3, 3))
+            bias = self.errors(w @ r["learnt_order_parameter"] @ w.T, k)[1]
+            self.assertGreater(bias, r["learnt_validation_bias"] * (1 - 1e-3))
+
+    def test_lcn(self):
+        r, _ = self.check("lcn")
+        other = self.learn("lcn", ranks=3)
+        self.close("L", other["learnt_validation_bias"], r["learnt_validation_bias"], 1e-3)
+
+    def test_pool_and_fc_learn_a_scale(self):
+        for kind in ("pool", "fc"):
+            r, k = self.check(kind)
+            scales = [self.errors(q * np.ones((1, 1)), k)[1] for q in r["learnt_order_parameter"] * [0.7, 1.4]]
+            self.assertGreater(min(scales), r["learnt_validation_bias"])
+
+    def test_examples_for_validation_change_nothing_else(self):
+        with_them = self.learn("cnn")
+        without = self.learn("cnn", "-data_validation", 0, ranks=3)
+        for name in ("test_error", "infinite_test_error", "action", "order_parameter"):
+            self.close(name, with_them[name], without[name], 1e-10)
+        self.assertNotIn("learnt_test_bias", without)
+        self.assertNotEqual(with_them["data_digest"], without["data_digest"])
+
+
+@once
 @harness.needs_data
 class Classes(Folder):
     def test_three_digits_have_accuracy_and_a_pool_network_too(self):
@@ -475,6 +546,11 @@ class BadInput(Folder):
         self.refused("one hidden layer", "-network_type", "lcn", "-network_depth", 2)
         self.refused("do not overlap", *cnn, "-network_stride", 3, "-data_scramble", "patches")
         self.refused("data_scramble", *cnn, "-data_scramble", "rows")
+        learn = ["-data_validation", 10]
+        self.refused("'renormalised' only", *cnn, *learn, "-theory_model", "infinite")
+        self.refused("one hidden layer", *learn, "-network_depth", 2)
+        self.refused("network_bias", *learn, "-network_bias", 0.1)
+        self.refused("data_validation", *cnn, "-data_validation", -1)
 
     def test_what_is_worth_a_warning(self):
         done = self.run_program(*SMALL, "-network_type", "cnn", "-network_mask", 3, "-network_width", 3)
