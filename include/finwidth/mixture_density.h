@@ -50,7 +50,8 @@ PetscErrorCode FwMixtureDensityMoments(FwMixtureDensity density, double *mean, d
  * @error FW_ERR_NUMERICAL  x is more than some 1e4 deviations away */
 PetscErrorCode FwMixtureDensityEvaluate(FwMixtureDensity density, double x, double *log_density, double *slope);
 
-/** P(X <= x) and P(X > x), each to relative accuracy where it is the smaller one. Either may be NULL. */
+/** P(X <= x) and P(X > x), each to relative accuracy where it is the smaller one, and 0 where that is below
+ *  1e-100. Either may be NULL. */
 PetscErrorCode FwMixtureDensityCumulative(FwMixtureDensity density, double x, double *below, double *above);
 
 /** Kolmogorov's distance sup |F_1 - F_2| of two laws, to about 1e-10. */
@@ -73,7 +74,7 @@ PetscErrorCode FwMixtureRadialMoments(FwMixtureRadial radial, double *mean_g, do
 /** log of the joint density of g and r > 0, with respect to dg dr. Cost some 50 interpolations. */
 PetscErrorCode FwMixtureRadialJoint(FwMixtureRadial radial, double g, double r, double *log_density);
 
-/** P(R > r), r = log(q_1 / q_2) / 2 >= 0. */
+/** P(R > r), r = log(q_1 / q_2) / 2 >= 0; 0 where it is below 1e-100. */
 PetscErrorCode FwMixtureRadialSurvival(FwMixtureRadial radial, double r, double *above);
 
 /** Kolmogorov's distance of two laws of r, to about 1e-10. */

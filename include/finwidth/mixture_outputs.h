@@ -41,12 +41,15 @@ PetscErrorCode FwMixtureInputsDestroy(FwMixtureInputs *inputs);
 /** Samples first .. first + n - 1 of Q, those of FwMixtureDraw() where there are no biases, and of the outputs.
  *
  * Not collective.
- * @param[out] x, m  as of FwMixtureDraw()
- * @param[out] s     [n, D, P]
+ * @param[out] x, m      as of FwMixtureDraw()
+ * Deep networks have outputs below the range of doubles: without biases, which hold them up, s is in units of e^(max x).
+ * @param[out] s         [n, D, P] S exp(-log_unit)
+ * @param[out] log_unit  [n] 0 with biases
  * @error FW_ERR_INPUT  as FwMixtureDraw(); biases in the limit
  */
 PetscErrorCode FwMixtureDrawOutputs(const FwMixtureLaw *law, FwMixtureSampler sampler, const FwMixtureInputs *inputs,
-                                    uint64_t seed, uint64_t first, PetscInt n, double x[], double m[], double s[]);
+                                    uint64_t seed, uint64_t first, PetscInt n, double x[], double m[], double s[],
+                                    double log_unit[]);
 
 /** E S^2 and E S^4 of one output at input `p`: exact, with biases. */
 void FwMixtureOutputExact(const FwMixtureLaw *law, const FwMixtureInputs *inputs, PetscInt p, double moment[2]);

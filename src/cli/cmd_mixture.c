@@ -382,19 +382,17 @@ static PetscErrorCode AddReport(MPI_Comm comm, const Mixture *mixture, PetscInt 
   PetscCall(mixture->has_data ? InputsOfData(comm, mixture, point, &inputs, record) : InputsOfNone(point, &inputs));
   PetscCall(Sample(comm, mixture, number, point, &inputs, row));
   if (rank == 0) code = Report(mixture, point, &inputs, row, record);
-  PetscCall(FwErrorAgree(comm, 0, code));
-  if (mixture->request->is_single) PetscCall(FwPrintMixture(&mixture->report, record));
   for (int s = 0; s < FW_DRAWN_COUNT; s++) PetscCall(PetscFree(row[s]));
   PetscCall(FwMixtureInputsDestroy(&inputs));
+  PetscCall(FwErrorAgree(comm, 0, code));
+  if (mixture->request->is_single) PetscCall(FwPrintMixture(&mixture->report, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A numerical error is the end of this point: it is recorded as one that did not converge */
 static PetscErrorCode AddPosterior(const Mixture *mixture, const FwPosteriorGroup *group, PetscInt number,
-                                   const Point *point, FwRecord record, PetscBool *is_converged)
+                                   const Point *point, FwRecord record)
 {
-  PetscErrorCode code;
-  char           path[PETSC_MAX_PATH_LEN];
+  char path[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBegin;
   PetscCall(FwRequestPointCheckpoint(mixture->request, number, sizeof path, path));
@@ -405,28 +403,38 @@ static PetscErrorCode AddPosterior(const Mixture *mixture, const FwPosteriorGrou
                               .resume     = mixture->request->resume,
                               .interval   = FwRequestCheckpointSeconds()};
 
-  code          = FwPosteriorPoint(group, &point->model, &point->finite, &point->limit, &run, record);
-  *is_converged = code ? PETSC_FALSE : PETSC_TRUE;
+  PetscCall(FwPosteriorPoint(group, &point->model, &point->finite, &point->limit, &run, record));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A numerical error is the end of what was computed, said as a warning; the point is one that did not converge */
+static PetscErrorCode Forgive(PetscErrorCode code, FwRecord record, PetscBool *is_converged)
+{
+  PetscFunctionBegin;
   if (code != FW_ERR_NUMERICAL) PetscFunctionReturn(code);
   PetscCall(FwWarn("%s", FwErrorMessage()));
   PetscCall(FwRecordSetPrefix(record, ""));
   FwErrorClear();
+  *is_converged = PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* At mixture_a infinity there is a posterior and no prior to report on */
+/* At mixture_a infinity there is a posterior and no prior to report on. No `group`: it failed, and with it every posterior */
 static PetscErrorCode RunPoint(MPI_Comm comm, const Mixture *mixture, const FwPosteriorGroup *group, PetscInt number,
                                FwRecord record)
 {
-  PetscBool is_converged = PETSC_TRUE;
-  Point     point;
+  const PetscBool has_posterior = mixture->has_posterior && group ? PETSC_TRUE : PETSC_FALSE;
+  PetscBool       is_converged  = has_posterior == mixture->has_posterior ? PETSC_TRUE : PETSC_FALSE;
+  Point           point;
 
   PetscFunctionBegin;
   PetscCall(ReadPoint(mixture, &point));
   if (mixture->request->is_single) PetscCall(FwPrintMixtureHeader(&point.finite, &point.limit, point.n_sample));
-  PetscCall(isfinite(point.limit.a) ? AddReport(comm, mixture, number, &point, record)
-                                    : FwPosteriorRecordDigest(group, record));
-  if (mixture->has_posterior) PetscCall(AddPosterior(mixture, group, number, &point, record, &is_converged));
+  if (isfinite(point.limit.a))
+    PetscCall(Forgive(AddReport(comm, mixture, number, &point, record), record, &is_converged));
+  else if (has_posterior)
+    PetscCall(FwPosteriorRecordDigest(group, record));
+  if (has_posterior) PetscCall(Forgive(AddPosterior(mixture, group, number, &point, record), record, &is_converged));
   PetscCall(FwRecordInteger(record, "converged", is_converged, "1", "1: every number can be trusted"));
   PetscCall(DestroyPoint(&point));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -460,8 +468,9 @@ static PetscErrorCode EmptyRecord(FwRecord *record)
 static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const PetscInt point[], FwRecord record[],
                                void *context)
 {
-  const Mixture   *mixture = context;
-  FwPosteriorGroup group   = {0};
+  const Mixture   *mixture   = context;
+  FwPosteriorGroup group     = {0};
+  PetscBool        has_group = PETSC_TRUE;
   PetscInt         n_whole; /* of the scan, not of what is left of it: a resumed run decomposes in the same form */
   PetscErrorCode   code;
 
@@ -469,8 +478,9 @@ static PetscErrorCode RunGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pet
   PetscCall(FwScanGetGroupSize(scan, FwPosteriorSharedKeys, &n_whole));
   for (PetscInt i = 0; i < n; i++) {
     PetscCall(FwScanApply(scan, point[i]));
-    if (mixture->has_posterior && i == 0) PetscCall(CreateGroup(comm, mixture, n_whole, point[i], &group));
-    code = RunPoint(comm, mixture, &group, point[i], record[i]);
+    if (mixture->has_posterior && i == 0)
+      PetscCall(Forgive(CreateGroup(comm, mixture, n_whole, point[i], &group), record[i], &has_group));
+    code = RunPoint(comm, mixture, has_group ? &group : NULL, point[i], record[i]);
     if (code) PetscCall(EmptyRecord(&record[i]));
     PetscCall(code);
     PetscCall(FwScanKeep(scan, comm, i + 1, point, record));

@@ -20,12 +20,14 @@
 enum { HALVINGS_MAX = 12, NODE_MAX = 100000 };
 
 static const double nothing = -5000.0; /* logarithm of a density */
+static const double no_tail = -230.0;  /* logarithm of a probability */
 
 struct FwMixtureRadialImpl {
   FwMixtureDensity f, difference; /* densities f and A */
   double           log_scale;     /* log C */
   double           mean_g, variance_g;
   double           step; /* of w, to begin with */
+  double           end;  /* of r: no probability beyond */
 };
 
 /* --- life --------------------------------------------------------------------------------------------------- */
@@ -48,6 +50,7 @@ static PetscErrorCode CreateSums(const FwMixtureLaw *law, FwMixtureRadial radial
   difference.variance += 4.0 * law->a;
   FwGammaSumMoments(&f, &mean, &variance);
   radial->step = PetscMin(1.0, 0.5 * sqrt(variance));
+  radial->end  = 0.5 * FwGammaSumEnd(&difference, 0.25, PETSC_TRUE, no_tail); /* sqrt(h) grows like e^(2s/4) */
   PetscCall(FwMixtureDensityFromSum(&f, &radial->f));
   PetscCall(FwMixtureDensityFromSum(&difference, &radial->difference));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -220,6 +223,8 @@ PetscErrorCode FwMixtureRadialSurvival(FwMixtureRadial radial, double r, double 
   Integral integral = {.radial = radial, .integrand = RadialIntegrand, .r = r, .power_w = 2.0, .power_h = 0.5};
 
   PetscFunctionBegin;
+  *above = 0.0;
+  if (r > radial->end) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(Integrate(&integral, above));
   *above = PetscMin(1.0, exp(*above + radial->log_scale + 3.5 * M_LN2));
   PetscFunctionReturn(PETSC_SUCCESS);

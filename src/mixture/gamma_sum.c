@@ -147,6 +147,37 @@ double FwGammaSumReach(const FwGammaSum *sum)
   return first;
 }
 
+/* log of Chernoff's bound at the point x = K'(t) of the density tilted by `from` */
+static double LogChernoff(const FwGammaSum *sum, double from, double t)
+{
+  double first, second;
+
+  Slopes(sum, t, &first, &second);
+  return creal(Cumulant(sum, t)) - creal(Cumulant(sum, from)) - (t - from) * first;
+}
+
+/* The bound falls as the tilt goes away from `from`; beyond the end of the domain it falls along a line */
+double FwGammaSumEnd(const FwGammaSum *sum, double from, PetscBool upper, double log_least)
+{
+  double low, high, last, inner = 0.0, outer, first, second; /* inner and outer: how far from `from` */
+
+  Slopes(sum, from, &first, &second);
+  Domain(sum, &low, &high);
+  last  = (upper ? high : low) - from;
+  outer = copysign(PetscMin(fabs(last), 1.0 / sqrt(second)), last);
+  while (outer != last && LogChernoff(sum, from, from + outer) > log_least)
+    outer = copysign(PetscMin(fabs(last), 2.0 * fabs(outer)), last);
+  if (LogChernoff(sum, from, from + outer) > log_least)
+    return (creal(Cumulant(sum, from + outer)) - creal(Cumulant(sum, from)) - log_least) / outer;
+  for (int i = 0; i < 20; i++) {
+    const double middle = 0.5 * (inner + outer);
+
+    *(LogChernoff(sum, from, from + middle) > log_least ? &inner : &outer) = middle;
+  }
+  Slopes(sum, from + outer, &first, &second);
+  return first;
+}
+
 /* h with K'(h) = x, or the end of the domain; K' rises. Newton steps that leave the bracket are halved. A few digits are
    enough: any tilt gives the same density */
 static double FindTilt(const FwGammaSum *sum, double x)

@@ -36,6 +36,10 @@ void FwGammaSumMoments(const FwGammaSum *sum, double *mean, double *variance);
    INFINITY where tails are exponential to the right, too */
 double FwGammaSumReach(const FwGammaSum *sum);
 
+/* Where a tail of the density tilted by `from`, e^(from x) f(x) / e^K(from), is below e^log_least by Chernoff's bound: right of
+   it where `upper`, otherwise left of it */
+double FwGammaSumEnd(const FwGammaSum *sum, double from, PetscBool upper, double log_least);
+
 /* log f and its derivative at ascending points: value[2 i], value[2 i + 1] */
 PetscErrorCode FwGammaSumDensity(const FwGammaSum *sum, PetscInt n, const double x[], double value[]);
 

@@ -9,10 +9,14 @@
 
 #include <math.h>
 
+static const double log_nothing =
+  -230.0; /* a tail of 1e-100: panels that far out take longest, and nobody needs them */
+
 struct FwMixtureDensityImpl {
   FwGammaSum sum;
   double     mean, deviation;
   double     reach;      /* beyond, log f goes on along its tangent, which is above it, and the tail is zero */
+  double     end[2];     /* beyond, the tails are nothing */
   FwPanels   density;    /* log f, its slope */
   FwPanels   cumulative; /* log P(X <= x) left of the mean, log P(X > x) right of it */
 };
@@ -105,6 +109,8 @@ PetscErrorCode FwMixtureDensityFromSum(FwGammaSum *sum, FwMixtureDensity *densit
   FwGammaSumMoments(&d->sum, &d->mean, &variance);
   d->deviation = sqrt(variance);
   d->reach     = FwGammaSumReach(&d->sum);
+  for (int upper = 0; upper < 2; upper++)
+    d->end[upper] = FwGammaSumEnd(&d->sum, 0.0, upper ? PETSC_TRUE : PETSC_FALSE, log_nothing);
   PetscCall(FwPanelsCreate(d->mean, d->deviation, 2, FillDensity, d, &d->density));
   PetscCall(FwPanelsCreate(d->mean, d->deviation, 1, FillCumulative, d, &d->cumulative));
   *density = d;
@@ -143,10 +149,10 @@ PetscErrorCode FwMixtureDensityEvaluate(FwMixtureDensity density, double x, doub
 
 PetscErrorCode FwMixtureDensityCumulative(FwMixtureDensity density, double x, double *below, double *above)
 {
-  double tail;
+  double tail = -INFINITY;
 
   PetscFunctionBegin;
-  PetscCall(FwPanelsEvaluate(density->cumulative, PetscMin(x, density->reach), &tail));
+  if (!(x < density->end[0] || x > density->end[1])) PetscCall(FwPanelsEvaluate(density->cumulative, x, &tail));
   tail = PetscMin(1.0, exp(tail));
   if (below) *below = x < density->mean ? tail : 1.0 - tail;
   if (above) *above = x < density->mean ? 1.0 - tail : tail;
@@ -174,7 +180,7 @@ static PetscErrorCode Refine(FwDifference *difference, void *context, double low
   PetscFunctionBegin;
   for (int i = 0; i < 40; i++) {
     const double left = high - golden * (high - low), right = low + golden * (high - low);
-    double       at_left, at_right;
+    double       at_left = 0.0, at_right = 0.0;
 
     PetscCall(difference(left, context, &at_left));
     PetscCall(difference(right, context, &at_right));
@@ -196,7 +202,7 @@ PetscErrorCode FwLargestDifference(FwDifference *difference, void *context, doub
   PetscFunctionBegin;
   *largest = 0.0;
   for (int i = 0; i <= STEPS; i++) {
-    double value;
+    double value = 0.0;
 
     PetscCall(difference(low + i * step, context, &value));
     if (fabs(value) > *largest) {

@@ -48,7 +48,9 @@ static double LogOutputDeterminant(PetscInt D, const FwMixtureInputs *in, const 
   return sum;
 }
 
-static void FillRow(const FwMixtureExperiment *e, const double x[], const double s[], double room[], double row[])
+/* s is in units of e^log_unit */
+static void FillRow(const FwMixtureExperiment *e, const double x[], const double s[], double log_unit, double room[],
+                    double row[])
 {
   const PetscInt D = e->law.n_output, P = e->inputs->n_input;
   double        *of = row + D;
@@ -56,33 +58,34 @@ static void FillRow(const FwMixtureExperiment *e, const double x[], const double
   of[FW_COLUMN_LOG_Q]   = 2.0 * x[0];
   of[FW_COLUMN_LOG_DET] = 0.0;
   for (PetscInt i = 0; i < D; i++) of[FW_COLUMN_LOG_DET] += 2.0 * x[i];
-  of[FW_COLUMN_LOG_OUTPUT2] = log(s[0] * s[0] / (e->inputs->root[0] * e->inputs->root[0]));
+  of[FW_COLUMN_LOG_OUTPUT2] = 2.0 * (log(fabs(s[0] / e->inputs->root[0])) + log_unit);
   for (PetscInt i = 0; i < 2; i++)
-    for (PetscInt p = 0; p < 2; p++) of[FW_COLUMN_OUTPUT + 2 * i + p] = i < D && p < P ? s[i * P + p] : NAN;
-  of[FW_COLUMN_LOG_OUTPUT_DET] = LogOutputDeterminant(D, e->inputs, s, room);
+    for (PetscInt p = 0; p < 2; p++)
+      of[FW_COLUMN_OUTPUT + 2 * i + p] = i < D && p < P ? s[i * P + p] * exp(log_unit) : NAN;
+  of[FW_COLUMN_LOG_OUTPUT_DET] = LogOutputDeterminant(D, e->inputs, s, room) + 2.0 * (double)D * log_unit;
 }
 
 PetscErrorCode FwMixtureMeasure(const FwMixtureExperiment *e, uint64_t first, PetscInt n, double row[])
 {
   const PetscInt D = e->law.n_output, P = e->inputs->n_input, length = FwMixtureRowLength(e), piece = BATCH;
-  double        *x, *m, *s, *room;
+  double        *x, *m, *s, *unit, *room;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc4(piece * D, &x, piece * D * D, &m, piece * D * P, &s, D * P, &room));
+  PetscCall(PetscMalloc5(piece * D, &x, piece * D * D, &m, piece * D * P, &s, piece, &unit, D * P, &room));
   for (PetscInt done = 0; done < n;) {
     const uint64_t at   = first + (uint64_t)done;
     const PetscInt many = PetscMin(n - done, piece - (PetscInt)(at % BATCH));
 
-    PetscCall(FwMixtureDrawOutputs(&e->law, e->sampler, e->inputs, e->seed, at, many, x, m, s));
+    PetscCall(FwMixtureDrawOutputs(&e->law, e->sampler, e->inputs, e->seed, at, many, x, m, s, unit));
     for (PetscInt k = 0; k < many; k++) {
       double *out = row + (done + k) * length;
 
       PetscCall(FwMixtureEigen(D, 1, x + k * D, m + k * D * D, out, NULL));
-      FillRow(e, x + k * D, s + k * D * P, room, out);
+      FillRow(e, x + k * D, s + k * D * P, unit[k], room, out);
     }
     done += many;
   }
-  PetscCall(PetscFree4(x, m, s, room));
+  PetscCall(PetscFree5(x, m, s, unit, room));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

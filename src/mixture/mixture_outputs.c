@@ -78,11 +78,20 @@ PetscErrorCode FwMixtureInputsDestroy(FwMixtureInputs *inputs)
 
 /* --- pieces --------------------------------------------------------------------------------------------------- */
 
-/* out += scale A v, A = M diag(e^x) */
-static void AddRoot(PetscInt D, const double x[], const double m[], double scale, const double v[], double out[])
+/* Logarithm of the unit of outputs */
+static double LogUnit(PetscInt D, const FwMixtureInputs *in, const double x[])
+{
+  double largest = x[0];
+
+  for (PetscInt i = 1; i < D; i++) largest = PetscMax(largest, x[i]);
+  return in->bias || isinf(largest) ? 0.0 : largest;
+}
+
+/* out += scale A v, A = M diag(e^x); `scale` by its logarithm */
+static void AddRoot(PetscInt D, const double x[], const double m[], double log_scale, const double v[], double out[])
 {
   for (PetscInt j = 0; j < D; j++) {
-    const double part = scale * exp(x[j]) * v[j];
+    const double part = exp(x[j] + log_scale) * v[j];
 
     for (PetscInt i = j; i < D; i++) out[i] += m[i * D + j] * part;
   }
@@ -103,14 +112,15 @@ static PetscErrorCode DrawNormals(uint64_t seed, PetscInt place, uint64_t first,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* S += A Z R^T */
+/* S += A Z R^T, in its unit */
 static void AddMixture(PetscInt D, const FwMixtureInputs *in, const double x[], const double m[], const double z[],
                        double s[])
 {
-  const PetscInt P = in->n_input;
+  const PetscInt P    = in->n_input;
+  const double   unit = LogUnit(D, in, x);
 
   for (PetscInt j = 0; j < D; j++) {
-    const double scale = exp(x[j]);
+    const double scale = exp(x[j] - unit);
 
     for (PetscInt p = 0; p < P; p++) {
       double sum = 0.0;
@@ -180,7 +190,7 @@ static PetscErrorCode BiasBatch(const FwMixtureLaw *law, const FwMixtureInputs *
     PetscCall(DrawNormals(seed, l + 1, first, D, 1, work->z));
     for (PetscInt k = 0; k < n; k++) {
       PetscCall(PetscArrayzero(work->bias, D));
-      AddRoot(D, x + k * D, m + k * D * D, sqrt(in->bias[l]), work->z + (skip + k) * D, work->bias);
+      AddRoot(D, x + k * D, m + k * D * D, 0.5 * log(in->bias[l]), work->z + (skip + k) * D, work->bias);
       AddBias(D, P, work->bias, s + k * D * P);
     }
     if (l > 0) FwFactorDraw(law, seed, l - 1, first, &work->factors);
@@ -235,17 +245,18 @@ static PetscErrorCode BruteBias(const FwBrute *brute, const FwMixtureInputs *in,
                      (size_t)brute->n, unit);
   for (PetscInt r = 0; r < brute->rank; r++)
     for (PetscInt i = 0; i < brute->n; i++) along[r] += brute->basis[r * brute->n + i] * unit[i];
-  AddRoot(D, brute->x, brute->m, sqrt(in->bias[layer]), along, along + D);
+  AddRoot(D, brute->x, brute->m, 0.5 * log(in->bias[layer]), along, along + D);
   AddBias(D, in->n_input, along + D, s);
   PetscCall(PetscFree(unit));
   PetscCall(PetscFree(along));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* S = A (V^T W_0) X / sqrt(N_0 lambda*) */
+/* S = A (V^T W_0) X / sqrt(N_0 lambda*), in its unit */
 static PetscErrorCode BruteInputs(const FwBrute *brute, const FwMixtureInputs *in, double s[])
 {
   const PetscInt D = brute->law->n_output, P = in->n_input, N = in->n_component;
+  const double   log_scale = -0.5 * log((double)N * in->prior) - LogUnit(D, in, brute->x);
   double        *row, *hidden;
 
   PetscFunctionBegin;
@@ -256,7 +267,7 @@ static PetscErrorCode BruteInputs(const FwBrute *brute, const FwMixtureInputs *i
     PetscCall(PetscArrayzero(hidden, 2 * D));
     for (PetscInt r = 0; r < brute->rank; r++)
       for (PetscInt c = 0; c < N; c++) hidden[r] += row[r * N + c] * in->x[p * N + c];
-    AddRoot(D, brute->x, brute->m, 1.0 / sqrt((double)N * in->prior), hidden, hidden + D);
+    AddRoot(D, brute->x, brute->m, log_scale, hidden, hidden + D);
     for (PetscInt i = 0; i < D; i++) s[i * P + p] += hidden[D + i];
   }
   PetscCall(PetscFree(row));
@@ -286,15 +297,19 @@ static PetscErrorCode BruteOutputs(const FwMixtureLaw *law, const FwMixtureInput
 }
 
 PetscErrorCode FwMixtureDrawOutputs(const FwMixtureLaw *law, FwMixtureSampler sampler, const FwMixtureInputs *inputs,
-                                    uint64_t seed, uint64_t first, PetscInt n, double x[], double m[], double s[])
+                                    uint64_t seed, uint64_t first, PetscInt n, double x[], double m[], double s[],
+                                    double log_unit[])
 {
+  const PetscInt D = law->n_output;
+
   PetscFunctionBegin;
   PetscCall(FwMixtureLawCheck(law, sampler));
-  PetscCall(PetscArrayzero(s, n * law->n_output * inputs->n_input));
+  PetscCall(PetscArrayzero(s, n * D * inputs->n_input));
   if (sampler == FW_MIXTURE_BRUTE)
     PetscCall(BruteOutputs(law, inputs, seed, first, n, x, m, s));
   else
     PetscCall((inputs->bias ? WithBias : WithoutBias)(law, inputs, seed, first, n, x, m, s));
+  for (PetscInt k = 0; k < n; k++) log_unit[k] = LogUnit(D, inputs, x + k * D);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

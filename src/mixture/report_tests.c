@@ -170,8 +170,7 @@ static PetscBool HasLaw(const FwMixtureData *data, Law which, Quantity q)
 {
   const FwMixtureLaw law = LawOf(data, which);
   const PetscInt     D = law.n_output, P = data->inputs->n_input;
-  const double       spread =
-    FwMixtureLawA(&data->finite) * (double)(D - 1); /* beyond it rows of S are parallel to rounding */
+  const double       spread = FwMixtureLawA(&law) * (double)(D - 1); /* beyond it rows of S are parallel to rounding */
 
   if (q == OUTPUT) return data->inputs->bias ? PETSC_FALSE : PETSC_TRUE;
   if (q == OUTPUT_DET && (data->inputs->bias || P < D || spread > 10.0)) return PETSC_FALSE;

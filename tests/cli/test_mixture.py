@@ -151,6 +151,23 @@ class Mixture(unittest.TestCase):
             done = run("plot", "mixture.h5", "-output", f"{name}.svg", "-figure", name, cwd=self.place)
             self.assertEqual((done.code, (self.place / f"{name}.svg").exists()), (code, code == 0), done.err)
 
+    def test_a_law_out_of_reach_is_the_end_of_its_point_alone(self):
+        done = self.mixture("-network_width", 50, "-network_depth", 1, "-network_outputs", 2, "-scan_mixture_a", "0.5,500,1e5",
+                            "-mixture_samples", 200, "-mixture_method", "bartlett,limit")
+        self.assertEqual((done.code, len(done.errors)), (4, 1), done.err)
+        self.assertEqual(harness.attribute(self.place / "mixture.h5", "status"), "failed")
+        r = self.result()
+        self.assertEqual(r["converged"].tolist(), [1, 1, 0])
+        self.assertEqual(r["test_unexpected"][:2].tolist(), [0, 0])
+
+    def test_outputs_below_the_range_of_doubles_have_their_logarithms(self):
+        done = self.mixture("-network_width", 1, "-network_depth", 2000, "-mixture_samples", 1000, "-mixture_method", "bartlett,exact")
+        self.assertEqual(done.code, 0, done.err)
+        r = self.result()
+        tests = dict(zip([t.decode() for t in r["test_name"]], zip(r["test_p_value"], r["test_expected"])))
+        self.assertEqual(tests["ks bartlett output widths"][1], 1)
+        self.assertGreater(tests["ks bartlett output widths"][0], 1e-4)
+
     def test_points_of_a_scan_equal_single_runs(self):
         words = ["-network_width", 12, "-network_outputs", 2, "-mixture_samples", 700]
         self.assertEqual(self.mixture(*words, "-scan_network_depth", "3,6", "-output", "scan.h5", ranks=2).code, 0)
