@@ -13,11 +13,11 @@ typedef struct {
   MPI_Comm      comm;
   PetscMPIInt   n_rank, rank;
   const FwRows *rows;
-  PetscInt      n;      /**< numbers per block */
-  double       *block;  /**< [n], or [n_local_block, n] on several ranks */
-  double       *packed; /**< [n_local_block, n] by receiving rank */
-  double       *slice;  /**< [n_block, n_slice] of all ranks */
-  PetscMPIInt  *n_send, *send, *n_receive, *receive, *n_slice, *slice_first; /**< [n_rank] counts and offsets */
+  PetscInt      n;                                  /**< numbers per block */
+  double       *block;                              /**< [n], or [n_local_block, n] on several ranks */
+  double       *slice;                              /**< [blocks of other ranks, n_slice of this rank] */
+  PetscMPIInt  *n_block_of, *n_slice, *slice_first; /**< [n_rank] */
+  MPI_Request  *request;
 } FwBlockSum;
 
 /** Prepare sums of n numbers per block of `rows` (borrowed, as is the communicator). Collective. */

@@ -67,6 +67,9 @@ PetscErrorCode FwLearnerCreate(MPI_Comm comm, const FwLearnerShape *shape, FwLos
 /** Release and set the handle to NULL; NULL is fine. Collective. */
 PetscErrorCode FwLearnerDestroy(FwLearner *learner);
 
+/** Bytes of a learner at its work, the examples not counted. Not collective. */
+double FwLearnerBytes(const FwLearnerShape *shape, FwLoss loss, PetscInt n_example, PetscBool is_single);
+
 /** Have gradients through examples make their products in single precision, about twice as fast; or not again.
  *
  * Weights and sums stay double. Loss, second derivatives, sensitivities and what small networks do in lanes (training.h)

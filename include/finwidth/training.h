@@ -86,6 +86,10 @@ typedef struct FwTrainingImpl *FwTraining;
  */
 PetscErrorCode FwTrainingCreate(const FwTrainPlan *plan, PetscInt n_run, const FwTrainRun run[], FwTraining *training);
 
+/** Bytes of a training of n_run runs, without their learners. Not collective. */
+double FwTrainingBytes(const FwTrainPlan *plan, const FwLearnerShape *shape, FwLoss loss, PetscInt n_example,
+                       PetscInt n_run);
+
 /** Bring all runs to a time, which the flows meet exactly; nothing happens where they are there already.
  *
  * A run diverges at the step from whose weights the loss, which its gradient gives along, is no longer finite or beyond

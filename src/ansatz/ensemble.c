@@ -3,6 +3,8 @@
  * Many trainings: batches, their measurements and checkpoints, and who works on which.
  */
 
+#include "lanes.h"
+
 #include <finwidth/checkpoint.h>
 #include <finwidth/counter.h>
 #include <finwidth/ensemble.h>
@@ -16,9 +18,9 @@
 
 static const double piece_flops = 2e9; /* between looks at the clock: a second or less */
 static const double short_flops = 2e8; /* where other ranks may wait for the look: some hundredths */
-/* Of a gradient through examples from which on ranks share it, where they have nothing better to do: the exchange of a
-   network's gradient costs as much as some hundreds of examples */
-static const double share_flops = 3e8;
+/* Of a gradient through examples from which on ranks share it, where they have nothing better to do; and blocks of fewer
+   examples are not shared (learner_sum.c) */
+static const double share_flops = 1.5e8;
 
 /* --- sizes ---------------------------------------------------------------------------------------------------------- */
 
@@ -30,33 +32,54 @@ static double CountWeights(const FwLearnerShape *shape)
   return n;
 }
 
-/* Linear networks with squared error need only moments of the examples */
 static PetscBool NeedsMoments(const FwEnsemblePlan *plan)
 {
-  return (PetscBool)(plan->shape.activation == FW_ACTIVATION_LINEAR && plan->loss == FW_LOSS_MSE && !plan->plan.batch);
+  return (PetscBool)(!plan->plan.batch && FwLearnerHasMoments(&plan->shape, plan->loss, plan->n_example));
 }
 
+/* The basis of the moments, which spares d^2, is not counted on: adam has none */
 double FwEnsembleGradientCost(const FwEnsemblePlan *plan)
 {
   const double weights = CountWeights(&plan->shape);
   const double n       = plan->plan.batch ? (double)plan->plan.batch : (double)plan->n_example;
-  const double direct  = 6.0 * n * weights;
-  const double moments = 2.0 * (double)plan->shape.width[plan->shape.n_layer] *
-                         ((double)plan->shape.width[0] * (double)plan->shape.width[0] + 3.0 * weights);
 
-  return NeedsMoments(plan) ? fmin(direct, moments) : direct;
+  if (!NeedsMoments(plan)) return 6.0 * n * weights;
+  return 2.0 * (double)plan->shape.width[plan->shape.n_layer] *
+         ((double)plan->shape.width[0] * (double)plan->shape.width[0] + 3.0 * weights);
+}
+
+/* Small networks fill the lanes of the vector unit (training.h); others, and methods that solve equations, go one by one */
+static PetscInt BatchSize(const FwEnsemblePlan *plan)
+{
+  const FwTrainMethod method = plan->plan.method;
+
+  if (method == FW_TRAIN_FLOW_MIDPOINT || method == FW_TRAIN_FLOW_STRANG || method >= FW_TRAIN_LMVM) return 1;
+  return FwLaneNetHasWidths(&plan->shape) ? FW_LANES : 1;
+}
+
+/* Copies of W_1 and of the AGOP's factor, their decompositions, and the sensitivity of each layer */
+static double MeasureBytes(const FwLearnerShape *shape)
+{
+  double numbers = 6.0 * (double)shape->width[1] * (double)shape->width[0];
+
+  for (PetscInt l = 1; l <= shape->n_layer; l++) numbers += 4.0 * (double)shape->width[l] * (double)shape->width[l];
+  return 8.0 * numbers;
 }
 
 double FwEnsembleBytes(const FwEnsemblePlan *plan)
 {
-  const double    n_theta = (double)FwLearnerShapeSize(&plan->shape);
-  FwAlignmentRows rows;
-  double          activations = 0.0;
+  const FwLearnerShape *shape   = &plan->shape;
+  const double          n_theta = (double)FwLearnerShapeSize(shape), runs = (double)plan->n_run;
+  const double          inputs  = (double)plan->n_example * (double)(shape->width[0] + shape->width[shape->n_layer]);
+  const PetscInt        n_batch = PetscMin(BatchSize(plan), plan->n_run);
+  FwAlignmentRows       rows;
+  double                work;
 
-  (void)FwAlignmentLayout(&plan->shape, plan->n_alpha, plan->alpha, &rows);
-  for (PetscInt l = 0; l <= plan->shape.n_layer; l++) activations += (double)plan->shape.width[l];
-  return 8.0 * ((double)plan->n_run * ((double)plan->n_time * (double)rows.n + 2.0 * n_theta) +
-                3.0 * (double)plan->n_example * activations + 20.0 * n_theta);
+  (void)FwAlignmentLayout(shape, plan->n_alpha, plan->alpha, &rows);
+  work = FwTrainingBytes(&plan->plan, shape, plan->loss, plan->n_example, n_batch) + MeasureBytes(shape);
+  /* twice: the examples, of the data and by rows; rows of numbers, in the result and in the record; weights, at start and end */
+  return 2.0 * 8.0 * (inputs + runs * ((double)plan->n_time * (double)rows.n + n_theta)) +
+         FwLearnerBytes(shape, plan->loss, plan->n_example, plan->is_single) + work;
 }
 
 void FwEnsembleTimes(double end, PetscBool is_whole, PetscInt *n, double time[])
@@ -72,17 +95,6 @@ void FwEnsembleTimes(double end, PetscBool is_whole, PetscInt *n, double time[])
     if (is_whole) at = rint(at);
     if (at > time[*n - 1]) time[(*n)++] = at;
   }
-}
-
-/* Small networks fill the lanes of the vector unit (training.h); others, and methods that solve equations, go one by one */
-static PetscInt BatchSize(const FwEnsemblePlan *plan)
-{
-  const FwTrainMethod method = plan->plan.method;
-  PetscInt            widest = 0;
-
-  for (PetscInt l = 0; l <= plan->shape.n_layer; l++) widest = PetscMax(widest, plan->shape.width[l]);
-  if (method == FW_TRAIN_FLOW_MIDPOINT || method == FW_TRAIN_FLOW_STRANG || method >= FW_TRAIN_LMVM) return 1;
-  return widest <= 32 ? FW_LANES : 1;
 }
 
 /* --- one batch -------------------------------------------------------------------------------------------------------- */

@@ -32,6 +32,9 @@ typedef struct {
   FwLanes  *loss, *yy; /**< one each: the loss that came with the last gradient; as in FwLearnerMoments */
 } FwLaneNet;
 
+/** Whether networks are narrow enough for lanes. */
+PetscBool FwLaneNetHasWidths(const FwLearnerShape *shape);
+
 /** Whether networks are narrow enough that a matrix of eight fits the first cache, and the examples of eight into memory:
  *  64 MB at most. */
 PetscBool FwLaneNetFits(FwLearner learner, PetscInt batch);

@@ -14,14 +14,20 @@ static PetscInt Outputs(const FwLaneNet *net)
   return net->learner->shape.width[net->learner->shape.n_layer];
 }
 
+PetscBool FwLaneNetHasWidths(const FwLearnerShape *shape)
+{
+  PetscInt widest = 0;
+
+  for (PetscInt l = 0; l <= shape->n_layer; l++) widest = PetscMax(widest, shape->width[l]);
+  return (PetscBool)(widest <= 32);
+}
+
 PetscBool FwLaneNetFits(FwLearner learner, PetscInt batch)
 {
   const FwLearnerShape *shape     = &learner->shape;
   const double          n_example = batch ? batch : learner->moments.xx ? 0 : learner->n_example;
-  PetscInt              widest    = 0;
 
-  for (PetscInt l = 0; l <= shape->n_layer; l++) widest = PetscMax(widest, shape->width[l]);
-  return (PetscBool)(widest <= 32 && n_example * (shape->width[0] + shape->width[shape->n_layer]) <= 1e6);
+  return (PetscBool)(FwLaneNetHasWidths(shape) && n_example * (shape->width[0] + shape->width[shape->n_layer]) <= 1e6);
 }
 
 static FwLanes *Take(FwLanes *room, size_t *used, size_t n)

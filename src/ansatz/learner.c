@@ -153,6 +153,35 @@ PetscErrorCode FwLearnerCreate(MPI_Comm comm, const FwLearnerShape *shape, FwLos
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static double SumWidths(const FwLearnerShape *shape, PetscInt first, PetscInt last)
+{
+  double sum = 0.0;
+
+  for (PetscInt l = first; l <= last; l++) sum += (double)shape->width[l];
+  return sum;
+}
+
+/* Of dsyevd, beside the matrix and its eigenvectors */
+static double MomentsBytes(const FwLearnerShape *shape)
+{
+  const double d = shape->width[0], c = shape->width[shape->n_layer];
+
+  return 8.0 * (4.0 * d * d + c * (4.0 * d + SumWidths(shape, 0, shape->n_layer) + 6.0 * (double)WidestLayer(shape)));
+}
+
+double FwLearnerBytes(const FwLearnerShape *shape, FwLoss loss, PetscInt n_example, PetscBool is_single)
+{
+  const double n = PetscMin(PIECE, n_example), d = shape->width[0], c = shape->width[shape->n_layer];
+  const double widest = (double)WidestLayer(shape), theta = (double)FwLearnerShapeSize(shape);
+  double       numbers;
+
+  numbers = n * (2.0 * SumWidths(shape, 1, shape->n_layer - 1) + d + 2.0 * c) + 2.0 * PetscMax(n, c) * widest;
+  if (is_single)
+    numbers += 0.5 * (n * (2.0 * SumWidths(shape, 1, shape->n_layer - 1) + d + 2.0 * widest) + 2.0 * theta);
+  if (FwLearnerHasMoments(shape, loss, n_example)) return 8.0 * numbers + MomentsBytes(shape);
+  return 8.0 * (numbers + 2.0 * theta); /* one block and the total; ranks that share it keep several blocks */
+}
+
 PetscErrorCode FwLearnerDestroy(FwLearner *learner)
 {
   FwLearner l = *learner;

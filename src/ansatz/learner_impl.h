@@ -79,6 +79,9 @@ typedef struct {
 
 FwLearnerLayer FwLearnerGetLayer(const FwLearnerShape *shape, PetscInt l);
 
+/** Whether gradients over all examples go through moments: possible for linear networks with squared error, and cheaper. */
+PetscBool FwLearnerHasMoments(const FwLearnerShape *shape, FwLoss loss, PetscInt n_example);
+
 /** Whether phi(z) = z, or there is no hidden layer. */
 PetscBool FwLearnerIsLinear(FwLearner learner);
 

@@ -17,16 +17,15 @@ static PetscInt Outputs(FwLearner learner)
   return learner->shape.width[learner->shape.n_layer];
 }
 
-/* Multiplications of a gradient through the moments, and through the examples */
-static PetscBool MomentsAreCheaper(FwLearner learner)
+/* By the multiplications of a gradient */
+PetscBool FwLearnerHasMoments(const FwLearnerShape *shape, FwLoss loss, PetscInt n_example)
 {
-  const double c = Outputs(learner), m = learner->shape.width[0] + 1;
+  const double c = shape->width[shape->n_layer], m = shape->width[0] + 1;
   double       weights = 0.0;
 
-  if (!FwLearnerIsLinear(learner) || learner->loss != FW_LOSS_MSE) return PETSC_FALSE;
-  for (PetscInt l = 1; l <= learner->shape.n_layer; l++)
-    weights += (double)learner->shape.width[l] * learner->shape.width[l - 1];
-  return (PetscBool)(c * (m * m + 3.0 * weights) < 3.0 * learner->n_example * weights);
+  if ((shape->activation != FW_ACTIVATION_LINEAR && shape->n_layer > 1) || loss != FW_LOSS_MSE) return PETSC_FALSE;
+  for (PetscInt l = 1; l <= shape->n_layer; l++) weights += (double)shape->width[l] * shape->width[l - 1];
+  return (PetscBool)(c * (m * m + 3.0 * weights) < 3.0 * n_example * weights);
 }
 
 static PetscErrorCode Allocate(FwLearner learner)
@@ -74,7 +73,7 @@ PetscErrorCode FwLearnerMomentsCreate(FwLearner learner)
   FwLearnerMoments *moments = &learner->moments;
 
   PetscFunctionBegin;
-  if (!MomentsAreCheaper(learner)) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!FwLearnerHasMoments(&learner->shape, learner->loss, learner->n_example)) PetscFunctionReturn(PETSC_SUCCESS);
   moments->m = learner->shape.width[0] + (learner->shape.has_bias ? 1 : 0);
   PetscCall(Allocate(learner));
   PetscCall(PetscArrayzero(moments->xx, (size_t)moments->m * moments->m));

@@ -6,9 +6,9 @@
 
 #include "learner_impl.h"
 
-/* A step over 128 examples can be shared by four ranks, and one over 512 or more by sixteen; in single precision, where
-   adding up the blocks is a larger share of the work, by half as many */
-enum { BLOCK_ROWS = 32, BLOCK_ROWS_SINGLE = 64, BLOCKS_MOST = 16 };
+/* A step over 128 examples can be shared by two ranks, and one over 512 or more by eight: each block is a gradient to be
+   kept, sent and added, which costs as much as some tens of examples do; in single precision half as many */
+enum { BLOCK_ROWS = 64, BLOCK_ROWS_SINGLE = 128, BLOCKS_MOST = 8 };
 
 static PetscErrorCode DivideRows(FwLearner learner, PetscInt n_row, FwRows *rows)
 {
@@ -60,14 +60,14 @@ static PetscErrorCode AddRows(FwLearner learner, FwLearnerPiece *piece, void *co
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* One rank, blocks that go through the network as one piece, and matrix products that add to the sum once per piece: then
-   they may add to the total itself. BLAS makes a product of up to n_most terms first and adds it afterwards, so these are
-   the same bits as by blocks */
+/* One rank, or one block that each rank makes for itself; blocks that go through the network as one piece, and matrix
+   products that add to the sum once per piece: then they may add to the total itself. BLAS makes a product of up to n_most
+   terms first and adds it afterwards, so these are the same bits as by blocks */
 static PetscBool MayAddDirectly(FwLearner learner, PetscBool adds_once)
 {
   const FwLearnerShares *shares = &learner->shares;
 
-  return (PetscBool)(adds_once && shares->sum.n_rank == 1 &&
+  return (PetscBool)(adds_once && (shares->sum.n_rank == 1 || shares->rows.n_block == 1) &&
                      (shares->rows.n + shares->rows.n_block - 1) / shares->rows.n_block <= learner->pass.n_most);
 }
 

@@ -174,6 +174,36 @@ PetscErrorCode FwTrainingCreate(const FwTrainPlan *plan, PetscInt n_run, const F
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Vectors of n_theta that a method needs beside those of the run: stages of Runge-Kutta, Krylov's and Newton's vectors,
+   what Tao remembers */
+static double CountVectors(const FwTrainPlan *plan)
+{
+  if (plan->method == FW_TRAIN_FLOW) return plan->is_low_order ? 11.0 : 17.0;
+  if (plan->method == FW_TRAIN_FLOW_MIDPOINT || plan->method == FW_TRAIN_FLOW_STRANG) return 40.0;
+  return plan->method == FW_TRAIN_LMVM ? 25.0 : plan->method == FW_TRAIN_NEWTON ? 15.0 : 0.0;
+}
+
+/* Eight networks in lanes hold their examples, too, where they do not go through moments */
+static double LanesBytes(const FwTrainPlan *plan, const FwLearnerShape *shape, FwLoss loss, PetscInt n_example)
+{
+  const PetscBool has_moments = (PetscBool)(!plan->batch && FwLearnerHasMoments(shape, loss, n_example));
+  const double    n = plan->batch ? plan->batch : n_example, d = shape->width[0], c = shape->width[shape->n_layer];
+  const double    vectors = 2.0 + (double)methods[plan->method].n_moment + CountVectors(plan);
+
+  return 8.0 * FW_LANES * (vectors * (double)FwLearnerShapeSize(shape) + (has_moments ? d * d : n * (d + c)));
+}
+
+double FwTrainingBytes(const FwTrainPlan *plan, const FwLearnerShape *shape, FwLoss loss, PetscInt n_example,
+                       PetscInt n_run)
+{
+  const double    n       = (double)FwLearnerShapeSize(shape), runs = (double)n_run;
+  const PetscBool in_lanes = (PetscBool)(methods[plan->method].advance_lanes && FwLaneNetHasWidths(shape));
+  double          bytes   = 8.0 * runs * (2.0 + (double)methods[plan->method].n_moment) * n + 8.0 * n;
+
+  if (plan->batch) bytes += (double)sizeof(PetscInt) * FW_LANES * n_example;
+  return bytes + (in_lanes ? LanesBytes(plan, shape, loss, n_example) : 8.0 * CountVectors(plan) * n);
+}
+
 PetscErrorCode FwTrainingDestroy(FwTraining *training)
 {
   FwTraining t = *training;

@@ -139,7 +139,7 @@ static PetscErrorCode CheckMemory(const Group *g)
 
   PetscFunctionBegin;
   plan.n_run = g->n_point * g->ansatz->n_seed;
-  needed     = FwEnsembleBytes(&plan);
+  needed     = FW_ESTIMATE_BASE_BYTES + FwEnsembleBytes(&plan);
   PetscCall(FwEstimateMemory(g->comm, &bytes));
   PetscCheck(needed <= bytes, g->comm, FW_ERR_MEMORY,
              "%" PetscInt_FMT
@@ -745,7 +745,7 @@ PetscErrorCode FwAnsatzEstimate(const FwAnsatz *ansatz, double *bytes, double *f
   if (!code) code = MakePlan(&g);
   if (!code) code = CheckMemory(&g);
   g.plan.n_run = ansatz->n_seed;
-  *bytes       = code ? 0.0 : FwEnsembleBytes(&g.plan);
+  *bytes       = code ? 0.0 : FW_ESTIMATE_BASE_BYTES + FwEnsembleBytes(&g.plan);
   *flops       = code ? 0.0 : FwEnsembleGradientCost(&g.plan);
   PetscCall(DestroyGroup(&g));
   PetscFunctionReturn(code);

@@ -6,6 +6,8 @@
 #include <finwidth/block_sum.h>
 #include <finwidth/dense.h>
 
+enum { TAG_SLICE = 7103 }; /* of nobody else on the communicator */
+
 /* First number of the slice that a rank adds up; `rank` may be n_rank */
 static PetscInt SliceFirst(const FwBlockSum *sum, PetscMPIInt rank)
 {
@@ -14,26 +16,19 @@ static PetscInt SliceFirst(const FwBlockSum *sum, PetscMPIInt rank)
 
 static PetscErrorCode SetUpExchange(FwBlockSum *sum)
 {
-  PetscMPIInt       at_send = 0, at_receive = 0;
-  const PetscMPIInt n_mine  = (PetscMPIInt)(SliceFirst(sum, sum->rank + 1) - SliceFirst(sum, sum->rank));
-  PetscMPIInt       n_block = (PetscMPIInt)sum->rows->n_local_block;
+  const PetscInt n_mine  = SliceFirst(sum, sum->rank + 1) - SliceFirst(sum, sum->rank);
+  PetscMPIInt    n_block = (PetscMPIInt)sum->rows->n_local_block;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc6(sum->n_rank, &sum->n_send, sum->n_rank, &sum->send, sum->n_rank, &sum->n_receive, sum->n_rank,
-                         &sum->receive, sum->n_rank, &sum->n_slice, sum->n_rank, &sum->slice_first));
-  PetscCallMPI(MPI_Allgather(&n_block, 1, MPI_INT, sum->n_receive, 1, MPI_INT, sum->comm));
+  PetscCall(PetscMalloc4(sum->n_rank, &sum->n_block_of, sum->n_rank, &sum->n_slice, sum->n_rank, &sum->slice_first,
+                         sum->rows->n_block + n_block * sum->n_rank, &sum->request));
+  PetscCallMPI(MPI_Allgather(&n_block, 1, MPI_INT, sum->n_block_of, 1, MPI_INT, sum->comm));
   for (PetscMPIInt q = 0; q < sum->n_rank; q++) {
     sum->slice_first[q] = (PetscMPIInt)SliceFirst(sum, q);
     sum->n_slice[q]     = (PetscMPIInt)(SliceFirst(sum, q + 1) - SliceFirst(sum, q));
-    sum->n_send[q]      = n_block * sum->n_slice[q];
-    sum->n_receive[q] *= n_mine;
-    sum->send[q]    = at_send;
-    sum->receive[q] = at_receive;
-    at_send += sum->n_send[q];
-    at_receive += sum->n_receive[q];
   }
-  PetscCall(
-    PetscMalloc3(sum->rows->n_local_block * sum->n, &sum->block, at_send, &sum->packed, at_receive, &sum->slice));
+  PetscCall(PetscMalloc2((size_t)n_block * (size_t)sum->n, &sum->block,
+                         (size_t)(sum->rows->n_block - n_block) * (size_t)n_mine, &sum->slice));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -65,30 +60,57 @@ void FwBlockSumAdd(FwBlockSum *sum, PetscInt b, double total[])
   if (sum->n_rank == 1 && b) FwAxpy(sum->n, 1.0, sum->block, total);
 }
 
-/* [block, n] becomes [receiving rank, block, slice] */
-static PetscErrorCode Pack(FwBlockSum *sum)
+/* Every rank gets its slice of each block of the others: from where it is to where it is added from. Messages between two
+   ranks come in the order of the blocks */
+static PetscErrorCode ExchangeSlices(FwBlockSum *sum)
 {
+  const PetscMPIInt n_mine    = sum->n_slice[sum->rank];
+  PetscMPIInt       n_request = 0;
+  double           *to        = sum->slice;
+
   PetscFunctionBegin;
   for (PetscMPIInt q = 0; q < sum->n_rank; q++)
-    for (PetscInt b = 0; b < sum->rows->n_local_block; b++)
-      PetscCall(PetscArraycpy(sum->packed + sum->send[q] + b * sum->n_slice[q],
-                              sum->block + b * sum->n + sum->slice_first[q], sum->n_slice[q]));
+    for (PetscMPIInt b = 0; q != sum->rank && b < sum->n_block_of[q]; b++, to += n_mine)
+      PetscCallMPI(MPI_Irecv(to, n_mine, MPI_DOUBLE, q, TAG_SLICE, sum->comm, &sum->request[n_request++]));
+  for (PetscMPIInt q = 0; q < sum->n_rank; q++)
+    for (PetscInt b = 0; q != sum->rank && b < sum->rows->n_local_block; b++)
+      PetscCallMPI(MPI_Isend(sum->block + (size_t)b * (size_t)sum->n + sum->slice_first[q], sum->n_slice[q], MPI_DOUBLE,
+                             q, TAG_SLICE, sum->comm, &sum->request[n_request++]));
+  PetscCallMPI(MPI_Waitall(n_request, sum->request, MPI_STATUSES_IGNORE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Blocks in order, which is that of the ranks that have them */
+static PetscErrorCode AddSlices(FwBlockSum *sum, double mine[])
+{
+  const PetscInt n_mine   = sum->n_slice[sum->rank];
+  const double  *from     = sum->slice;
+  PetscBool      is_first = PETSC_TRUE;
+
+  PetscFunctionBegin;
+  for (PetscMPIInt q = 0; q < sum->n_rank; q++)
+    for (PetscMPIInt b = 0; b < sum->n_block_of[q]; b++) {
+      const double *part = from;
+
+      if (q == sum->rank)
+        part = sum->block + (size_t)b * (size_t)sum->n + sum->slice_first[q];
+      else
+        from += n_mine;
+      if (is_first)
+        PetscCall(PetscArraycpy(mine, part, n_mine));
+      else
+        FwAxpy(n_mine, 1.0, part, mine);
+      is_first = PETSC_FALSE;
+    }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwBlockSumFinish(FwBlockSum *sum, double total[])
 {
-  double *mine;
-
   PetscFunctionBegin;
   if (sum->n_rank == 1) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(Pack(sum));
-  PetscCallMPI(MPI_Alltoallv(sum->packed, sum->n_send, sum->send, MPI_DOUBLE, sum->slice, sum->n_receive, sum->receive,
-                             MPI_DOUBLE, sum->comm));
-  mine = total + sum->slice_first[sum->rank];
-  PetscCall(PetscArraycpy(mine, sum->slice, sum->n_slice[sum->rank]));
-  for (PetscInt b = 1; b < sum->rows->n_block; b++) /* ranks, and so the blocks received, are in order */
-    FwAxpy(sum->n_slice[sum->rank], 1.0, sum->slice + b * sum->n_slice[sum->rank], mine);
+  PetscCall(ExchangeSlices(sum));
+  PetscCall(AddSlices(sum, total + sum->slice_first[sum->rank]));
   PetscCallMPI(
     MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, total, sum->n_slice, sum->slice_first, MPI_DOUBLE, sum->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -98,8 +120,8 @@ PetscErrorCode FwBlockSumDestroy(FwBlockSum *sum)
 {
   PetscFunctionBegin;
   if (sum->n_rank > 1) {
-    PetscCall(PetscFree6(sum->n_send, sum->send, sum->n_receive, sum->receive, sum->n_slice, sum->slice_first));
-    PetscCall(PetscFree3(sum->block, sum->packed, sum->slice));
+    PetscCall(PetscFree4(sum->n_block_of, sum->n_slice, sum->slice_first, sum->request));
+    PetscCall(PetscFree2(sum->block, sum->slice));
   } else {
     PetscCall(PetscFree(sum->block));
   }

@@ -38,9 +38,9 @@ typedef struct {
   {                                             \
     .method = FW_TRAIN_FLOW, .tolerance = 1e-10 \
   }
-#define BATCHES                                           \
-  {                                                       \
-    .method = FW_TRAIN_SGD, .momentum = 0.9, .batch = 128 \
+#define BATCHES(n)                                      \
+  {                                                     \
+    .method = FW_TRAIN_SGD, .momentum = 0.9, .batch = n \
   }
 #define TANH(...)                                                          \
   {                                                                        \
@@ -57,8 +57,11 @@ static const Task tasks[] = {
   {"linear 20-12-12-6 flow",    LINEAR(20,  12,  12,  6),  300,  64, FLOW,                      PETSC_FALSE},
   {"tanh 20-12-12-6",           TANH(20,    12,  12,  6),  300,  64, {.method = FW_TRAIN_GD},   PETSC_FALSE},
   {"tanh 20-12-12-6 flow",      TANH(20,    12,  12,  6),  300,  64, FLOW,                      PETSC_FALSE},
-  {"relu 784-256-256-10 b 128", RELU(784,   256, 256, 10), 2000, 1,  BATCHES,                   PETSC_FALSE},
-  {"relu 784-256-256-10 b 128", RELU(784,   256, 256, 10), 2000, 1,  BATCHES,                   PETSC_TRUE },
+  {"relu 784-256-256-10 b 128", RELU(784,   256, 256, 10), 2000, 1,  BATCHES(128),              PETSC_FALSE},
+  {"relu 784-256-256-10 b 128", RELU(784,   256, 256, 10), 2000, 1,  BATCHES(128),              PETSC_TRUE },
+  {"relu 784-512-512-10 b 128", RELU(784,   512, 512, 10), 2000, 1,  BATCHES(128),              PETSC_FALSE},
+  {"relu 784-512-512-10 b 512", RELU(784,   512, 512, 10), 2000, 1,  BATCHES(512),              PETSC_FALSE},
+  {"relu 784-512-512-10 b 1024", RELU(784,  512, 512, 10), 2000, 1,  BATCHES(1024),             PETSC_FALSE},
 };
 /* clang-format on */
 

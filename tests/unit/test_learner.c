@@ -203,7 +203,7 @@ static void reference_rows_start_with_their_loss_gradient_and_agop(void **state)
 /* A network wide enough for several blocks, alone and shared by all ranks: loss, gradient, batch, product, sensitivity */
 static void ranks_that_share_a_network_give_the_same_bits(void **state)
 {
-  enum { N = 300, D = 5, C = 3, BATCH = 150 };
+  enum { N = 300, D = 5, C = 3, BATCH = 280, SMALL = 100 };
   const FwLearnerShape shape = {
     .n_layer = 3, .width = {D, 34, 7, C},
          .activation = FW_ACTIVATION_TANH, .has_bias = PETSC_TRUE
@@ -212,7 +212,7 @@ static void ranks_that_share_a_network_give_the_same_bits(void **state)
   const PetscInt n       = FwLearnerShapeSize(&shape);
   const MPI_Comm comm[2] = {PETSC_COMM_SELF, PETSC_COMM_WORLD};
   static double  many_x[N * D], many_y[N * C], theta[512], v[512], gram[2][34 * 34], mean[2][34 * C];
-  static double  gradient[2][512], batch[2][512], product[2][512], single[2][512];
+  static double  gradient[2][512], batch[2][512], small[2][512], product[2][512], single[2][512];
   PetscInt       example[BATCH];
   double         objective[2], loss[2];
 
@@ -230,6 +230,7 @@ static void ranks_that_share_a_network_give_the_same_bits(void **state)
     TestCall(FwLearnerLoss(learner, theta, &loss[p]));
     TestCall(FwLearnerGradient(learner, decay, theta, &objective[p], gradient[p]));
     TestCall(FwLearnerBatchGradient(learner, decay, BATCH, example, theta, NULL, batch[p]));
+    TestCall(FwLearnerBatchGradient(learner, decay, SMALL, example, theta, NULL, small[p]));
     TestCall(FwLearnerHessianProduct(learner, decay, theta, v, product[p]));
     TestCall(FwLearnerSensitivity(learner, theta, grams, means));
     TestCall(FwLearnerSetSingle(learner, PETSC_TRUE));
@@ -239,6 +240,7 @@ static void ranks_that_share_a_network_give_the_same_bits(void **state)
   assert_true(loss[0] == loss[1] && objective[0] == objective[1]);
   assert_memory_equal(gradient[0], gradient[1], (size_t)n * sizeof(double));
   assert_memory_equal(batch[0], batch[1], (size_t)n * sizeof(double));
+  assert_memory_equal(small[0], small[1], (size_t)n * sizeof(double));
   assert_memory_equal(product[0], product[1], (size_t)n * sizeof(double));
   assert_memory_equal(single[0], single[1], (size_t)n * sizeof(double));
   assert_memory_equal(gram[0], gram[1], sizeof gram[0]);
