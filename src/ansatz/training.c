@@ -254,10 +254,10 @@ PetscErrorCode FwTrainingAdvanceSome(FwTraining training, double time, double n_
 
 PetscErrorCode FwTrainingAdvance(FwTraining training, double time)
 {
-  PetscBool is_there;
+  PetscBool is_there = PETSC_FALSE;
 
   PetscFunctionBegin;
-  PetscCall(FwTrainingAdvanceSome(training, time, INFINITY, &is_there));
+  while (!is_there) PetscCall(FwTrainingAdvanceSome(training, time, INFINITY, &is_there));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

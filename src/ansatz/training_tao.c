@@ -76,10 +76,18 @@ static PetscErrorCode SetUpNewton(Tao tao, Hessian *at, Mat hessian)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Tao is not asked to stop in between: it begins anew after every so many iterations, counted from the first, wherever a
+   run is stopped and resumed. That is seldom enough not to be felt by a memory of a few steps. */
+static PetscInt Iterations(const FwTraining training, double from, double to)
+{
+  const double piece = training->plan.method == FW_TRAIN_NEWTON ? 20.0 : 50.0;
+
+  return (PetscInt)PetscMin(to - from, piece * (floor(from / piece) + 1.0) - from);
+}
+
 static PetscErrorCode SetUpTao(FwTraining training, Hessian *at, Mat hessian, double time, Tao *tao)
 {
   const PetscBool is_newton = (PetscBool)(training->plan.method == FW_TRAIN_NEWTON);
-  const PetscInt  n_most    = (PetscInt)PetscMin(time - at->one->at.time, PETSC_MAX_INT);
 
   PetscFunctionBegin;
   PetscCall(TaoCreate(PETSC_COMM_SELF, tao));
@@ -88,7 +96,7 @@ static PetscErrorCode SetUpTao(FwTraining training, Hessian *at, Mat hessian, do
   PetscCall(TaoSetObjectiveAndGradient(*tao, NULL, Evaluate, at->one));
   if (is_newton) PetscCall(SetUpNewton(*tao, at, hessian));
   PetscCall(TaoSetTolerances(*tao, training->plan.tolerance, 0.0, 0.0));
-  PetscCall(TaoSetMaximumIterations(*tao, n_most));
+  PetscCall(TaoSetMaximumIterations(*tao, Iterations(training, at->one->at.time, time)));
   PetscCall(TaoSetMaximumFunctionEvaluations(*tao, PETSC_MAX_INT));
   PetscCall(TaoSetFromOptions(*tao));
   PetscFunctionReturn(PETSC_SUCCESS);
