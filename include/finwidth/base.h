@@ -94,11 +94,18 @@ const char *FwErrorMessage(void);
 /** Forget the kept message: the caller has dealt with the error. Not collective. */
 void FwErrorClear(void);
 
-/** Print `finwidth: warning: ...` on stderr from rank 0 and keep the text for the result file.
+/** Print `finwidth: warning: ...` on stderr from rank 0 and keep the text for the result file, both once for each text.
  *
  * Not collective, but the kept list is that of rank 0: call it on every rank with the same text, or on rank 0 alone.
  */
 PetscErrorCode FwWarn(const char format[], ...) PETSC_ATTRIBUTE_FORMAT(1, 2);
+
+/** From now on hold warnings, on whatever rank: they are printed as they come, but the one who holds them says with FwWarn()
+ *  which are kept. So what sub-communicators warn about reaches rank 0. Not collective. */
+void FwWarnHold(void);
+/** What was held since the last call, joined by newlines, "" for nothing; with `go_on` hold further. Release with PetscFree().
+ *  Not collective. */
+PetscErrorCode FwWarnTake(PetscBool go_on, char **held);
 
 /** The warnings so far, joined by newlines; "" when there are none. Borrowed until the next warning. Not collective. */
 const char *FwWarnings(void);

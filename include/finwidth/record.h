@@ -13,7 +13,7 @@ typedef struct FwRecordImpl *FwRecord;
 /** Create an empty record; release with FwRecordDestroy(). */
 PetscErrorCode FwRecordCreate(FwRecord *record);
 
-/** Whether nothing has been added. */
+/** Whether no array has been added. */
 PetscBool FwRecordIsEmpty(FwRecord record);
 
 /** Put `path` in front of the names that are added from now on, such as "/predict/"; "" ends it. */
@@ -30,6 +30,12 @@ PetscErrorCode FwRecordReal(FwRecord record, const char name[], double value, co
                             const char long_name[]);
 PetscErrorCode FwRecordInteger(FwRecord record, const char name[], PetscInt64 value, const char units[],
                                const char long_name[]);
+
+/** Add warnings about what the record holds, lines joined by newlines; those that it has already are not added again. */
+PetscErrorCode FwRecordWarn(FwRecord record, const char lines[]);
+
+/** Its warnings, joined by newlines; "" for none. Borrowed. */
+const char *FwRecordWarnings(FwRecord record);
 
 /** Value of a scalar; NaN when the record has none of that name. */
 PetscErrorCode FwRecordGet(FwRecord record, const char name[], double *value);
@@ -51,7 +57,7 @@ PetscErrorCode FwRecordWrite(FwRecord record, FwStore store, const char group[])
  *
  * Where the points' arrays differ in size (numbers of minima, of layers) they are padded with NaN, or with -1 for
  * integers; so are points without a record. Where they differ in their number of axes, those with fewer stand at the
- * first place of the axes they lack. Each array is one that some point has.
+ * first place of the axes they lack. Each array is one that some point has. Warnings come in the order of the points.
  *
  * @param[in]  axes    names and lengths of the axes in front; their product is the number of points, row-major
  * @param[in]  point   [number of points], NULL where a point was not computed

@@ -17,9 +17,10 @@
 enum { MESSAGE_SIZE = 2048, FAILURE_MAX = 4 };
 
 static struct {
-  char      message[MESSAGE_SIZE]; /* first error of this rank, or of the rank whose error was agreed on */
-  PetscBool is_shared;             /* every rank has it */
-  char     *warnings;              /* joined by newlines */
+  char      message[MESSAGE_SIZE];     /* first error of this rank, or of the rank whose error was agreed on */
+  PetscBool is_shared;                 /* every rank has it */
+  char     *warnings, *printed, *held; /* joined by newlines */
+  PetscBool is_holding;
   int       n_on_failure;
   void (*on_failure[FAILURE_MAX])(void);
 } state;
@@ -207,7 +208,9 @@ int FwFinish(PetscErrorCode code)
   }
   PetscInitialized(&is_started);
   free(state.warnings);
-  state.warnings = NULL;
+  free(state.printed);
+  free(state.held);
+  state.warnings = state.printed = state.held = NULL;
   if (is_started && PetscFinalize()) return FW_EXIT_INTERNAL;
   MPI_Finalize();
   return FW_EXIT_DONE;
@@ -253,11 +256,31 @@ void FwErrorClear(void)
   state.is_shared  = PETSC_FALSE;
 }
 
+static PetscBool HasLine(const char *list, const char line[])
+{
+  const size_t n = strlen(line);
+
+  for (const char *at = list; at && (at = strstr(at, line)); at++)
+    if ((at == list || at[-1] == '\n') && (at[n] == '\n' || !at[n])) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
+static PetscErrorCode AddLine(char **list, const char line[])
+{
+  const size_t old = *list ? strlen(*list) : 0;
+  char        *all = realloc(*list, old + strlen(line) + 2);
+
+  PetscFunctionBegin;
+  PetscCheck(all, PETSC_COMM_SELF, PETSC_ERR_MEM, "out of memory for a warning");
+  snprintf(all + old, strlen(line) + 2, "%s%s", old ? "\n" : "", line);
+  *list = all;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwWarn(const char format[], ...)
 {
   char        text[MESSAGE_SIZE];
-  char       *all;
-  size_t      old = state.warnings ? strlen(state.warnings) : 0;
+  char      **kept = state.is_holding ? &state.held : &state.warnings;
   PetscMPIInt rank;
   va_list     arguments;
 
@@ -266,13 +289,26 @@ PetscErrorCode FwWarn(const char format[], ...)
   vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
-  if (rank) PetscFunctionReturn(PETSC_SUCCESS);
+  if ((rank == 0 || state.is_holding) && !HasLine(*kept, text)) PetscCall(AddLine(kept, text));
+  if (rank || HasLine(state.printed, text)) PetscFunctionReturn(PETSC_SUCCESS);
   fflush(stdout);
   fprintf(stderr, "finwidth: warning: %s\n", text);
-  all = realloc(state.warnings, old + strlen(text) + 2);
-  PetscCheck(all, PETSC_COMM_SELF, PETSC_ERR_MEM, "out of memory for a warning");
-  snprintf(all + old, strlen(text) + 2, "%s%s", old ? "\n" : "", text);
-  state.warnings = all;
+  PetscCall(AddLine(&state.printed, text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+void FwWarnHold(void)
+{
+  state.is_holding = PETSC_TRUE;
+}
+
+PetscErrorCode FwWarnTake(PetscBool go_on, char **held)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscStrallocpy(state.held ? state.held : "", held));
+  free(state.held);
+  state.held       = NULL;
+  state.is_holding = go_on;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

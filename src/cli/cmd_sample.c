@@ -17,7 +17,6 @@
 typedef struct {
   const FwRequest *request;
   FwPredict        predict;
-  char             warned[256]; /* why there was no prediction, last time */
 } Sample;
 
 /* --- keys --------------------------------------------------------------------------------------------------- */
@@ -109,15 +108,12 @@ PetscErrorCode FwSampleEstimate(MPI_Comm comm, const FwDataSizes *sizes, FwSampl
 }
 
 /* Whether an error of the prediction is one that the sampler can do without; if so it becomes a warning */
-static PetscErrorCode ForgivePrediction(PetscErrorCode code, FwExit *outcome, char warned[256])
+static PetscErrorCode ForgivePrediction(PetscErrorCode code, FwExit *outcome)
 {
-  const char *message = FwErrorMessage();
-
   PetscFunctionBegin;
   *outcome = FwExitOf(code);
   if (*outcome != FW_EXIT_INPUT && *outcome != FW_EXIT_NUMERICAL) PetscFunctionReturn(code);
-  if (strncmp(warned, message, 255)) PetscCall(FwWarn("no prediction: %s", message));
-  PetscCall(PetscStrncpy(warned, message, 256)); /* the points of a scan mostly have the same reason */
+  PetscCall(FwWarn("no prediction: %s", FwErrorMessage()));
   FwErrorClear();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -129,12 +125,11 @@ static PetscErrorCode DryRun(const FwRequest *request)
   FwDataset      data;
   FwDataSizes    sizes;
   FwExit         outcome;
-  char           warned[256] = "";
   PetscErrorCode code;
 
   PetscFunctionBegin;
   code = FwErrorAgreeAny(PETSC_COMM_WORLD, FwPredictDryRun(request));
-  if (code) PetscCall(ForgivePrediction(code, &outcome, warned));
+  if (code) PetscCall(ForgivePrediction(code, &outcome));
   PetscCall(FwScanApply(request->scan, 0));
   PetscCall(FwPredictLoadData(PETSC_COMM_WORLD, &data));
   PetscCall(FwDatasetGetSizes(data, &sizes));
@@ -241,7 +236,7 @@ static PetscErrorCode AddPrediction(MPI_Comm comm, FwScan scan, Sample *sample, 
   PetscCall(FwRecordSetPrefix(prediction, "/predict/"));
   code = FwErrorAgreeAny(comm, FwPredictGroup(comm, scan, 1, &point, &prediction, &sample->predict));
   if (code) {
-    PetscCall(ForgivePrediction(code, &outcome, sample->warned));
+    PetscCall(ForgivePrediction(code, &outcome));
     if (outcome == FW_EXIT_NUMERICAL)
       PetscCall(FwRecordInteger(record, "/predict/converged", 0, "1", "1 if the solver converged"));
   } else {

@@ -35,6 +35,7 @@ struct Entry {
 struct FwRecordImpl {
   char       prefix[PREFIX_SIZE];
   PetscInt64 source;
+  char      *warnings; /* joined by newlines; NULL for none */
   Entry     *first, **last;
 };
 
@@ -90,8 +91,40 @@ PetscErrorCode FwRecordDestroy(FwRecord *record)
     PetscCall(PetscFree(e->value));
     PetscCall(PetscFree(e));
   }
+  PetscCall(PetscFree((*record)->warnings));
   PetscCall(PetscFree(*record));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- warnings ----------------------------------------------------------------------------------------------- */
+
+/* Whether one of the lines is these n characters */
+static PetscBool HasLine(const char *lines, size_t n, const char line[])
+{
+  for (const char *at = lines; at && *at; at += strcspn(at, "\n"), at += *at ? 1 : 0)
+    if (strcspn(at, "\n") == n && !memcmp(at, line, n)) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
+PetscErrorCode FwRecordWarn(FwRecord record, const char lines[])
+{
+  PetscFunctionBegin;
+  for (const char *line = lines; *line; line += strcspn(line, "\n"), line += *line ? 1 : 0) {
+    const size_t n   = strcspn(line, "\n");
+    size_t       old = record->warnings ? strlen(record->warnings) : 0;
+
+    if (!n || HasLine(record->warnings, n, line)) continue;
+    PetscCall(PetscRealloc(old + n + 2, &record->warnings));
+    if (old) record->warnings[old++] = '\n';
+    Copy(record->warnings + old, line, n);
+    record->warnings[old + n] = '\0';
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+const char *FwRecordWarnings(FwRecord record)
+{
+  return record && record->warnings ? record->warnings : "";
 }
 
 /* --- adding and finding ------------------------------------------------------------------------------------- */
@@ -377,6 +410,7 @@ PetscErrorCode FwRecordStack(const FwShape *axes, const FwRecord point[], FwReco
       PetscCall(StackEntry(axes, n_point, found, Deepest(n_point, found), *all));
     }
   PetscCall(PetscFree(found));
+  for (PetscInt64 p = 0; p < n_point; p++) PetscCall(FwRecordWarn(*all, FwRecordWarnings(point[p])));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -504,6 +538,7 @@ PetscErrorCode FwRecordJoin(FwRecord record, FwRecord other, const char *const s
 {
   PetscFunctionBegin;
   for (const Entry *e = other->first; e; e = e->next) PetscCall(JoinEntry(record, e, source));
+  PetscCall(FwRecordWarn(record, FwRecordWarnings(other)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -522,13 +557,16 @@ static char *Put(char *end, const void *data, size_t n)
 
 PetscErrorCode FwRecordPack(FwRecord record, size_t *n, char **bytes)
 {
-  char *end;
+  const char      *warnings = FwRecordWarnings(record);
+  const PetscInt64 n_text   = (PetscInt64)strlen(warnings) + 1;
+  char            *end;
 
   PetscFunctionBegin;
-  *n = 0;
+  *n = sizeof n_text + (size_t)n_text;
   for (const Entry *e = record->first; e; e = e->next) *n += PackedSize(&e->head);
-  PetscCall(PetscMalloc1(PetscMax(*n, 1), bytes));
-  end = *bytes;
+  PetscCall(PetscMalloc1(*n, bytes));
+  end = Put(*bytes, &n_text, sizeof n_text);
+  end = Put(end, warnings, (size_t)n_text);
   for (const Entry *e = record->first; e; e = e->next) {
     end = Put(end, &e->head, sizeof e->head);
     end = Put(end, e->size, (size_t)e->head.n_dim * sizeof *e->size);
@@ -567,12 +605,28 @@ static const char *Get(const char *from, void *data, size_t n)
   return from + n;
 }
 
+/* The warnings stand in front */
+static PetscErrorCode UnpackWarnings(size_t n, const char bytes[], FwRecord record, const char **rest)
+{
+  PetscInt64 n_text;
+
+  PetscFunctionBegin;
+  PetscCheck(n >= sizeof n_text, PETSC_COMM_SELF, FW_ERR_FILE, "a record is cut off");
+  bytes = Get(bytes, &n_text, sizeof n_text);
+  PetscCheck(n_text > 0 && (size_t)n_text <= n - sizeof n_text && !bytes[n_text - 1], PETSC_COMM_SELF, FW_ERR_FILE,
+             "a record is damaged");
+  PetscCall(FwRecordWarn(record, bytes));
+  *rest = bytes + n_text;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwRecordUnpack(size_t n, const char bytes[], FwRecord *record)
 {
   const char *at = bytes, *end = bytes + n;
 
   PetscFunctionBegin;
   PetscCall(FwRecordCreate(record));
+  PetscCall(UnpackWarnings(n, bytes, *record, &at));
   while (at < end) {
     Head   head;
     Entry *e;

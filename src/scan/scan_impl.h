@@ -39,9 +39,11 @@ struct FwScanWork {
   PetscBool         is_farm;                    /**< rank 0 hands out groups and computes none */
 };
 
-/** scan_run.c: compute a group on this rank's sub-communicator; of a group that was left, keep the finished points; keep
- *  what is done before an error is passed on; the error that says so of a stop. The last two are collective. */
+/** scan_run.c: compute a group on this rank's sub-communicator; put what it has warned about into a record, NULL to drop
+ *  it; of a group that was left, keep the finished points; keep what is done before an error is passed on; the error that
+ *  says so of a stop. The last two are collective. */
 PetscErrorCode FwScanRunGroup(FwScanWork *w, PetscInt group, PetscInt *n, PetscInt point[], FwRecord record[]);
+PetscErrorCode FwScanTakeWarnings(PetscBool go_on, FwRecord record);
 PetscErrorCode FwScanKeepFinished(PetscBool is_stopped, PetscInt *n, PetscInt point[], FwRecord record[]);
 PetscErrorCode FwScanKeepBeforeLeaving(FwScanWork *w);
 PetscErrorCode FwScanStopped(const FwScanWork *w);

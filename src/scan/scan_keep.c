@@ -64,6 +64,7 @@ PetscErrorCode FwScanKeep(FwScan scan, MPI_Comm comm, PetscInt n, const PetscInt
   PetscCall(IsDue(w, comm, &is_due));
   if (!is_due) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCall(FwScanTakeWarnings(PETSC_TRUE, record[0]));
   PetscCall(PartPath(w, point[0], sizeof path, path));
   PetscCall(FwErrorAgree(comm, 0, rank ? PETSC_SUCCESS : FwScanPack(n, point, record, &size, &bytes)));
   PetscCall(FwCheckpointWrite(comm, path, w->plan->tag, size, bytes));

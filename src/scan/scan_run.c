@@ -9,6 +9,7 @@
 #include <finwidth/progress.h>
 #include <finwidth/stop.h>
 
+#include <stdio.h>
 #include <string.h>
 
 /* --- groups ------------------------------------------------------------------------------------------------- */
@@ -123,15 +124,32 @@ static PetscErrorCode CollectRecords(FwScanWork *w, PetscInt n, const PetscInt p
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwScanTakeWarnings(PetscBool go_on, FwRecord record)
+{
+  char *held;
+
+  PetscFunctionBegin;
+  PetscCall(FwWarnTake(go_on, &held));
+  if (record) PetscCall(FwRecordWarn(record, held));
+  PetscCall(PetscFree(held));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwScanRunGroup(FwScanWork *w, PetscInt group, PetscInt *n, PetscInt point[], FwRecord record[])
 {
+  PetscErrorCode code = PETSC_SUCCESS;
+  PetscInt       kept = 0;
+
   PetscFunctionBegin;
   *n = 0;
   for (PetscInt p = 0; p < w->scan->n_point; p++)
     if (w->group[p] == group && group < w->n_group) point[(*n)++] = p;
   for (PetscInt i = 0; i < *n; i++) PetscCall(FwRecordCreate(&record[i]));
-  if (*n) PetscCall(w->function(w->comm, w->scan, *n, point, record, w->context));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  FwWarnHold();
+  if (*n) code = w->function(w->comm, w->scan, *n, point, record, w->context);
+  while (kept < *n && FwRecordIsEmpty(record[kept])) kept++; /* of a group that was left only some are kept */
+  PetscCall(FwScanTakeWarnings(PETSC_FALSE, kept < *n ? record[kept] : NULL));
+  PetscFunctionReturn(code);
 }
 
 /* Of a group that was left, the points that were finished: all others have empty records, and after an error other than
@@ -232,6 +250,19 @@ static PetscErrorCode StackAll(FwScanWork *w, FwRecord *all)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What the points warn about, in their order: on rank 0, where it is printed unless it was raised there */
+static PetscErrorCode Warn(FwRecord all)
+{
+  char line[4096];
+
+  PetscFunctionBegin;
+  for (const char *at = FwRecordWarnings(all); *at; at += strcspn(at, "\n"), at += *at ? 1 : 0) {
+    snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
+    PetscCall(FwWarn("%s", line));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* What is left to do, done */
 static PetscErrorCode RunGroups(FwScanWork *w)
 {
@@ -263,6 +294,7 @@ PetscErrorCode FwScanRun(FwScan scan, const FwScanPlan *plan, FwScanFunction *fu
   PetscCall(code);
   PetscCall(FwScanApply(scan, -1));
   PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, StackAll(&w, all)));
+  PetscCall(Warn(*all));
   for (PetscInt p = 0; p < scan->n_point; p++) PetscCall(FwRecordDestroy(&w.record[p]));
   PetscCallMPI(MPI_Comm_free(&w.comm));
   PetscCall(PetscFree(w.group));

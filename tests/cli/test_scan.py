@@ -71,6 +71,19 @@ class Scan(unittest.TestCase):
                 if name not in ("iterations", "residual", "evaluations", "bandwidth"):
                     np.testing.assert_allclose(other[name], results[0][name], rtol=1e-10, atol=1e-12, err_msg=name)
 
+    def test_same_warnings_once_on_any_number_of_ranks(self):
+        heard = []
+        for ranks, more in [(1, []), (2, []), (3, ["-scan_farm"])]:
+            done = self.scan("-scan_network_type", "fc,cnn,lcn", "-network_activation", "relu", "-network_width", 3,
+                             "-network_mask", 8, "-data_train", 20, "-overwrite", *more, ranks=ranks)
+            self.assertEqual(done.code, 0, done.err)
+            lines = [line.split("warning: ")[1] for line in done.lines if "warning: " in line]
+            kept = harness.attribute(self.place / "predict.h5", "warnings").split("\n")
+            self.assertEqual(sorted(lines), sorted(kept))
+            heard.append(kept)
+        self.assertEqual(len(heard[0]), 2)
+        self.assertEqual(heard[1:], heard[:1] * 2)
+
     def test_scan_index_computes_only_these_points_on_the_grid_that_holds_them(self):
         self.assertEqual(self.scan("-scan_temperature", "0.1:1:10", "-output", "all.h5").code, 0)
         whole = read(self.place / "all.h5")

@@ -32,8 +32,10 @@ static void packed_record_comes_back_bit_by_bit(void **state)
   char    *bytes, *bytes_copy;
 
   (void)state;
+  TestCall(FwRecordWarn(record, "second\nfirst\nsecond"));
   TestCall(FwRecordPack(record, &n, &bytes));
   TestCall(FwRecordUnpack(n, bytes, &copy));
+  assert_string_equal(FwRecordWarnings(copy), "second\nfirst");
   TestCall(FwRecordPack(copy, &n_copy, &bytes_copy));
   assert_int_equal(n, n_copy);
   assert_memory_equal(bytes, bytes_copy, n);
@@ -85,7 +87,10 @@ static void points_of_different_sizes_are_padded(void **state)
   FwRecord      point[3] = {record_with(1, 7.0), NULL, record_with(2, 9.0)}, all;
 
   (void)state;
+  TestCall(FwRecordWarn(point[0], "here\nof the first"));
+  TestCall(FwRecordWarn(point[2], "of\nhere"));
   TestCall(FwRecordStack(&axes, point, &all));
+  assert_string_equal(FwRecordWarnings(all), "here\nof the first\nof");
   assert_close(FwRecordAt(all, "action", 0), 7.0, 0.0);
   assert_true(isnan(FwRecordAt(all, "action", 1)));
   assert_true(isnan(FwRecordAt(all, "action", 2)) && isnan(FwRecordAt(all, "action", 3)));
