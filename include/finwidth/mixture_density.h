@@ -57,6 +57,14 @@ PetscErrorCode FwMixtureDensityCumulative(FwMixtureDensity density, double x, do
 /** Kolmogorov's distance sup |F_1 - F_2| of two laws, to about 1e-10. */
 PetscErrorCode FwMixtureDensityDistance(FwMixtureDensity one, FwMixtureDensity two, double *distance);
 
+/** The distance of log Q_11 or log det Q of the widths from a limit, to first order in 1/N (docs/theory/mixture.md). Widths
+ *  that the limit keeps cancel; a sum 1/N_l of the others that is off by less than one of their layers counts.
+ *
+ * @param[out] distance  NaN where the limit is another law altogether, or has no density
+ */
+PetscErrorCode FwMixtureDistanceFirstOrder(const FwMixtureLaw *finite, const FwMixtureLaw *limit,
+                                           FwMixtureVariable variable, double *distance);
+
 /** Release and set the handle to NULL; NULL is fine. */
 PetscErrorCode FwMixtureDensityDestroy(FwMixtureDensity *density);
 

@@ -63,7 +63,3 @@ FwMixtureOutputMoments FwMixtureOutputs(const FwMixtureLaw *law, double cosine);
 
 /** E S^(2k) of one output of unit kernel; infinity beyond the range. */
 double FwMixtureOutputMoment(const FwMixtureLaw *law, PetscInt k);
-
-/** Largest distance of the distribution function of log Q_11 (n_row = 1) or log det Q (n_row = D) of the widths from the
- *  limit at the same a, to first order in 1/N (docs/theory/mixture.md). */
-double FwMixtureDistance(const FwMixtureLaw *law, PetscInt n_row);

@@ -51,5 +51,13 @@ PetscErrorCode FwMixtureDrawOutputs(const FwMixtureLaw *law, FwMixtureSampler sa
                                     uint64_t seed, uint64_t first, PetscInt n, double x[], double m[], double s[],
                                     double log_unit[]);
 
+/** E S_ip^2 S_jq^2, i = j or not: exact, with biases. */
+double FwMixtureOutputProduct(const FwMixtureLaw *law, const FwMixtureInputs *inputs, PetscBool is_same_output,
+                              PetscInt p, PetscInt q);
+
+/** Correlation of S_ip^2 and S_jq^2: exact, with biases. */
+double FwMixtureOutputCorrelation(const FwMixtureLaw *law, const FwMixtureInputs *inputs, PetscBool is_same_output,
+                                  PetscInt p, PetscInt q);
+
 /** E S^2 and E S^4 of one output at input `p`: exact, with biases. */
 void FwMixtureOutputExact(const FwMixtureLaw *law, const FwMixtureInputs *inputs, PetscInt p, double moment[2]);

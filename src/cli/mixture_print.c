@@ -51,6 +51,16 @@ static const char *Cell(double value, char cell[16])
   return cell;
 }
 
+/* The same without columns */
+static const char *Short(double value, char cell[16])
+{
+  if (isnan(value))
+    snprintf(cell, 16, "-");
+  else
+    snprintf(cell, 16, "%.4g", value);
+  return cell;
+}
+
 static PetscErrorCode PrintRow(const char label[], double exact, double limit, double sampled, double error_bar)
 {
   char a[16], b[16], c[16], d[16];
@@ -166,6 +176,20 @@ static PetscErrorCode PrintVerdict(FwRecord record)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode PrintDistances(FwRecord record)
+{
+  static const char *const name[] = {"distance_log_q", "distance_log_q_predicted", "distance_log_det",
+                                     "distance_log_det_predicted"};
+  char                     cell[4][16];
+
+  PetscFunctionBegin;
+  for (int i = 0; i < 4; i++) (void)Short(FwRecordAt(record, name[i], 0), cell[i]);
+  PetscCall(PetscPrintf(PETSC_COMM_SELF,
+                        "\n  distance from the limit  log Q_11 %s (predicted %s), log det Q %s (predicted %s)\n",
+                        cell[0], cell[1], cell[2], cell[3]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode PrintTable(const FwMixtureRequest *request, FwRecord record)
 {
   PetscFunctionBegin;
@@ -180,10 +204,7 @@ static PetscErrorCode PrintTable(const FwMixtureRequest *request, FwRecord recor
   PetscCall(PrintQuantity(record, "squares, two outputs", "output_correlation_same"));
   PetscCall(PrintQuantity(record, "squares, two inputs", "output_correlation_inputs"));
   PetscCall(PrintQuantity(record, "squares, both differ", "output_correlation_different"));
-  PetscCall(PetscPrintf(
-    PETSC_COMM_SELF, "\n  distance from the limit  log Q_11 %.4g (predicted %.4g), log det Q %.4g (predicted %.4g)\n",
-    FwRecordAt(record, "distance_log_q", 0), FwRecordAt(record, "distance_log_q_predicted", 0),
-    FwRecordAt(record, "distance_log_det", 0), FwRecordAt(record, "distance_log_det_predicted", 0)));
+  PetscCall(PrintDistances(record));
   PetscCall(PrintTests(request, record));
   PetscCall(PrintVerdict(record));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -375,28 +375,3 @@ double FwMixtureOutputMoment(const FwMixtureLaw *law, PetscInt k)
   for (PetscInt j = 1; j < k; j++) product *= (double)(2 * j + 1);
   return product;
 }
-
-/* --- distance from the limit -------------------------------------------------------------------------------------- */
-
-/* F_N - F = -d_1 f + d_2/2 f' - d_3/6 f'' with the differences d of the cumulants to first order and f the normal density
-   of the limit; with 1/N the mean sum 1/N_l^2 / sum 1/N_l */
-double FwMixtureDistance(const FwMixtureLaw *law, PetscInt n_row)
-{
-  const double a = FwMixtureLawA(law), rows = (double)n_row, variance = 2.0 * a * rows;
-  double       inverse_squares = 0.0, d1 = 0.0, d2 = 0.0, largest = 0.0;
-  const double points = 400.0;
-
-  for (PetscInt l = 0; l < law->n_width; l++) inverse_squares += 1.0 / (law->width[l] * law->width[l]);
-  for (double i = 0.0; i < rows; i += 1.0) {
-    d1 -= inverse_squares * (0.5 * i * i + i + 1.0 / 3.0);
-    d2 += inverse_squares * 2.0 * (i + 1.0);
-  }
-  const double d3 = -4.0 * rows * inverse_squares;
-
-  for (double t = -points; t <= points; t += 1.0) {
-    const double z = t / 80.0, f = exp(-0.5 * z * z) / sqrt(2.0 * M_PI * variance), s = sqrt(variance);
-
-    largest = fmax(largest, fabs(f * (-d1 - 0.5 * d2 * z / s - d3 / 6.0 * (z * z - 1.0) / variance)));
-  }
-  return largest;
-}

@@ -315,24 +315,60 @@ PetscErrorCode FwMixtureDrawOutputs(const FwMixtureLaw *law, FwMixtureSampler sa
 
 /* --- exact moments -------------------------------------------------------------------------------------------------- */
 
-/* E S^4 = 3 sum_ij c_i c_j prod_{l > max(i, j)} (1 + 2/N_l), c_0 = K_pp + s_0^2, c_l = s_l^2; the limit factor stands
-   between the inputs and the first bias that there is */
+/* c_l between two inputs: c_0 = K_pq + s_0^2, c_l = s_l^2 */
+static double Part(const FwMixtureInputs *in, PetscInt layer, PetscInt p, PetscInt q)
+{
+  double c = in->bias ? in->bias[layer] : 0.0;
+
+  for (PetscInt k = 0; k <= PetscMin(p, q) && layer == 0; k++)
+    c += in->root[(size_t)p * in->n_input + k] * in->root[(size_t)q * in->n_input + k];
+  return c;
+}
+
+/* E S_p S_q */
+static double Second(const FwMixtureLaw *law, const FwMixtureInputs *in, PetscInt p, PetscInt q)
+{
+  double sum = Part(in, 0, p, q);
+
+  for (PetscInt l = 1; l <= law->n_width && in->bias; l++) sum += in->bias[l];
+  return sum;
+}
+
+/* sum_ll' c_l(pp) c_l'(qq) T_m + 2 c_l(pq) c_l'(pq) X_m, m = max(l, l'), where T = E Q_ii Q_jj and X = E Q_ij^2 of the layers
+   behind m: (m_2 + 2 m_11)/3 and (m_2 - m_11)/3 for two outputs, m_2 for one. The limit factor stands between the inputs and
+   the first bias that there is */
+double FwMixtureOutputProduct(const FwMixtureLaw *law, const FwMixtureInputs *inputs, PetscBool is_same_output,
+                              PetscInt p, PetscInt q)
+{
+  double m2 = 1.0, m11 = 1.0, sum = 0.0;
+  double pp = Second(law, inputs, p, p), qq = Second(law, inputs, q, q), pq = Second(law, inputs, p, q);
+
+  for (PetscInt l = law->n_width; l >= 0; l--) {
+    const double c_pp = Part(inputs, l, p, p), c_qq = Part(inputs, l, q, q), c_pq = Part(inputs, l, p, q);
+
+    pp -= c_pp, qq -= c_qq, pq -= c_pq; /* what comes before layer l */
+    if (l == 0) m2 *= exp(2.0 * law->a), m11 *= exp(-law->a);
+    const double together = is_same_output ? m2 : (m2 + 2.0 * m11) / 3.0,
+                 across   = is_same_output ? m2 : (m2 - m11) / 3.0;
+
+    sum += (c_pp * c_qq + c_pp * qq + pp * c_qq) * together + 2.0 * c_pq * (c_pq + 2.0 * pq) * across;
+    if (l > 0) m2 *= 1.0 + 2.0 / law->width[l - 1], m11 *= 1.0 - 1.0 / law->width[l - 1];
+  }
+  return sum;
+}
+
+double FwMixtureOutputCorrelation(const FwMixtureLaw *law, const FwMixtureInputs *inputs, PetscBool is_same_output,
+                                  PetscInt p, PetscInt q)
+{
+  const double pp = Second(law, inputs, p, p), qq = Second(law, inputs, q, q);
+  const double one   = FwMixtureOutputProduct(law, inputs, PETSC_TRUE, p, p) - pp * pp;
+  const double other = FwMixtureOutputProduct(law, inputs, PETSC_TRUE, q, q) - qq * qq;
+
+  return (FwMixtureOutputProduct(law, inputs, is_same_output, p, q) - pp * qq) / sqrt(one * other);
+}
+
 void FwMixtureOutputExact(const FwMixtureLaw *law, const FwMixtureInputs *inputs, PetscInt p, double moment[2])
 {
-  const PetscInt P     = inputs->n_input;
-  double         first = inputs->bias ? inputs->bias[0] : 0.0, second = 0.0, fourth = 0.0, sum, product = 1.0;
-
-  for (PetscInt k = 0; k <= p; k++) first += inputs->root[p * P + k] * inputs->root[p * P + k];
-  sum = first;
-  for (PetscInt l = 1; l <= law->n_width && inputs->bias; l++) sum += inputs->bias[l];
-  second = sum;
-  for (PetscInt l = law->n_width; l >= 0; l--) {
-    const double c = l == 0 ? first : inputs->bias ? inputs->bias[l] : 0.0;
-
-    sum -= c; /* what comes before layer l */
-    fourth += 3.0 * c * (c + 2.0 * sum) * product;
-    if (l > 0) product *= 1.0 + 2.0 / law->width[l - 1];
-  }
-  moment[0] = second;
-  moment[1] = fourth * exp(2.0 * law->a);
+  moment[0] = Second(law, inputs, p, p);
+  moment[1] = FwMixtureOutputProduct(law, inputs, PETSC_TRUE, p, p);
 }

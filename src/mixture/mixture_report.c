@@ -77,6 +77,7 @@ static double PowerSums(PetscInt D, PetscInt order, const PetscInt part[], const
 /* Where every part of `part` stands twice; parts descend */
 static PetscInt FindDoubled(const FwPartitions *twice, PetscInt order, const PetscInt part[])
 {
+  if (order > twice->order / 2 && part[twice->order / 2]) return -1; /* more parts than have room twice */
   for (PetscInt k = 0; k < twice->n; k++) {
     PetscBool is_it = PETSC_TRUE;
 
@@ -88,7 +89,7 @@ static PetscInt FindDoubled(const FwPartitions *twice, PetscInt order, const Pet
 }
 
 /* Standard errors from exact moments of twice the order: the tails are so heavy that the spread among the samples is far
-   too small. Orders beyond FW_MOMENT_ORDER_MAX / 2 keep what the samples say. Partitions of both lists begin alike */
+   too small. Orders beyond FW_MOMENT_ORDER_MAX / 2 have none: NaN. Partitions of both lists begin alike */
 static PetscErrorCode ExactErrors(const FwMixtureData *data, FwMixtureDrawn drawn, const FwPartitions *p,
                                   double error_bar[])
 {
@@ -103,6 +104,7 @@ static PetscErrorCode ExactErrors(const FwMixtureData *data, FwMixtureDrawn draw
   for (PetscInt k = 0; k < p->n; k++) {
     const PetscInt square = FindDoubled(&twice, p->order, p->part + k * p->order);
 
+    error_bar[k] = NAN;
     if (square < 0) continue;
     error_bar[k] = sqrt(PetscMax(0.0, moment[square] - moment[k] * moment[k]) / (double)data->n_sample);
   }
@@ -122,10 +124,7 @@ static PetscErrorCode SampleMoments(const FwMixtureData *data, FwMixtureDrawn dr
   for (PetscInt k = 0; k < p->n; k++) {
     for (PetscInt i = 0; i < data->n_sample; i++)
       value[i] = PowerSums(D, p->order, p->part + k * p->order, data->row[drawn] + i * length);
-    const FwEstimated estimate = FwMean(data->n_sample, 1, value);
-
-    mean[k]      = estimate.value;
-    error_bar[k] = estimate.error_bar;
+    mean[k] = FwMean(data->n_sample, 1, value).value;
   }
   PetscCall(PetscFree(value));
   PetscCall(ExactErrors(data, drawn, p, error_bar));
@@ -181,8 +180,8 @@ static PetscErrorCode RecordMoments(const FwMixtureData *data, FwRecord record)
     FwReportName(data, s, "moment_sampled", name);
     PetscCall(FwRecordReals(record, name, &shape, value, "1", "mean over the samples"));
     FwReportName(data, s, "moment_error_bar", name);
-    PetscCall(FwRecordReals(record, name, &shape, error_bar, "1",
-                            "standard error of that mean; heavy tails: at large a it is rarely reached"));
+    PetscCall(
+      FwRecordReals(record, name, &shape, error_bar, "1", "exact standard error of that mean; NaN for orders above 6"));
   }
   PetscCall(PetscFree2(value, error_bar));
   PetscCall(FwPartitionsDestroy(&p));
@@ -313,31 +312,41 @@ static FwEstimated EstimateCorrelation(const FwMixtureData *data, FwMixtureDrawn
   return FwMean(PARTS, 1, part);
 }
 
-/* 3 E Q_11^2: converges far earlier than the mean of S^4 */
+/* 3 E Q_11^2: converges far earlier than the mean of S^4. The error bar is exact, from E Q_11^4: the spread among the samples
+   is far too small; where it is large, the samples do not know the mean, and nothing is kept */
 static PetscErrorCode EstimateKurtosis(const FwMixtureData *data, FwMixtureDrawn drawn, FwEstimated *kurtosis)
 {
-  const PetscInt D = data->finite.n_output, length = D + FW_COLUMN_COUNT;
-  double        *value;
+  const FwMixtureLaw *law = drawn == FW_DRAWN_LIMIT ? &data->limit : &data->finite;
+  const PetscInt      D = data->finite.n_output, length = D + FW_COLUMN_COUNT, two[] = {2}, four[] = {4};
+  const double        m2 = FwMixtureMultiplier(law, 1, two), m4 = FwMixtureMultiplier(law, 1, four),
+               most      = 0.3; /* of the mean */
+  const double error_bar = 3.0 * sqrt(fmax(0.0, m4 - m2 * m2) / (double)data->n_sample);
+  double      *value;
 
   PetscFunctionBegin;
+  *kurtosis = (FwEstimated){NAN, NAN};
+  if (!(error_bar < most * 3.0 * m2)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc1(data->n_sample, &value));
   for (PetscInt i = 0; i < data->n_sample; i++)
     value[i] = 3.0 * exp(2.0 * data->row[drawn][i * length + D + FW_COLUMN_LOG_Q]);
-  *kurtosis = FwMean(data->n_sample, 1, value);
+  *kurtosis = (FwEstimated){FwMean(data->n_sample, 1, value).value, error_bar};
   PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static double CosineOf(const FwMixtureInputs *in)
+/* Of the squares of S_11 and of the output `other` at input `input`; the limit has none with biases */
+static double ExactCorrelation(const FwMixtureData *data, const FwMixtureLaw *law, PetscInt other, PetscInt input)
 {
-  return in->n_input < 2 ? NAN : in->root[in->n_input] / hypot(in->root[in->n_input], in->root[in->n_input + 1]);
+  const PetscBool is_limit = law == &data->limit ? PETSC_TRUE : PETSC_FALSE;
+
+  if (other >= law->n_output || input >= data->inputs->n_input || (is_limit && data->inputs->bias)) return NAN;
+  return FwMixtureOutputCorrelation(law, data->inputs, other ? PETSC_FALSE : PETSC_TRUE, 0, input);
 }
 
 static PetscErrorCode RecordExactOutputs(const FwMixtureData *data, FwRecord record)
 {
   const FwMixtureLaw *law[]    = {&data->finite, &data->limit};
   const char *const   ending[] = {"exact_finite", "exact_limit"};
-  const PetscBool     is_many  = data->finite.n_output > 1 ? PETSC_TRUE : PETSC_FALSE;
   double              moment[2];
   char                name[FW_STORE_NAME_SIZE];
 
@@ -348,15 +357,15 @@ static PetscErrorCode RecordExactOutputs(const FwMixtureData *data, FwRecord rec
   PetscCall(RecordPlain(record, "output_fourth_moment_exact", moment[1],
                         "E S^4 of one output at the first input, with biases"));
   for (int k = 0; k < 2; k++) {
-    const FwMixtureOutputMoments o       = FwMixtureOutputs(law[k], CosineOf(data->inputs));
-    const double                 value[] = {o.kurtosis, o.mardia, is_many ? o.squares_same : NAN, o.squares_inputs,
-                            is_many ? o.squares_different : NAN};
+    const FwMixtureOutputMoments o       = FwMixtureOutputs(law[k], 0.0);
+    const double                 value[] = {o.kurtosis, o.mardia, ExactCorrelation(data, law[k], 1, 0),
+                                            ExactCorrelation(data, law[k], 0, 1), ExactCorrelation(data, law[k], 1, 1)};
     const char *const            what[]  = {"output_kurtosis", "output_mardia", "output_correlation_same",
                                             "output_correlation_inputs", "output_correlation_different"};
     const char *const            text[]  = {"E S^4 / (E S^2)^2 without biases",
                                             "E (S^T S)^2 over the outputs at one input of unit kernel",
-                                            "correlation of the squares of two outputs at one input", "of one output at two inputs",
-                                            "of two outputs at two inputs"};
+                                            "correlation of the squares of two outputs at one input, with biases",
+                                            "of one output at two inputs", "of two outputs at two inputs"};
 
     for (int v = 0; v < 5; v++) {
       snprintf(name, sizeof name, "%s_%s", what[v], ending[k]);
@@ -366,19 +375,15 @@ static PetscErrorCode RecordExactOutputs(const FwMixtureData *data, FwRecord rec
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Fourth moments of outputs have a relative error of sqrt((11.7 e^(8a) - 1) / n), and E Q_11^2 one of sqrt((e^(8a) - 1) / n):
-   where these are large, the samples do not know it, and nothing is kept */
-static FwEstimated Trusted(const FwMixtureData *data, FwMixtureDrawn drawn, double factor, FwEstimated estimate)
+/* Fourth moments of outputs have a relative error of sqrt((11.7 e^(8a) - 1) / n): where it is large, the samples do not know
+   correlations, and nothing is kept */
+static FwEstimated Correlation(const FwMixtureData *data, FwMixtureDrawn drawn, PetscInt one, PetscInt two)
 {
   const double a = FwMixtureLawA(drawn == FW_DRAWN_LIMIT ? &data->limit : &data->finite), most = 0.3;
 
-  if (sqrt((factor * exp(8.0 * a) - 1.0) / (double)data->n_sample) < most) return estimate;
+  if (sqrt((11.7 * exp(8.0 * a) - 1.0) / (double)data->n_sample) < most)
+    return EstimateCorrelation(data, drawn, one, two);
   return (FwEstimated){NAN, NAN};
-}
-
-static FwEstimated Correlation(const FwMixtureData *data, FwMixtureDrawn drawn, PetscInt one, PetscInt two)
-{
-  return Trusted(data, drawn, 11.7, EstimateCorrelation(data, drawn, one, two));
 }
 
 static PetscErrorCode RecordSampledOutputs(const FwMixtureData *data, FwMixtureDrawn s, FwRecord record)
@@ -389,7 +394,6 @@ static PetscErrorCode RecordSampledOutputs(const FwMixtureData *data, FwMixtureD
 
   PetscFunctionBegin;
   PetscCall(EstimateKurtosis(data, s, &kurtosis));
-  kurtosis = Trusted(data, s, 1.0, kurtosis);
   PetscCall(RecordEstimate(data, s, "output_kurtosis", kurtosis, "3 times the mean of Q_11^2", record));
   if (is_many)
     PetscCall(RecordEstimate(data, s, "output_correlation_same", Correlation(data, s, 0, 2),
@@ -434,7 +438,7 @@ static PetscErrorCode RadialDistance(const FwMixtureData *data, double *distance
 static PetscErrorCode RecordDistances(const FwMixtureData *data, FwRecord record)
 {
   const PetscInt D     = data->finite.n_output;
-  double         log_q = NAN, log_det = NAN, radius = NAN, narrowest = INFINITY;
+  double         log_q = NAN, log_det = NAN, radius = NAN, predicted, narrowest = INFINITY;
 
   PetscFunctionBegin;
   for (PetscInt l = 0; l < data->finite.n_width; l++) narrowest = fmin(narrowest, data->finite.width[l]);
@@ -444,11 +448,11 @@ static PetscErrorCode RecordDistances(const FwMixtureData *data, FwRecord record
     if (D == 2 && narrowest >= 2.0) PetscCall(RadialDistance(data, &radius));
   }
   PetscCall(RecordPlain(record, "distance_log_q", log_q, "exact Kolmogorov distance of log Q_11 from the limit"));
-  PetscCall(RecordPlain(record, "distance_log_q_predicted", FwMixtureDistance(&data->finite, 1),
-                        "the same to first order in 1/N"));
+  PetscCall(FwMixtureDistanceFirstOrder(&data->finite, &data->limit, FW_MIXTURE_LOG_Q, &predicted));
+  PetscCall(RecordPlain(record, "distance_log_q_predicted", predicted, "the same to first order in 1/N"));
   PetscCall(RecordPlain(record, "distance_log_det", log_det, "exact Kolmogorov distance of log det Q from the limit"));
-  PetscCall(RecordPlain(record, "distance_log_det_predicted", FwMixtureDistance(&data->finite, D),
-                        "the same to first order in 1/N"));
+  PetscCall(FwMixtureDistanceFirstOrder(&data->finite, &data->limit, FW_MIXTURE_LOG_DET, &predicted));
+  PetscCall(RecordPlain(record, "distance_log_det_predicted", predicted, "the same to first order in 1/N"));
   if (D == 2)
     PetscCall(
       RecordPlain(record, "distance_radius", radius, "exact Kolmogorov distance of log(q_1/q_2)/2 from the limit"));

@@ -37,6 +37,8 @@ class Mixture(unittest.TestCase):
         r = self.result()
         row = next(x for x in reference("mixture")["moments_finite"] if x["D"] == 3 and x["widths"] == {"N": 10, "L": 5})
         self.assertAlmostEqual(r["output_kurtosis_exact_finite"], row["kurtosis"], 10)
+        m2, m4 = 1.2**5, (1.2 * 1.4 * 1.6)**5  # E Q_11^2, E Q_11^4
+        self.assertAlmostEqual(r["output_kurtosis_error_bar"] / (3 * np.sqrt((m4 - m2**2) / 4000)), 1, 10)
         self.assertEqual(list(r["moment_order"]), [1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 4])
         self.assertEqual(r["moment_partition"][2].tolist(), [1, 1, 0, 0])
         for ending in ("", "_bartlett"):  # orders 1 and 2: the error bars of the others are not to be trusted
@@ -177,12 +179,17 @@ class Mixture(unittest.TestCase):
             np.testing.assert_array_equal(scan[name][1], one[name], name)
 
     def test_data_give_inputs_and_a_digest(self):
-        done = self.mixture(*SMALL[:4], "-mixture_samples", 4000, "-data_source", "glyphs", "-data_encoding", "onehot", "-mixture_inputs", 3, "-network_prior", 2, "-network_bias", 0.1,
-                            "-mixture_method", "brute,bartlett,exact", ranks=2)
+        done = self.mixture("-network_width", 30, "-network_depth", 5, "-mixture_samples", 4000, "-data_source", "glyphs", "-data_encoding", "onehot",
+                            "-mixture_inputs", 3, "-network_prior", 2, "-network_bias", 1, "-mixture_moments", 7, "-mixture_method", "brute,bartlett,exact", ranks=2)
         self.assertEqual(done.code, 0, done.err)
         self.assertNotEqual(harness.attribute(self.place / "mixture.h5", "data_digest"), "")
         r = self.result()
         self.assertEqual((r["test_unexpected"], r["eigen_log_mean"].shape), (0, (2,)))
+        self.assertEqual(np.isnan(r["moment_error_bar"]).tolist(), (r["moment_order"] > 6).tolist())
+        for name in ("same", "inputs", "different"):
+            name = f"output_correlation_{name}"
+            self.assertLess(abs(r[name] - r[f"{name}_exact_finite"]) / r[f"{name}_error_bar"], 4, name)
+            self.assertTrue(np.isnan(r[f"{name}_exact_limit"]), name)
 
     def test_bottleneck_stays_finite_in_the_limit(self):
         done = self.mixture("-network_width", "40,40,3,40,40", "-mixture_bottleneck", 3, "-network_outputs", 2, "-mixture_samples", 20000)
@@ -190,6 +197,7 @@ class Mixture(unittest.TestCase):
         r = self.result()
         self.assertAlmostEqual(r["a_limit"], r["a"], 12)
         self.assertLess(r["distance_log_q"], 0.01)
+        self.assertAlmostEqual(r["distance_log_q_predicted"] / r["distance_log_q"], 1, 1)
         self.assertEqual(r["test_unexpected"], 0)
 
     def test_narrow_layers_and_wide_ones(self):

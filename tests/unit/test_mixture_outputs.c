@@ -77,6 +77,40 @@ static void biases_give_the_exact_second_and_fourth_moments(void **state)
   TestCall(FwMixtureLawDestroy(&law));
 }
 
+/* E S_ip^2 S_jq^2 with biases against samples of every weight; without biases the correlations are those of the closed form */
+static void products_of_squares_are_exact_with_biases(void **state)
+{
+  FwMixtureLaw    law  = make_law(D, 3, widths, 0.0);
+  FwMixtureInputs with = MakeInputs(biases), without = MakeInputs(NULL);
+  double         *s = DrawAll(&law, FW_MIXTURE_BRUTE, &with), *product, along = 0.0, square[2] = {0.0};
+
+  (void)state;
+  TestCall(PetscMalloc1(N, &product));
+  for (int other = 0; other < 2; other++) {
+    for (int k = 0; k < N; k++) product[k] = pow(s[k * D * P] * s[k * D * P + other * P + 2], 2.0);
+    const FwEstimated mean = FwMean(N, 1, product);
+
+    assert_close(
+      (mean.value - FwMixtureOutputProduct(&law, &with, other ? PETSC_FALSE : PETSC_TRUE, 0, 2)) / mean.error_bar, 0.0,
+      4.0);
+  }
+  for (int c = 0; c < 4; c++) {
+    along += inputs_of_three[c] * inputs_of_three[8 + c];
+    square[0] += inputs_of_three[c] * inputs_of_three[c];
+    square[1] += inputs_of_three[8 + c] * inputs_of_three[8 + c];
+  }
+  const FwMixtureOutputMoments closed = FwMixtureOutputs(&law, along / sqrt(square[0] * square[1]));
+
+  assert_close(FwMixtureOutputCorrelation(&law, &without, PETSC_TRUE, 0, 2), closed.squares_inputs, 1e-13);
+  assert_close(FwMixtureOutputCorrelation(&law, &without, PETSC_FALSE, 0, 2), closed.squares_different, 1e-13);
+  assert_close(FwMixtureOutputCorrelation(&law, &without, PETSC_FALSE, 0, 0), closed.squares_same, 1e-13);
+  TestCall(PetscFree(product));
+  TestCall(PetscFree(s));
+  TestCall(FwMixtureInputsDestroy(&with));
+  TestCall(FwMixtureInputsDestroy(&without));
+  TestCall(FwMixtureLawDestroy(&law));
+}
+
 /* log det of the D x D block of outputs at inputs 0 and 1: sees matrix law and kernel at once */
 static double *SortedDeterminants(const double s[])
 {
@@ -141,6 +175,7 @@ static void limit_refuses_biases_and_dependent_inputs_are_refused(void **state)
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
+    cmocka_unit_test(products_of_squares_are_exact_with_biases),
     cmocka_unit_test(biases_give_the_exact_second_and_fourth_moments),
     cmocka_unit_test(samplers_agree_on_determinants_of_outputs),
     cmocka_unit_test(limit_refuses_biases_and_dependent_inputs_are_refused),
