@@ -166,18 +166,22 @@ static PetscErrorCode CheckPoints(const FwRequest *request)
 
 /* --- one point ---------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode WarnAboutChains(FwSampled sampled)
+/* Chains that agree about the energy and about nothing else have each found a basin of their own */
+static PetscErrorCode WarnAboutChains(FwSampled sampled, FwRecord record)
 {
-  const double   divergent_most = 1e-3;
+  const double   divergent_most = 1e-3, apart = 1.05, energy_rhat = FwRecordAt(record, "energy_rhat", 0);
   FwSampledState state;
 
   PetscFunctionBegin;
   PetscCall(FwSampledGetState(sampled, &state));
   if (!state.is_converged)
     PetscCall(
-      FwWarn("the chains have R-hat %.4f (want at most %g) and %.0f effective samples (want %.0f): more "
-             "sampler_samples, or a longer sampler_burnin",
-             state.rhat, FW_SAMPLED_RHAT_MOST, state.ess, state.ess_least));
+      FwWarn("the chains have R-hat %.4f (want at most %g) and %.0f effective samples (want %.0f): %s", state.rhat,
+             FW_SAMPLED_RHAT_MOST, state.ess, state.ess_least,
+             state.rhat > apart && energy_rhat <= FW_SAMPLED_RHAT_MOST
+               ? "they agree about the energy, so each may be in a basin of its own, which more samples do not mend; a "
+                 "larger temperature or network_width does"
+               : "more sampler_samples, or a longer sampler_burnin"));
   if (state.n_divergent > divergent_most * state.n_move)
     PetscCall(
       FwWarn("%.3g %% of the moves diverged: there are places that the step is too large for; try half of "
@@ -194,7 +198,7 @@ static PetscErrorCode Report(const Sample *sample, FwSampled sampled, FwRecord r
   PetscCall(FwSampledRecord(sampled, record));
   PetscCall(FwSampleCompare(sampled, record));
   if (sample->request->is_single) PetscCall(FwPrintSampled(sampled, record));
-  if (sample->request->is_single) PetscCall(WarnAboutChains(sampled));
+  if (sample->request->is_single) PetscCall(WarnAboutChains(sampled, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
