@@ -45,10 +45,14 @@ typedef struct {
  *  of the chains. Its errors are in FwPrediction. */
 typedef struct {
   PetscBool is_available;
-  PetscInt  n_chain, n_draw;   /**< draws of each chain */
-  double    acceptance, rhat;  /**< R-hat of the test error (of the train error where there are no test examples) */
-  double   *order, *order_bar; /**< [m, m] E[Q | y] */
-  double    train_error_bar, test_error_bar, test_bias_bar, test_variance_bar; /**< of means over outputs */
+  PetscInt  n_chain, n_draw; /**< draws of each chain */
+  double    acceptance;
+  double    rhat, effective; /**< of the test errors of single draws (train errors where there are no test examples), as
+                                    FwChainSummarise(): NaN for less than 8 draws of a chain */
+  PetscBool is_converged;    /**< within FW_AVERAGE_RHAT_MOST and FW_AVERAGE_EFFECTIVE_LEAST */
+  double   *order, *order_bar;            /**< [m, m] E[Q | y] */
+  double   *error_bar;                    /**< [FW_ERROR_COUNT][D] */
+  double    test_error_bar, accuracy_bar; /**< of the mean over outputs; NaN where labels are not classes */
 } FwLocalAverage;
 
 /** Mean squared error on validation examples, mean over outputs: of the predicted mean, and its variance. Label^2. */

@@ -32,7 +32,7 @@ typedef struct {
 
   /* several outputs, otherwise NULL */
   double *output;             /**< [FW_ERROR_COUNT][D] the six numbers above, for each output */
-  double *error;              /**< [FW_ERROR_COUNT][D] statistical errors of the average, one deviation */
+  double *error;              /**< [FW_ERROR_COUNT][D] of an average of weighted draws, one standard deviation */
   double *covariance;         /**< [D][D] between outputs, mean over the test examples */
   double *example_covariance; /**< [P_t][D][D] of each test example; NULL unless asked for */
 } FwErrors;
@@ -47,6 +47,10 @@ enum {
   FW_TEST_VARIANCE,
   FW_ERROR_COUNT
 };
+
+/** An average that rests on draws has converged with so many effective ones, of chains with at most this R-hat. */
+#define FW_AVERAGE_EFFECTIVE_LEAST 50.0
+#define FW_AVERAGE_RHAT_MOST       1.1
 
 /** The choices of `theory_model` and `theory_composition`. */
 typedef enum { FW_THEORY_RENORMALISED, FW_THEORY_INFINITE, FW_THEORY_NTK } FwTheoryModel;

@@ -9,8 +9,6 @@
 
 #include <finwidth/option.h>
 
-#include <math.h>
-
 static PetscErrorCode WarnAboutMinima(const FwRequestSummary *summary, FwRecord all)
 {
   PetscInt    n_several = 0;
@@ -24,30 +22,6 @@ static PetscErrorCode WarnAboutMinima(const FwRequestSummary *summary, FwRecord 
     PetscCall(FwWarn("%" PetscInt_FMT " points have several minima; the result is the lowest, the others are in "
                      "metastable_order_parameter",
                      n_several));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Chains that never moved have no R-hat at all */
-static PetscErrorCode WarnAboutChains(const FwRequestSummary *summary, FwRecord all)
-{
-  PetscInt    n_unmixed = 0;
-  double      worst     = NAN;
-  PetscMPIInt rank;
-
-  PetscFunctionBegin;
-  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
-  for (PetscInt p = 0; p < summary->n_point && rank == 0; p++) {
-    const double rhat = FwRecordAt(all, "average_rhat", p);
-
-    if (FwRecordIntegerAt(all, "average_draws", p) <= 0 || rhat <= 1.1) continue;
-    n_unmixed++;
-    worst = fmax(worst, rhat);
-  }
-  if (n_unmixed)
-    PetscCall(
-      FwWarn("the chains of the average have not mixed at %" PetscInt_FMT " of %" PetscInt_FMT
-             " points (R-hat up to %.2f): do not trust the average and its error bars there, raise theory_draws",
-             n_unmixed, summary->n_point, worst));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -75,7 +49,7 @@ static PetscErrorCode Report(const FwRequest *request, const FwRequestSummary *s
 {
   (void)context;
   PetscFunctionBegin;
-  PetscCall(WarnAboutChains(summary, all));
+  PetscCall(FwPredictWarnAboutAverages("", summary->n_point, all));
   PetscCall(WarnAboutLearning(summary, all));
   if (request->is_single) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwPrintScan(request->scan, all));
@@ -99,7 +73,7 @@ PetscErrorCode FwCommandRun_Predict(const char *input)
                                 .groups   = groups,
                                 .function = FwPredictGroup,
                                 .context  = &predict,
-                                .failure  = "the saddle-point solver did not converge",
+                                .failure  = "the saddle-point solver or the average over draws did not converge",
                                 .report   = Report};
 
     PetscCall(FwRequestRun(&request, &plan));

@@ -319,6 +319,7 @@ static PetscErrorCode ReportScan(const FwRequest *request, const FwRequestSummar
   PetscFunctionBegin;
   if (!request->is_single) PetscCall(FwPrintSampledScan(request->scan, all));
   PetscCall(WarnAboutPredictions(summary, all));
+  PetscCall(FwPredictWarnAboutAverages("/predict/", summary->n_point, all));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -35,11 +35,8 @@ PetscErrorCode FwPredictWarnAboutFailure(const FwPrediction *p)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The average of several outputs rests on draws */
 static PetscErrorCode WarnAboutAverage(const FwPrediction *p)
 {
-  const double fewest = 50.0;
-
   PetscFunctionBegin;
   if (p->n_output == 1 || !p->request.with_average || !p->saddle.n_minimum) PetscFunctionReturn(PETSC_SUCCESS);
   if (!p->outputs.is_available)
@@ -47,10 +44,6 @@ static PetscErrorCode WarnAboutAverage(const FwPrediction *p)
       FwWarn("theory_average: no average: with several outputs it is for layers of at least as many units as outputs "
              "(%" PetscInt_FMT ")",
              p->n_output));
-  else if (p->outputs.effective < fewest)
-    PetscCall(FwWarn("theory_average: only %.0f effective draws of %" PetscInt_FMT
-                     ": do not trust the average and its error bars",
-                     p->outputs.effective, p->outputs.n));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -184,8 +184,9 @@ static PetscErrorCode PrintAverage(const FwLocalAverage *a)
 
   PetscFunctionBegin;
   snprintf(line, sizeof line,
-           "average       test error +- %.2g from %" PetscInt_FMT " draws (acceptance %.2f, R-hat %.3f)",
-           a->test_error_bar, a->n_chain * a->n_draw, a->acceptance, a->rhat);
+           "average       test error +- %.2g from %" PetscInt_FMT
+           " draws, %.0f effective (acceptance %.2f, R-hat %.3f)",
+           a->test_error_bar, a->n_chain * a->n_draw, a->effective, a->acceptance, a->rhat);
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %s\n", line));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -291,3 +291,43 @@ PetscErrorCode FwPrintScan(FwScan scan, FwRecord all)
   PetscCall(FwPrintScanTable(scan, head, PrintScanRow, all));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+/* --- averages that rest on draws ---------------------------------------------------------------------------- */
+
+/* Number of a point under a name of the prediction; NaN where there is none */
+static double PredictionAt(const char prefix[], const char name[], FwRecord all, PetscInt point)
+{
+  char path[96];
+
+  snprintf(path, sizeof path, "%s%s", prefix, name);
+  return FwRecordAt(all, path, point);
+}
+
+PetscErrorCode FwPredictWarnAboutAverages(const char prefix[], PetscInt n_point, FwRecord all)
+{
+  PetscInt    n_failed = 0;
+  double      fewest = INFINITY, worst = NAN;
+  char        rhat[96] = "";
+  PetscMPIInt rank;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  for (PetscInt p = 0; p < n_point && rank == 0; p++) {
+    if (PredictionAt(prefix, "average_converged", all, p) != 0.0) continue;
+    n_failed++;
+    fewest = fmin(fewest, PredictionAt(prefix, "average_effective_draws", all, p));
+    worst  = fmax(worst, PredictionAt(prefix, "average_rhat", all, p));
+  }
+  if (!n_failed) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!isnan(worst)) snprintf(rhat, sizeof rhat, "R-hat up to %.2f, want at most %g; ", worst, FW_AVERAGE_RHAT_MOST);
+  if (isfinite(fewest))
+    PetscCall(FwWarn("the average has not converged at %" PetscInt_FMT " of %" PetscInt_FMT
+                     " points (%sas few as %.1f effective draws, want %g): do not trust it and its error bars there%s",
+                     n_failed, n_point, rhat, fewest, FW_AVERAGE_EFFECTIVE_LEAST,
+                     isnan(worst) ? "" : ", raise theory_draws"));
+  else
+    PetscCall(FwWarn("the average has not converged at %" PetscInt_FMT " of %" PetscInt_FMT
+                     " points: less than 8 draws of a chain say nothing, raise theory_draws",
+                     n_failed, n_point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

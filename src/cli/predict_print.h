@@ -21,6 +21,12 @@ PetscErrorCode FwPrintScan(FwScan scan, FwRecord all);
  *  Collective on PETSC_COMM_WORLD. */
 PetscErrorCode FwPrintErrors(const FwPrediction *prediction, double order, double averaged_order);
 
+/** Warn where an average that rests on draws has not converged. `all` is looked at on rank 0.
+ *
+ * @collective{PETSC_COMM_WORLD}
+ * @param[in]  prefix  what comes before the names of the prediction: "" or "/predict/" */
+PetscErrorCode FwPredictWarnAboutAverages(const char prefix[], PetscInt n_point, FwRecord all);
+
 /** Print one line of an estimate. Collective on PETSC_COMM_WORLD. */
 PetscErrorCode FwPrintStage(const char name[], double flops, double seconds);
 

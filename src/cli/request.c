@@ -188,6 +188,17 @@ static PetscErrorCode IsAlreadyDone(const FwRequest *request, const char **done)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A prediction may stand beside what was computed, and an average that was asked for in either */
+static PetscBool HasFailed(FwRecord all, PetscInt point)
+{
+  static const char *const names[] = {"converged", "average_converged", "/predict/converged",
+                                      "/predict/average_converged"};
+
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(names); i++)
+    if (FwRecordAt(all, names[i], point) == 0.0) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
 PetscErrorCode FwRequestSummarise(const FwRequest *request, FwRecord all, FwRequestSummary *summary)
 {
   PetscMPIInt rank;
@@ -205,7 +216,7 @@ PetscErrorCode FwRequestSummarise(const FwRequest *request, FwRecord all, FwRequ
     const double     converged = FwRecordAt(all, "converged", p);
     const PetscInt64 digest    = FwRecordIntegerAt(all, "data_digest", p);
 
-    if (converged == 0.0 || FwRecordAt(all, "/predict/converged", p) == 0.0) summary->n_failed++;
+    if (HasFailed(all, p)) summary->n_failed++;
     if (!(converged >= 0.0) || !digest) continue;
     if (has_first && digest != first) is_one = PETSC_FALSE;
     first     = digest;

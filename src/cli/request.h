@@ -12,7 +12,8 @@
  *     FwRequestRun(&request, &plan);
  *     FwRequestDestroy(&request);
  *
- * Each point is a record. Its array `converged` (0 or 1) says whether the point can be trusted, `data_digest` (an
+ * Each point is a record. Its array `converged` (0 or 1) says whether the point can be trusted, `average_converged`
+ * (optional) whether an average in it can, `data_digest` (an
  * integer, optional) which data it saw. A name that begins with '/' leads into another group of the file.
  */
 

@@ -107,6 +107,12 @@ static double PredictedOrder(FwRecord record, const FwMeasured *m, PetscInt i)
   return OfMatrix(record, isnan(Predicted(record, readout, 0)) ? m->name : readout, r, i);
 }
 
+/* Whether the average rests on draws: of these alone it is recorded whether they suffice */
+static PetscBool IsDrawn(FwRecord record)
+{
+  return isnan(Predicted(record, "average_converged", 0)) ? PETSC_FALSE : PETSC_TRUE;
+}
+
 /* A solver that has not converged predicts nothing */
 static PetscBool HasFailed(FwRecord record)
 {
@@ -127,6 +133,7 @@ static double AverageNumber(FwRecord record, int q, const FwMeasured *m, PetscIn
   char name[64];
 
   if (!compared[q].average || HasFailed(record) || (IsOrder(m) && is_deep)) return NAN;
+  if (Predicted(record, "average_converged", 0) == 0.0) return NAN;
   if (IsOrder(m) && (strcmp(m->name, order_name) || !IsSameLayer(record, m))) return NAN; /* none of upper layers */
   snprintf(name, sizeof name, "%s%s", compared[q].average, suffix);
   if (IsOrder(m) && m->n > 1) return OfMatrix(record, name, (PetscInt)m->shape.size[0], i);
@@ -138,12 +145,10 @@ static double AverageAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
   return AverageNumber(record, q, m, i, "");
 }
 
-/* Averages that rest on draws have a statistical error of their own */
+/* Averages that rest on draws have a statistical error of their own, without which nothing is compared with them */
 static double AverageBarAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)
 {
-  const double bar = AverageNumber(record, q, m, i, "_error_bar");
-
-  return isnan(bar) ? 0.0 : bar;
+  return IsDrawn(record) ? AverageNumber(record, q, m, i, "_error_bar") : 0.0;
 }
 
 static double ExactBarAt(FwRecord record, int q, const FwMeasured *m, PetscInt i)

@@ -8,20 +8,20 @@
 
 #include "local_prediction_impl.h"
 
+#include <finwidth/diagnostics.h>
 #include <finwidth/progress.h>
 
 #include <math.h>
 
 /* Sums over the draws of a chain, in one piece of memory */
 typedef struct {
-  double *number; /* [N_NUMBER] */
-  double *train;  /* [2][D] */
-  double *mean;   /* [n_example][D] of m */
-  double *second; /* [n_example][D][D] of m m^T and the covariance */
-  double *order;  /* [m, m] */
+  double *acceptance; /* [1] */
+  double *loss;       /* [n_draw] of each draw */
+  double *train;      /* [2][D] */
+  double *mean;       /* [n_example][D] of m */
+  double *second;     /* [n_example][D][D] of m m^T and the covariance */
+  double *order;      /* [m, m] */
 } Sums;
-
-enum { LOSS, LOSS2, ACCEPTANCE, N_NUMBER };
 
 typedef struct {
   FwLocalPredictor predictor;
@@ -33,9 +33,10 @@ typedef struct {
 
 static Sums SumsOf(const Mixture *m, PetscInt chain)
 {
-  Sums s = {.number = m->all + (size_t)chain * m->n_sum};
+  Sums s = {.acceptance = m->all + (size_t)chain * m->n_sum};
 
-  s.train  = s.number + N_NUMBER;
+  s.loss   = s.acceptance + 1;
+  s.train  = s.loss + m->n_draw;
   s.mean   = s.train + 2 * m->D;
   s.second = s.mean + (size_t)m->n_example * m->D;
   s.order  = s.second + (size_t)m->n_example * m->D * m->D;
@@ -58,8 +59,7 @@ static double Loss(const Mixture *m, const FwLocalProcess *process)
 
 static void AddProcess(const Mixture *m, const FwLocalProcess *process, Sums *sums)
 {
-  const PetscInt D    = m->D;
-  const double   loss = Loss(m, process);
+  const PetscInt D = m->D;
 
   for (PetscInt i = 0; i < m->n_example * D; i++) {
     sums->mean[i] += process->mean[i];
@@ -67,8 +67,6 @@ static void AddProcess(const Mixture *m, const FwLocalProcess *process, Sums *su
       sums->second[i * D + e] += process->mean[i] * process->mean[i - i % D + e] + process->covariance[i * D + e];
   }
   for (PetscInt i = 0; i < 2 * D; i++) sums->train[i] += process->train[i];
-  sums->number[LOSS] += loss;
-  sums->number[LOSS2] += loss * loss;
   for (PetscInt i = 0; i < m->n2; i++) sums->order[i] += process->order[i];
 }
 
@@ -92,9 +90,10 @@ static PetscErrorCode AddChain(const Mixture *m, FwLocalPredictor alone, const F
   for (PetscInt i = 0; i < chain->n; i++) {
     if (!code && process[i].failure) code = Complain(&process[i]);
     if (!code) AddProcess(m, &process[i], sums);
+    if (!code) sums->loss[i] = Loss(m, &process[i]);
     PetscCall(FwLocalProcessDestroy(&process[i]));
   }
-  sums->number[ACCEPTANCE] = chain->acceptance;
+  sums->acceptance[0] = chain->acceptance;
   PetscCall(PetscFree(process));
   PetscFunctionReturn(code);
 }
@@ -167,89 +166,109 @@ static PetscErrorCode Average(const Mixture *m, PetscInt left_out, double order[
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What has an error bar, and Q behind it */
-enum { BAR_TRAIN, BAR_TEST, BAR_BIAS, BAR_VARIANCE, N_BAR };
-
-/* Means over outputs */
-static void Statistics(const Mixture *m, const FwLocalProcess *process, double value[N_BAR])
+/* What has an error bar: errors of each output, then two numbers, and Q behind them */
+static PetscInt CountStatistics(const Mixture *m)
 {
-  const PetscInt D     = m->D;
-  double         train = 0.0, bias = 0.0, variance = 0.0;
-
-  for (PetscInt i = 0; i < 2 * D; i++) train += process->train[i] / D;
-  for (PetscInt i = 0; i < m->n_test * D; i++) {
-    bias += PetscSqr(process->mean[i] - m->y[i]) / (m->n_test * D);
-    variance += process->covariance[i * D + i % D] / (m->n_test * D);
-  }
-  value[BAR_TRAIN]    = train;
-  value[BAR_BIAS]     = m->n_test ? bias : NAN;
-  value[BAR_VARIANCE] = m->n_test ? variance : NAN;
-  value[BAR_TEST]     = value[BAR_BIAS] + value[BAR_VARIANCE];
+  return FW_ERROR_COUNT * m->D + 2;
 }
 
-/* Jackknife: the standard deviation of an average is that of those with one chain left out, times the root of K - 1 */
-static PetscErrorCode ErrorBars(const Mixture *m, double bar[], double order_bar[])
+static PetscErrorCode Statistics(const Mixture *m, PetscInt left_out, const FwPrediction *common, double value[])
 {
-  const double k = FW_LOCAL_CHAINS;
-  double      *order, *sum, *square;
-  const size_t n = (size_t)N_BAR + (size_t)m->n2;
+  const PetscInt n       = FW_ERROR_COUNT * m->D;
+  FwLocalProcess process = {0};
+  FwErrors       e       = {0};
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc1(n, &order)); /* statistics, then Q */
+  PetscCall(Average(m, left_out, value + CountStatistics(m), &process));
+  PetscCall(FwLocalProcessErrors(m->predictor, &process, common, &e));
+  const double single[FW_ERROR_COUNT] = {e.train_error, e.train_bias, e.train_variance,
+                                         e.test_error,  e.test_bias,  e.test_variance};
+
+  PetscCall(PetscArraycpy(value, e.output ? e.output : single, n));
+  value[n]     = e.test_error;
+  value[n + 1] = e.accuracy;
+  PetscCall(FwErrorsDestroy(&e));
+  PetscCall(FwLocalProcessDestroy(&process));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Jackknife: the standard deviation of an average is that of those with one chain left out, times the root of K - 1. NaN
+   where there is no value */
+static PetscErrorCode ErrorBars(const Mixture *m, const FwPrediction *common, double bar[])
+{
+  const double k = FW_LOCAL_CHAINS;
+  const size_t n = (size_t)CountStatistics(m) + (size_t)m->n2;
+  double      *value, *sum, *square;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(n, &value));
   PetscCall(PetscCalloc2(n, &sum, n, &square));
   for (PetscInt c = 0; c < FW_LOCAL_CHAINS; c++) {
-    FwLocalProcess process = {0};
-
-    PetscCall(Average(m, c, order + N_BAR, &process));
-    Statistics(m, &process, order);
-    for (size_t i = 0; i < n; i++) sum[i] += order[i] / k;
-    for (size_t i = 0; i < n; i++) square[i] += order[i] * order[i] / k;
-    PetscCall(FwLocalProcessDestroy(&process));
+    PetscCall(Statistics(m, c, common, value));
+    for (size_t i = 0; i < n; i++) sum[i] += value[i] / k;
+    for (size_t i = 0; i < n; i++) square[i] += value[i] * value[i] / k;
   }
-  for (size_t i = 0; i < n; i++)
-    *(i < N_BAR ? &bar[i] : &order_bar[i - N_BAR]) = sqrt((k - 1.0) * PetscMax(0.0, square[i] - sum[i] * sum[i]));
-  PetscCall(PetscFree(order));
+  for (size_t i = 0; i < n; i++) {
+    const double scatter = square[i] - sum[i] * sum[i];
+
+    bar[i] = scatter < 0.0 ? 0.0 : sqrt((k - 1.0) * scatter);
+  }
+  PetscCall(PetscFree(value));
   PetscCall(PetscFree2(sum, square));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Gelman and Rubin's R-hat of the loss of single draws */
-static double RHat(const Mixture *m)
+static PetscErrorCode SetErrorBars(const Mixture *m, FwLocalPrediction *q)
 {
-  const double k = FW_LOCAL_CHAINS, n = (double)m->n_draw;
-  double       within = 0.0, mean = 0.0, square = 0.0;
+  const PetscInt  n = FW_ERROR_COUNT * m->D;
+  FwLocalAverage *a = &q->average;
+  double         *bar;
 
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(CountStatistics(m) + m->n2, &bar));
+  PetscCall(ErrorBars(m, &q->common, bar));
+  PetscCall(PetscArraycpy(a->error_bar, bar, n));
+  PetscCall(PetscArraycpy(a->order_bar, bar + CountStatistics(m), m->n2));
+  a->test_error_bar = bar[n];
+  a->accuracy_bar   = bar[n + 1];
+  PetscCall(PetscFree(bar));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* How far the chains agree, by the loss of single draws */
+static PetscErrorCode Diagnose(const Mixture *m, FwLocalAverage *a)
+{
+  double        *loss;
+  FwChainSummary summary;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(FW_LOCAL_CHAINS * m->n_draw, &loss));
   for (PetscInt c = 0; c < FW_LOCAL_CHAINS; c++) {
-    const Sums   s    = SumsOf(m, c);
-    const double here = s.number[LOSS] / n;
-
-    within += (s.number[LOSS2] - n * here * here) / (k * (n - 1.0));
-    mean += here / k;
-    square += here * here / k;
+    PetscCall(PetscArraycpy(loss + c * m->n_draw, SumsOf(m, c).loss, m->n_draw));
+    a->acceptance += SumsOf(m, c).acceptance[0] / FW_LOCAL_CHAINS;
   }
-  return sqrt((n - 1.0) / n + PetscMax(0.0, square - mean * mean) * k / ((k - 1.0) * within));
+  PetscCall(FwChainSummarise(FW_LOCAL_CHAINS, m->n_draw, loss, &summary));
+  a->rhat         = summary.rhat;
+  a->effective    = summary.ess;
+  a->is_converged = summary.rhat <= FW_AVERAGE_RHAT_MOST && summary.ess >= FW_AVERAGE_EFFECTIVE_LEAST;
+  PetscCall(PetscFree(loss));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode SetAverage(const Mixture *m, FwLocalPrediction *q)
 {
   FwLocalAverage *a       = &q->average;
   FwLocalProcess  process = {0};
-  double          bar[N_BAR];
 
   PetscFunctionBegin;
   *a = (FwLocalAverage){.is_available = PETSC_TRUE, .n_chain = FW_LOCAL_CHAINS, .n_draw = m->n_draw};
-  PetscCall(PetscMalloc2(m->n2, &a->order, m->n2, &a->order_bar));
+  PetscCall(PetscMalloc3(m->n2, &a->order, m->n2, &a->order_bar, FW_ERROR_COUNT * m->D, &a->error_bar));
   PetscCall(Average(m, -1, a->order, &process));
   PetscCall(FwLocalProcessErrors(m->predictor, &process, &q->common, &q->common.averaged));
-  PetscCall(ErrorBars(m, bar, a->order_bar));
   PetscCall(FwLocalProcessDestroy(&process));
-  for (PetscInt c = 0; c < FW_LOCAL_CHAINS; c++) a->acceptance += SumsOf(m, c).number[ACCEPTANCE] / FW_LOCAL_CHAINS;
-  a->rhat              = RHat(m);
-  a->train_error_bar   = bar[BAR_TRAIN];
-  a->test_error_bar    = bar[BAR_TEST];
-  a->test_bias_bar     = bar[BAR_BIAS];
-  a->test_variance_bar = bar[BAR_VARIANCE];
-  q->common.average    = (FwAverage){.is_available = PETSC_TRUE, .log_evidence = NAN};
+  PetscCall(SetErrorBars(m, q));
+  PetscCall(Diagnose(m, a));
+  q->common.average = (FwAverage){.is_available = PETSC_TRUE, .log_evidence = NAN};
   for (PetscInt i = 0; i < q->saddle.n_row; i++)
     q->common.average.mean_order += a->order[i * (q->saddle.n_row + 1)] / q->saddle.n_row;
   PetscCall(FwPredictionFail(&q->common, FwErrorsCheck(&q->common.averaged, q->common.n_test, "averaged")));
@@ -268,7 +287,7 @@ PetscErrorCode FwLocalMixture(FwLocalPredictor p, const FwModel *model, FwLocalP
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetTargets(p->data, FW_TEST, &m.y));
-  m.n_sum = (size_t)(N_NUMBER + 2 * m.D) + (size_t)m.n_example * (size_t)(m.D + m.D * m.D) + (size_t)m.n2;
+  m.n_sum = (size_t)(1 + m.n_draw + 2 * m.D) + (size_t)m.n_example * (size_t)(m.D + m.D * m.D) + (size_t)m.n2;
   PetscCall(PetscCalloc1(FW_LOCAL_CHAINS * m.n_sum, &m.all));
   code = RunChains(&m, model, q->saddle.minimum[0].order);
   if (!code) code = SetAverage(&m, q);

@@ -87,7 +87,7 @@ PetscErrorCode FwLocalPredictionDestroy(FwLocalPrediction *prediction)
   PetscFunctionBegin;
   PetscCall(FwLocalSaddleDestroy(&prediction->saddle));
   PetscCall(FwLocalObservablesDestroy(&prediction->observables));
-  PetscCall(PetscFree2(prediction->average.order, prediction->average.order_bar));
+  PetscCall(PetscFree3(prediction->average.order, prediction->average.order_bar, prediction->average.error_bar));
   PetscCall(FwLocalLearntDestroy(&prediction->lesson.end));
   PetscCall(FwErrorsDestroy(&prediction->lesson.errors));
   PetscCall(PetscFree(prediction->upper));

@@ -147,16 +147,6 @@ static PetscErrorCode RecordInfinite(const FwLocalPrediction *q, FwRecord record
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RecordBar(FwRecord record, const char name[], double value)
-{
-  char full_name[64];
-
-  PetscFunctionBegin;
-  PetscCall(PetscSNPrintf(full_name, sizeof full_name, "average_%s_error_bar", name));
-  PetscCall(FwRecordReal(record, full_name, value, "label^2", "standard error of the average over draws of Q"));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode RecordAverage(const FwLocalPrediction *q, FwRecord record)
 {
   const FwLocalAverage *a     = &q->average;
@@ -173,11 +163,9 @@ static PetscErrorCode RecordAverage(const FwLocalPrediction *q, FwRecord record)
   PetscCall(FwRecordReals(record, "average_order_parameter_error_bar", &shape, value, "1",
                           "standard error of the posterior mean of the order parameter"));
   PetscCall(PetscFree(value));
-  PetscCall(RecordBar(record, "train_error", a->train_error_bar));
-  PetscCall(RecordBar(record, "test_error", a->test_error_bar));
-  PetscCall(RecordBar(record, "test_bias", a->test_bias_bar));
-  PetscCall(RecordBar(record, "test_variance", a->test_variance_bar));
-  PetscCall(FwRecordReal(record, "average_rhat", a->rhat, "1", "R-hat of the chains of the average"));
+  PetscCall(
+    FwAverageQualityRecord(q->common.n_output, a->error_bar, a->accuracy_bar, a->effective, a->is_converged, record));
+  PetscCall(FwRecordReal(record, "average_rhat", a->rhat, "1", "split R-hat of the chains of the average"));
   PetscCall(FwRecordReal(record, "average_acceptance", a->acceptance, "1", "acceptance of the chains of the average"));
   PetscCall(FwRecordInteger(record, "average_draws", (PetscInt64)a->n_chain * a->n_draw, "1", "draws of all chains"));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -11,31 +11,33 @@
 static const char label2[] = "label^2";
 
 /* The rows stand in the order of FwErrors.output */
+static const struct {
+  const char *name, *words;
+} row[FW_ERROR_COUNT] = {
+  {"train_error",    "train error"                            },
+  {"train_bias",     "bias part of the train error"           },
+  {"train_variance", "variance part of the train error"       },
+  {"test_error",     "test error (bias + variance)"           },
+  {"test_bias",      "test error of the mean predictor (bias)"},
+  {"test_variance",  "posterior variance at test examples"    },
+};
+
 PetscErrorCode FwErrorsRecord(const FwErrors *e, PetscInt n_output, const char prefix[], const char words[],
                               PetscBool with_accuracy, FwRecord record)
 {
-  const struct {
-    const char *name, *words;
-    double      value;
-  } row[] = {
-    {"train_error",    "train error",                             e->train_error   },
-    {"train_bias",     "bias part of the train error",            e->train_bias    },
-    {"train_variance", "variance part of the train error",        e->train_variance},
-    {"test_error",     "test error (bias + variance)",            e->test_error    },
-    {"test_bias",      "test error of the mean predictor (bias)", e->test_bias     },
-    {"test_variance",  "posterior variance at test examples",     e->test_variance },
-  };
+  const double  value[] = {e->train_error, e->train_bias, e->train_variance,
+                           e->test_error,  e->test_bias,  e->test_variance};
   const FwShape outputs = {.n_dim = 1, .name = {"output"}, .size = {n_output}};
   char          name[64], long_name[128];
 
   PetscFunctionBegin;
-  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(row); i++) {
+  for (size_t i = 0; i < FW_ERROR_COUNT; i++) {
     PetscCall(PetscSNPrintf(name, sizeof name, "%s%s", prefix, row[i].name));
     PetscCall(PetscSNPrintf(long_name, sizeof long_name, "%s, %s", row[i].words, words));
     if (e->output)
       PetscCall(FwRecordReals(record, name, &outputs, e->output + i * n_output, label2, long_name));
     else
-      PetscCall(FwRecordReal(record, name, row[i].value, label2, long_name));
+      PetscCall(FwRecordReal(record, name, value[i], label2, long_name));
   }
   if (!with_accuracy) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscSNPrintf(name, sizeof name, "%saccuracy", prefix));
@@ -217,17 +219,36 @@ static PetscErrorCode RecordCovariance(const FwPrediction *p, const FwErrors *e,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RecordOutputsAverage(const FwPrediction *p, FwRecord record)
+PetscErrorCode FwAverageQualityRecord(PetscInt n_output, const double error[], double accuracy_error, double effective,
+                                      PetscBool is_converged, FwRecord record)
 {
-  const FwShape          order = OrderShape(p), outputs = {.n_dim = 1, .name = {"output"}, .size = {p->n_output}};
-  const FwMatrixAverage *a     = &p->outputs;
-  const double          *error = p->averaged.error;
+  const FwShape shape = {.n_dim = n_output > 1 ? 1 : 0, .name = {"output"}, .size = {n_output}};
+  char          name[64], long_name[128];
 
   PetscFunctionBegin;
-  PetscCall(FwRecordReals(record, "average_train_error_error_bar", &outputs, error + FW_TRAIN_ERROR * p->n_output,
-                          label2, "statistical error of average_train_error"));
-  PetscCall(FwRecordReals(record, "average_test_error_error_bar", &outputs, error + FW_TEST_ERROR * p->n_output, label2,
-                          "statistical error of average_test_error"));
+  for (PetscInt i = 0; i < FW_ERROR_COUNT; i++) {
+    PetscCall(PetscSNPrintf(name, sizeof name, "average_%s_error_bar", row[i].name));
+    PetscCall(PetscSNPrintf(long_name, sizeof long_name, "statistical error of average_%s", row[i].name));
+    PetscCall(FwRecordReals(record, name, &shape, error + i * n_output, label2, long_name));
+  }
+  if (!isnan(accuracy_error))
+    PetscCall(
+      FwRecordReal(record, "average_accuracy_error_bar", accuracy_error, "1", "statistical error of average_accuracy"));
+  PetscCall(
+    FwRecordReal(record, "average_effective_draws", effective, "1", "effective number of draws behind the average"));
+  PetscCall(
+    FwRecordInteger(record, "average_converged", is_converged ? 1 : 0, "1", "1 if the draws of the average suffice"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RecordOutputsAverage(const FwPrediction *p, FwRecord record)
+{
+  const FwShape          order = OrderShape(p);
+  const FwMatrixAverage *a     = &p->outputs;
+
+  PetscFunctionBegin;
+  PetscCall(FwAverageQualityRecord(p->n_output, p->averaged.error, NAN, a->effective,
+                                   a->effective >= FW_AVERAGE_EFFECTIVE_LEAST, record));
   PetscCall(FwRecordReals(record, "average_order_parameter", &order, a->mean_order, "1",
                           "posterior mean of the order parameter"));
   PetscCall(FwRecordReals(record, "average_order_parameter_error_bar", &order, a->mean_order_error, "1",
@@ -236,8 +257,6 @@ static PetscErrorCode RecordOutputsAverage(const FwPrediction *p, FwRecord recor
                          "log evidence averaged over the order parameter"));
   PetscCall(FwRecordReal(record, "log_evidence_average_error_bar", a->log_evidence_error, "1",
                          "statistical error of log_evidence_average"));
-  PetscCall(
-    FwRecordReal(record, "average_effective_draws", a->effective, "1", "effective number of draws behind the average"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -65,6 +65,11 @@ PetscErrorCode FwErrorsCheck(const FwErrors *errors, PetscInt n_test, const char
 PetscErrorCode FwErrorsRecord(const FwErrors *errors, PetscInt n_output, const char prefix[], const char words[],
                               PetscBool with_accuracy, FwRecord record);
 
+/* prediction_record.c: how far an average that rests on draws can be trusted: average_NAME_error_bar of each output from
+   `error`, [FW_ERROR_COUNT][D], and of the accuracy unless NaN; and the effective number of draws */
+PetscErrorCode FwAverageQualityRecord(PetscInt n_output, const double error[], double accuracy_error, double effective,
+                                      PetscBool is_converged, FwRecord record);
+
 /* prediction_record.c: errors, means and deviations of finite (unless only the infinite is asked for), infinite and, where
    `is_averaged`, averaged networks */
 PetscErrorCode FwPredictionRecordErrors(const FwPrediction *prediction, PetscBool is_averaged, const double targets[],

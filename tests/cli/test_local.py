@@ -5,6 +5,7 @@ import os
 import unittest
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 import sys
@@ -559,13 +560,24 @@ class BadInput(Folder):
         done = self.run_program(*SMALL, "-network_type", "cnn", "-network_activation", "relu")
         self.assertIn("relu is not odd", done.err)
 
-    def test_chains_that_have_not_mixed_are_said_so_of_each_point_of_a_scan(self):
+    def test_average_whose_chains_have_not_mixed_fails_and_is_kept(self):
+        words = ["-network_type", "cnn", "-network_mask", 2, "-network_width", 3, "-theory_average", "true"]
+        done = self.run_program(*SMALL, *words, "-scan_temperature", "0.0001,1", "-theory_draws", 24, code=4)
+        r = harness.read(self.place / "out.h5")
+        np.testing.assert_array_equal(r["average_converged"], [0, 1], str(r["average_rhat"]))
+        self.assertIn(f"has not converged at 1 of 2 points (R-hat up to {r['average_rhat'][0]:.2f}", done.err)
+        self.assertIn("average over draws did not converge at some points", done.err)
+        self.assertTrue(np.isfinite(r["average_test_error"]).all())
+        with h5py.File(self.place / "out.h5") as file:
+            self.assertEqual(file.attrs["status"], "failed")
+
+    def test_average_of_few_draws_fails(self):
         words = ["-network_type", "cnn", "-network_mask", 4, "-network_width", 5, "-theory_average", "true"]
-        done = self.run_program(*SMALL, *words, "-scan_temperature", "0.01,1", "-theory_draws", 2)
-        rhat = harness.read(self.place / "out.h5")["average_rhat"]
-        self.assertTrue((rhat > 1.1).any(), rhat)
-        self.assertIn(f"have not mixed at {(rhat > 1.1).sum()} of 2 points (R-hat up to {rhat.max():.2f})", done.err)
-        self.assertNotIn("have not mixed", self.run_program(*SMALL, *words, "-theory_draws", 300).err)
+        done = self.run_program(*SMALL, *words, "-theory_draws", 4, code=4)
+        self.assertIn("less than 8 draws of a chain", done.err)
+        done = self.run_program(*SMALL, *words, "-theory_draws", 100)
+        self.assertNotIn("has not converged", done.err)
+        self.assertEqual(harness.read(self.place / "out.h5")["average_converged"], 1)
 
     def test_patches_without_any_signal_do_no_harm(self):
         x = np.random.default_rng(1).normal(size=(25, 1, 8, 8))

@@ -87,6 +87,16 @@ class Outputs(unittest.TestCase):
         self.assertEqual(done.code, 4, done.err)
         self.assertIn("runs to zero", done.err)
 
+    def test_average_of_few_effective_draws_fails_at_each_point_of_a_scan(self):
+        words = ["-data_classes", "0,1,2,3", "-data_train", 40, "-data_test", 10, "-network_depth", 4, "-theory_average",
+                 "true", "-temperature", 0.05, "-scan_network_width", "5,200"]
+        done = harness.run("predict", *words, "-output", self.place / "few.h5")
+        self.assertEqual(done.code, 4, done.err)
+        self.assertIn("the average has not converged at 1 of 2 points (as few as", done.err)
+        r = harness.read(self.place / "few.h5")
+        self.assertEqual(r["average_converged"].tolist(), [0, 1], r["average_effective_draws"])
+        self.assertTrue(np.isfinite(r["average_test_error"]).all())
+
     def test_average_that_does_not_exist_is_said(self):
         done, r = predict(self.place, "w.h5", *THREE, "-network_width", "2,2", "-theory_average", "true")
         self.assertIn("theory_average: no average", done.err)

@@ -247,9 +247,37 @@ class Sample(unittest.TestCase):
         r = self.sample_two_outputs("-network_width", 20, "-theory_average", "-theory_draws", 200, "-sampler_samples",
                                     20)[1]
         p = read(self.place / "sample.h5")
-        for name in ("test_error", "order_parameter"):
+        for name in ("train_error", "test_error", "test_bias", "test_variance", "order_parameter"):
+            self.assertGreater(np.min(p[f"average_{name}_error_bar"]), 0.0)
             bar = np.hypot(r[name + "_error_bar"], p[f"average_{name}_error_bar"])
             np.testing.assert_allclose(r[name + "_average_z_score"], (r[name] - p["average_" + name]) / bar)
+
+    def sample_images(self, *words):
+        x = np.random.default_rng(2).normal(size=(40, 1, 2, 4))
+        data = harness.write_arrays(self.place / "i.h5", x=x, y=np.stack([x[:, 0, 0, 0], 3 * x[:, 0, 1, 1] ** 2], 1))
+        done = run("sample", "-data_source", "hdf5", "-data_path", data, "-data_train", 20, "-data_test", 10,
+                   "-data_normalise", "none", "-network_type", "cnn", "-network_mask", 2, "-network_activation", "linear",
+                   "-network_width", 6, "-temperature", 0.1, "-theory_average", "-sampler_samples", 10,
+                   "-sampler_burnin", 10, "-overwrite", *words, cwd=self.place)
+        self.assertEqual(done.code, 4, done.err)  # so few samples
+        return done, read(self.place / "sample.h5", "sample"), read(self.place / "sample.h5")
+
+    def test_each_output_of_a_network_of_patches_has_the_error_bar_of_its_own_average(self):
+        _, r, p = self.sample_images("-theory_draws", 40)
+        self.assertEqual(p["average_converged"], 1)
+        for name in ("train_error", "test_error", "test_bias", "test_variance"):
+            bar = p[f"average_{name}_error_bar"]
+            self.assertEqual(bar.shape, (2,))
+            self.assertGreater(abs(bar[1] / bar[0] - 1), 0.05)
+            np.testing.assert_allclose(r[name + "_average_z_score"],
+                                       (r[name] - p["average_" + name]) / np.hypot(r[name + "_error_bar"], bar))
+
+    def test_average_that_has_not_converged_is_compared_with_nothing(self):
+        done, r, p = self.sample_images("-theory_draws", 4)
+        self.assertEqual(p["average_converged"], 0)
+        self.assertIn("the average has not converged at 1 of 1 points", done.err)
+        self.assertFalse([name for name in r if name.endswith("average_z_score")])
+        self.assertIn("test_error_z_score", r)
 
     def test_networks_that_the_theory_does_not_cover_are_sampled(self):
         for words, reason in ((["-network_width", "5,6"], "widths"),

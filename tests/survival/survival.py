@@ -46,7 +46,7 @@ WORKLOADS = {
     "mixture": ["mixture", "-mixture_samples", "10000"],
     "gather": ["gather", "out.h5"],
     "patches": ["predict", "-data_train", "20", "-data_test", "5", "-network_type", "cnn", "-theory_average", "true",
-                "-theory_draws", "5", "-scan_temperature", "0.1:1:10"],
+                "-theory_draws", "16", "-scan_temperature", "0.1:1:10"],
     "shared": ["predict", *SMALL, "-data_train", "300", "-scan_temperature", "0.01:1:60", "-scan_seed", "1:3:3"],
     "farm": ["predict", *SCAN, "-scan_farm", "true"],
     "ansatz": ["ansatz", "-data_source", "teacher", "-teacher_kind", "low-rank", "-teacher_inputs", "8", "-data_train", "50",
