@@ -31,7 +31,8 @@ PetscErrorCode FwMixtureInputsOrthogonal(PetscInt n_input, double prior, PetscIn
  * @param[in] x      [P, N_0], copied
  * @param[in] prior  lambda*
  * @param[in] bias   [n_width + 1], copied; all zero, or NULL, is none
- * @error FW_ERR_INPUT  inputs whose kernel is singular
+ * @error FW_ERR_INPUT   inputs whose kernel is singular
+ * @error FW_ERR_MEMORY  P P or P N_0 is not an int
  */
 PetscErrorCode FwMixtureInputsCreate(PetscInt n_input, PetscInt n_component, const double x[], double prior,
                                      PetscInt n_width, const double bias[], FwMixtureInputs *inputs);

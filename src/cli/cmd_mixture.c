@@ -32,7 +32,8 @@ typedef struct {
   FwModel      model;
   FwMixtureLaw finite, limit;
   PetscInt     n_output, n_sample, n_input, n_test;
-  char         tag[64]; /* of checkpoints: the input, and the data once they are read */
+  PetscInt     n_component; /* of an input: 0 before the data are read */
+  char         tag[64];     /* of checkpoints: the input, and the data once they are read */
 } Point;
 
 /* --- keys ------------------------------------------------------------------------------------------------------------ */
@@ -117,10 +118,11 @@ static PetscErrorCode ReadPoint(const Mixture *mixture, Point *point)
   PetscCall(FwOptionInteger("mixture_samples", &n_sample, NULL));
   PetscCall(FwOptionInteger("mixture_inputs", &n_input, NULL));
   PetscCall(FwOptionInteger("data_test", &n_test, NULL));
-  point->n_output = has_output ? (PetscInt)n_output : 1;
-  point->n_sample = (PetscInt)n_sample;
-  point->n_input  = (PetscInt)n_input;
-  point->n_test   = (PetscInt)n_test;
+  point->n_output    = has_output ? (PetscInt)n_output : 1;
+  point->n_sample    = (PetscInt)n_sample;
+  point->n_input     = (PetscInt)n_input;
+  point->n_test      = (PetscInt)n_test;
+  point->n_component = mixture->has_data ? 0 : point->n_input;
   snprintf(point->tag, sizeof point->tag, "%s", mixture->request->tag);
   PetscCall(FwMixtureLawFinite(&point->model, point->n_output, &point->finite));
   PetscCall(ReadLimit(&point->model, point->n_output, &point->limit));
@@ -174,43 +176,59 @@ static double PosteriorBytes(const Point *p)
   return sizeof(double) * ((double)p->n_sample * draw + points * (D + 1.0) * (double)p->n_test);
 }
 
-/* Rows on rank 0, a sorted column and a checkpoint beside them; numbers to draw */
+static const double batch = 256.0; /* samples side by side */
+
+/* On every rank: the kernel's root, the inputs twice, a batch of outputs and of its normal factors */
+static double InputBytes(const Point *p)
+{
+  const double P = (double)p->n_input;
+
+  return sizeof(double) * P * (P + 2.0 * (double)p->n_component + (2.0 * batch + 1.0) * (double)p->n_output);
+}
+
+/* Rows on rank 0, a sorted column and a checkpoint beside them; numbers to draw, multiplications with the kernel's root */
 typedef struct {
-  double bytes, numbers;
+  double bytes, numbers, products;
 } Need;
 
 static Need NeedOf(const Mixture *mixture, const Point *p)
 {
   const double D = (double)p->n_output, n = (double)p->n_sample, L = (double)p->model.depth,
-               per_factor = 0.5 * D * (D + 1.0);
-  const double row        = (D + FW_COLUMN_COUNT) * sizeof(double);
-  double       brute      = (double)p->n_input * p->model.width[0];
+               per_factor = 0.5 * D * (D + 1.0), P = (double)p->n_input,
+               drawn = n * (double)CountSamplers(&mixture->report);
+  const double row   = (D + FW_COLUMN_COUNT) * sizeof(double);
+  double       brute = P * p->model.width[0];
 
   for (PetscInt l = 0; l < p->model.depth; l++)
     brute += p->model.width[l] * (l + 1 < p->model.depth ? p->model.width[l + 1] : D);
-  return (Need){
-    .bytes = n * (2.0 * CountSamplers(&mixture->report) * row + 4.0 * sizeof(double)) + 3e7 +
-             (mixture->has_posterior ? PosteriorBytes(p) : 0.0),
-    .numbers = n * (mixture->report.is_drawn[FW_DRAWN_BRUTE] * brute +
-                    mixture->report.is_drawn[FW_DRAWN_BARTLETT] * L * per_factor +
-                    mixture->report.is_drawn[FW_DRAWN_LIMIT] * (D < 3.0 ? 6.0 : 64.0 * p->limit.a * per_factor))};
+  return (Need){.bytes = 2.0 * drawn * row + 4.0 * n * sizeof(double) + 3e7 + InputBytes(p) +
+                         (mixture->has_posterior ? PosteriorBytes(p) : 0.0),
+                .products = drawn * D * P * P + P * P * ((double)p->n_component + P / 3.0),
+                .numbers  = drawn * D * P + n * (mixture->report.is_drawn[FW_DRAWN_BRUTE] * brute +
+                                                mixture->report.is_drawn[FW_DRAWN_BARTLETT] * L * per_factor +
+                                                mixture->report.is_drawn[FW_DRAWN_LIMIT] *
+                                                  (D < 3.0 ? 6.0 : 64.0 * p->limit.a * per_factor))};
 }
 
 /* The number of samples is refused where their rows would not fit, before anything is drawn */
 static PetscErrorCode CheckMemory(MPI_Comm comm, const Mixture *mixture, const Point *point)
 {
-  const Need   need = NeedOf(mixture, point);
-  const double most =
-    2147483647.0 / (double)(point->n_output + FW_COLUMN_COUNT) / fmax(1.0, CountSamplers(&mixture->report));
+  const Need   need    = NeedOf(mixture, point);
+  const double largest = 2147483647.0, D = (double)point->n_output, P = (double)point->n_input,
+               most = largest / (D + FW_COLUMN_COUNT) / fmax(1.0, CountSamplers(&mixture->report));
   double bytes;
 
   PetscFunctionBegin;
+  PetscCheck(P * fmax(P, fmax((double)point->n_component, batch * D)) < largest, comm, FW_ERR_MEMORY,
+             "mixture_inputs %" PetscInt_FMT ": more than %.0f are not kept", point->n_input,
+             fmin(sqrt(largest), largest / fmax((double)point->n_component, batch * D)));
   PetscCheck((double)point->n_sample < most, comm, FW_ERR_MEMORY, "mixture_samples: more than %.0f are not kept", most);
   PetscCall(FwEstimateMemory(comm, &bytes));
-  PetscCheck(
-    need.bytes <= bytes, comm, FW_ERR_MEMORY,
-    "mixture_samples %" PetscInt_FMT ": they need %.3g GiB on rank 0, of %.3g GiB: fewer samples%s, or more (memory)",
-    point->n_sample, need.bytes / 1073741824.0, bytes / 1073741824.0, mixture->has_posterior ? " or data_test" : "");
+  PetscCheck(need.bytes <= bytes, comm, FW_ERR_MEMORY,
+             "mixture_samples %" PetscInt_FMT " and mixture_inputs %" PetscInt_FMT
+             " need %.3g GiB on rank 0, of %.3g GiB: fewer%s, or more (memory)",
+             point->n_sample, point->n_input, need.bytes / 1073741824.0, bytes / 1073741824.0,
+             mixture->has_posterior ? " or data_test" : "");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -303,6 +321,7 @@ static PetscErrorCode InputsOfData(MPI_Comm comm, const Mixture *mixture, Point 
              "mixture_inputs %" PetscInt_FMT " exceeds the number of training examples %" PetscInt_FMT, point->n_input,
              sizes.n_train);
   point->finite.n_output = point->limit.n_output = point->n_output = sizes.n_output;
+  point->n_component                                               = sizes.n_input;
   PetscCall(CheckOutputs(comm, mixture, point));
   PetscCall(PetscCalloc1(point->n_input * sizes.n_input, &x));
   PetscCall(FirstInputs(comm, data, point->n_input, sizes.n_input, x));
@@ -341,7 +360,8 @@ static PetscErrorCode Sample(MPI_Comm comm, const Mixture *mixture, PetscInt num
                          .tag          = point->tag,
                          .resume       = mixture->request->resume,
                          .interval     = FwRequestCheckpointSeconds(),
-                         .has_progress = mixture->request->is_single};
+                         .has_progress = mixture->request->is_single,
+                         .is_part      = mixture->has_posterior && point->n_output > 2 ? PETSC_TRUE : PETSC_FALSE};
 
   for (int s = 0; s < FW_DRAWN_COUNT; s++)
     if (mixture->report.is_drawn[s])
@@ -544,7 +564,7 @@ static PetscErrorCode CheckKernel(void)
 
 static PetscErrorCode DryRun(const Mixture *mixture)
 {
-  const double seconds_per_number = 4e-9;
+  const double seconds_per_number = 4e-9, seconds_per_product = 5e-10;
   Point        point;
   Need         need;
   char         line[128];
@@ -554,7 +574,7 @@ static PetscErrorCode DryRun(const Mixture *mixture)
   PetscCall(ReadPoint(mixture, &point));
   need = NeedOf(mixture, &point);
   snprintf(line, sizeof line, "samples %.3g random numbers, about %.2g s on one rank, %.2g GiB on rank 0", need.numbers,
-           need.numbers * seconds_per_number, need.bytes / 1073741824.0);
+           need.numbers * seconds_per_number + need.products * seconds_per_product, need.bytes / 1073741824.0);
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n%s\n", mixture->request->resolved, line));
   PetscCall(DestroyPoint(&point));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -275,8 +275,9 @@ static PetscErrorCode AfterRound(Work *w)
 
 static PetscErrorCode RunRounds(Work *w)
 {
-  const PetscInt n        = w->n_experiment * w->n_sample;
-  FwProgress     progress = NULL;
+  const PetscInt  n         = w->n_experiment * w->n_sample;
+  const PetscBool has_drawn = w->n_done < n ? PETSC_TRUE : PETSC_FALSE;
+  FwProgress      progress  = NULL;
 
   PetscFunctionBegin;
   if (w->run->has_progress) PetscCall(FwProgressBegin("samples", n, &progress));
@@ -287,6 +288,7 @@ static PetscErrorCode RunRounds(Work *w)
     PetscCall(AfterRound(w));
   }
   if (progress) PetscCall(FwProgressEnd(&progress));
+  if (has_drawn && w->run->is_part && w->run->checkpoint) PetscCall(WriteCheckpoint(w));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

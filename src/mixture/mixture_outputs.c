@@ -40,6 +40,8 @@ PetscErrorCode FwMixtureInputsCreate(PetscInt n_input, PetscInt n_component, con
   PetscBool has_bias = PETSC_FALSE;
 
   PetscFunctionBegin;
+  PetscCheck(n_input <= PETSC_MAX_INT / PetscMax(n_input, n_component), PETSC_COMM_WORLD, FW_ERR_MEMORY,
+             "%" PetscInt_FMT " inputs are more than a kernel on one rank is made of", n_input);
   *inputs = (FwMixtureInputs){.n_input = n_input, .n_component = n_component, .prior = prior};
   PetscCall(PetscMalloc1(n_input * n_component, &inputs->x));
   PetscCall(PetscCalloc1(n_input * n_input, &inputs->root));
@@ -60,8 +62,8 @@ PetscErrorCode FwMixtureInputsOrthogonal(PetscInt n_input, double prior, PetscIn
   double *x;
 
   PetscFunctionBegin;
-  PetscCall(PetscCalloc1(n_input * n_input, &x));
-  for (PetscInt i = 0; i < n_input; i++) x[i * n_input + i] = sqrt((double)n_input);
+  PetscCall(PetscCalloc1((size_t)n_input * (size_t)n_input, &x));
+  for (PetscInt i = 0; i < n_input; i++) x[(size_t)i * (size_t)n_input + (size_t)i] = sqrt((double)n_input);
   PetscCall(FwMixtureInputsCreate(n_input, n_input, x, prior, n_width, bias, inputs));
   PetscCall(PetscFree(x));
   PetscFunctionReturn(PETSC_SUCCESS);

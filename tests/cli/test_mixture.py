@@ -227,6 +227,16 @@ class Mixture(unittest.TestCase):
         self.assertEqual((done.code, len(done.errors)), (5, 1), done.err)
         self.assertEqual(self.mixture("-mixture_samples", 2000000000).code, 5)
 
+    def test_too_many_inputs_are_refused_before_they_are_made(self):
+        for words in (["-mixture_inputs", 20000, "-memory", "2G"], ["-mixture_inputs", 50000, "-memory", "900G"],
+                      ["-mixture_inputs", 40000, "-memory", "900G", "-network_outputs", 300]):
+            for dry in ([], ["-dry_run"]):
+                done = self.mixture("-mixture_samples", 2, *words, *dry)
+                self.assertEqual((done.code, len(done.errors)), (5, 1), done.err)
+                self.assertIn("mixture_inputs", done.errors[0])
+        done = self.mixture("-mixture_samples", 2, "-mixture_inputs", 5000, "-dry_run")
+        self.assertRegex(done.out, r"0\.[67]\d* GiB on rank 0")
+
     def test_outputs_of_the_data_count_before_samples_are_drawn(self):
         words = ["-data_source", "glyphs", "-mixture_samples", 1000000, "-mixture_method", "bartlett", "-memory", 214000000]
         done = self.mixture(*words, "-data_encoding", "onehot")

@@ -90,6 +90,7 @@ class Posterior(unittest.TestCase):
         whole = self.result("whole.h5")
         code, err = harness.interrupt("mixture.h5.chk.0.network", signal.SIGTERM, "mixture", *QUICK, *words, cwd=self.place)
         self.assertEqual(code, 6, err)
+        self.assertTrue((self.place / "mixture.h5.chk.0").exists())  # the draws of the prior are kept
         done = run("mixture", *QUICK, *words, "-resume", cwd=self.place)
         self.assertEqual(done.code, 0, done.err)
         self.assertEqual(set(whole), set(self.result()))

@@ -75,11 +75,34 @@ static void rows_come_from_the_checkpoint(void **state)
   TestCall(FwCheckpointRemove(PETSC_COMM_WORLD, run.checkpoint));
 }
 
+static void rows_of_a_part_are_all_in_the_checkpoint(void **state)
+{
+  const FwKeptRun run = {.checkpoint = "mixture_experiment.chk", .tag = "tag", .interval = 1e9, .is_part = PETSC_TRUE};
+  PetscInt        n_row = 0;
+  PetscMPIInt     rank;
+  double         *row[COUNT];
+  size_t          n = 0;
+  char           *bytes;
+
+  (void)state;
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  TestCall(FwMixtureSample(PETSC_COMM_WORLD, COUNT, experiment, 100, &run, row));
+  TestCall(FwCheckpointRead(PETSC_COMM_WORLD, run.checkpoint, run.tag, &n, &bytes));
+  for (int k = 0; k < COUNT; k++) {
+    n_row += 100 * FwMixtureRowLength(&experiment[k]);
+    TestCall(PetscFree(row[k]));
+  }
+  assert_close(rank || n == sizeof(PetscInt64) + (size_t)n_row * sizeof(double), 1.0, 0.0);
+  TestCall(PetscFree(bytes));
+  TestCall(FwCheckpointRemove(PETSC_COMM_WORLD, run.checkpoint));
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(rows_do_not_depend_on_the_ranks),
     cmocka_unit_test(rows_come_from_the_checkpoint),
+    cmocka_unit_test(rows_of_a_part_are_all_in_the_checkpoint),
   };
   int n_failed;
 
