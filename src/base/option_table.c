@@ -86,7 +86,7 @@ static const FwKey table[] = {
          "targets from classes (sign for two classes, onehot for more, value for hdf5, csv, teacher)"),
   INTEGER("data_train", "500", 1, DATA, "number P of training examples"),
   INTEGER("data_test", "500", 0, DATA, "number of test examples"),
-  INTEGER("data_validation", "0", 0, FW_FOR_PREDICT,
+  INTEGER("data_validation", "0", 0, PREDICT,
           "number of validation examples, after the test ones: the order parameter is also learnt on them"),
   INTEGER("data_skip", "0", 0, DATA, "examples to pass over first"),
   INTEGER("teacher_inputs", "100", 1, DATA, "inputs N_0 of the built-in teacher"),

@@ -165,8 +165,9 @@ static PetscErrorCode FillPool(FwDataset data, FwPart part, PetscInt64 first, Pe
 /* One sequence: skip, training, test */
 static PetscErrorCode TakeFromSequence(FwDataset data, PetscInt64 example[])
 {
-  const FwDataKeys *keys = &data->keys;
-  const PetscInt64  n    = FwLabelled(keys);
+  const FwDataKeys *keys        = &data->keys;
+  const PetscInt64  n           = FwLabelled(keys);
+  char              further[48] = "";
   Pool              pool;
   PetscErrorCode    code = PETSC_SUCCESS;
 
@@ -176,6 +177,8 @@ static PetscErrorCode TakeFromSequence(FwDataset data, PetscInt64 example[])
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(FillPool(data, FW_TRAIN, 0, data->source.info.n_example, &pool));
+  if (keys->n_validation)
+    PetscCall(PetscSNPrintf(further, sizeof further, " + data_validation %" PetscInt_FMT, keys->n_validation));
   if (pool.n >= keys->skip + n)
     PetscCall(PetscArraycpy(example, pool.example + keys->skip, n));
   else
@@ -183,7 +186,7 @@ static PetscErrorCode TakeFromSequence(FwDataset data, PetscInt64 example[])
                       "'%s' has %" PetscInt64_FMT " examples%s: data_skip %" PetscInt64_FMT
                       " + data_train %" PetscInt_FMT " + data_test %" PetscInt_FMT "%s are too many",
                       data->source.path, pool.n, data->n_class ? " of the kept classes" : "", keys->skip, keys->n_train,
-                      keys->n_test, keys->n_validation ? " + data_validation" : "");
+                      keys->n_test, further);
   PetscCall(PetscFree(pool.example));
   PetscFunctionReturn(code);
 }

@@ -776,7 +776,6 @@ static void learning_ends_below_every_start(void **state)
 {
   (void)state;
   check_learning(&cases[0]);
-  check_learning(&cases[CNN_4X4]);
   check_learning(&cases[LCN_4X4]);
   check_learning(&cases[7]); /* one patch: the scale alone */
 }
