@@ -62,7 +62,12 @@ PetscErrorCode FwDatasetSetFromOptions(FwDataset data);
  */
 PetscErrorCode FwDatasetSetUp(FwDataset data);
 
-/** Sizes, after SetUp. Not collective. */
+/** Instead of SetUp: find out what the data will be, but for `data_predict`, and read no example. Only sizes and summary can
+ *  be asked for then. Collective.
+ * @error as FwDatasetSetUp(), of what is seen without the examples */
+PetscErrorCode FwDatasetInspect(FwDataset data);
+
+/** Sizes, after SetUp or Inspect. Not collective. */
 PetscErrorCode FwDatasetGetSizes(FwDataset data, FwDataSizes *sizes);
 
 /** This rank's examples of a part, after normalisation. Not collective; borrowed. */

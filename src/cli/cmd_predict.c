@@ -71,6 +71,7 @@ PetscErrorCode FwCommandRun_Predict(const char *input)
   } else {
     const FwRequestPlan plan = {.shared   = predict.shared,
                                 .groups   = groups,
+                                .prepare  = FwPredictPrepare,
                                 .function = FwPredictGroup,
                                 .context  = &predict,
                                 .failure  = "the saddle-point solver or the average over draws did not converge",

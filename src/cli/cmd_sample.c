@@ -262,7 +262,6 @@ static PetscErrorCode ComputePoint(MPI_Comm comm, FwScan scan, Sample *sample, P
   PetscCall(FwScanApply(scan, point));
   PetscCall(FwModelFromOptions(&model));
   PetscCall(FwPredictLoadData(comm, &data));
-  if (point == 0) PetscCall(FwPrintHeader(&model, data));
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(EstimateOn(comm, &sizes, &model, &cost)); /* what does not fit is refused before anything is computed */
   PetscCall(AddPrediction(comm, scan, sample, point, record));
@@ -323,6 +322,14 @@ static PetscErrorCode ReportScan(const FwRequest *request, const FwRequestSummar
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode Introduce(const FwRequest *request, void *context)
+{
+  (void)context;
+  PetscFunctionBegin;
+  PetscCall(FwPredictIntroduce(request));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Run(const FwRequest *request)
 {
   static const char *const no_keys[] = {NULL}, *const groups[] = {"/sample", "/predict", NULL};
@@ -331,6 +338,7 @@ static PetscErrorCode Run(const FwRequest *request)
   };
   const FwRequestPlan plan = {.shared   = no_keys,
                               .groups   = groups,
+                              .prepare  = Introduce,
                               .function = SampleGroup,
                               .context  = &sample,
                               .failure  = "the chains (R-hat, effective samples) or the prediction have not converged",

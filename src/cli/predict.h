@@ -44,6 +44,19 @@ PetscErrorCode FwPredictPointAdapt(FwDataset data, FwPredictPoint *point);
 /** Whether a point is too narrow for mean terms that wider ones may have: they do not share a kernel then. */
 PetscErrorCode FwPredictIsTooNarrow(const FwPredictPoint *point, PetscBool *is_narrow);
 
+/** Refuse what does not go with the data, of every point and before anything is computed; print what the first one is.
+ *
+ * @collective{PETSC_COMM_WORLD}
+ * @error FW_ERR_INPUT
+ */
+PetscErrorCode FwPredictPrepare(const FwRequest *request, void *context);
+
+/** Print data and network of the first point. Collective on PETSC_COMM_WORLD. */
+PetscErrorCode FwPredictIntroduce(const FwRequest *request);
+
+/** What FwPredictPointAdapt() refuses, of which only the sizes of the data need be known. */
+PetscErrorCode FwPredictPointCheck(const FwDataSizes *sizes, FwPredictPoint *point);
+
 /** Read every point once, before anything is computed, so that a bad value is found at once; warn about choices made.
  *
  * @collective{PETSC_COMM_WORLD}

@@ -52,6 +52,8 @@ static PetscErrorCode MeanShare(FwDataset data, double *share)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+enum { MEAN_AUTO, MEAN_ON, MEAN_OFF }; /* choices of theory_mean */
+
 static PetscBool HasNarrowLayer(const FwModel *model)
 {
   for (PetscInt l = 0; l < model->depth; l++)
@@ -95,9 +97,26 @@ PetscErrorCode FwPredictIsTooNarrow(const FwPredictPoint *point, PetscBool *is_n
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode CheckMean(PetscInt n_output, const FwPredictPoint *point)
+{
+  PetscInt    choice;
+  PetscBool   has_mean = PETSC_FALSE, is_average_set;
+  const char *obstacle;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionChoice("theory_mean", &choice, NULL));
+  if (choice != MEAN_ON) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(HasMean(&point->model, &has_mean));
+  obstacle = Obstacle(point, n_output, has_mean);
+  PetscCheck(!obstacle, PETSC_COMM_WORLD, FW_ERR_INPUT, "theory_mean: no mean terms here: %s", obstacle);
+  PetscCall(FwOptionIsSet("theory_average", &is_average_set));
+  PetscCheck(!is_average_set || !point->theory.with_average || point->model.depth == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_average: with the mean terms of several hidden layers there is none, leave it out or set false");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode ChooseMean(FwDataset data, PetscInt n_output, FwPredictPoint *point)
 {
-  enum { AUTO, ON, OFF };
   PetscInt    choice;
   PetscBool   has_mean = PETSC_FALSE;
   const char *obstacle;
@@ -106,21 +125,19 @@ static PetscErrorCode ChooseMean(FwDataset data, PetscInt n_output, FwPredictPoi
   PetscFunctionBegin;
   PetscCall(FwOptionChoice("theory_mean", &choice, NULL));
   PetscCall(HasMean(&point->model, &has_mean));
-  obstacle = Obstacle(point, n_output, has_mean);
-  PetscCheck(choice != ON || !obstacle, PETSC_COMM_WORLD, FW_ERR_INPUT, "theory_mean: no mean terms here: %s",
-             obstacle);
-  point->theory.with_mean = choice == ON ? PETSC_TRUE : PETSC_FALSE;
+  obstacle                = Obstacle(point, n_output, has_mean);
+  point->theory.with_mean = choice == MEAN_ON ? PETSC_TRUE : PETSC_FALSE;
   point->mean_words[0]    = '\0';
-  if (choice == OFF || !has_mean) PetscFunctionReturn(PETSC_SUCCESS);
+  if (choice == MEAN_OFF || !has_mean) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(MeanShare(data, &share));
-  if (choice == AUTO && !obstacle && point->model.depth > 1) obstacle = "preliminary for several hidden layers";
-  if (choice == AUTO && !obstacle && share > large_mean) point->theory.with_mean = PETSC_TRUE;
+  if (choice == MEAN_AUTO && !obstacle && point->model.depth > 1) obstacle = "preliminary for several hidden layers";
+  if (choice == MEAN_AUTO && !obstacle && share > large_mean) point->theory.with_mean = PETSC_TRUE;
   if (obstacle)
     snprintf(point->mean_words, sizeof point->mean_words, "off: %s", obstacle);
   else
     snprintf(point->mean_words, sizeof point->mean_words, "%s%s: the mean label is %.2g of their root mean square",
              point->theory.with_mean ? "on" : "off",
-             choice == AUTO           ? ""
+             choice == MEAN_AUTO      ? ""
              : point->model.depth > 1 ? " as asked, preliminary for several hidden layers"
                                       : " as asked",
              share);
@@ -148,13 +165,25 @@ static PetscErrorCode CheckOutputs(PetscInt n_output, FwPredictPoint *point)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwPredictPointCheck(const FwDataSizes *sizes, FwPredictPoint *point)
+{
+  FwPatches patches;
+
+  PetscFunctionBegin;
+  if (point->model.type != FW_NETWORK_FC)
+    PetscCall(FwModelGetPatches(&point->model, sizes->channels, sizes->height, sizes->width, &patches));
+  if (sizes->n_output > 1) PetscCall(CheckOutputs(sizes->n_output, point));
+  PetscCall(CheckMean(sizes->n_output, point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictPointAdapt(FwDataset data, FwPredictPoint *point)
 {
   FwDataSizes sizes;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
-  if (sizes.n_output > 1) PetscCall(CheckOutputs(sizes.n_output, point));
+  PetscCall(FwPredictPointCheck(&sizes, point));
   PetscCall(ChooseMean(data, sizes.n_output, point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -346,7 +346,6 @@ PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pets
   PetscCall(FwGridCreate(comm, &group.grid));
   PetscCall(FwPredictEstimateExamples(group.grid));
   PetscCall(FwPredictLoadData(comm, &group.data));
-  if (!is_quiet) PetscCall(FwPrintHeader(&here[0].model, group.data));
   group.with_table = with_table;
   for (PetscInt i = 0; i < n; i++) PetscCall(FwPredictPointAdapt(group.data, &here[i]));
   if (!is_quiet && here[0].mean_words[0])

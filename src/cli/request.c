@@ -294,6 +294,7 @@ static PetscErrorCode Compute(const FwRequest *request, const FwRequestPlan *pla
   PetscCall(FwOptionInteger("scan_ranks", &n_rank, NULL));
   scan.n_rank = (PetscInt)n_rank;
   PetscCall(FwStoreCreate(PETSC_COMM_WORLD, request->output, request->overwrite || request->resume, &store));
+  if (plan->prepare) PetscCall(plan->prepare(request, plan->context));
   PetscCall(FwScanRun(request->scan, &scan, plan->function, plan->context, &all));
   PetscCall(FwRequestSummarise(request, all, &summary));
   if (plan->report) PetscCall(plan->report(request, &summary, all, plan->context));

@@ -44,6 +44,8 @@ typedef struct {
   void              *context; /**< for the functions */
   const char        *failure; /**< message of exit 4, such as "the saddle-point solver did not converge" */
 
+  /** Refuse and print before anything is computed; may be NULL. Collective. */
+  PetscErrorCode (*prepare)(const FwRequest *request, void *context);
   /** Print and warn about the finished scan; may be NULL. `all` is looked at on rank 0. Collective. */
   PetscErrorCode (*report)(const FwRequest *request, const FwRequestSummary *summary, FwRecord all, void *context);
   /** Write dimension scales and what is not a record, before the records are written; may be NULL. Collective. */

@@ -156,6 +156,19 @@ PetscErrorCode FwDatasetSetUp(FwDataset data)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwDatasetInspect(FwDataset data)
+{
+  PetscFunctionBegin;
+  PetscCheck(data->has_options && !data->is_set_up, data->comm, PETSC_ERR_ORDER, "inspect between keys and set-up");
+  PetscCall(Open(data));
+  PetscCall(FwDatasetSelect(data));
+  PetscCall(FwDatasetCountOutputs(data));
+  PetscCall(CloseSource(data));
+  Describe(data);
+  data->is_inspected = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- getters ------------------------------------------------------------------------------------------------ */
 
 static PetscErrorCode CheckIsSetUp(FwDataset data)
@@ -168,7 +181,7 @@ static PetscErrorCode CheckIsSetUp(FwDataset data)
 PetscErrorCode FwDatasetGetSizes(FwDataset data, FwDataSizes *sizes)
 {
   PetscFunctionBegin;
-  PetscCall(CheckIsSetUp(data));
+  if (!data->is_inspected) PetscCall(CheckIsSetUp(data));
   *sizes = data->sizes;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -211,7 +224,7 @@ PetscErrorCode FwDatasetGetDigest(FwDataset data, const char **digest)
 PetscErrorCode FwDatasetGetSummary(FwDataset data, const char **summary)
 {
   PetscFunctionBegin;
-  PetscCall(CheckIsSetUp(data));
+  if (!data->is_inspected) PetscCall(CheckIsSetUp(data));
   *summary = data->summary;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -21,7 +21,7 @@ struct FwDatasetImpl {
   MPI_Comm    comm; /* from PetscCommDuplicate() */
   PetscMPIInt rank, n_rank, tag;
   FwDataKeys  keys;
-  PetscBool   has_options, is_set_up;
+  PetscBool   has_options, is_set_up, is_inspected;
   PetscBool   is_reader; /* this rank calls the source: rank 0 for files, every rank for drawn ones */
   FwSource    source;
   FwPixels    pixels;
@@ -51,6 +51,9 @@ PetscErrorCode FwDatasetLoad(FwDataset data);
 
 /** Deal the labels of a part out anew (data_scramble), on every rank. */
 PetscErrorCode FwDatasetScrambleLabels(FwDataset data);
+
+/** Number of outputs, which is that of the key where it is given. Collective. */
+PetscErrorCode FwDatasetCountOutputs(FwDataset data);
 
 /** Targets from labels, on every rank. */
 PetscErrorCode FwDatasetEncode(FwDataset data);

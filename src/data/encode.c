@@ -51,14 +51,21 @@ static PetscInt IndexOf(FwDataset data, double label)
   return c;
 }
 
+PetscErrorCode FwDatasetCountOutputs(FwDataset data)
+{
+  PetscFunctionBegin;
+  data->sizes.n_output = CountOutputs(data);
+  data->sizes.n_class  = data->encoding == FW_ENCODE_VALUE ? 0 : data->n_class;
+  PetscCall(CheckOutputs(data));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwDatasetEncode(FwDataset data)
 {
   const PetscInt64 n = FwLabelled(&data->keys);
 
   PetscFunctionBegin;
-  data->sizes.n_output = CountOutputs(data);
-  data->sizes.n_class  = data->encoding == FW_ENCODE_VALUE ? 0 : data->n_class;
-  PetscCall(CheckOutputs(data));
+  PetscCall(FwDatasetCountOutputs(data));
   PetscCall(FwErrorAgreeAny(data->comm, Allocate(data)));
   if (data->encoding == FW_ENCODE_VALUE) {
     PetscCall(PetscArraycpy(data->y, data->label, n * data->sizes.n_output));

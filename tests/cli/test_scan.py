@@ -77,6 +77,7 @@ class Scan(unittest.TestCase):
             done = self.scan("-scan_network_type", "fc,cnn,lcn", "-network_activation", "relu", "-network_width", 3,
                              "-network_mask", 8, "-data_train", 20, "-overwrite", *more, ranks=ranks)
             self.assertEqual(done.code, 0, done.err)
+            self.assertEqual((done.out.count("data    glyphs"), done.out.count("network fc")), (1, 1))
             lines = [line.split("warning: ")[1] for line in done.lines if "warning: " in line]
             kept = harness.attribute(self.place / "predict.h5", "warnings").split("\n")
             self.assertEqual(sorted(lines), sorted(kept))
@@ -179,7 +180,9 @@ class Scan(unittest.TestCase):
                                (("-scan_temprature", "1,2"), "scan_temprature"),
                                (("-scan_output", "a,b"), "cannot be scanned"),
                                (("-scan_temperature", "1,2", "-scan_index", "2"), "from 0 to 1"),
-                               (("-scan_temperature", "1,2", "-scan_index", "x"), "scan_index")]:
+                               (("-scan_temperature", "1,2", "-scan_index", "x"), "scan_index"),
+                               (("-data_classes", "0,1,2", "-scan_network_type", "fc,cnn", "-network_depth", 2),
+                                "network_depth")]:
             done = self.scan(*words)
             self.assertEqual(done.code, 2, (words, done.err))
             self.assertEqual(len(done.errors), 1)
