@@ -204,9 +204,10 @@ static PetscErrorCode AddFamily(const FwSlice *slice, const FwFamily *family, co
     FwSliceFormat(&slice->family, family->at[c], title);
     PetscCall(FwPanelAddShaded(panel, has_samples ? FW_MARK_LINE : MarkOn(x, FW_MARK_LINE_DOT), family->shade[c], title,
                                x->n, x->value, value + family->at[c] * x->n));
-    PetscCall(FwPanelAddSampled(slice, "/sample", sampled, family->at[c], FW_SHADE, family->shade[c], "", panel));
+    if (sampled)
+      PetscCall(FwPanelAddSampled(slice, "/sample", sampled, family->at[c], FW_SHADE, family->shade[c], "", panel));
   }
-  if (has_samples) PetscCall(FwPanelAdd(panel, FW_MARK_SAMPLED, FW_GRAY, "sampled", 0, NULL, NULL, NULL));
+  if (has_samples && sampled) PetscCall(FwPanelAdd(panel, FW_MARK_SAMPLED, FW_GRAY, "sampled", 0, NULL, NULL, NULL));
   PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -363,14 +364,19 @@ static PetscErrorCode AddOne(FwPanel *panel)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What stands beside the mean of the diagonal of Q: of a matrix its diagonal, where an average over all entries says nothing */
+/* What stands beside the mean of the diagonal of Q: of a matrix its diagonal, where an average over all entries says nothing;
+   nothing (NULL) beside the product over several layers, of which the sampled one is the readout's alone */
 static PetscErrorCode SampledOrder(const FwSlice *slice, const char **name)
 {
-  PetscBool is_matrix;
+  PetscBool  is_matrix;
+  PetscInt64 n_each;
+  double    *value;
 
   PetscFunctionBegin;
   PetscCall(FwStoreHas(slice->store, "/sample/order_parameter_diagonal", &is_matrix));
-  *name = is_matrix ? "order_parameter_diagonal" : "order_parameter";
+  PetscCall(FwSliceGet(slice, "order_parameter", &n_each, &value));
+  *name = is_matrix ? "order_parameter_diagonal" : value && n_each > 1 ? NULL : "order_parameter";
+  PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -416,7 +422,7 @@ static PetscErrorCode AddOrderCurves(const FwSlice *slice, FwPanel *panel)
   PetscCall(AverageIsNumber(slice, &has_average));
   PetscCall(AddCurves(slice, has_average ? curves : curves + 1, panel));
   PetscCall(SampledOrder(slice, &sampled));
-  PetscCall(FwPanelAddSampled(slice, "/sample", sampled, 0, FW_BLUE, 0.0, "sampled", panel));
+  if (sampled) PetscCall(FwPanelAddSampled(slice, "/sample", sampled, 0, FW_BLUE, 0.0, "sampled", panel));
   PetscCall(AddMinima(slice, 0, FW_ORANGE, 0.0, &n_added, panel));
   if (n_added) PetscCall(FwPanelAdd(panel, FW_MARK_OPEN, FW_ORANGE, "metastable", 0, NULL, NULL, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
