@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PREDICT, SAMPLE };                    /* choices of job_command */
+enum { PREDICT, SAMPLE, MIXTURE, OPTIMAL };  /* choices of job_command */
 enum { TEXT_SIZE = 512, INDEX_SIZE = 8000 }; /* an option has at most 8191 characters */
 
 static const double kernel_bytes_at_least = 256e6, time_factor = 2.0, time_least = 900.0, memory_factor = 1.2;
@@ -187,6 +187,22 @@ static PetscErrorCode EstimateLargest(Scan *scan, PetscInt command)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The cost of the whole scan, divided evenly */
+static PetscErrorCode EstimateAll(Scan *scan, PetscInt command)
+{
+  Option        memory;
+  FwRequestCost cost;
+
+  PetscFunctionBegin;
+  PetscCall(SetForNow("-memory", "1000000G", &memory));
+  PetscCall(command == MIXTURE ? FwMixtureCost(&scan->request, &cost) : FwOptimalCost(&scan->request, &cost));
+  PetscCall(PutBack(&memory));
+  if (cost.seconds < 0.0) PetscFunctionReturn(PETSC_SUCCESS);
+  scan->group_seconds = cost.seconds / (double)PetscMax(1, scan->n_group);
+  scan->rank_bytes    = cost.rank_bytes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- the scan ------------------------------------------------------------------------------------------------ */
 
 static PetscErrorCode ReadScan(const char *input, PetscInt command, const char name[], Scan *scan)
@@ -209,8 +225,9 @@ static PetscErrorCode ReadScan(const char *input, PetscInt command, const char n
   PetscCall(FwOptionIsSet("job_time", &has_time));
   PetscCall(FwOptionIsSet("job_memory", &has_memory));
   if (command <= SAMPLE && !(has_time && has_memory)) PetscCall(EstimateLargest(scan, command));
+  if ((command == MIXTURE || command == OPTIMAL) && !(has_time && has_memory)) PetscCall(EstimateAll(scan, command));
   PetscCheck(scan->group_seconds >= 0.0 || (has_time && has_memory), PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "there is no estimate for '%s' of this network: give job_time and job_memory", name);
+             "there is no estimate for '%s' of this input: give job_time and job_memory", name);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -314,7 +331,7 @@ static PetscErrorCode ReadSizes(const Scan *scan, FwJob *job, char estimate[TEXT
   PetscCall(FwOptionReal("job_memory", &job->rank_bytes, NULL));
   if (scan->group_seconds >= 0.0)
     snprintf(estimate, TEXT_SIZE,
-             "about %.2g s here on one rank and %.2f GiB for each of %" PetscInt_FMT " kernels, with a margin",
+             "about %.2g s here on one rank and %.2f GiB for each of %" PetscInt_FMT " parts, with a margin",
              scan->group_seconds, PetscMax(scan->rank_bytes, scan->first_bytes) / 1073741824.0, scan->n_group);
   else
     snprintf(estimate, TEXT_SIZE, "as given (job_time, job_memory)");

@@ -186,9 +186,9 @@ static double InputBytes(const Point *p)
   return sizeof(double) * P * (P + 2.0 * (double)p->n_component + (2.0 * batch + 1.0) * (double)p->n_output);
 }
 
-/* Rows on rank 0, a sorted column and a checkpoint beside them; numbers to draw, multiplications with the kernel's root */
+/* Rows on rank 0, a sorted column and a checkpoint beside them; numbers to draw; time on one rank */
 typedef struct {
-  double bytes, numbers, products;
+  double bytes, numbers, seconds;
 } Need;
 
 static Need NeedOf(const Mixture *mixture, const Point *p)
@@ -197,17 +197,22 @@ static Need NeedOf(const Mixture *mixture, const Point *p)
                per_factor = 0.5 * D * (D + 1.0), P = (double)p->n_input,
                drawn = n * (double)CountSamplers(&mixture->report);
   const double row   = (D + FW_COLUMN_COUNT) * sizeof(double);
-  double       brute = P * p->model.width[0];
+  /* measured on the shipped inputs: normals in bulk, those of factors with gamma variates, products with the kernel's root, the
+     statistics of each sample of each sampler, and the laws themselves */
+  const double per_normal = 4e-9, per_factor_number = 7e-9, per_product = 5e-10, per_row = 6e-6, per_point = 0.1;
+  const double products = drawn * D * P * P + P * P * ((double)p->n_component + P / 3.0);
+  double       brute    = P * p->model.width[0], normals, factors;
 
   for (PetscInt l = 0; l < p->model.depth; l++)
     brute += p->model.width[l] * (l + 1 < p->model.depth ? p->model.width[l + 1] : D);
+  normals = drawn * D * P + n * mixture->report.is_drawn[FW_DRAWN_BRUTE] * brute;
+  factors = n * (mixture->report.is_drawn[FW_DRAWN_BARTLETT] * L * per_factor +
+                 mixture->report.is_drawn[FW_DRAWN_LIMIT] * (D < 3.0 ? 6.0 : 64.0 * p->limit.a * per_factor));
   return (Need){.bytes = 2.0 * drawn * row + 4.0 * n * sizeof(double) + 3e7 + InputBytes(p) +
                          (mixture->has_posterior ? PosteriorBytes(p) : 0.0),
-                .products = drawn * D * P * P + P * P * ((double)p->n_component + P / 3.0),
-                .numbers  = drawn * D * P + n * (mixture->report.is_drawn[FW_DRAWN_BRUTE] * brute +
-                                                mixture->report.is_drawn[FW_DRAWN_BARTLETT] * L * per_factor +
-                                                mixture->report.is_drawn[FW_DRAWN_LIMIT] *
-                                                  (D < 3.0 ? 6.0 : 64.0 * p->limit.a * per_factor))};
+                .numbers = normals + factors,
+                .seconds = per_point + normals * per_normal + factors * per_factor_number + products * per_product +
+                           drawn * per_row};
 }
 
 /* The number of samples is refused where their rows would not fit, before anything is drawn */
@@ -562,21 +567,54 @@ static PetscErrorCode CheckKernel(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* All points together; memory is that of the one that needs most */
+static PetscErrorCode AddNeeds(const Mixture *mixture, Need *sum)
+{
+  FwScan   scan = mixture->request->scan;
+  PetscInt n_point;
+
+  PetscFunctionBegin;
+  PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
+  for (PetscInt p = 0; p < n_point; p++) {
+    Point point;
+    Need  need;
+
+    PetscCall(FwScanApply(scan, p));
+    PetscCall(ReadPoint(mixture, &point));
+    need = NeedOf(mixture, &point);
+    sum->numbers += need.numbers;
+    sum->seconds += need.seconds;
+    sum->bytes = PetscMax(sum->bytes, need.bytes);
+    PetscCall(DestroyPoint(&point));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode DryRun(const Mixture *mixture)
 {
-  const double seconds_per_number = 4e-9, seconds_per_product = 5e-10;
-  Point        point;
-  Need         need;
-  char         line[128];
+  Need need = {0};
+  char line[128];
 
   PetscFunctionBegin;
   if (mixture->has_posterior) PetscCall(CheckKernel());
-  PetscCall(ReadPoint(mixture, &point));
-  need = NeedOf(mixture, &point);
-  snprintf(line, sizeof line, "samples %.3g random numbers, about %.2g s on one rank, %.2g GiB on rank 0", need.numbers,
-           need.numbers * seconds_per_number + need.products * seconds_per_product, need.bytes / 1073741824.0);
+  PetscCall(AddNeeds(mixture, &need));
+  snprintf(line, sizeof line, "samples %.3g random numbers, about %.2g s on one rank%s, %.2g GiB on rank 0",
+           need.numbers, need.seconds, mixture->has_posterior ? " without the kernel" : "", need.bytes / 1073741824.0);
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n%s\n", mixture->request->resolved, line));
-  PetscCall(DestroyPoint(&point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwMixtureCost(const FwRequest *request, FwRequestCost *cost)
+{
+  Mixture mixture;
+  Need    need = {0};
+
+  PetscFunctionBegin;
+  PetscCall(MakeLinear());
+  PetscCall(SetUp(request, &mixture));
+  PetscCall(AddNeeds(&mixture, &need));
+  PetscCall(FwScanApply(request->scan, -1));
+  *cost = (FwRequestCost){.seconds = mixture.has_posterior ? -1.0 : need.seconds, .rank_bytes = need.bytes};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

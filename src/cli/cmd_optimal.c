@@ -6,12 +6,16 @@
 #include "command.h"
 #include "optimal.h"
 #include "optimal_trial.h"
+#include "predict_print.h"
 
+#include <finwidth/estimate.h>
 #include <finwidth/option.h>
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+static const char *const shared_keys[] = {"optimal_alpha", NULL};
 
 /* What holds for all points */
 typedef struct {
@@ -19,6 +23,7 @@ typedef struct {
   PetscInt         n_beyond;  /* points with more examples than the theorem covers */
   PetscInt         n_biased;  /* whose network is not odd */
   PetscBool        has_trial; /* some point has an experiment */
+  FwTrialCost      cost;      /* of all */
 } Optimal;
 
 /* --- keys ------------------------------------------------------------------------------------------------------------------ */
@@ -92,7 +97,7 @@ static PetscErrorCode CheckPoints(Optimal *o)
     o->n_beyond += is_beyond;
     o->n_biased += !setting.is_odd;
     if (setting.experiment != FW_EXPERIMENT_NONE) o->has_trial = PETSC_TRUE;
-    PetscCall(FwTrialCheck(&setting, PETSC_FALSE));
+    PetscCall(FwTrialCheck(&setting, &o->cost));
     PetscCall(FwOptimalSettingDestroy(&setting));
   }
   PetscCall(FwScanApply(o->request->scan, -1));
@@ -343,36 +348,69 @@ static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Of several points the first one's experiment */
-static PetscErrorCode DryRun(const FwRequest *request)
+/* Curves of the shipped inputs take 2 to 110 ms each, nearly all of it before the first alpha */
+static PetscErrorCode TheoryCost(const Optimal *o, PetscInt *n_curve, double *seconds)
 {
-  FwOptimalSetting setting;
+  const double seconds_per_curve = 0.1;
+  PetscInt     n_point, *curve;
 
   PetscFunctionBegin;
-  PetscCall(
-    PetscPrintf(PETSC_COMM_WORLD, "%s\ntheory  less than a second for each network and channel\n", request->resolved));
-  PetscCall(FwScanApply(request->scan, 0));
-  PetscCall(FwOptimalSettingRead(&setting));
-  PetscCall(FwTrialCheck(&setting, PETSC_TRUE));
-  PetscCall(FwOptimalSettingDestroy(&setting));
+  PetscCall(FwScanGetSize(o->request->scan, NULL, &n_point, NULL));
+  PetscCall(PetscMalloc1(n_point, &curve));
+  PetscCall(FwScanGetGroups(o->request->scan, shared_keys, NULL, n_curve, curve));
+  PetscCall(PetscFree(curve));
+  *seconds = seconds_per_curve * (double)*n_curve;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DryRun(const Optimal *o)
+{
+  PetscInt n_curve;
+  double   rate, seconds;
+  char     line[160];
+
+  PetscFunctionBegin;
+  PetscCall(TheoryCost(o, &n_curve, &seconds));
+  snprintf(line, sizeof line, "theory  %" PetscInt_FMT " networks and channels, at most about %.2g s on one rank",
+           n_curve, seconds);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n%s\n", o->request->resolved, line));
+  if (!o->has_trial) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwEstimateRate(PETSC_COMM_WORLD, &rate));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "memory  %.2g GiB a rank\n", o->cost.rank_bytes / 1073741824.0));
+  PetscCall(FwPrintStage("experiments", o->cost.flops, o->cost.flops / rate));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwOptimalCost(const FwRequest *request, FwRequestCost *cost)
+{
+  Optimal  o = {.request = request};
+  PetscInt n_curve;
+  double   rate;
+
+  PetscFunctionBegin;
+  PetscCall(ChooseDepth());
+  PetscCall(CheckPoints(&o));
+  PetscCall(TheoryCost(&o, &n_curve, &cost->seconds));
+  PetscCall(FwEstimateRate(PETSC_COMM_WORLD, &rate));
+  cost->seconds += o.cost.flops / rate;
+  cost->rank_bytes = o.cost.rank_bytes;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwCommandRun_Optimal(const char *input)
 {
-  static const char *const shared[] = {"optimal_alpha", NULL}, *const groups[] = {"/optimal", FW_TRIAL_GROUP, NULL},
-                           *const theory[] = {"/optimal", NULL};
-  FwRequest                       request;
-  Optimal                         o = {.request = &request};
+  static const char *const groups[] = {"/optimal", FW_TRIAL_GROUP, NULL}, *const theory[] = {"/optimal", NULL};
+  FwRequest request;
+  Optimal   o = {.request = &request};
 
   PetscFunctionBegin;
   PetscCall(ChooseDepth());
   PetscCall(FwRequestCreate(input, "optimal", FW_FOR_OPTIMAL, &request));
   PetscCall(CheckPoints(&o));
   if (request.is_dry) {
-    PetscCall(DryRun(&request));
+    PetscCall(DryRun(&o));
   } else {
-    const FwRequestPlan plan = {.shared   = shared,
+    const FwRequestPlan plan = {.shared   = shared_keys,
                                 .groups   = o.has_trial ? groups : theory,
                                 .function = RunGroup,
                                 .context  = &o,

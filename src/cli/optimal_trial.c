@@ -146,17 +146,14 @@ static PetscErrorCode CheckMemory(MPI_Comm comm, const Trial *trial)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrintEstimate(const Trial *trial)
+static PetscErrorCode AddCost(const Trial *trial, FwTrialCost *sum)
 {
   FwExperimentCost cost;
-  double           rate;
 
   PetscFunctionBegin;
   PetscCall(Estimate(PETSC_COMM_WORLD, trial, &cost));
-  PetscCall(FwEstimateRate(PETSC_COMM_WORLD, &rate));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "memory  %.2g GiB a rank\n",
-                        (cost.rank_bytes + FW_ESTIMATE_BASE_BYTES) / 1073741824.0));
-  PetscCall(FwPrintStage("experiment", cost.flops, cost.flops / rate));
+  sum->rank_bytes = PetscMax(sum->rank_bytes, cost.rank_bytes + FW_ESTIMATE_BASE_BYTES);
+  sum->flops += cost.flops;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -169,7 +166,7 @@ static PetscErrorCode ReadAndCheck(const FwOptimalSetting *setting, const FwRedu
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwTrialCheck(const FwOptimalSetting *setting, PetscBool is_told)
+PetscErrorCode FwTrialCheck(const FwOptimalSetting *setting, FwTrialCost *cost)
 {
   const FwDeepTarget target = FwOptimalTarget(setting);
   FwReduction        reduction;
@@ -179,7 +176,7 @@ PetscErrorCode FwTrialCheck(const FwOptimalSetting *setting, PetscBool is_told)
   if (setting->experiment == FW_EXPERIMENT_NONE) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwReductionCreate(&target, &reduction));
   PetscCall(FwErrorAgreeAny(PETSC_COMM_WORLD, ReadAndCheck(setting, &reduction, &trial)));
-  if (is_told) PetscCall(PrintEstimate(&trial));
+  PetscCall(AddCost(&trial, cost));
   PetscCall(CheckMemory(PETSC_COMM_WORLD, &trial)); /* with all ranks: a part of them has less */
   PetscCall(DestroyTrial(&trial));
   PetscCall(FwReductionDestroy(&reduction));

@@ -10,13 +10,19 @@
 /** The group that records fill. */
 #define FW_TRIAL_GROUP "/optimal/experiment"
 
-/** Refuse an experiment that cannot be done, before anything is computed; with `is_told` print what it will need.
+/** What experiments need: memory of the rank that needs most, at one point; operations of all ranks and points. */
+typedef struct {
+  double rank_bytes, flops;
+} FwTrialCost;
+
+/** Refuse an experiment that cannot be done, before anything is computed.
  *
  * @collective{PETSC_COMM_WORLD}
- * @param[in] setting  the point that stands in the options database
+ * @param[in]     setting  the point that stands in the options database
+ * @param[in,out] cost     this point's is added
  * @error FW_ERR_INPUT  keys that do not fit each other
  */
-PetscErrorCode FwTrialCheck(const FwOptimalSetting *setting, PetscBool is_told);
+PetscErrorCode FwTrialCheck(const FwOptimalSetting *setting, FwTrialCost *cost);
 
 /** Do the experiment of a point, put it into its record, print it where there is no scan.
  *

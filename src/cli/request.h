@@ -93,6 +93,16 @@ PetscErrorCode FwRequestSave(const FwRequest *request, const FwRequestPlan *plan
  *  Only with -resume should one that is there be read. Not collective. */
 PetscErrorCode FwRequestPointCheckpoint(const FwRequest *request, PetscInt point, size_t size, char path[]);
 
+/** What all points of a scan need together, on one rank; negative seconds where that is not known. */
+typedef struct {
+  double seconds, rank_bytes;
+} FwRequestCost;
+
+/** cmd_mixture.c, cmd_optimal.c: the cost of their scans; the keys that they set themselves are set. Collective.
+ * @error as the command before anything is computed */
+PetscErrorCode FwMixtureCost(const FwRequest *request, FwRequestCost *cost);
+PetscErrorCode FwOptimalCost(const FwRequest *request, FwRequestCost *cost);
+
 /** Seconds between checkpoints: 60, or the environment variable FINWIDTH_CHECKPOINT_SECONDS. Not collective. */
 double FwRequestCheckpointSeconds(void);
 

@@ -128,6 +128,13 @@ class Jobscript(unittest.TestCase):
         patches = script("in.yaml", "-scheduler", "slurm", "-network_type", "cnn", "-scan_data_train", 2000, cwd=self.place)
         self.assertRegex(patches, r"[1-9]\d* s here on one rank and [1-9][0-9.]* GiB for each")
 
+    def test_mixture_and_optimal_have_estimates_of_the_whole_scan(self):
+        (self.place / "scan.yaml").write_text("scan: {network_depth: [5, 160]}\n")
+        for command, least, most in (("mixture", 0.1, 3), ("optimal", 0.01, 1)):  # twice and half of what was measured, at least
+            text = script("scan.yaml", "-scheduler", "slurm", "-job_command", command, cwd=self.place)
+            seconds = float(re.search(r"about ([0-9.e-]+) s here", text).group(1))
+            self.assertTrue(least <= seconds <= most, text)
+
     def test_examples_are_counted_before_they_are_drawn(self):
         (self.place / "point.yaml").write_text("data: {train: 1000000}\n")
         memory = re.search(r"--mem-per-cpu=(\d+)M", script("point.yaml", "-scheduler", "slurm", cwd=self.place)).group(1)
@@ -145,7 +152,7 @@ class Jobscript(unittest.TestCase):
                                (("point.yaml", "-scheduler", "pbs", "-mode", "array"), "is for a scan"),
                                (("in.yaml", "-scheduler", "pbs", "-mode", "array", "-scan_index", 1), "scan_index"),
                                (("in.yaml", "-scheduler", "pbs", "-job_name", "a\nb"), "job_name"),
-                               (("in.yaml", "-scheduler", "pbs", "-job_command", "mixture"), "job_time"),
+                               (("in.yaml", "-scheduler", "pbs", "-job_command", "ansatz"), "job_time"),
                                (("nowhere.yaml", "-scheduler", "pbs"), "nowhere.yaml")]:
             done = run("jobscript", *words, cwd=self.place)
             self.assertEqual((done.code, done.out), (3 if "nowhere.yaml" in words else 2, ""), (words, done.err))
