@@ -62,7 +62,7 @@ PetscErrorCode FwDatasetSetFromOptions(FwDataset data);
  */
 PetscErrorCode FwDatasetSetUp(FwDataset data);
 
-/** Instead of SetUp: find out what the data will be, but for `data_predict`, and read no example. Only sizes and summary can
+/** Instead of SetUp: find out what the data will be, and read no example. Only sizes and summary can
  *  be asked for then. Collective.
  * @error as FwDatasetSetUp(), of what is seen without the examples */
 PetscErrorCode FwDatasetInspect(FwDataset data);

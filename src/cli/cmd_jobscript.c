@@ -31,25 +31,6 @@ typedef struct {
 
 /* --- estimate ------------------------------------------------------------------------------------------------ */
 
-/* The chosen point with most examples stands for all */
-static PetscErrorCode ApplyLargestPoint(const Scan *scan)
-{
-  PetscInt   largest = 0;
-  PetscInt64 most    = -1;
-
-  PetscFunctionBegin;
-  for (PetscInt p = 0; p < scan->n_point; p++) {
-    PetscInt64 n_train = 0;
-
-    PetscCall(FwScanApply(scan->request.scan, p));
-    PetscCall(FwOptionInteger("data_train", &n_train, NULL));
-    if (n_train > most) largest = p;
-    most = PetscMax(most, n_train);
-  }
-  PetscCall(FwScanApply(scan->request.scan, largest));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* An option for a while */
 typedef struct {
   const char *name;
@@ -74,40 +55,13 @@ static PetscErrorCode PutBack(const Option *option)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode LoadSizes(FwDataSizes *sizes)
+/* Files must be seen to hold as many examples as are asked for; no example is read or drawn */
+static PetscErrorCode Inspect(FwDataset *data)
 {
-  FwDataset data;
-
   PetscFunctionBegin;
-  PetscCall(FwPredictLoadData(PETSC_COMM_WORLD, &data));
-  PetscCall(FwDatasetGetSizes(data, sizes));
-  PetscCall(FwDatasetDestroy(&data));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Of examples that would be drawn a few show the other sizes; a file must be seen to hold as many as are asked for */
-static PetscErrorCode GetSizes(FwDataSizes *sizes)
-{
-  enum { GLYPHS, TEACHER };
-  PetscInt64 n_train, n_test;
-  PetscInt   source;
-  Option     train, test;
-
-  PetscFunctionBegin;
-  PetscCall(FwOptionChoice("data_source", &source, NULL));
-  PetscCall(FwOptionInteger("data_train", &n_train, NULL));
-  PetscCall(FwOptionInteger("data_test", &n_test, NULL));
-  if (source > TEACHER) {
-    PetscCall(LoadSizes(sizes));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  PetscCall(SetForNow("-data_train", "100", &train));
-  PetscCall(SetForNow("-data_test", n_test ? "100" : "0", &test));
-  PetscCall(LoadSizes(sizes));
-  sizes->n_train = (PetscInt)n_train;
-  sizes->n_test  = (PetscInt)n_test;
-  PetscCall(PutBack(&train));
-  PetscCall(PutBack(&test));
+  PetscCall(FwDatasetCreate(PETSC_COMM_WORLD, data));
+  PetscCall(FwDatasetSetFromOptions(*data));
+  PetscCall(FwDatasetInspect(*data));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -124,7 +78,8 @@ static PetscErrorCode AddSampling(Scan *scan, const FwDataSizes *sizes)
 }
 
 /* One kernel, and n points on it */
-static PetscErrorCode EstimateFull(FwGrid grid, PetscInt n, const FwPredictPoint *point, PetscInt command, Scan *scan)
+static PetscErrorCode EstimateFull(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint *point,
+                                   PetscInt command, Scan *scan)
 {
   const FwPredictUse use = {.n_point = (double)n, .temperature_lowest = point->model.temperature};
   Option             memory;
@@ -134,7 +89,7 @@ static PetscErrorCode EstimateFull(FwGrid grid, PetscInt n, const FwPredictPoint
   PetscFunctionBegin;
   PetscCall(SetForNow("-memory", "1000000G",
                       &memory)); /* the machine that prints the script need not be the one that computes */
-  PetscCall(GetSizes(&sizes));
+  PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwPredictEstimate(grid, &sizes, point, &use, &e));
   scan->group_seconds = e.assembly_seconds + e.decomposition_seconds + e.use_seconds;
   scan->rank_bytes    = e.peak_bytes;
@@ -143,47 +98,63 @@ static PetscErrorCode EstimateFull(FwGrid grid, PetscInt n, const FwPredictPoint
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* How many features are kept depends on the memory that there is: on this machine, or of the key `memory` */
-static PetscErrorCode EstimatePatches(FwGrid grid, PetscInt n, const FwPredictPoint point[], Scan *scan)
+/* n points on one kernel or family of kernels. How many features of patches are kept depends on the memory that there is: on
+   this machine, or of the key `memory`. */
+static PetscErrorCode EstimateGroup(Scan *scan, PetscInt command, PetscInt n, const FwPredictPoint *point)
 {
-  FwDataset data;
-
-  PetscFunctionBegin;
-  PetscCall(FwPredictLoadData(PETSC_COMM_WORLD, &data));
-  PetscCall(FwPredictLocalCost(grid, data, n, point, &scan->group_seconds, &scan->rank_bytes));
-  PetscCall(FwDatasetDestroy(&data));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode EstimateGroup(Scan *scan, PetscInt command, const FwPredictPoint *point)
-{
-  const PetscInt  n_each = PetscMax(1, scan->n_point / PetscMax(1, scan->n_group));
   FwPredictPoint *same;
+  FwDataset       data;
   FwGrid          grid;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc1(n_each, &same));
-  for (PetscInt i = 0; i < n_each; i++) same[i] = *point;
+  PetscCall(PetscMalloc1(n, &same));
+  for (PetscInt i = 0; i < n; i++) same[i] = *point;
   PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
+  PetscCall(Inspect(&data));
   if (!FwPredictIsLocal(&point->model))
-    PetscCall(EstimateFull(grid, n_each, same, command, scan));
+    PetscCall(EstimateFull(grid, data, n, same, command, scan));
   else if (command == PREDICT)
-    PetscCall(EstimatePatches(grid, n_each, same, scan));
+    PetscCall(FwPredictLocalCost(grid, data, n, same, &scan->group_seconds, &scan->rank_bytes));
+  PetscCall(FwDatasetDestroy(&data));
   PetscCall(FwGridDestroy(&grid));
   PetscCall(PetscFree(same));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode EstimateLargest(Scan *scan, PetscInt command)
+/* The longest time and the most memory, which need not be of the same group */
+static PetscErrorCode TakeLargest(const Scan *group, Scan *scan)
 {
-  FwPredictPoint point;
+  PetscFunctionBegin;
+  scan->group_seconds = PetscMax(scan->group_seconds, group->group_seconds);
+  scan->rank_bytes    = PetscMax(scan->rank_bytes, group->rank_bytes);
+  scan->first_bytes   = PetscMax(scan->first_bytes, group->first_bytes);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* One point of each group stands for it; without an estimate of one there is none */
+static PetscErrorCode EstimateGroups(Scan *scan, PetscInt command)
+{
+  PetscInt next = 0, *n;
 
   PetscFunctionBegin;
-  PetscCall(ApplyLargestPoint(scan));
-  PetscCall(FwPredictPointRead(&point));
-  PetscCall(EstimateGroup(scan, command, &point));
-  PetscCall(FwPredictPointDestroy(&point));
+  PetscCall(PetscCalloc1(scan->n_group, &n));
+  for (PetscInt p = 0; p < scan->n_point; p++)
+    if (scan->group[p] >= 0) n[scan->group[p]]++;
+  for (PetscInt p = 0; p < scan->n_point; p++) {
+    Scan           group = {.group_seconds = -1.0, .rank_bytes = -1.0};
+    FwPredictPoint point;
+
+    if (scan->group[p] != next) continue; /* not the first of its group */
+    PetscCall(FwScanApply(scan->request.scan, p));
+    PetscCall(FwPredictPointRead(&point));
+    PetscCall(EstimateGroup(&group, command, n[next++], &point));
+    PetscCall(FwPredictPointDestroy(&point));
+    PetscCall(TakeLargest(&group, scan));
+    if (group.group_seconds < 0.0) scan->group_seconds = INFINITY;
+  }
+  if (isinf(scan->group_seconds)) scan->group_seconds = -1.0;
   PetscCall(FwScanApply(scan->request.scan, -1));
+  PetscCall(PetscFree(n));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -224,7 +195,7 @@ static PetscErrorCode ReadScan(const char *input, PetscInt command, const char n
   PetscCall(FwScanGetGroups(scan->request.scan, shared, NULL, &scan->n_group, scan->group));
   PetscCall(FwOptionIsSet("job_time", &has_time));
   PetscCall(FwOptionIsSet("job_memory", &has_memory));
-  if (command <= SAMPLE && !(has_time && has_memory)) PetscCall(EstimateLargest(scan, command));
+  if (command <= SAMPLE && !(has_time && has_memory)) PetscCall(EstimateGroups(scan, command));
   if ((command == MIXTURE || command == OPTIMAL) && !(has_time && has_memory)) PetscCall(EstimateAll(scan, command));
   PetscCheck(scan->group_seconds >= 0.0 || (has_time && has_memory), PETSC_COMM_WORLD, FW_ERR_INPUT,
              "there is no estimate for '%s' of this input: give job_time and job_memory", name);

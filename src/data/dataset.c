@@ -164,6 +164,7 @@ PetscErrorCode FwDatasetInspect(FwDataset data)
   PetscCall(FwDatasetSelect(data));
   PetscCall(FwDatasetCountOutputs(data));
   PetscCall(CloseSource(data));
+  PetscCall(FwDatasetCountNew(data));
   Describe(data);
   data->is_inspected = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -67,6 +67,9 @@ PetscErrorCode FwDatasetScramble(FwDataset data);
 /** Read the inputs of `data_predict`, scale and order them as the training inputs were. Collective. */
 PetscErrorCode FwDatasetLoadNew(FwDataset data);
 
+/** Only how many they are. Collective. */
+PetscErrorCode FwDatasetCountNew(FwDataset data);
+
 /** Scale one part as the training inputs were. */
 void FwDatasetScalePart(FwDataset data, FwPart part);
 

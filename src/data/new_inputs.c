@@ -70,6 +70,18 @@ static PetscErrorCode SpreadNew(FwDataset data, FwSource *source)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwDatasetCountNew(FwDataset data)
+{
+  FwSource source = {.ops = &FwSourceOps_Hdf5, .keys = &data->keys, .has_no_labels = PETSC_TRUE};
+
+  PetscFunctionBegin;
+  if (!data->keys.new_inputs[0]) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwErrorAgree(data->comm, 0, data->rank ? PETSC_SUCCESS : OpenNew(data, &source)));
+  PetscCallMPI(MPI_Bcast(&data->sizes.n_new, 1, MPIU_INT, 0, data->comm));
+  if (data->rank == 0) PetscCall(source.ops->close(&source));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwDatasetLoadNew(FwDataset data)
 {
   FwSource source = {.ops = &FwSourceOps_Hdf5, .keys = &data->keys, .has_no_labels = PETSC_TRUE};

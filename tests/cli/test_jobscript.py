@@ -135,6 +135,15 @@ class Jobscript(unittest.TestCase):
             seconds = float(re.search(r"about ([0-9.e-]+) s here", text).group(1))
             self.assertTrue(least <= seconds <= most, text)
 
+    def test_estimate_is_of_the_group_that_needs_most(self):
+        (self.place / "point.yaml").write_text("data: {train: 500, test: 10}\n")
+        for scan, alone in ((["-job_command", "sample", "-scan_network_width", "10,3000"],
+                             ["-job_command", "sample", "-network_width", 3000]),
+                            (["-scan_network_type", "fc,cnn"], ["-network_type", "cnn"])):
+            seconds = [float(re.search(r"about ([0-9.e+]+) s here", text).group(1)) for text in
+                       (script("point.yaml", "-scheduler", "slurm", *words, cwd=self.place) for words in (scan, alone))]
+            self.assertGreater(seconds[0], 0.1 * seconds[1])
+
     def test_examples_are_counted_before_they_are_drawn(self):
         (self.place / "point.yaml").write_text("data: {train: 1000000}\n")
         memory = re.search(r"--mem-per-cpu=(\d+)M", script("point.yaml", "-scheduler", "slurm", cwd=self.place)).group(1)
