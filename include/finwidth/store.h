@@ -96,6 +96,9 @@ PetscErrorCode FwStoreCommit(FwStore *store);
 /** Drop a store: one open for writing is thrown away with its temporary file and lock. NULL is fine. Collective. */
 PetscErrorCode FwStoreDestroy(FwStore *store);
 
+/** Remove the lock of a result where the run that held it is gone from this host. Collective on `comm`. */
+PetscErrorCode FwStoreRemoveDeadLock(MPI_Comm comm, const char path[]);
+
 /** Remove the temporary file and the lock of every store that is open for writing on this rank, without any MPI or HDF5
  *  call: for the way out after an error or a signal. */
 void FwStoreAbandonAll(void);

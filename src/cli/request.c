@@ -318,7 +318,9 @@ PetscErrorCode FwRequestRun(const FwRequest *request, const FwRequestPlan *plan)
     PetscCall(Compute(request, plan));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(RemoveCheckpoints(request)); /* of a run that was killed after it had written its result */
+  /* of a run that was killed after it had written its result */
+  PetscCall(RemoveCheckpoints(request));
+  PetscCall(FwStoreRemoveDeadLock(PETSC_COMM_WORLD, request->output));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "result  %s is %s: nothing to do\n", request->output, done));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

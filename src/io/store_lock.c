@@ -206,6 +206,35 @@ static PetscErrorCode TryLock(const char lock[], PetscBool *is_taken)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* As TakeOver(): whoever finds the same dead lock meanwhile sees that it has gone, and starts again */
+static PetscErrorCode RemoveDead(const char path[])
+{
+  char   lock[PATH_MAX];
+  int    descriptor;
+  Holder holder;
+
+  PetscFunctionBegin;
+  PetscCall(PetscSNPrintf(lock, sizeof lock, "%s.lock", path));
+  descriptor = open(lock, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+  if (descriptor < 0) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!flock(descriptor, LOCK_EX | LOCK_NB)) {
+    ReadHolder(descriptor, &holder);
+    if (IsGone(&holder)) (void)unlink(lock);
+  }
+  close(descriptor);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreRemoveDeadLock(MPI_Comm comm, const char path[])
+{
+  PetscMPIInt rank;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCall(FwErrorAgree(comm, 0, rank ? PETSC_SUCCESS : RemoveDead(path)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode FindSlot(FwStore store)
 {
   PetscFunctionBegin;

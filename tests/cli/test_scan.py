@@ -3,6 +3,7 @@
 import functools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import unittest
@@ -161,6 +162,7 @@ class Scan(unittest.TestCase):
             others = ["predict.h5.check", "x.h5.chk"]
             for name in ("predict.h5.chk", "predict.h5.chk.previous", "predict.h5.chk.kernel-0", *others):
                 (self.place / name).write_text("")
+            (self.place / "predict.h5.lock").write_text(f"host {socket.gethostname()}\npid 4194303\ntime then\nstart 1\n")  # is gone
             done = self.scan(*words, "-resume", "-output", f"{self.place}/predict.h5")
             self.assertEqual(done.code, 0, done.err)
             self.assertIn(status, done.out)
