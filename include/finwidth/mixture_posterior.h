@@ -53,15 +53,19 @@ typedef struct {
   double      log_evidence; /**< log p(Y); -INFINITY for the improper law a = infinity */
   double      log_evidence_error;    /**< standard error; 0 where it is not sampled */
   double      effective_sample_size; /**< of the weights, or of the particles' ancestors; NaN where it is not sampled */
+  PetscInt    n_stage, n_unmixed;    /**< temperatures of the sequential Monte Carlo; those of which moves have not
+                                          refreshed the particles, where errors are larger than stated */
   double     *mean_q;                /**< [D, D] E[Q | Y] */
-  double     *mean_log_q;            /**< [D] E[log q_d | Y], q descending; -INFINITY where Q is singular */
-  double     *mean;                  /**< [P_t, D] */
-  double     *covariance;            /**< [P_t, D, D] */
-  double     *within;                /**< [P_t, D, D] the part E[Cov(f | Q)] of it */
-  PetscInt    n_curve;               /**< one output: points of the curves, otherwise 0 */
-  double     *curve_log_q;           /**< [n_curve] ascending, equally spaced */
-  double     *curve_prior;           /**< [n_curve] density of log q */
-  double     *curve_posterior;       /**< [n_curve] density of log q given Y */
+  double     *mean_q_error;    /**< [D, D] deviation of Q over the root of the effective samples; 0 if not sampled */
+  double     *mean_log_q;      /**< [D] E[log q_d | Y], q descending; -INFINITY where Q is singular */
+  double     *mean;            /**< [P_t, D] */
+  double     *mean_error;      /**< [P_t, D] as mean_q_error */
+  double     *covariance;      /**< [P_t, D, D] */
+  double     *within;          /**< [P_t, D, D] the part E[Cov(f | Q)] of it */
+  PetscInt    n_curve;         /**< one output: points of the curves, otherwise 0 */
+  double     *curve_log_q;     /**< [n_curve] ascending, equally spaced */
+  double     *curve_prior;     /**< [n_curve] density of log q */
+  double     *curve_posterior; /**< [n_curve] density of log q given Y */
 } FwMixturePosterior;
 
 /** Refuse a law that has no posterior at a temperature, before there are data. Not collective, the same on every rank.

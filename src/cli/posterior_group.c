@@ -308,6 +308,21 @@ static PetscErrorCode PrintHeader(const Point *point)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode WarnOfSampling(const char law[], const FwMixturePosterior *p)
+{
+  PetscFunctionBegin;
+  if (p->effective_sample_size < few_samples)
+    PetscCall(
+      FwWarn("the posterior of the law '%s' rests on %.0f effective samples: log evidence %.6g +- %.2g or twice "
+             "that; set more mixture_samples",
+             law, p->effective_sample_size, p->log_evidence, p->log_evidence_error));
+  if (p->n_unmixed)
+    PetscCall(FwWarn("the posterior of the law '%s' did not mix at %" PetscInt_FMT " of %" PetscInt_FMT
+                     " temperatures: its error bars are too small, compare a few values of seed",
+                     law, p->n_unmixed, p->n_stage));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* One law; `mean_q` [D, D] is filled where it is not NULL */
 static PetscErrorCode AddLaw(const Point *point, int which, const FwMixtureLaw *law, double mean_q[], FwRecord record)
 {
@@ -327,11 +342,7 @@ static PetscErrorCode AddLaw(const Point *point, int which, const FwMixtureLaw *
   if (point->n_test) PetscCall(RecordErrors(&errors, record));
   if (mean_q) PetscCall(PetscArraycpy(mean_q, p.mean_q, group->n_output * group->n_output));
   PetscCall(PrintRow(point, law_name[which], &p, &errors));
-  if (p.effective_sample_size < few_samples)
-    PetscCall(
-      FwWarn("the posterior of the law '%s' rests on %.0f effective samples: log evidence %.6g +- %.2g; set more "
-             "mixture_samples",
-             law_name[which], p.effective_sample_size, p.log_evidence, p.log_evidence_error));
+  PetscCall(WarnOfSampling(law_name[which], &p));
   PetscCall(FwMixturePosteriorDestroy(&p));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

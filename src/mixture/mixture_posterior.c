@@ -130,7 +130,8 @@ static PetscErrorCode FindNodes(MPI_Comm comm, const FwMixtureLaw *law, FwLikeli
 
 /* --- Q ------------------------------------------------------------------------------------------------------ */
 
-static void AverageQ(const FwNodeSet *nodes, double mean_q[], double mean_log_q[])
+/* square[c, b] is the mean of Q_cb^2 */
+static void AverageQ(const FwNodeSet *nodes, double mean_q[], double square[], double mean_log_q[])
 {
   const PetscInt n = nodes->n_output;
 
@@ -140,14 +141,35 @@ static void AverageQ(const FwNodeSet *nodes, double mean_q[], double mean_log_q[
     for (PetscInt i = nodes->first[group]; i < nodes->first[group + 1]; i++) {
       const double *rotation = nodes->rotation + (size_t)i * n * n, weight = nodes->weight[i];
 
-      for (PetscInt d = 0; d < n; d++) {
-        mean_log_q[d] += weight * log_q[d];
-        for (PetscInt c = 0; c < n; c++)
-          for (PetscInt b = 0; b < n; b++)
-            mean_q[c * n + b] += weight * exp(log_q[d]) * rotation[c * n + d] * rotation[b * n + d];
-      }
+      for (PetscInt d = 0; d < n; d++) mean_log_q[d] += weight * log_q[d];
+      for (PetscInt c = 0; c < n; c++)
+        for (PetscInt b = 0; b < n; b++) {
+          double q = 0.0;
+
+          for (PetscInt d = 0; d < n; d++) q += exp(log_q[d]) * rotation[c * n + d] * rotation[b * n + d];
+          mean_q[c * n + b] += weight * q;
+          square[c * n + b] += weight * q * q;
+        }
     }
   }
+}
+
+/* Of means over what the nodes differ in */
+static void FindErrors(FwMixturePosterior *p)
+{
+  const PetscInt n    = p->n_output;
+  const double   size = p->effective_sample_size; /* NaN: not sampled */
+
+  for (PetscInt k = 0; k < n * n; k++)
+    p->mean_q_error[k] =
+      isnan(size) ? 0.0 : sqrt(PetscMax(0.0, p->mean_q_error[k] - p->mean_q[k] * p->mean_q[k]) / size);
+  for (PetscInt t = 0; t < p->n_test; t++)
+    for (PetscInt c = 0; c < n; c++) {
+      const size_t at = ((size_t)t * n + c) * n + c;
+
+      p->mean_error[(size_t)t * n + c] =
+        isnan(size) ? 0.0 : sqrt(PetscMax(0.0, p->covariance[at] - p->within[at]) / size);
+    }
 }
 
 static PetscErrorCode Allocate(const FwSpectrumBounds *bounds, FwMixturePosterior *posterior)
@@ -156,9 +178,9 @@ static PetscErrorCode Allocate(const FwSpectrumBounds *bounds, FwMixturePosterio
 
   PetscFunctionBegin;
   *posterior = (FwMixturePosterior){.n_output = bounds->n_label, .n_test = bounds->n_test};
-  PetscCall(PetscCalloc2(n * n, &posterior->mean_q, n, &posterior->mean_log_q));
-  PetscCall(PetscCalloc3(n_test * n, &posterior->mean, n_test * n * n, &posterior->covariance, n_test * n * n,
-                         &posterior->within));
+  PetscCall(PetscCalloc3(n * n, &posterior->mean_q, n * n, &posterior->mean_q_error, n, &posterior->mean_log_q));
+  PetscCall(PetscCalloc4(n_test * n, &posterior->mean, n_test * n, &posterior->mean_error, n_test * n * n,
+                         &posterior->covariance, n_test * n * n, &posterior->within));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -175,8 +197,9 @@ PetscErrorCode FwMixturePosteriorCreate(const FwMixtureLaw *law, FwSpectrum spec
   PetscCall(Allocate(&bounds, posterior));
   PetscCall(FwLikelihoodCreate(spectrum, scale, temperature, law->n_output, &likelihood));
   PetscCall(FindNodes(comm, law, &likelihood, plan, posterior, &nodes));
-  AverageQ(&nodes, posterior->mean_q, posterior->mean_log_q);
+  AverageQ(&nodes, posterior->mean_q, posterior->mean_q_error, posterior->mean_log_q);
   PetscCall(FwPosteriorPredict(comm, &likelihood, &nodes, posterior));
+  FindErrors(posterior);
   PetscCall(FwNodeSetDestroy(&nodes));
   PetscCall(FwLikelihoodDestroy(&likelihood));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -185,8 +208,8 @@ PetscErrorCode FwMixturePosteriorCreate(const FwMixtureLaw *law, FwSpectrum spec
 PetscErrorCode FwMixturePosteriorDestroy(FwMixturePosterior *posterior)
 {
   PetscFunctionBegin;
-  PetscCall(PetscFree2(posterior->mean_q, posterior->mean_log_q));
-  PetscCall(PetscFree3(posterior->mean, posterior->covariance, posterior->within));
+  PetscCall(PetscFree3(posterior->mean_q, posterior->mean_q_error, posterior->mean_log_q));
+  PetscCall(PetscFree4(posterior->mean, posterior->mean_error, posterior->covariance, posterior->within));
   PetscCall(PetscFree3(posterior->curve_log_q, posterior->curve_prior, posterior->curve_posterior));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 
 static const char label2[] = "label^2";
+static const char error_text[] =
+  "posterior deviation over the root of the effective samples; 0 where it is not sampled";
 
 static PetscErrorCode RecordQ(const FwMixturePosterior *p, FwRecord record)
 {
@@ -24,6 +26,7 @@ static PetscErrorCode RecordQ(const FwMixturePosterior *p, FwRecord record)
     PetscCall(FwRecordReal(record, "mean_log_q", p->mean_log_q[0], "1", "posterior mean of log q"));
   } else {
     PetscCall(FwRecordReals(record, "mean_q", &matrix, p->mean_q, "1", "posterior mean of Q"));
+    PetscCall(FwRecordReals(record, "mean_q_error_bar", &matrix, p->mean_q_error, "1", error_text));
     PetscCall(FwRecordReals(record, "mean_log_q", &vector, p->mean_log_q, "1",
                             "posterior means of the logarithms of the eigenvalues of Q, descending"));
   }
@@ -48,6 +51,8 @@ static PetscErrorCode RecordPredictions(const FwMixturePosterior *p, FwRecord re
   PetscFunctionBegin;
   if (!p->n_test) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwRecordReals(record, "predictive_mean", &mean, p->mean, "label", "posterior mean of the outputs"));
+  if (p->n_output > 1)
+    PetscCall(FwRecordReals(record, "predictive_mean_error_bar", &mean, p->mean_error, "label", error_text));
   PetscCall(FwRecordReals(record, "predictive_covariance", &covariance, p->covariance, label2,
                           "posterior covariance of the latent outputs"));
   PetscCall(FwRecordReals(record, "predictive_variance_within", &covariance, p->within, label2,
@@ -77,6 +82,9 @@ PetscErrorCode FwMixturePosteriorRecord(const FwMixturePosterior *p, FwRecord re
                          "standard error of log_evidence; 0 where it is not sampled"));
   PetscCall(FwRecordReal(record, "effective_sample_size", p->effective_sample_size, "1",
                          "effective sample size; NaN where the posterior is not sampled"));
+  PetscCall(FwRecordInteger(record, "stages", p->n_stage, "1", "temperatures of the sequential Monte Carlo"));
+  PetscCall(FwRecordInteger(record, "stages_unmixed", p->n_unmixed, "1",
+                            "those whose moves have not refreshed the particles: errors are larger than stated"));
   PetscCall(RecordMethod(p, record));
   PetscCall(RecordQ(p, record));
   PetscCall(RecordPredictions(p, record));

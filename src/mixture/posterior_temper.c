@@ -35,6 +35,7 @@ typedef struct {
   double     refreshed;          /* of the coordinates, by the moves of this stage */
   double     log_mean, variance; /* log of the product of mean weights; sum of their relative variances */
   PetscInt64 n_stage, n_move, n_stage_move;
+  PetscInt64 n_unmixed; /* stages whose moves have not refreshed the coordinates */
 } State;
 
 typedef struct {
@@ -215,6 +216,21 @@ static PetscErrorCode Move(Temper *t, double *acceptance)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Whether the moves of this stage have refreshed the coordinates; at beta = 0 they are fresh from the prior */
+static PetscBool IsRefreshed(const Temper *t)
+{
+  const State *now = &t->now;
+
+  return now->beta == 0.0 || (now->n_stage_move >= MOVES_MIN && now->refreshed >= refreshments) ? PETSC_TRUE
+                                                                                                : PETSC_FALSE;
+}
+
+/* They have, or have moved for long enough: then the stage is counted as one that did not mix */
+static PetscBool IsOver(const Temper *t)
+{
+  return IsRefreshed(t) || t->now.n_stage_move >= MOVES_MAX ? PETSC_TRUE : PETSC_FALSE;
+}
+
 /* The size of the moves follows the acceptance */
 static PetscErrorCode MoveAndAdapt(Temper *t)
 {
@@ -224,23 +240,15 @@ static PetscErrorCode MoveAndAdapt(Temper *t)
   PetscCall(Move(t, &acceptance));
   t->now.n_stage_move++;
   t->now.refreshed += acceptance * t->now.fresh;
+  if (IsOver(t) && !IsRefreshed(t)) t->now.n_unmixed++;
   if (acceptance < 0.25) t->now.fresh = PetscMax(fresh_least, 0.6 * t->now.fresh);
   if (acceptance > 0.45) t->now.fresh = PetscMin(fresh_most, 1.4 * t->now.fresh);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Whether the moves of this stage have refreshed the coordinates; at beta = 0 they are fresh from the prior */
-static PetscBool IsRefreshed(const Temper *t)
-{
-  const State *now = &t->now;
-
-  if (now->beta == 0.0 || now->n_stage_move >= MOVES_MAX) return PETSC_TRUE;
-  return now->n_stage_move >= MOVES_MIN && now->refreshed >= refreshments ? PETSC_TRUE : PETSC_FALSE;
-}
-
 static PetscBool IsDone(const Temper *t)
 {
-  return t->now.beta >= 1.0 && IsRefreshed(t) ? PETSC_TRUE : PETSC_FALSE;
+  return t->now.beta >= 1.0 && IsOver(t) ? PETSC_TRUE : PETSC_FALSE;
 }
 
 /* --- numbers of the particles ------------------------------------------------------------------------------- */
@@ -495,7 +503,7 @@ static PetscErrorCode Run(Temper *t, FwProgress progress)
     PetscCall(FwErrorAgreeAny(t->comm, Weigh(t, t->coordinate, &t->particles)));
   }
   while (!IsDone(t)) {
-    if (IsRefreshed(t)) PetscCall(NextStage(t));
+    if (IsOver(t)) PetscCall(NextStage(t));
     PetscCall(MoveAndAdapt(t));
     PetscCall(FwProgressStep(progress, (PetscInt64)(PROGRESS_STEPS * t->now.beta)));
     PetscCall(AfterMove(t));
@@ -540,6 +548,8 @@ PetscErrorCode FwPosteriorSequential(MPI_Comm comm, const FwMixtureLaw *law, FwL
   lineages                = 1.0 - exp((double)(t.now.n_stage + 1) * log(n / (n - 1.0))) * (1.0 - shares);
   posterior->log_evidence_error    = sqrt(PetscMax(t.now.variance, lineages));
   posterior->effective_sample_size = 1.0 / shares;
+  posterior->n_stage               = (PetscInt)t.now.n_stage;
+  posterior->n_unmixed             = (PetscInt)t.now.n_unmixed;
   PetscCall(Destroy(&t));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

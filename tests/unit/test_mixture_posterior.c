@@ -498,21 +498,50 @@ static void assert_same_bits(const FwMixturePosterior *p, const FwMixturePosteri
   }
 }
 
+/* Means of two samples, within 4 standard errors, which are not zero */
+static void assert_agree(int n, const double x[], const double dx[], const double y[], const double dy[])
+{
+  for (int i = 0; i < n; i++) {
+    assert_true(dx[i] > 0.0 && dy[i] > 0.0);
+    assert_close((x[i] - y[i]) / hypot(dx[i], dy[i]), 0.0, 4.0);
+  }
+}
+
 static void sampled_posteriors_have_the_same_bits_on_any_ranks(void **state)
 {
+  FwMixturePosterior      p[2];
   const FwPosteriorMethod method[] = {FW_POSTERIOR_IMPORTANCE, FW_POSTERIOR_SEQUENTIAL};
   FwGrid                  alone;
 
   (void)state;
   TestCall(FwGridCreate(PETSC_COMM_SELF, &alone));
   for (int k = 0; k < 2; k++) {
-    FwMixturePosterior p = solve_on(grid, method[k]), single = solve_on(alone, method[k]);
+    FwMixturePosterior single = solve_on(alone, method[k]);
 
-    assert_same_bits(&p, &single);
-    TestCall(FwMixturePosteriorDestroy(&p));
+    p[k] = solve_on(grid, method[k]);
+    assert_same_bits(&p[k], &single);
     TestCall(FwMixturePosteriorDestroy(&single));
   }
+  assert_agree(9, p[0].mean_q, p[0].mean_q_error, p[1].mean_q, p[1].mean_q_error);
+  assert_agree(3, p[0].mean, p[0].mean_error, p[1].mean, p[1].mean_error);
+  for (int k = 0; k < 2; k++) TestCall(FwMixturePosteriorDestroy(&p[k]));
   TestCall(FwGridDestroy(&alone));
+}
+
+/* Particles that the moves hardly displace: a narrow posterior of a deep network */
+static void stages_that_do_not_mix_are_counted(void **state)
+{
+  const FwMixturePosteriorPlan few      = {.method = FW_POSTERIOR_SEQUENTIAL, .n_sample = 1000, .n_particle = 100};
+  FwMixtureLaw                 law      = make_deep_law(3, 10.0, 10);
+  FwSpectrum                   spectrum = make_spectrum(3);
+  FwMixturePosterior           p;
+
+  (void)state;
+  TestCall(FwMixturePosteriorCreate(&law, spectrum, 1.0, 1e-8, &few, &p));
+  assert_true(p.n_unmixed > 0 && p.n_unmixed <= p.n_stage);
+  TestCall(FwMixturePosteriorDestroy(&p));
+  TestCall(FwSpectrumDestroy(&spectrum));
+  TestCall(FwMixtureLawDestroy(&law));
 }
 
 static void few_effective_samples_lead_to_sequential_monte_carlo(void **state)
@@ -665,6 +694,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(curves_are_densities),
     cmocka_unit_test(sampled_posteriors_have_the_same_bits_on_any_ranks),
     cmocka_unit_test(few_effective_samples_lead_to_sequential_monte_carlo),
+    cmocka_unit_test(stages_that_do_not_mix_are_counted),
     cmocka_unit_test(bad_input_is_refused),
     cmocka_unit_test(stopped_after_every_move_it_comes_to_the_same_bits_on_other_ranks),
   };
