@@ -152,11 +152,20 @@ static PetscErrorCode ReadEnd(FwAnsatzPoint *point)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Flows of such networks can stall where examples slide along the kinks */
+static PetscBool HasKinks(const FwAnsatzPoint *point)
+{
+  const FwActivationType type = point->shape.activation;
+
+  return (PetscBool)(point->shape.n_layer > 1 && (type == FW_ACTIVATION_RELU || type == FW_ACTIVATION_LEAKY_RELU ||
+                                                  type == FW_ACTIVATION_HARDTANH));
+}
+
 static PetscErrorCode ReadTraining(FwAnsatzPoint *point)
 {
   PetscInt   method, loss, order;
   PetscInt64 batch = 0, n_gradient;
-  PetscBool  is_shuffled, has_momentum, has_bias_decay, is_scanned;
+  PetscBool  is_shuffled, is_limited, has_momentum, has_bias_decay, is_scanned;
 
   PetscFunctionBegin;
   PetscCall(FwOptionChoice("ansatz_optimiser", &method, NULL));
@@ -168,7 +177,8 @@ static PetscErrorCode ReadTraining(FwAnsatzPoint *point)
   PetscCall(FwOptionInteger("ansatz_batch", &batch, &point->has_batch));
   if (is_scanned && !FwTrainMethodHasBatches((FwTrainMethod)method)) batch = 0; /* it is there for the others */
   PetscCall(FwOptionBoolean("ansatz_shuffle", &is_shuffled, NULL));
-  PetscCall(FwOptionInteger("ansatz_gradients", &n_gradient, NULL));
+  PetscCall(FwOptionInteger("ansatz_gradients", &n_gradient, &is_limited));
+  if (!is_limited) n_gradient = HasKinks(point) ? 1000000 : 100000000;
   point->loss = (FwLoss)loss;
   point->plan = (FwTrainPlan){.n_gradient_most = (double)n_gradient,
                               .method          = (FwTrainMethod)method,
@@ -327,11 +337,9 @@ static PetscErrorCode RefuseAxes(void)
 /* Examples slide along the kinks of these activations, and the steps of the flow shrink with its tolerance */
 static PetscErrorCode WarnAboutKinks(const FwAnsatzPoint *point, PetscBool *is_said)
 {
-  const FwActivationType type = point->shape.activation;
-
   PetscFunctionBegin;
   if (*is_said || point->has_case || point->plan.method != FW_TRAIN_FLOW || point->plan.tolerance > 1e-6 ||
-      (type != FW_ACTIVATION_RELU && type != FW_ACTIVATION_LEAKY_RELU))
+      !HasKinks(point))
     PetscFunctionReturn(PETSC_SUCCESS);
   *is_said = PETSC_TRUE;
   PetscCall(
