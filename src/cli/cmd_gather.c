@@ -69,8 +69,12 @@ PetscErrorCode FwCommandRun_Gather(PetscInt n, const char *const file[])
   FwStore     store;
   const char *input;
   size_t      n_name;
+  PetscBool   has_output;
 
   PetscFunctionBegin;
+  PetscCall(FwOptionIsSet("output", &has_output));
+  PetscCheck(!has_output, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "-output has no meaning here: gather writes the first file that it is given");
   PetscCall(FwOptionBoolean("overwrite", &request.overwrite, NULL));
   n_name = strlen(file[0]);
   PetscCheck(n >= 2, PETSC_COMM_WORLD, FW_ERR_INPUT, "usage: finwidth gather OUT.h5 IN.h5 ...");

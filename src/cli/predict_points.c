@@ -70,6 +70,8 @@ static PetscErrorCode CheckPatches(FwPredictPoint *point)
   PetscCall(FwPatchNetworkCheck(PETSC_COMM_WORLD, model));
   PetscCheck(point->theory.theory != FW_THEORY_NTK, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_model: 'ntk' is for fully-connected networks");
+  PetscCheck(point->theory.composition == FW_COMPOSITION_PRODUCT, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "theory_composition: 'nested' and 'linearised' are for fully-connected networks");
   PetscCall(FwOptionBoolean("theory_observables", &wants_observables, NULL));
   PetscCheck(!wants_observables || FwPredictIsLocal(model), PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_observables is not for pool in this version");
@@ -149,10 +151,58 @@ PetscErrorCode FwPredictCheckFile(const FwPredict *predict)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* --- keys without a use ------------------------------------------------------------------------------------- */
+
+/* Of all points together: what some of them have */
+typedef struct {
+  PetscBool has_local, has_deep_local, has_patches, has_deep_patches;
+} Uses;
+
+static PetscErrorCode AddUses(const FwModel *model, Uses *uses)
+{
+  enum { SCRAMBLE_PATCHES = 2 };
+  PetscInt scramble;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionChoice("data_scramble", &scramble, NULL));
+  if (FwPredictIsLocal(model)) uses->has_local = PETSC_TRUE;
+  if (FwPredictIsLocal(model) && model->depth > 1) uses->has_deep_local = PETSC_TRUE;
+  if (model->type != FW_NETWORK_FC || scramble == SCRAMBLE_PATCHES) uses->has_patches = PETSC_TRUE;
+  if (model->type != FW_NETWORK_FC && model->depth > 1) uses->has_deep_patches = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckUses(const Uses *uses)
+{
+  const struct {
+    const char *key, *network;
+    PetscBool   is_used;
+  } row[] = {
+    {"theory_starts",        "cnn and lcn",                                     uses->has_local       },
+    {"theory_draws",         "cnn and lcn",                                     uses->has_local       },
+    {"theory_closure",       "several hidden layers of cnn",                    uses->has_deep_local  },
+    {"network_mask",         "cnn, lcn and pool (and data_scramble 'patches')", uses->has_patches     },
+    {"network_stride",       "cnn, lcn and pool (and data_scramble 'patches')", uses->has_patches     },
+    {"network_upper_mask",   "several hidden layers of cnn, lcn and pool",      uses->has_deep_patches},
+    {"network_upper_stride", "several hidden layers of cnn, lcn and pool",      uses->has_deep_patches},
+  };
+
+  PetscFunctionBegin;
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(row); i++) {
+    PetscBool is_set;
+
+    PetscCall(FwOptionIsSet(row[i].key, &is_set));
+    PetscCheck(!is_set || row[i].is_used, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "%s has no meaning here: it is for %s; leave it out", row[i].key, row[i].network);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
 {
   PetscInt  n_point;
   PetscBool is_narrow, has_narrow = PETSC_FALSE, is_product = PETSC_TRUE;
+  Uses      uses = {PETSC_FALSE};
 
   PetscFunctionBegin;
   *predict = (FwPredict){.request = request, .shared = shared_keys, .temperature_lowest = PETSC_MAX_REAL};
@@ -163,6 +213,7 @@ PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
     PetscCall(FwScanApply(request->scan, p));
     PetscCall(FwPredictPointRead(&point));
     if (point.theory.composition != FW_COMPOSITION_PRODUCT) is_product = PETSC_FALSE;
+    PetscCall(AddUses(&point.model, &uses));
     PetscCall(FwPredictIsTooNarrow(&point, &is_narrow));
     if (is_narrow) has_narrow = PETSC_TRUE;
     predict->temperature_lowest = PetscMin(predict->temperature_lowest, point.model.temperature);
@@ -171,6 +222,7 @@ PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
   PetscCall(FwScanApply(request->scan, -1));
   if (has_narrow) predict->shared = no_width;
   if (!is_product) predict->shared = no_keys;
+  PetscCall(CheckUses(&uses));
   PetscCall(FwPredictCheckFile(predict));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -167,6 +167,7 @@ class Gather(unittest.TestCase):
         self.point("0")
         self.refused(2, "usage", "out.h5")
         self.refused(2, "usage", )
+        self.refused(2, "no meaning", "out.h5", "parts", "-output", "x.h5")
         self.refused(3, "nowhere.h5", "out.h5", "nowhere.h5")
         self.refused(2, "must end in .h5", "out.txt", "parts")
         (self.place / "empty").mkdir()
