@@ -251,7 +251,7 @@ static PetscErrorCode Keep(Search *s, Tao tao, Vec v, PetscInt start, FwLocalLea
   PetscCall(FwLocalFromCoordinates(s->action, x, learnt->order));
   PetscCall(VecRestoreArrayRead(v, &x));
   PetscCall(FwLocalLearntEvaluate(s->action, s->cross, s->y, learnt->order, &learnt->value, s->slope));
-  learnt->slope        = norm / value;
+  learnt->slope        = value > 0.0 ? norm / value : 0.0; /* labels that are all zero */
   learnt->start        = start;
   learnt->n_step       = n_step;
   learnt->is_converged = norm <= tolerance * value ? PETSC_TRUE : PETSC_FALSE;
