@@ -399,9 +399,11 @@ class Scrambled(Folder):
         data = harness.write_arrays(self.place / "data.h5", x=x, y=y)
         new = harness.write_arrays(self.place / "new.h5", x=x[:7])
         words = ["-data_source", "hdf5", "-data_path", data, "-data_train", self.P, "-data_test", self.PT,
-                 "-data_normalise", "none", "-data_predict", new, "-network_type", kind, "-network_mask", "2,3",
-                 "-network_width", 10, "-temperature", 0.1, "-save_predictions", "true", *words]
-        return self.predict(*words), self.predict(*words, "-data_scramble", how)
+                 "-data_normalise", "none", "-data_predict", new, "-network_type", kind, "-network_width", 10,
+                 "-temperature", 0.1, "-save_predictions", "true", *words]
+        mask = ["-network_mask", "2,3"]
+        return (self.predict(*words, *(mask if kind != "fc" else [])),
+                self.predict(*words, *(mask if kind != "fc" or how == "patches" else []), "-data_scramble", how))
 
     def same(self, plain, scrambled, *prefixes):
         for prefix in prefixes:
@@ -442,8 +444,8 @@ class Learnt(Folder):
         data = harness.write_arrays(self.place / "data.h5", x=self.x, y=self.y)
         return self.predict("-data_source", "hdf5", "-data_path", data, "-data_train", self.P, "-data_test", self.PT,
                             "-data_validation", self.PV, "-data_normalise", "none", "-network_type", kind,
-                            "-network_mask", 4, "-network_width", 10, "-temperature", self.T, "-network_prior",
-                            f"1,{self.PRIOR}", *words, ranks=ranks)
+                            "-network_width", 10, "-temperature", self.T, "-network_prior", f"1,{self.PRIOR}",
+                            *(["-network_mask", 4] if kind != "fc" else []), *words, ranks=ranks)
 
     def kernels(self, kind):
         """B_ij of erf between all images; of fc and pool the one kernel."""
