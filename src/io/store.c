@@ -155,17 +155,19 @@ PetscErrorCode FwStoreOpen(MPI_Comm comm, const char path[], FwStore *store)
 
 PetscErrorCode FwStoreDestroy(FwStore *store)
 {
-  FwStore s = *store;
+  FwStore        s = *store;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   if (!s) PetscFunctionReturn(PETSC_SUCCESS);
   *store = NULL;
-  if (s->file >= 0) H5Fclose(s->file); /* in memory, or read only: there is nothing left to lose */
+  code   = FwStoreCloseFile(s);
   FwStoreUnlock(s);
   free(s->image);
   PetscCall(PetscFree(s->path));
   PetscCall(PetscCommDestroy(&s->comm));
   PetscCall(PetscFree(s));
+  PetscCall(code);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -38,6 +38,10 @@ struct FwStoreImpl {
   PetscCheck((__VA_ARGS__) >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot %s '%s': %s", \
              (store)->is_writing ? "write" : "read", (store)->path, FwStoreReason())
 
+/** Close what is open, in memory or on disk. An error must end the run: HDF5 1.10 would crash over such a file at its end.
+ *  @error FW_ERR_FILE */
+PetscErrorCode FwStoreCloseFile(FwStore store);
+
 /** Innermost line of HDF5's error stack. Borrowed until the next call. */
 const char *FwStoreReason(void);
 

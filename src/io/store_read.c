@@ -106,6 +106,18 @@ static PetscErrorCode CheckBytes(int descriptor, const char path[], PetscInt64 *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwStoreCloseFile(FwStore store)
+{
+  const hid_t file = store->file;
+
+  PetscFunctionBegin;
+  store->file = H5I_INVALID_HID;
+  if (file >= 0)
+    PetscCheck(H5Fclose(file) >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot close '%s': %s", store->path,
+               FwStoreReason());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode ReadInteger(FwStore store, const char name[], PetscInt64 *value)
 {
   hid_t attribute;
@@ -490,7 +502,10 @@ PetscErrorCode FwStoreVerifyFile(const char path[], char report[], size_t size)
 
   PetscFunctionBegin;
   code = VerifyOpen(&store, report, size);
-  if (store.file >= 0) H5Fclose(store.file);
+  if (!code)
+    code = FwStoreCloseFile(&store);
+  else if (store.file >= 0)
+    (void)H5Fclose(store.file);
   PetscCall(code);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
