@@ -334,7 +334,8 @@ static PetscErrorCode Run(const FwRequest *request)
 {
   static const char *const no_keys[] = {NULL}, *const groups[] = {"/sample", "/predict", NULL};
   Sample sample = {
-    .request = request, .predict = {.request = request, .shared = no_keys, .is_quiet = PETSC_TRUE}
+    .request = request,
+    .predict = {.request = request, .shared = no_keys, .is_beside = PETSC_TRUE, .is_quiet = PETSC_TRUE}
   };
   const FwRequestPlan plan = {.shared   = no_keys,
                               .groups   = groups,

@@ -13,16 +13,18 @@
 
 /** One point: its network and what to predict of it. */
 typedef struct {
-  FwModel  model;
-  FwTheory theory;
-  char     mean_words[240]; /**< which form was chosen for an activation with a mean, and why; "" for none */
+  FwModel   model;
+  FwTheory  theory;
+  PetscBool with_observables;
+  char      mean_words[240]; /**< which form was chosen for an activation with a mean, and why; "" for none */
 } FwPredictPoint;
 
 /** The context of FwPredictGroup(). */
 typedef struct {
   const FwRequest   *request;
-  const char *const *shared;             /**< keys within which points share a kernel; an empty list where none may */
-  PetscBool          is_quiet;           /**< no tables, no curve of the action */
+  const char *const *shared;    /**< keys within which points share a kernel; an empty list where none may */
+  PetscBool          is_beside; /**< a sampled network: of its observables only what the theory has is predicted */
+  PetscBool          is_quiet;  /**< no tables, no curve of the action */
   double             temperature_lowest; /**< of all points, where several share a kernel */
 } FwPredict;
 
@@ -40,6 +42,10 @@ PetscErrorCode FwPredictPointDestroy(FwPredictPoint *point);
  * @error FW_ERR_INPUT  a theory that does not go with the data, named
  */
 PetscErrorCode FwPredictPointAdapt(FwDataset data, FwPredictPoint *point);
+
+/** Leave out the observables that the theory does not have, with a warning: a sampled network has its own all the same.
+ *  Collective as FwPredictPointAdapt(), before which it is called. */
+PetscErrorCode FwPredictLeaveObservables(FwDataset data, FwPredictPoint *point);
 
 /** Whether a point is too narrow for mean terms that wider ones may have: they do not share a kernel then. */
 PetscErrorCode FwPredictIsTooNarrow(const FwPredictPoint *point, PetscBool *is_narrow);

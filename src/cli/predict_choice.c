@@ -77,11 +77,9 @@ static const char *Obstacle(const FwPredictPoint *point, PetscInt n_output, Pets
 static PetscErrorCode NoteObservables(FwPredictPoint *point)
 {
   const size_t at = strlen(point->mean_words);
-  PetscBool    is_wanted;
 
   PetscFunctionBegin;
-  PetscCall(FwOptionBoolean("theory_observables", &is_wanted, NULL));
-  if (is_wanted && point->theory.with_mean && !FwPredictIsLocal(&point->model))
+  if (point->with_observables && point->theory.with_mean && !FwPredictIsLocal(&point->model))
     snprintf(point->mean_words + at, sizeof point->mean_words - at,
              "; of theory_observables there is alignment_before alone");
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -147,7 +145,7 @@ static PetscErrorCode ChooseMean(FwDataset data, PetscInt n_output, FwPredictPoi
 
 static PetscErrorCode CheckOutputs(PetscInt n_output, FwPredictPoint *point)
 {
-  PetscBool has_average, has_observables;
+  PetscBool has_average;
 
   PetscFunctionBegin;
   PetscCheck(point->theory.composition == FW_COMPOSITION_PRODUCT, PETSC_COMM_WORLD, FW_ERR_INPUT,
@@ -155,9 +153,6 @@ static PetscErrorCode CheckOutputs(PetscInt n_output, FwPredictPoint *point)
   PetscCheck(!FwPredictIsLocal(&point->model) || point->model.depth == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "network_depth: cnn with several outputs (here %" PetscInt_FMT ") has one hidden layer in this version",
              n_output);
-  PetscCall(FwOptionBoolean("theory_observables", &has_observables, NULL));
-  PetscCheck(!has_observables, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_observables are those of one output, the data have %" PetscInt_FMT, n_output);
   /* hundreds of draws: only where it was asked for */
   PetscCall(FwOptionIsSet("theory_average", &has_average));
   if (!has_average) point->theory.with_average = PETSC_FALSE;
@@ -165,13 +160,38 @@ static PetscErrorCode CheckOutputs(PetscInt n_output, FwPredictPoint *point)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* NULL where the theory has observables */
+static const char *WithoutObservables(const FwPredictPoint *point, PetscInt n_output)
+{
+  if (n_output > 1) return "the theory has those of one output";
+  if (point->model.type == FW_NETWORK_POOL) return "pool has none in this version";
+  if (point->theory.theory == FW_THEORY_NTK) return "theory_model 'ntk' has none, they are those of a Bayesian network";
+  return NULL;
+}
+
+PetscErrorCode FwPredictLeaveObservables(FwDataset data, FwPredictPoint *point)
+{
+  FwDataSizes sizes;
+  const char *reason;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  reason = WithoutObservables(point, sizes.n_output);
+  if (!point->with_observables || !reason) PetscFunctionReturn(PETSC_SUCCESS);
+  point->with_observables = PETSC_FALSE;
+  PetscCall(FwWarn("theory_observables: sampled without a prediction, %s", reason));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictPointCheck(const FwDataSizes *sizes, FwPredictPoint *point)
 {
-  FwPatches patches;
+  const char *reason = WithoutObservables(point, sizes->n_output);
+  FwPatches   patches;
 
   PetscFunctionBegin;
   if (point->model.type != FW_NETWORK_FC)
     PetscCall(FwModelGetPatches(&point->model, sizes->channels, sizes->height, sizes->width, &patches));
+  PetscCheck(!point->with_observables || !reason, PETSC_COMM_WORLD, FW_ERR_INPUT, "theory_observables: %s", reason);
   if (sizes->n_output > 1) PetscCall(CheckOutputs(sizes->n_output, point));
   PetscCall(CheckMean(sizes->n_output, point));
   PetscFunctionReturn(PETSC_SUCCESS);

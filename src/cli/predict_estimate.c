@@ -10,6 +10,7 @@
 #include <finwidth/option.h>
 
 #include <stdio.h>
+#include <string.h>
 
 PetscErrorCode FwPredictEstimateExamples(FwGrid grid)
 {
@@ -102,6 +103,7 @@ PetscErrorCode FwPredictDryRun(const FwRequest *request)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD,
                           "scan    %" PetscInt_FMT " points, %" PetscInt_FMT " to compute; the first alone:\n", n_point,
                           n_chosen));
+  if (!strcmp(request->command, "sample")) PetscCall(FwPredictLeaveObservables(data, &point));
   PetscCall(FwPredictPointAdapt(data, &point));
   PetscCall(FwPredictIsLocal(&point.model) ? FwPredictLocalEstimate(grid, data, 1, &point)
                                            : EstimateKernel(grid, data, &point));

@@ -74,19 +74,17 @@ PetscErrorCode FwPredictRecordDigest(FwDataset data, FwRecord record)
 }
 
 /* A point whose observables cannot be computed has failed */
-static PetscErrorCode Observe(FwGrid grid, FwDataset data, const FwModel *model, FwPrediction *prediction,
+static PetscErrorCode Observe(FwGrid grid, FwDataset data, const FwPredictPoint *point, FwPrediction *prediction,
                               FwObservables *observables, PetscBool *is_observed)
 {
   double         order = prediction->saddle.n_minimum ? exp(prediction->saddle.minimum[0].log_order) : 1.0;
-  PetscBool      is_wanted;
   PetscErrorCode code;
 
   PetscFunctionBegin;
   *is_observed = PETSC_FALSE;
-  PetscCall(FwOptionBoolean("theory_observables", &is_wanted, NULL));
-  if (!is_wanted || prediction->failure) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!point->with_observables || prediction->failure) PetscFunctionReturn(PETSC_SUCCESS);
   if (prediction->shift) order = NAN; /* with mean terms: no formulas yet for what is learnt */
-  code         = FwObservablesCreate(grid, model, data, order, observables);
+  code         = FwObservablesCreate(grid, &point->model, data, order, observables);
   *is_observed = code ? PETSC_FALSE : PETSC_TRUE;
   PetscCall(FwPredictionFail(prediction, code));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -185,7 +183,7 @@ static PetscErrorCode RecordPoint(const Group *group, const FwPredictPoint *poin
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetTargets(group->data, FW_TEST, &targets));
-  PetscCall(Observe(group->grid, group->data, &point->model, prediction, &observables, &is_observed));
+  PetscCall(Observe(group->grid, group->data, point, prediction, &observables, &is_observed));
   with_table = group->with_table && !prediction->failure ? PETSC_TRUE : PETSC_FALSE;
   if (with_table) PetscCall(FwPrintPrediction(prediction));
   if (with_table) PetscCall(WarnAboutSaddle(prediction));
@@ -347,7 +345,10 @@ PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pets
   PetscCall(FwPredictEstimateExamples(group.grid));
   PetscCall(FwPredictLoadData(comm, &group.data));
   group.with_table = with_table;
-  for (PetscInt i = 0; i < n; i++) PetscCall(FwPredictPointAdapt(group.data, &here[i]));
+  for (PetscInt i = 0; i < n; i++) {
+    if (predict->is_beside) PetscCall(FwPredictLeaveObservables(group.data, &here[i]));
+    PetscCall(FwPredictPointAdapt(group.data, &here[i]));
+  }
   if (!is_quiet && here[0].mean_words[0])
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "mean    terms %s\n", here[0].mean_words));
   code = FwPredictIsLocal(&here[0].model) ? FwPredictLocalPoints(group.grid, group.data, is_quiet, &points)

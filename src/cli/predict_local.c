@@ -23,14 +23,12 @@ static PetscErrorCode ReadPlan(FwDataset data, PetscInt n, const FwPredictPoint 
   PetscInt    closure;
   FwDataSizes sizes;
   PetscInt64  n_start = 1, seed = 1, n_draw = 0;
-  PetscBool   with_kernels = PETSC_FALSE;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwOptionChoice("theory_closure", &closure, NULL));
   PetscCall(FwOptionInteger("theory_starts", &n_start, NULL));
   PetscCall(FwOptionInteger("seed", &seed, NULL));
-  PetscCall(FwOptionBoolean("theory_observables", &with_kernels, NULL));
   for (PetscInt i = 0; i < n && !n_draw; i++)
     if (point[i].theory.with_average) PetscCall(FwOptionInteger("theory_draws", &n_draw, NULL));
   *plan = (FwLocalPlan){.closure      = (FwPatchClosure)closure,
@@ -38,7 +36,7 @@ static PetscErrorCode ReadPlan(FwDataset data, PetscInt n, const FwPredictPoint 
                         .n_start      = (PetscInt)n_start,
                         .seed         = (uint64_t)seed,
                         .n_draw       = (PetscInt)n_draw,
-                        .with_kernels = with_kernels,
+                        .with_kernels = point->with_observables,
                         .form         = sizes.n_output > 1 ? FW_PATCH_ORDERED : FW_PATCH_PAIRS};
   /* at infinite width nothing is left of pairs */
   if (point->model.type == FW_NETWORK_LCN || point->theory.theory == FW_THEORY_INFINITE) plan->form = FW_PATCH_DIAGONAL;

@@ -48,23 +48,11 @@ static PetscErrorCode CheckDeep(const FwPredictPoint *point)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Observables are those of the Bayesian network */
-static PetscErrorCode CheckObservables(const FwPredictPoint *point)
-{
-  PetscBool wants_observables;
-
-  PetscFunctionBegin;
-  PetscCall(FwOptionBoolean("theory_observables", &wants_observables, NULL));
-  PetscCheck(!wants_observables || point->theory.theory != FW_THEORY_NTK, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_observables: theory_model 'ntk' has none, they are those of a Bayesian network");
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* What is not there for networks of patches */
 static PetscErrorCode CheckPatches(FwPredictPoint *point)
 {
   const FwModel *model = &point->model;
-  PetscBool      is_average_set, has_file, wants_observables;
+  PetscBool      is_average_set, has_file;
 
   PetscFunctionBegin;
   PetscCall(FwPatchNetworkCheck(PETSC_COMM_WORLD, model));
@@ -72,9 +60,6 @@ static PetscErrorCode CheckPatches(FwPredictPoint *point)
              "theory_model: 'ntk' is for fully-connected networks");
   PetscCheck(point->theory.composition == FW_COMPOSITION_PRODUCT, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_composition: 'nested' and 'linearised' are for fully-connected networks");
-  PetscCall(FwOptionBoolean("theory_observables", &wants_observables, NULL));
-  PetscCheck(!wants_observables || FwPredictIsLocal(model), PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "theory_observables is not for pool in this version");
   if (!FwPredictIsLocal(model)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwOptionIsSet("theory_average", &is_average_set));
   if (!is_average_set) point->theory.with_average = PETSC_FALSE; /* it is dear: only where it is asked for */
@@ -117,7 +102,7 @@ PetscErrorCode FwPredictPointRead(FwPredictPoint *point)
   PetscCall(FwModelFromOptions(&point->model));
   PetscCall(ReadTheory(&point->model, &point->theory));
   if (point->model.type != FW_NETWORK_FC) PetscCall(CheckPatches(point));
-  PetscCall(CheckObservables(point));
+  PetscCall(FwOptionBoolean("theory_observables", &point->with_observables, NULL));
   PetscCall(CheckValidation(point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

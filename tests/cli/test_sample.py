@@ -279,9 +279,15 @@ class Sample(unittest.TestCase):
         self.assertFalse([name for name in r if name.endswith("average_z_score")])
         self.assertIn("test_error_z_score", r)
 
+    def test_observables_of_two_outputs_are_sampled_beside_a_prediction_without_them(self):
+        done, r = self.sample_two_outputs("-network_width", 6, "-theory_observables", "-sampler_samples", 10)
+        self.assertRegex(done.err, "warning: theory_observables: sampled without a prediction")
+        self.assertNotIn("no prediction:", done.err)
+        self.assertIn("test_error_z_score", r)
+        self.assertIn("hidden_trace_after", r)
+
     def test_networks_that_the_theory_does_not_cover_are_sampled(self):
         for words, reason in ((["-network_width", "5,6"], "widths"),
-                              (["-network_width", 6, "-theory_observables"], "theory_observables"),
                               (["-network_width", "6,6", "-theory_composition", "nested"], "theory_composition")):
             done, r = self.sample_two_outputs(*words, "-sampler_samples", 10)
             self.assertRegex(done.err, "warning: no prediction: .*" + reason)
