@@ -17,16 +17,21 @@ FwBlock FwPotentialBlock(FwPotential p, PetscInt b)
 
 PetscErrorCode FwPotentialGatherRows(FwPotential p, const FwRows *rows, PetscInt width, double value[])
 {
+  MPI_Datatype row; /* counts are of rows: of numbers they need not fit an int */
+
   PetscFunctionBegin;
   if (p->n_rank == 1) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCallMPI(MPI_Type_contiguous((int)width, MPI_DOUBLE, &row));
+  PetscCallMPI(MPI_Type_commit(&row));
   for (PetscMPIInt q = 0; q < p->n_rank; q++) {
     const PetscInt first = FwRowsBlock(rows, (PetscInt)((PetscInt64)rows->n_block * q / p->n_rank));
     const PetscInt end   = FwRowsBlock(rows, (PetscInt)((PetscInt64)rows->n_block * (q + 1) / p->n_rank));
 
-    PetscCall(PetscMPIIntCast((end - first) * width, &p->count[q]));
-    PetscCall(PetscMPIIntCast(first * width, &p->offset[q]));
+    p->count[q]  = (PetscMPIInt)(end - first);
+    p->offset[q] = (PetscMPIInt)first;
   }
-  PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, value, p->count, p->offset, MPI_DOUBLE, p->comm));
+  PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, value, p->count, p->offset, row, p->comm));
+  PetscCallMPI(MPI_Type_free(&row));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

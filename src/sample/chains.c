@@ -359,8 +359,9 @@ static PetscErrorCode TakeChain(const Run *r, PetscInt c, const FwChainState *st
                             state->series + (size_t)i * a->n_sample, a->n_sample));
   for (PetscInt b = 0; b < a->n_block; b++) {
     const double length = (double)BlockLength(a, b);
+    const size_t first  = (size_t)b * a->n_field;
 
-    for (PetscInt i = 0; i < a->n_field; i++) block[b * a->n_field + i] = state->block[b * a->n_field + i] / length;
+    for (PetscInt i = 0; i < a->n_field; i++) block[first + i] = state->block[first + i] / length;
   }
   PetscCall(PetscArraycpy(a->w + (size_t)c * r->target->n, state->w, r->target->n));
   a->step[set] = state->step;

@@ -29,10 +29,12 @@ static PetscErrorCode CreateSet(FwSampled s, PetscInt set, FwSampledSet *a)
     for (PetscInt b = 0; b < r->n_block; b++) {
       const double *block = FwSetBlock(a, c, b);
 
-      for (PetscInt i = 0; i < r->n_field; i++) a->chain_mean[c * r->n_field + i] += block[i] / (double)r->n_block;
+      for (PetscInt i = 0; i < r->n_field; i++)
+        a->chain_mean[(size_t)c * r->n_field + i] += block[i] / (double)r->n_block;
     }
   for (PetscInt c = 0; c < r->n_chain; c++)
-    for (PetscInt i = 0; i < r->n_field; i++) a->mean[i] += a->chain_mean[c * r->n_field + i] / (double)r->n_chain;
+    for (PetscInt i = 0; i < r->n_field; i++)
+      a->mean[i] += a->chain_mean[(size_t)c * r->n_field + i] / (double)r->n_chain;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -99,14 +101,14 @@ static double Offset(const Square *q, PetscInt i)
 /* The product of two chains' means, about the offset or, for the spread, about the common mean */
 static double Product(const FwSampledSet *a, const Square *q, PetscInt c, PetscInt e, PetscBool about_mean)
 {
-  double sum = 0.0;
+  const double *one = a->chain_mean + (size_t)c * a->n_field, *other = a->chain_mean + (size_t)e * a->n_field;
+  double        sum = 0.0;
 
   for (PetscInt i = 0; i < q->n; i++) {
     const PetscInt at     = q->first + i * q->stride;
     const double   centre = about_mean ? a->mean[at] : Offset(q, i);
 
-    sum +=
-      EntryWeight(q, i) * (a->chain_mean[c * a->n_field + at] - centre) * (a->chain_mean[e * a->n_field + at] - centre);
+    sum += EntryWeight(q, i) * (one[at] - centre) * (other[at] - centre);
   }
   return sum;
 }

@@ -39,7 +39,7 @@ static void OthersCovariance(const FwSampledSet *a, PetscInt without, double mat
       const PetscInt64 place = at->field_weight + FwPackedPlace(i, j);
 
       matrix[(size_t)j * at->n_weight + i] =
-        (n * a->mean[place] - a->chain_mean[without * a->n_field + place]) / (n - 1.0);
+        (n * a->mean[place] - a->chain_mean[(size_t)without * a->n_field + place]) / (n - 1.0);
     }
 }
 
