@@ -73,6 +73,16 @@ static PetscBool IsHeader(const char line[])
   return PETSC_TRUE;
 }
 
+/* 0,1,2,...: what some programs write above columns without names */
+static PetscBool CountsColumns(const char line[])
+{
+  double value, n = 0.0;
+
+  for (const char *field = line; field; field = strchr(field, ',') ? strchr(field, ',') + 1 : NULL)
+    if (!ParseField(field, &value) || value != n++) return PETSC_FALSE;
+  return PETSC_TRUE;
+}
+
 static PetscErrorCode ParseLine(Csv *csv, const char path[], PetscInt64 line_number)
 {
   const char *field = csv->line;
@@ -141,6 +151,11 @@ static PetscErrorCode ReadAll(FwSource *source, Csv *csv)
     if (!csv->n_field) {
       PetscCall(SettleFields(source, csv));
       if (IsHeader(csv->line)) continue;
+      PetscCheck(!CountsColumns(csv->line), PETSC_COMM_SELF, FW_ERR_INPUT,
+                 "'%s': line %" PetscInt64_FMT
+                 " counts its columns from 0, as a header without names does: put '#' before "
+                 "it, or if it is an example a header of names above it",
+                 source->path, csv->line_number);
     }
     PetscCall(ParseLine(csv, source->path, csv->line_number));
     PetscCall(Append(source, csv, place));

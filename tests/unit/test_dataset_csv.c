@@ -110,6 +110,8 @@ static void mistakes_are_named_by_line_and_column(void **state)
   assert_refused(options, FW_ERR_INPUT, "line 2, column 2: ''");
   write_text("t.csv", "1,2\n3,4,5\n");
   assert_refused(options, FW_ERR_INPUT, "line 2 has 3 fields");
+  write_text("t.csv", "0,1,2\n3,4,7\n5,6,9\n");
+  assert_refused(options, FW_ERR_INPUT, "line 1 counts its columns");
   write_text("t.csv", "1;2\n3;4\n");
   assert_refused(options, FW_ERR_INPUT, "1 fields");
   write_text("t.csv", "");
