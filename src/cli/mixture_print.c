@@ -245,16 +245,18 @@ static PetscErrorCode PrintPoint(FwScan scan, FwRecord all, PetscInt point, Pets
 {
   static const char *const name[] = {
     "a", "log_q_mean", "log_q_mean_exact_finite", "log_det_mean", "log_det_mean_exact_finite", "distance_log_q"};
-  char cell[16];
+  const int n = (int)FwRecordIntegerAt(all, "test_count", point); /* negative: the point failed before its tests */
+  char      cell[16];
 
   PetscFunctionBegin;
   PetscCall(FwPrintScanAxes(scan, n_axis, point));
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(name); i++)
     PetscCall(PetscPrintf(PETSC_COMM_SELF, "%s", Cell(FwRecordAt(all, name[i], point), cell)));
-  PetscCall(
-    PetscPrintf(PETSC_COMM_SELF, "%6d of %d\n",
-                (int)(FwRecordIntegerAt(all, "test_count", point) - FwRecordIntegerAt(all, "test_unexpected", point)),
-                (int)FwRecordIntegerAt(all, "test_count", point)));
+  if (n < 0)
+    PetscCall(PetscPrintf(PETSC_COMM_SELF, "      failed\n"));
+  else
+    PetscCall(
+      PetscPrintf(PETSC_COMM_SELF, "%6d of %d\n", n - (int)FwRecordIntegerAt(all, "test_unexpected", point), n));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

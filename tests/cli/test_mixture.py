@@ -160,6 +160,7 @@ class Mixture(unittest.TestCase):
         self.assertEqual(harness.attribute(self.place / "mixture.h5", "status"), "failed")
         r = self.result()
         self.assertEqual(r["converged"].tolist(), [1, 1, 0])
+        self.assertRegex(done.out, r"100000 .* failed\n")
         self.assertEqual(r["test_unexpected"][:2].tolist(), [0, 0])
 
     def test_outputs_below_the_range_of_doubles_have_their_logarithms(self):
