@@ -9,6 +9,7 @@
 #include "slabs.h"
 #include "spectrum_impl.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -177,7 +178,9 @@ static PetscErrorCode CheckRotation(FwSpectrum s, const double y[])
     after += s->w[i] * s->w[i];
   }
   for (PetscInt i = 0; i < s->n; i++) ones += s->h[i] * s->h[i];
-  PetscCheck(fabs(after - before) <= 1e-10 * before && fabs(ones - s->n) <= 1e-10 * s->n, FwGridComm(s->grid),
+  PetscCheck(isfinite(before), FwGridComm(s->grid), FW_ERR_NUMERICAL,
+             "the labels are so large that their squares are beyond the range of doubles");
+  PetscCheck(fabs(after - before) <= 1e-10 * before + DBL_MIN && fabs(ones - s->n) <= 1e-10 * s->n, FwGridComm(s->grid),
              PETSC_ERR_LIB, "ScaLAPACK returned a rotation that is not orthogonal (%.6g)", fabs(ones - s->n) / s->n);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
