@@ -47,6 +47,9 @@ PetscErrorCode FwPredictPointAdapt(FwDataset data, FwPredictPoint *point);
  *  Collective as FwPredictPointAdapt(), before which it is called. */
 PetscErrorCode FwPredictLeaveObservables(FwDataset data, FwPredictPoint *point);
 
+/** Whether the product form is an approximation here even for linear networks: biases in hidden layers behind the first. */
+PetscBool FwPredictHasInnerBias(const FwPredictPoint *point);
+
 /** Whether a point is too narrow for mean terms that wider ones may have: they do not share a kernel then. */
 PetscErrorCode FwPredictIsTooNarrow(const FwPredictPoint *point, PetscBool *is_narrow);
 

@@ -160,6 +160,15 @@ static PetscErrorCode CheckOutputs(PetscInt n_output, FwPredictPoint *point)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscBool FwPredictHasInnerBias(const FwPredictPoint *point)
+{
+  if (point->theory.theory != FW_THEORY_RENORMALISED || point->theory.composition != FW_COMPOSITION_PRODUCT)
+    return PETSC_FALSE;
+  for (PetscInt l = 1; l < point->model.depth; l++)
+    if (point->model.bias[l] > 0.0) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
 /* NULL where the theory has observables */
 static const char *WithoutObservables(const FwPredictPoint *point, PetscInt n_output)
 {

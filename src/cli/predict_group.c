@@ -174,6 +174,19 @@ static PetscErrorCode PlanPredictor(const FwPredict *predict, FwScan scan, Petsc
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Once for all points */
+static PetscErrorCode NoteInnerBias(const FwPredictPoint *point, FwRecord record)
+{
+  PetscFunctionBegin;
+  if (!FwPredictHasInnerBias(point)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(
+    FwWarn("network_bias: with biases in hidden layers behind the first the product form, its average too, is "
+           "approximate also for linear networks"));
+  PetscCall(
+    FwRecordInteger(record, "exact_for_linear", 0, "1", "0 where the action is not exact even for linear networks"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode RecordPoint(const Group *group, const FwPredictPoint *point, FwPrediction *prediction,
                                   FwRecord record)
 {
@@ -185,11 +198,12 @@ static PetscErrorCode RecordPoint(const Group *group, const FwPredictPoint *poin
   PetscCall(FwDatasetGetTargets(group->data, FW_TEST, &targets));
   PetscCall(Observe(group->grid, group->data, point, prediction, &observables, &is_observed));
   with_table = group->with_table && !prediction->failure ? PETSC_TRUE : PETSC_FALSE;
-  if (with_table) PetscCall(FwPrintPrediction(prediction));
+  if (with_table) PetscCall(FwPrintPrediction(prediction, FwPredictHasInnerBias(point) ? PETSC_FALSE : PETSC_TRUE));
   if (with_table) PetscCall(WarnAboutSaddle(prediction));
   if (with_table) PetscCall(WarnAboutAverage(prediction));
   PetscCall(FwPredictWarnAboutFailure(prediction));
   PetscCall(FwPredictionRecord(prediction, targets, record));
+  PetscCall(NoteInnerBias(point, record));
   PetscCall(FwRecordInteger(record, "bandwidth", group->plan.bandwidth, "1", "bandwidth of the decomposed kernel"));
   if (is_observed) PetscCall(FwObservablesRecord(&observables, record));
   if (is_observed) PetscCall(FwObservablesDestroy(&observables));

@@ -212,7 +212,7 @@ static PetscErrorCode PrintPoint(const FwLocalPrediction *p)
 
   PetscFunctionBegin;
   for (PetscInt i = 0; i < n && p->saddle.n_minimum; i++) trace += p->saddle.minimum[0].order[i * n + i];
-  PetscCall(FwPrintErrors(&p->common, p->saddle.n_minimum ? trace / n : NAN,
+  PetscCall(FwPrintErrors(&p->common, PETSC_TRUE, p->saddle.n_minimum ? trace / n : NAN,
                           p->average.is_available ? p->common.average.mean_order : NAN));
   PetscCall(PrintOutputs(&p->common));
   for (PetscInt m = 0; m < p->saddle.n_minimum; m++) PetscCall(PrintMinimum(p, m));

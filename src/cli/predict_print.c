@@ -94,17 +94,18 @@ static double AverageOrder(const FwPrediction *p)
   return trace;
 }
 
-PetscErrorCode FwPrintErrors(const FwPrediction *p, double order, double averaged_order)
+PetscErrorCode FwPrintErrors(const FwPrediction *p, PetscBool is_exact, double order, double averaged_order)
 {
   const FwErrors *f = &p->finite, *a = &p->averaged, *i = &p->infinite;
+  const char     *average = is_exact ? " exact average" : "       average";
 
   PetscFunctionBegin;
   if (p->request.theory != FW_THEORY_RENORMALISED)
     PetscCall(
       PetscPrintf(PETSC_COMM_WORLD, "  %-18s %12s\n", "", p->request.theory == FW_THEORY_NTK ? "NTK" : "infinite"));
   else
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %12s%s%s %12s\n", "", "saddle point",
-                          FwPredictionHasAverage(p) ? " " : "", FwPredictionHasAverage(p) ? "exact average" : "",
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %-18s %12s%s %12s\n", "", "saddle point",
+                          FwPredictionHasAverage(p) ? average : "",
                           p->request.theory == FW_THEORY_NTK ? "NTK" : "infinite"));
   PetscCall(PrintRow(p, "train error", f->train_error, a->train_error, i->train_error));
   PetscCall(PrintRow(p, "test error", f->test_error, a->test_error, i->test_error));
@@ -183,10 +184,10 @@ static PetscErrorCode PrintOrders(const FwPrediction *p)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPrintPrediction(const FwPrediction *p)
+PetscErrorCode FwPrintPrediction(const FwPrediction *p, PetscBool is_exact)
 {
   PetscFunctionBegin;
-  PetscCall(FwPrintErrors(p, FwPredictionTotalOrder(p), AverageOrder(p)));
+  PetscCall(FwPrintErrors(p, is_exact, FwPredictionTotalOrder(p), AverageOrder(p)));
   if (p->n_output > 1) {
     PetscCall(PrintOutputs(p));
     PetscCall(PrintOutputsMinima(p));

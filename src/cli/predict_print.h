@@ -11,15 +11,15 @@
 /** Data and network, above the table. Collective on PETSC_COMM_WORLD, as are the others. */
 PetscErrorCode FwPrintHeader(const FwModel *model, FwDataset data);
 
-/** The table of one point: errors side by side, order parameters, metastable minima. */
-PetscErrorCode FwPrintPrediction(const FwPrediction *prediction);
+/** The table of one point, whose average is called exact where `is_exact`: errors side by side, order parameters, metastable minima. */
+PetscErrorCode FwPrintPrediction(const FwPrediction *prediction, PetscBool is_exact);
 
 /** A line for each point of a scan; `all` is looked at on rank 0. */
 PetscErrorCode FwPrintScan(FwScan scan, FwRecord all);
 
 /** Print the errors of a prediction side by side, with a number for the order parameter at the saddle point and its average.
  *  Collective on PETSC_COMM_WORLD. */
-PetscErrorCode FwPrintErrors(const FwPrediction *prediction, double order, double averaged_order);
+PetscErrorCode FwPrintErrors(const FwPrediction *prediction, PetscBool is_exact, double order, double averaged_order);
 
 /** Warn where an average that rests on draws has not converged. `all` is looked at on rank 0.
  *

@@ -295,8 +295,8 @@ PetscErrorCode FwPrintSampled(FwSampled sampled, FwRecord record)
 
   PetscFunctionBegin;
   PetscCall(FwOptionChoice("theory_model", &theory, NULL));
-  printf("  %-18s %24s %12s%8s %13s%7s %12s\n", "", "sampled       ", predicted[theory], " (z)", "exact average",
-         " (z)", "infinite");
+  printf("  %-18s %24s %12s%8s %13s%7s %12s\n", "", "sampled       ", predicted[theory], " (z)",
+         Predicted(record, "exact_for_linear", 0) == 0.0 ? "average" : "exact average", " (z)", "infinite");
   for (int q = 0; q < N_COMPARED; q++)
     for (PetscInt layer = 0; (m = Measured(sampled, q, layer)); layer++)
       for (PetscInt i = 0; i < PetscMin(m->n, 10); i++) PrintRow(record, q, layer, m, i);

@@ -36,6 +36,16 @@ class Predict(unittest.TestCase):
         self.assertEqual((self.place / "quickstart.png").read_bytes()[:4], b"\x89PNG")
         self.assertEqual(sorted(os.listdir(self.place)), ["quickstart.h5", "quickstart.png"])
 
+    def test_average_with_biases_between_hidden_layers_is_not_called_exact(self):
+        words = ["-network_activation", "linear", "-network_depth", 2, "-network_width", 20, "-overwrite"]
+        for bias, is_exact in (("1,0,1", True), ("0,1,0", False)):
+            done = self.predict(*words, "-network_bias", bias)
+            self.assertEqual(done.code, 0, done.err)
+            self.assertEqual("exact average" in done.out, is_exact)
+            self.assertEqual("product form" in done.err, not is_exact)
+            self.assertEqual(read(self.place / "predict.h5").get("exact_for_linear"), None if is_exact else 0)
+        self.assertNotIn("product form", self.predict(*words, "-network_bias", "0,1,0", "-theory_composition", "nested").err)
+
     def test_result_says_where_it_comes_from(self):
         self.assertEqual(self.predict("-seed", 5).code, 0)
         out = self.place / "predict.h5"
