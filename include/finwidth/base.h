@@ -100,6 +100,9 @@ void FwErrorClear(void);
  */
 PetscErrorCode FwWarn(const char format[], ...) PETSC_ATTRIBUTE_FORMAT(1, 2);
 
+/** Whether one of `lines`, joined by newlines, is the n characters of `line`; NULL has none. */
+PetscBool FwHasLine(const char *lines, size_t n, const char line[]);
+
 /** From now on hold warnings, on whatever rank: they are printed as they come, but the one who holds them says with FwWarn()
  *  which are kept. So what sub-communicators warn about reaches rank 0. Not collective. */
 void FwWarnHold(void);

@@ -256,12 +256,10 @@ void FwErrorClear(void)
   state.is_shared  = PETSC_FALSE;
 }
 
-static PetscBool HasLine(const char *list, const char line[])
+PetscBool FwHasLine(const char *lines, size_t n, const char line[])
 {
-  const size_t n = strlen(line);
-
-  for (const char *at = list; at && (at = strstr(at, line)); at++)
-    if ((at == list || at[-1] == '\n') && (at[n] == '\n' || !at[n])) return PETSC_TRUE;
+  for (const char *at = lines; at && *at; at += strcspn(at, "\n"), at += *at ? 1 : 0)
+    if (strcspn(at, "\n") == n && !memcmp(at, line, n)) return PETSC_TRUE;
   return PETSC_FALSE;
 }
 
@@ -288,9 +286,10 @@ PetscErrorCode FwWarn(const char format[], ...)
   va_start(arguments, format);
   vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
+  for (char *c = text; (c = strchr(c, '\n')); c++) *c = ' '; /* one line in the list */
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
-  if ((rank == 0 || state.is_holding) && !HasLine(*kept, text)) PetscCall(AddLine(kept, text));
-  if (rank || HasLine(state.printed, text)) PetscFunctionReturn(PETSC_SUCCESS);
+  if ((rank == 0 || state.is_holding) && !FwHasLine(*kept, strlen(text), text)) PetscCall(AddLine(kept, text));
+  if (rank || FwHasLine(state.printed, strlen(text), text)) PetscFunctionReturn(PETSC_SUCCESS);
   fflush(stdout);
   fprintf(stderr, "finwidth: warning: %s\n", text);
   PetscCall(AddLine(&state.printed, text));

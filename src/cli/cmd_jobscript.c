@@ -55,16 +55,6 @@ static PetscErrorCode PutBack(const Option *option)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Files must be seen to hold as many examples as are asked for; no example is read or drawn */
-static PetscErrorCode Inspect(FwDataset *data)
-{
-  PetscFunctionBegin;
-  PetscCall(FwDatasetCreate(PETSC_COMM_WORLD, data));
-  PetscCall(FwDatasetSetFromOptions(*data));
-  PetscCall(FwDatasetInspect(*data));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* A point is a group: its prediction, then its chains */
 static PetscErrorCode AddSampling(Scan *scan, const FwDataSizes *sizes)
 {
@@ -110,7 +100,7 @@ static PetscErrorCode EstimateGroup(Scan *scan, PetscInt command, PetscInt n, co
   PetscCall(PetscMalloc1(n, &same));
   for (PetscInt i = 0; i < n; i++) same[i] = *point;
   PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
-  PetscCall(Inspect(&data));
+  PetscCall(FwPredictInspectData(&data)); /* no example is read or drawn */
   if (!FwPredictIsLocal(&point->model))
     PetscCall(EstimateFull(grid, data, n, same, command, scan));
   else if (command == PREDICT)

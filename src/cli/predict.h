@@ -83,6 +83,9 @@ PetscErrorCode FwPredictCheckFile(const FwPredict *predict);
  * @error as FwDatasetSetUp() */
 PetscErrorCode FwPredictLoadData(MPI_Comm comm, FwDataset *data);
 
+/** Find out what they will be, as FwDatasetInspect(). Collective on PETSC_COMM_WORLD; release with FwDatasetDestroy(). */
+PetscErrorCode FwPredictInspectData(FwDataset *data);
+
 /** Refuse, before the data are read, numbers of examples that alone would not fit. Collective.
  * @error FW_ERR_MEMORY */
 PetscErrorCode FwPredictEstimateExamples(FwGrid grid);

@@ -39,6 +39,15 @@ static PetscErrorCode HasSameShape(FwScan scan, PetscInt a, PetscInt b, PetscBoo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwPredictInspectData(FwDataset *data)
+{
+  PetscFunctionBegin;
+  PetscCall(FwDatasetCreate(PETSC_COMM_WORLD, data));
+  PetscCall(FwDatasetSetFromOptions(*data));
+  PetscCall(FwDatasetInspect(*data));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Numbers of examples that would not fit are refused before there is a list of them */
 static PetscErrorCode Inspect(FwDataset *data)
 {
@@ -48,9 +57,7 @@ static PetscErrorCode Inspect(FwDataset *data)
   PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
   PetscCall(FwPredictEstimateExamples(grid));
   PetscCall(FwGridDestroy(&grid));
-  PetscCall(FwDatasetCreate(PETSC_COMM_WORLD, data));
-  PetscCall(FwDatasetSetFromOptions(*data));
-  PetscCall(FwDatasetInspect(*data));
+  PetscCall(FwPredictInspectData(data));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -98,14 +98,6 @@ PetscErrorCode FwRecordDestroy(FwRecord *record)
 
 /* --- warnings ----------------------------------------------------------------------------------------------- */
 
-/* Whether one of the lines is these n characters */
-static PetscBool HasLine(const char *lines, size_t n, const char line[])
-{
-  for (const char *at = lines; at && *at; at += strcspn(at, "\n"), at += *at ? 1 : 0)
-    if (strcspn(at, "\n") == n && !memcmp(at, line, n)) return PETSC_TRUE;
-  return PETSC_FALSE;
-}
-
 PetscErrorCode FwRecordWarn(FwRecord record, const char lines[])
 {
   PetscFunctionBegin;
@@ -113,7 +105,7 @@ PetscErrorCode FwRecordWarn(FwRecord record, const char lines[])
     const size_t n   = strcspn(line, "\n");
     size_t       old = record->warnings ? strlen(record->warnings) : 0;
 
-    if (!n || HasLine(record->warnings, n, line)) continue;
+    if (!n || FwHasLine(record->warnings, n, line)) continue;
     PetscCall(PetscRealloc(old + n + 2, &record->warnings));
     if (old) record->warnings[old++] = '\n';
     Copy(record->warnings + old, line, n);
