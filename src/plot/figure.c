@@ -125,6 +125,15 @@ PetscErrorCode FwFigureClear(FwFigure *figure)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwFigureCheckFilled(const FwFigure *figure, const char name[], const char names[])
+{
+  PetscFunctionBegin;
+  PetscCheck(figure->n_panel || names[0], PETSC_COMM_WORLD, FW_ERR_INPUT, "this file has nothing that could be drawn");
+  PetscCheck(figure->n_panel, PETSC_COMM_WORLD, FW_ERR_INPUT, "figure '%s': this file can give overview%s",
+             name ? name : "overview", names);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwFigureFillChosen(const char name[], PetscInt n, const FwFigureChoice choice[], FwFigureFill *fill,
                                   const void *found, FwFigure *figure)
 {
@@ -140,8 +149,7 @@ PetscErrorCode FwFigureFillChosen(const char name[], PetscInt n, const FwFigureC
     if (is_overview ? choice[f].is_in_overview : !strcmp(name, choice[f].name)) PetscCall(fill(found, f, figure));
   }
   if (figure->n_panel > 3) figure->n_column = (figure->n_panel + 1) / 2;
-  PetscCheck(figure->n_panel, PETSC_COMM_WORLD, FW_ERR_INPUT, "figure '%s': this file can give overview%s",
-             name ? name : "overview", names);
+  PetscCall(FwFigureCheckFilled(figure, name, names));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

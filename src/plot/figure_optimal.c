@@ -175,7 +175,7 @@ static PetscErrorCode FillPoint(FwStore store, const char name[], FwFigure *figu
   PetscFunctionBegin;
   PetscCall(ReadProfile(store, &p));
   PetscCheck(p.n && p.n_fixed && p.n_one, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "no figure can be drawn of this file: nothing of this network can be learnt");
+             "this file has nothing that could be drawn: nothing of this network can be learnt, or theory failed");
   if (is_overview || !strcmp(name, "potential")) PetscCall(Fill_Potential(&p, figure));
   if (is_overview || !strcmp(name, "curve")) PetscCall(Fill_Curve(&p, figure));
   if (is_overview || !strcmp(name, "trajectory")) PetscCall(FwFigureFill_Trajectory(store, figure));

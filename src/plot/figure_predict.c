@@ -431,7 +431,6 @@ PetscErrorCode FwFigureFill_Predict(FwStore store, const char name[], FwFigure *
     PetscCall(figures[f].fill(store, panel));
   }
   if (figure->n_panel > 4) figure->n_column = 3;
-  PetscCheck(figure->n_panel, PETSC_COMM_WORLD, FW_ERR_INPUT, "figure '%s': this file can give overview%s", name,
-             names);
+  PetscCall(FwFigureCheckFilled(figure, name, names));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

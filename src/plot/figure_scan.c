@@ -528,8 +528,7 @@ PetscErrorCode FwFigureFill_Scan(FwStore store, const char name[], FwFigure *fig
   if (!name || !strcmp(name, "overview")) PetscCall(FillOverview(&slice, available, figure));
   for (int f = 0; f < N_FIGURE && name; f++)
     if (available[f] && !strcmp(name, figures[f].name)) PetscCall(figures[f].fill(&slice, figure));
-  PetscCheck(figure->n_panel, PETSC_COMM_WORLD, FW_ERR_INPUT, "figure '%s': this file can give overview%s",
-             name ? name : "overview", names);
+  PetscCall(FwFigureCheckFilled(figure, name, names));
   PetscCall(FwSliceClear(&slice));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

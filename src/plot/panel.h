@@ -100,6 +100,11 @@ typedef struct {
 /** Add the panels of figure `f` of a table from what was found in a file. Collective on the store. */
 typedef PetscErrorCode FwFigureFill(const void *found, PetscInt f, FwFigure *figure);
 
+/** Whether there is something to draw.
+ * @param[in] names  ", NAME" of each figure that the file can give
+ * @error FW_ERR_INPUT  there is not: says what the file can give */
+PetscErrorCode FwFigureCheckFilled(const FwFigure *figure, const char name[], const char names[]);
+
 /** Fill the figure of that name, or all of the overview (NULL or "overview"), in rows of about equal length.
  * @param[in] choice  [n] the table, in the order of the overview
  * @error FW_ERR_INPUT  the file cannot give it: names those that it can */
