@@ -64,6 +64,9 @@ PetscErrorCode FwKeyParse(const FwKey *key, const char text[], double *number);
 /** Whether the user gave the key. */
 PetscErrorCode FwOptionIsSet(const char key[], PetscBool *is_set);
 
+/** Whether the user gave the key another value than its default. A resolved input, which names all keys, chooses nothing. */
+PetscErrorCode FwOptionIsChosen(const char key[], PetscBool *is_chosen);
+
 /** Value of a key, or its default; `*is_set` (may be NULL) says whether there is either.
  *
  * @error FW_ERR_INPUT      the text is not of the key's type, or out of its range: says what would be right

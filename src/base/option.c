@@ -282,6 +282,19 @@ PetscErrorCode FwOptionIsSet(const char key[], PetscBool *is_set)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwOptionIsChosen(const char name[], PetscBool *is_chosen)
+{
+  const FwKey *key = FwKeyFind(name);
+  char         text[TEXT_SIZE];
+  PetscBool    has_value;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionIsSet(name, is_chosen));
+  PetscCall(GetValue(key, text, &has_value));
+  if (*is_chosen && key->default_value && !strcmp(text, key->default_value)) *is_chosen = PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwOptionInteger(const char key[], PetscInt64 *value, PetscBool *is_set)
 {
   double    number;

@@ -288,7 +288,7 @@ static PetscErrorCode RefuseUnused(const PetscBool use[USES])
   for (int u = USE_INIT; u <= USE_SINGULAR; u++) {
     PetscBool is_set;
 
-    PetscCall(FwOptionIsSet(use_keys[u], &is_set));
+    PetscCall(FwOptionIsChosen(use_keys[u], &is_set));
     PetscCheck(!is_set || use[u], PETSC_COMM_WORLD, FW_ERR_INPUT, "key '%s' is given, but %s: leave it out",
                use_keys[u],
                u == USE_SINGULAR ? "the start has singular values for ansatz_init balanced and householder only"
@@ -307,7 +307,7 @@ static PetscErrorCode WarnAboutUnused(const PetscBool use[USES])
   for (int u = USE_STEP; u < USES && n < sizeof names; u++) {
     PetscBool is_set;
 
-    PetscCall(FwOptionIsSet(use_keys[u], &is_set));
+    PetscCall(FwOptionIsChosen(use_keys[u], &is_set));
     if (is_set && !use[u]) n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "", use_keys[u]);
   }
   if (n) PetscCall(FwWarn("no network or optimiser here has a use for %s", names));

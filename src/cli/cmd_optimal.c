@@ -73,7 +73,7 @@ static PetscErrorCode WarnAboutUnused(const PetscBool use[USES])
   for (int u = 0; u < USES; u++) {
     PetscBool is_set;
 
-    PetscCall(FwOptionIsSet(key[u], &is_set));
+    PetscCall(FwOptionIsChosen(key[u], &is_set));
     if (is_set && !use[u]) PetscCall(FwWarn("optimal_channel has no use for the key '%s' that is given", key[u]));
   }
   PetscFunctionReturn(PETSC_SUCCESS);

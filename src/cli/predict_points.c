@@ -27,6 +27,7 @@ static PetscErrorCode ReadTheory(const FwModel *model, FwTheory *theory)
   theory->composition = model->depth == 1 ? FW_COMPOSITION_PRODUCT : (FwComposition)composition;
   PetscCheck(theory->composition != FW_COMPOSITION_LINEARISED || model->depth == 2, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_composition: 'linearised' is for two hidden layers, the network has %" PetscInt_FMT, model->depth);
+  theory->with_average = PETSC_TRUE;
   PetscCall(FwOptionBoolean("theory_average", &theory->with_average, NULL));
   PetscCall(FwOptionBoolean("save_predictions", &theory->with_means, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -157,7 +158,8 @@ static PetscErrorCode AddUses(const FwModel *model, Uses *uses)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CheckUses(const Uses *uses)
+/* An input may keep them for another network */
+static PetscErrorCode WarnAboutUses(const Uses *uses)
 {
   const struct {
     const char *key, *network;
@@ -174,11 +176,11 @@ static PetscErrorCode CheckUses(const Uses *uses)
 
   PetscFunctionBegin;
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(row); i++) {
-    PetscBool is_set;
+    PetscBool is_chosen;
 
-    PetscCall(FwOptionIsSet(row[i].key, &is_set));
-    PetscCheck(!is_set || row[i].is_used, PETSC_COMM_WORLD, FW_ERR_INPUT,
-               "%s has no meaning here: it is for %s; leave it out", row[i].key, row[i].network);
+    PetscCall(FwOptionIsChosen(row[i].key, &is_chosen));
+    if (is_chosen && !row[i].is_used)
+      PetscCall(FwWarn("%s has no meaning here: it is for %s", row[i].key, row[i].network));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -207,7 +209,7 @@ PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
   PetscCall(FwScanApply(request->scan, -1));
   if (has_narrow) predict->shared = no_width;
   if (!is_product) predict->shared = no_keys;
-  PetscCall(CheckUses(&uses));
+  PetscCall(WarnAboutUses(&uses));
   PetscCall(FwPredictCheckFile(predict));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -203,7 +203,7 @@ class Average(Folder):
 
     def test_draws_do_not_depend_on_the_number_of_ranks(self):
         words = ["-network_type", "cnn", "-network_width", 20, "-network_mask", 4, "-temperature", 0.1,
-                 "-theory_draws", 4]
+                 "-theory_draws", 16]
         one, three = self.average("shared", *words), self.average("shared", *words, ranks=3)
         for name in ("average_test_error", "average_order_parameter"):
             np.testing.assert_allclose(one[name], three[name], rtol=1e-7)

@@ -74,6 +74,19 @@ class Predict(unittest.TestCase):
         errors = np.array(read(self.place / "predict.h5")["test_error"])
         np.testing.assert_allclose(errors[1], errors[0], rtol=1e-6)
 
+    def test_keys_without_a_use_are_named(self):
+        done = self.predict("-theory_draws", 9, "-network_mask", 7, "-theory_closure", "stacked")
+        self.assertEqual(done.code, 0, done.err)
+        for key in ("theory_draws", "network_mask", "theory_closure"):
+            self.assertIn(f"{key} has no meaning here", done.err)
+
+    def test_resolved_input_of_patches_chooses_nothing(self):
+        self.assertEqual(self.predict("-network_type", "cnn", "-network_width", 20).code, 0)
+        (self.place / "again.yaml").write_text(harness.attribute(self.place / "predict.h5", "input"))
+        done = run("predict", "again.yaml", cwd=self.place)
+        self.assertEqual((done.code, done.err), (0, ""))
+        self.assertNotIn("average_test_bias", read(self.place / "again.h5"))
+
     def test_observables_are_not_mixed_with_another_theory(self):
         done = self.predict("-theory_model", "ntk", "-theory_observables", "true")
         self.assertEqual(done.code, 2)

@@ -185,8 +185,6 @@ class Scan(unittest.TestCase):
                                (("-scan_temperature", "1,2", "-scan_index", "x"), "scan_index"),
                                (("-data_classes", "0,1,2", "-scan_network_type", "fc,cnn", "-network_depth", 2),
                                 "network_depth"),
-                               (("-theory_draws", 9), "no meaning"), (("-network_mask", 4), "no meaning"),
-                               (("-scan_network_type", "fc,cnn", "-theory_closure", "stacked"), "no meaning"),
                                (("-network_type", "cnn", "-network_depth", 2, "-theory_composition", "nested"),
                                 "theory_composition"),
                                (("-network_activation", "relu", "-network_depth", 2, "-theory_mean", "on",
