@@ -46,7 +46,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=4000 State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
-POINTS = 8
+POINTS = 40  # ten of a task take longer than it takes to see its checkpoint and to kill it
 INPUT = f"""data: {{train: 700, test: 20}}
 theory: {{bandwidth: 0, average: false}}
 scan: {{seed: 1:{POINTS}:{POINTS}}}
@@ -99,7 +99,7 @@ class Cluster:
             if time.time() > end:
                 raise AssertionError(f"{message}: {self.call('squeue', '-t', 'all', check=False)}\n"
                                      + (self.place / "slurmctld.log").read_text()[-4000:])
-            time.sleep(0.2)
+            time.sleep(0.05)
 
     def states(self, job):
         """State of each task that Slurm still knows, by its number."""
