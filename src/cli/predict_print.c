@@ -261,6 +261,16 @@ PetscErrorCode FwPrintScanTable(FwScan scan, const char head[], FwPrintScanRow *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static const char learnt[] = "learnt_test_bias";
+
+/* Whether some point learns its order parameter on validation examples */
+static PetscBool HasLearnt(FwRecord all, PetscInt n_point)
+{
+  for (PetscInt p = 0; p < n_point; p++)
+    if (!isnan(FwRecordPointMean(all, learnt, n_point, p))) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
 static PetscErrorCode PrintScanRow(FwScan scan, PetscInt point, FwRecord all)
 {
   static const char *const column[]  = {"total_order_parameter", "train_error", "test_error", "infinite_test_error",
@@ -275,6 +285,8 @@ static PetscErrorCode PrintScanRow(FwScan scan, PetscInt point, FwRecord all)
   for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(column); c++)
     PetscCall(
       PetscPrintf(PETSC_COMM_WORLD, " %s", FwPrintCell(FwRecordPointMean(all, column[c], n_point, point), cell)));
+  if (HasLearnt(all, n_point))
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, " %s", FwPrintCell(FwRecordPointMean(all, learnt, n_point, point), cell)));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n",
                         converged == 1.0   ? ""
                         : converged == 0.0 ? "  not converged"
@@ -284,11 +296,13 @@ static PetscErrorCode PrintScanRow(FwScan scan, PetscInt point, FwRecord all)
 
 PetscErrorCode FwPrintScan(FwScan scan, FwRecord all)
 {
-  char head[128];
+  char     head[128];
+  PetscInt n_point;
 
   PetscFunctionBegin;
-  snprintf(head, sizeof head, "  %12s %12s %12s %12s %12s", "order par.", "train error", "test error", "infinite",
-           "log evidence");
+  PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
+  snprintf(head, sizeof head, "  %12s %12s %12s %12s %12s%s", "order par.", "train error", "test error", "infinite",
+           "log evidence", HasLearnt(all, n_point) ? "  learnt bias" : "");
   PetscCall(FwPrintScanTable(scan, head, PrintScanRow, all));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
