@@ -215,6 +215,16 @@ class Scan(unittest.TestCase):
         (self.place / "kernel.h5").write_bytes(data)
         self.assertEqual(self.scan(*words, "-output", "d.h5").code, 3)
 
+    def test_semaphore_that_a_killed_run_left_holds_nobody_up(self):
+        left = Path("/dev/shm/sem.OMPIO_held.h5.tmp")
+        try:
+            left.write_bytes(bytes(32))  # as glibc keeps a semaphore that is taken
+        except OSError:
+            self.skipTest("no semaphores here")
+        self.addCleanup(left.unlink, missing_ok=True)
+        done = self.scan("-theory_decomposition", "held.h5", ranks=2, timeout=60)
+        self.assertEqual(done.code, 0, done.err)
+
     def test_saved_decomposition_is_refused_for_other_new_inputs_and_other_depths(self):
         for name in ("a", "b"):
             harness.write_arrays(self.place / f"{name}.h5", x=np.random.default_rng(ord(name)).normal(size=(3, 256)))
