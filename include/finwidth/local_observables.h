@@ -29,6 +29,7 @@ typedef struct {
   double   *eigenvalue;     /**< [n_row] of Q, descending */
   double    distance, pool_overlap, effective_patches;
   PetscBool has_kernels, has_hidden;                 /**< has_hidden: also of M; one hidden layer */
+  PetscBool is_known;                                /**< with kernels: these could be computed */
   double    alignment_before;                        /**< of K_R(1), and of M before */
   double    kernel_alignment;                        /**< of K_R(Q) */
   double    alignment_after;                         /**< of M after, as in observables.h */
@@ -38,7 +39,8 @@ typedef struct {
 
 /** Predict the observables.
  *
- * Second-moment kernels of the hidden layer are used: means of a non-odd activation are in them.
+ * Second-moment kernels of the hidden layer are used: means of a non-odd activation are in them. Where A is not positive
+ * definite what needs kernels is NaN, with a warning.
  *
  * @collective{action}
  * @param[in]  action       with its model set
@@ -46,7 +48,6 @@ typedef struct {
  * @param[in]  order        [m, m] Q
  * @param[in]  with_kernels  also what needs kernels; one output
  * @param[out] observables  release with FwLocalObservablesDestroy()
- * @error FW_ERR_NUMERICAL  A is not positive definite
  * @cost with kernels of a convolutional network 4 n^2 P^3 flops and n^2 P^2 maps, of a locally-connected one 4 n P^3;
  *       memory of four kernels
  */

@@ -30,6 +30,8 @@
 enum { FW_OBSERVABLES_MAX_SPECTRUM = 4000, FW_OBSERVABLES_WEIGHT_MODES = 4 };
 
 typedef struct {
+  PetscBool is_known; /**< they could be computed */
+
   double   alignment_before, alignment_after;       /**< y^T M y / (|M|_F |y|^2), not centred; NaN where y = 0 */
   double   hidden_trace_before, hidden_trace_after; /**< tr M / P, mean squared activation */
   double   hidden_distance;                         /**< |M_after - M_before|_F / |M_before|_F */
@@ -44,7 +46,11 @@ typedef struct {
 /** Predict the observables.
  *
  * The second-moment kernel is used throughout. An order parameter of the theory with mean terms (theory_mean) means
- * something else and does not belong into these formulas: with NaN only alignment_before is known, as for deeper networks. For `sign`, whose slope is zero or infinite, what concerns the weights is NaN and there is no spectrum.
+ * something else and does not belong into these formulas: with NaN only alignment_before is known, as for deeper networks.
+ * For `sign`, whose slope is zero or infinite, what concerns the weights is NaN and there is no spectrum.
+ *
+ * Where A is not positive definite (T = 0, or too small, with a singular kernel) all but kernel_distance is NaN, with a
+ * warning: `is_known` says so.
  *
  * @collective{grid}
  * @param[in]  grid         where the matrices live
@@ -52,8 +58,7 @@ typedef struct {
  * @param[in]  data         set up, one output
  * @param[in]  order        total order parameter Q > 0, at the saddle point; NaN where it is another theory's
  * @param[out] observables  release with FwObservablesDestroy()
- * @error FW_ERR_INPUT      several outputs, or an activation without a kernel
- * @error FW_ERR_NUMERICAL  A is not positive definite: T = 0 with a singular kernel
+ * @error FW_ERR_INPUT  several outputs, or an activation without a kernel
  * @cost P^3 flops for the factor and the inverse of A, 4 P^2 N_0 + 2 P N_0^2 for products, about 9 N_0^3 for the
  *       spectrum, over the ranks; memory of two kernels, the inputs, and six N_0 x N_0 matrices
  */

@@ -74,7 +74,7 @@ PetscErrorCode FwCommandRun_Predict(const char *input)
                                 .prepare  = FwPredictPrepare,
                                 .function = FwPredictGroup,
                                 .context  = &predict,
-                                .failure  = "the saddle-point solver or the average over draws did not converge",
+                                .failure  = "the saddle-point solver did not converge",
                                 .report   = Report};
 
     PetscCall(FwRequestRun(&request, &plan));

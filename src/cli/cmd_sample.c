@@ -342,7 +342,7 @@ static PetscErrorCode Run(const FwRequest *request)
                               .prepare  = Introduce,
                               .function = SampleGroup,
                               .context  = &sample,
-                              .failure  = "the chains (R-hat, effective samples) or the prediction have not converged",
+                              .failure  = "the chains (R-hat, effective samples) have not converged",
                               .report   = ReportScan};
 
   PetscFunctionBegin;

@@ -73,20 +73,18 @@ PetscErrorCode FwPredictRecordDigest(FwDataset data, FwRecord record)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A point whose observables cannot be computed has failed */
-static PetscErrorCode Observe(FwGrid grid, FwDataset data, const FwPredictPoint *point, FwPrediction *prediction,
-                              FwObservables *observables, PetscBool *is_observed)
+static PetscErrorCode Observe(FwGrid grid, FwDataset data, const FwPredictPoint *point, const FwPrediction *prediction,
+                              FwRecord record)
 {
-  double         order = prediction->saddle.n_minimum ? exp(prediction->saddle.minimum[0].log_order) : 1.0;
-  PetscErrorCode code;
+  double        order = prediction->saddle.n_minimum ? exp(prediction->saddle.minimum[0].log_order) : 1.0;
+  FwObservables observables;
 
   PetscFunctionBegin;
-  *is_observed = PETSC_FALSE;
   if (!point->with_observables || prediction->failure) PetscFunctionReturn(PETSC_SUCCESS);
   if (prediction->shift) order = NAN; /* with mean terms: no formulas yet for what is learnt */
-  code         = FwObservablesCreate(grid, &point->model, data, order, observables);
-  *is_observed = code ? PETSC_FALSE : PETSC_TRUE;
-  PetscCall(FwPredictionFail(prediction, code));
+  PetscCall(FwObservablesCreate(grid, &point->model, data, order, &observables));
+  PetscCall(FwObservablesRecord(&observables, record));
+  PetscCall(FwObservablesDestroy(&observables));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -187,16 +185,14 @@ static PetscErrorCode NoteInnerBias(const FwPredictPoint *point, FwRecord record
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RecordPoint(const Group *group, const FwPredictPoint *point, FwPrediction *prediction,
+static PetscErrorCode RecordPoint(const Group *group, const FwPredictPoint *point, const FwPrediction *prediction,
                                   FwRecord record)
 {
   const double *targets;
-  FwObservables observables;
-  PetscBool     is_observed, with_table;
+  PetscBool     with_table;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetTargets(group->data, FW_TEST, &targets));
-  PetscCall(Observe(group->grid, group->data, point, prediction, &observables, &is_observed));
   with_table = group->with_table && !prediction->failure ? PETSC_TRUE : PETSC_FALSE;
   if (with_table) PetscCall(FwPrintPrediction(prediction, FwPredictHasInnerBias(point) ? PETSC_FALSE : PETSC_TRUE));
   if (with_table) PetscCall(WarnAboutSaddle(prediction));
@@ -205,8 +201,7 @@ static PetscErrorCode RecordPoint(const Group *group, const FwPredictPoint *poin
   PetscCall(FwPredictionRecord(prediction, targets, record));
   PetscCall(NoteInnerBias(point, record));
   PetscCall(FwRecordInteger(record, "bandwidth", group->plan.bandwidth, "1", "bandwidth of the decomposed kernel"));
-  if (is_observed) PetscCall(FwObservablesRecord(&observables, record));
-  if (is_observed) PetscCall(FwObservablesDestroy(&observables));
+  PetscCall(Observe(group->grid, group->data, point, prediction, record));
   PetscCall(FwPredictRecordDigest(group->data, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -188,15 +188,37 @@ static PetscErrorCode IsAlreadyDone(const FwRequest *request, const char **done)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A prediction may stand beside what was computed, and an average that was asked for in either */
-static PetscBool HasFailed(FwRecord all, PetscInt point)
-{
-  static const char *const names[] = {"converged", "average_converged", "/predict/converged",
-                                      "/predict/average_converged"};
+/* Bits of FwRequestSummary.failed, in the order in which they are said; a prediction may stand beside what was computed, and
+   what was asked for besides in either */
+static const struct {
+  const char *name, *beside, *words; /* no words: the command's own */
+} judged[] = {
+  {"converged",             NULL,                             NULL                                         },
+  {"/predict/converged",    NULL,                             "the prediction did not converge"            },
+  {"average_converged",     "/predict/average_converged",     "the average over draws did not converge"    },
+  {"observables_converged", "/predict/observables_converged", "the predicted observables are not to be had"},
+};
 
-  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(names); i++)
-    if (FwRecordAt(all, names[i], point) == 0.0) return PETSC_TRUE;
-  return PETSC_FALSE;
+static unsigned WhatFailed(FwRecord all, PetscInt point)
+{
+  unsigned failed = 0;
+
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(judged); i++)
+    if (FwRecordAt(all, judged[i].name, point) == 0.0 ||
+        (judged[i].beside && FwRecordAt(all, judged[i].beside, point) == 0.0))
+      failed |= 1u << i;
+  return failed;
+}
+
+static void DescribeFailure(const FwRequestPlan *plan, unsigned failed, size_t size, char text[])
+{
+  text[0] = '\0';
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(judged); i++) {
+    const size_t n = strlen(text);
+
+    if (failed & 1u << i)
+      snprintf(text + n, size - n, "%s%s", n ? ", " : "", judged[i].words ? judged[i].words : plan->failure);
+  }
 }
 
 PetscErrorCode FwRequestSummarise(const FwRequest *request, FwRecord all, FwRequestSummary *summary)
@@ -215,8 +237,10 @@ PetscErrorCode FwRequestSummarise(const FwRequest *request, FwRecord all, FwRequ
   for (PetscInt p = 0; p < summary->n_point && rank == 0; p++) {
     const double     converged = FwRecordAt(all, "converged", p);
     const PetscInt64 digest    = FwRecordIntegerAt(all, "data_digest", p);
+    const unsigned   failed    = WhatFailed(all, p);
 
-    if (HasFailed(all, p)) summary->n_failed++;
+    if (failed) summary->n_failed++;
+    summary->failed |= failed;
     if (!(converged >= 0.0) || !digest) continue;
     if (has_first && digest != first) is_one = PETSC_FALSE;
     first     = digest;
@@ -288,6 +312,7 @@ static PetscErrorCode Compute(const FwRequest *request, const FwRequestPlan *pla
   FwRecord         all;
   FwRequestSummary summary;
   PetscInt64       n_rank = 1;
+  char             failure[320];
 
   PetscFunctionBegin;
   PetscCall(FwOptionBoolean("scan_farm", &scan.is_farm, NULL));
@@ -302,8 +327,9 @@ static PetscErrorCode Compute(const FwRequest *request, const FwRequestPlan *pla
   PetscCall(RemoveCheckpoints(request));
   PetscCall(FwRecordDestroy(&all));
   PetscCall(FwCommandFigure(request->output));
+  DescribeFailure(plan, summary.failed, sizeof failure, failure);
   PetscCheck(!summary.n_failed, PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
-             "%s%s: '%s' keeps what was computed, with status 'failed'", plan->failure,
+             "%s%s: '%s' keeps what was computed, with status 'failed'", failure,
              request->is_single ? "" : " at some points", request->output);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

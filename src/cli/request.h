@@ -12,9 +12,9 @@
  *     FwRequestRun(&request, &plan);
  *     FwRequestDestroy(&request);
  *
- * Each point is a record. Its array `converged` (0 or 1) says whether the point can be trusted, `average_converged`
- * (optional) whether an average in it can, `data_digest` (an
- * integer, optional) which data it saw. A name that begins with '/' leads into another group of the file.
+ * Each point is a record. Its array `converged` (0 or 1) says whether the point can be trusted, `average_converged` and
+ * `observables_converged` (optional) whether an average and observables in it can, `data_digest` (an integer, optional)
+ * which data it saw. A name that begins with '/' leads into another group of the file.
  */
 
 #include <finwidth/scan.h>
@@ -33,6 +33,7 @@ typedef struct {
 /** What the points of a finished scan have in common. The same on every rank. */
 typedef struct {
   PetscInt n_point, n_failed, n_missing; /**< missing: points of the whole grid not among scan_index */
+  unsigned failed;                       /**< what has failed somewhere, for FwRequestRun() to say */
   char     digest[64];                   /**< of the data; "" where no point had any */
 } FwRequestSummary;
 
@@ -42,7 +43,7 @@ typedef struct {
   const char *const *groups; /**< NULL-terminated paths of the groups that the records fill */
   FwScanFunction    *function;
   void              *context; /**< for the functions */
-  const char        *failure; /**< message of exit 4, such as "the saddle-point solver did not converge" */
+  const char        *failure; /**< where `converged` is 0, for exit 4: "the saddle-point solver did not converge" */
 
   /** Refuse and print before anything is computed; may be NULL. Collective. */
   PetscErrorCode (*prepare)(const FwRequest *request, void *context);

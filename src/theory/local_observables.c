@@ -7,6 +7,7 @@
 #include <finwidth/progress.h>
 #include <finwidth/transpose.h>
 
+#include "observables_impl.h"
 #include "symmetric.h"
 
 #include <math.h>
@@ -270,6 +271,22 @@ static PetscErrorCode HiddenLayer(FwLocalAction action, PetscInt n_train, const 
 
 /* --- the whole ---------------------------------------------------------------------------------------------- */
 
+static PetscErrorCode FromKernels(FwLocalAction action, PetscInt n_train, const double y[], const double order[],
+                                  FwLocalObservables *o)
+{
+  PetscFunctionBegin;
+  PetscCall(ReadoutAlignments(action, n_train, y, order, o));
+  if (o->has_hidden) PetscCall(HiddenLayer(action, n_train, y, order, o));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What needs kernels, where it could not be computed */
+static void ForgetKernels(FwLocalObservables *o)
+{
+  o->alignment_before = o->kernel_alignment = o->alignment_after = NAN;
+  o->hidden_trace_before = o->hidden_trace_after = o->hidden_distance = NAN;
+}
+
 PetscErrorCode FwLocalObservablesCreate(FwLocalAction action, const double y[], const double order[],
                                         PetscBool with_kernels, FwLocalObservables *observables)
 {
@@ -284,8 +301,8 @@ PetscErrorCode FwLocalObservablesCreate(FwLocalAction action, const double y[], 
   o.has_hidden  = with_kernels && family.n_layer == 1 ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(PetscMalloc1(o.n_row, &o.eigenvalue));
   PetscCall(FromOrder(&o, family.n_output, order));
-  if (with_kernels) PetscCall(ReadoutAlignments(action, family.n_train, y, order, &o));
-  if (o.has_hidden) PetscCall(HiddenLayer(action, family.n_train, y, order, &o));
+  if (with_kernels) PetscCall(FwObservablesForgive(FromKernels(action, family.n_train, y, order, &o), &o.is_known));
+  if (with_kernels && !o.is_known) ForgetKernels(&o);
   *observables = o;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -313,6 +330,7 @@ PetscErrorCode FwLocalObservablesRecord(const FwLocalObservables *o, FwRecord re
   const FwShape modes = {.n_dim = 1, .name = {"mode"}, .size = {o->n_row}};
 
   PetscFunctionBegin;
+  if (o->has_kernels) PetscCall(FwObservablesRecordState(o->is_known, record));
   PetscCall(FwRecordReals(record, "order_eigenvalue", &modes, o->eigenvalue, "1",
                           "eigenvalues of the order parameter, descending"));
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(row); i++)

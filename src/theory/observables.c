@@ -181,7 +181,11 @@ static PetscErrorCode Resolve(FwMatrix kernel, FwObservablesLayer *layer)
 
 static PetscErrorCode OneHiddenLayer(FwObservablesLayer *layer, FwMatrix *kernel, FwObservables *o)
 {
+  FwDataSizes sizes;
+
   PetscFunctionBegin;
+  PetscCall(FwDatasetGetSizes(layer->data, &sizes));
+  o->weight_trace_before = sizes.n_input / layer->model->prior[0];
   PetscCall(Resolve(*kernel, layer));
   PetscCall(HiddenObservables(layer, *kernel, o));
   PetscCall(FwMatrixDestroy(kernel));
@@ -226,33 +230,62 @@ static FwObservables Unknown(void)
                          .kernel_distance     = NAN};
 }
 
+PetscErrorCode FwObservablesForgive(PetscErrorCode code, PetscBool *is_known)
+{
+  PetscFunctionBegin;
+  *is_known = code ? PETSC_FALSE : PETSC_TRUE;
+  if (FwExitOf(code) != FW_EXIT_NUMERICAL) PetscFunctionReturn(code);
+  PetscCall(FwWarn("no observables: %s", FwErrorMessage()));
+  FwErrorClear();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Of one hidden layer, or of what is known of others; the kernel is destroyed */
+static PetscErrorCode Observe(FwObservablesLayer *layer, FwMatrix *kernel, FwObservables *o)
+{
+  PetscErrorCode code;
+  FwProgress     progress;
+
+  PetscFunctionBegin;
+  PetscCall(FwProgressBegin("observables", 0, &progress));
+  code = layer->model->depth == 1 && !isnan(layer->order) ? OneHiddenLayer(layer, kernel, o)
+                                                          : PriorAlignment(layer, kernel, o);
+  PetscCall(FwProgressEnd(&progress));
+  if (code) PetscCall(FwMatrixDestroy(kernel));
+  PetscFunctionReturn(code);
+}
+
 PetscErrorCode FwObservablesCreate(FwGrid grid, const FwModel *model, FwDataset data, double order, FwObservables *o)
 {
   FwObservablesLayer layer = {.grid = grid, .model = model, .data = data, .order = order};
   FwDataSizes        sizes;
   FwMatrix           kernel;
-  FwProgress         progress;
-  PetscErrorCode     code;
+  PetscBool          is_known;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCheck(sizes.n_output == 1, FwGridComm(grid), FW_ERR_INPUT,
              "theory_observables needs one output, network_outputs is %" PetscInt_FMT, sizes.n_output);
-  *o                 = Unknown();
-  o->kernel_distance = order - 1.0;
-  layer.n            = sizes.n_train;
+  *o      = Unknown();
+  layer.n = sizes.n_train;
   PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &layer.y));
   PetscCall(AssembleKernel(&layer, &kernel));
-  PetscCall(FwProgressBegin("observables", 0, &progress));
-  if (model->depth == 1 && !isnan(order)) {
-    o->weight_trace_before = sizes.n_input / model->prior[0];
-    code                   = OneHiddenLayer(&layer, &kernel, o);
-  } else {
-    code = PriorAlignment(&layer, &kernel, o);
+  PetscCall(FwObservablesForgive(Observe(&layer, &kernel, o), &is_known));
+  if (!is_known) { /* nor is the part that was computed before it failed */
+    PetscCall(FwObservablesDestroy(o));
+    *o = Unknown();
   }
-  PetscCall(FwProgressEnd(&progress));
-  if (code) PetscCall(FwMatrixDestroy(&kernel)); /* the caller may go on with other points */
-  PetscFunctionReturn(code);
+  o->is_known        = is_known;
+  o->kernel_distance = order - 1.0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwObservablesRecordState(PetscBool is_known, FwRecord record)
+{
+  PetscFunctionBegin;
+  PetscCall(FwRecordInteger(record, "observables_converged", is_known ? 1 : 0, "1",
+                            "1 if the observables could be computed; else they are NaN"));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwObservablesRecord(const FwObservables *o, FwRecord record)
@@ -279,6 +312,7 @@ PetscErrorCode FwObservablesRecord(const FwObservables *o, FwRecord record)
   };
 
   PetscFunctionBegin;
+  PetscCall(FwObservablesRecordState(o->is_known, record));
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(row); i++)
     PetscCall(FwRecordReal(record, row[i].name, row[i].value, "1", row[i].long_name));
   if (!o->n_weight) PetscFunctionReturn(PETSC_SUCCESS);

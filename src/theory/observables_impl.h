@@ -21,5 +21,11 @@ typedef struct {
   FwMatrix       inverse; /**< A^-1, lower triangle; or NULL */
 } FwObservablesLayer;
 
+/** A numerical error leaves observables unknown, and becomes a warning; others are handed back. */
+PetscErrorCode FwObservablesForgive(PetscErrorCode code, PetscBool *is_known);
+
+/** Say in the record whether they are known. */
+PetscErrorCode FwObservablesRecordState(PetscBool is_known, FwRecord record);
+
 /** Trace and spectrum of the covariance of the first weights; A^-1 is destroyed. Collective. */
 PetscErrorCode FwObservablesWeights(FwObservablesLayer *layer, FwObservables *observables);

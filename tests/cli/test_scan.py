@@ -257,10 +257,9 @@ class Scan(unittest.TestCase):
 
     def test_point_without_a_prediction_leaves_the_others(self):
         csv = self.write_csv(0.0)
-        for words, good in [(["-network_activation", "linear", "-scan_temperature", "0.1,1e-18", *more], [1, 0])
-                            for more in (["-theory_observables"],
-                                         ["-network_depth", 2, "-theory_composition", "nested"])] + \
-                           [(["-network_activation", "quadratic", "-scan_network_depth", "60,1"], [0, 1]),
+        for words, good in [(["-network_activation", "linear", "-scan_temperature", "0.1,1e-18", "-network_depth", 2,
+                              "-theory_composition", "nested"], [1, 0]),
+                            (["-network_activation", "quadratic", "-scan_network_depth", "60,1"], [0, 1]),
                             (["-network_activation", "quadratic", "-network_depth", 60], 0)]:
             done = self.scan(*csv, *words)
             self.assertEqual(done.code, 4, (words, done.err))
@@ -270,6 +269,21 @@ class Scan(unittest.TestCase):
             if good:
                 np.testing.assert_array_equal(np.isfinite(r["test_error"]), good)
             self.assertEqual(harness.attribute(self.place / "predict.h5", "status"), "failed")
+
+    def test_prediction_stands_without_its_observables(self):
+        csv = self.write_csv(0.0)
+        for words in (["-temperature", 1e-18], ["-scan_temperature", "0.1,1e-18"]):
+            done = self.scan(*csv, "-network_activation", "linear", "-theory_observables", *words, ranks=2)
+            self.assertEqual(done.code, 4, done.err)
+            self.assertIn("warning: no observables: the ", done.err)
+            self.assertIn("finwidth: error: the predicted observables are not to be had", done.err)
+            r = {name: np.atleast_1d(value) for name, value in read(self.place / "predict.h5").items()}
+            self.assertTrue(r["converged"].all() and np.isfinite(r["test_error"]).all())
+            self.assertEqual(r["observables_converged"][-1], 0)
+            self.assertTrue(np.isnan(r["hidden_trace_after"][-1]) and np.isnan(r["alignment_before"][-1]))
+            self.assertEqual(harness.attribute(self.place / "predict.h5", "status"), "failed")
+        self.assertEqual(r["observables_converged"][0], 1)
+        self.assertTrue(np.isfinite(r["hidden_trace_after"][0]))
 
     def test_bandwidths_agree(self):
         results = []
