@@ -358,6 +358,7 @@ PetscErrorCode FwCommandRun_Sample(const char *input)
   PetscFunctionBegin;
   PetscCall(FwRequestCreate(input, "sample", FW_FOR_SAMPLE, &request));
   PetscCall(CheckPoints(&request));
+  PetscCall(FwPredictWarnAboutUnused(request.scan));
   PetscCall(request.is_dry ? DryRun(&request) : Run(&request));
   PetscCall(FwRequestDestroy(&request));
   PetscFunctionReturn(PETSC_SUCCESS);

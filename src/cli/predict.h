@@ -75,6 +75,9 @@ PetscErrorCode FwPredictPointCheck(const FwDataSizes *sizes, FwPredictPoint *poi
  */
 PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict);
 
+/** Warn of keys of the theory and of patches that were given and that no point of the scan uses. Collective. */
+PetscErrorCode FwPredictWarnAboutUnused(FwScan scan);
+
 /** Refuse to keep one kernel in a file (theory_decomposition) where the points have several. Collective.
  * @error FW_ERR_INPUT */
 PetscErrorCode FwPredictCheckFile(const FwPredict *predict);

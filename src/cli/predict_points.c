@@ -185,11 +185,30 @@ static PetscErrorCode WarnAboutUses(const Uses *uses)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwPredictWarnAboutUnused(FwScan scan)
+{
+  Uses     uses = {PETSC_FALSE};
+  PetscInt n_point;
+
+  PetscFunctionBegin;
+  PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
+  for (PetscInt p = 0; p < n_point; p++) {
+    FwModel model;
+
+    PetscCall(FwScanApply(scan, p));
+    PetscCall(FwModelFromOptions(&model));
+    PetscCall(AddUses(&model, &uses));
+    PetscCall(FwModelDestroy(&model));
+  }
+  PetscCall(FwScanApply(scan, -1));
+  PetscCall(WarnAboutUses(&uses));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
 {
   PetscInt  n_point;
   PetscBool is_narrow, has_narrow = PETSC_FALSE, is_product = PETSC_TRUE;
-  Uses      uses = {PETSC_FALSE};
 
   PetscFunctionBegin;
   *predict = (FwPredict){.request = request, .shared = shared_keys, .temperature_lowest = PETSC_MAX_REAL};
@@ -200,7 +219,6 @@ PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
     PetscCall(FwScanApply(request->scan, p));
     PetscCall(FwPredictPointRead(&point));
     if (point.theory.composition != FW_COMPOSITION_PRODUCT) is_product = PETSC_FALSE;
-    PetscCall(AddUses(&point.model, &uses));
     PetscCall(FwPredictIsTooNarrow(&point, &is_narrow));
     if (is_narrow) has_narrow = PETSC_TRUE;
     predict->temperature_lowest = PetscMin(predict->temperature_lowest, point.model.temperature);
@@ -209,7 +227,7 @@ PetscErrorCode FwPredictSetUp(const FwRequest *request, FwPredict *predict)
   PetscCall(FwScanApply(request->scan, -1));
   if (has_narrow) predict->shared = no_width;
   if (!is_product) predict->shared = no_keys;
-  PetscCall(WarnAboutUses(&uses));
+  PetscCall(FwPredictWarnAboutUnused(request->scan));
   PetscCall(FwPredictCheckFile(predict));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

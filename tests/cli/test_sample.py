@@ -279,6 +279,12 @@ class Sample(unittest.TestCase):
         self.assertFalse([name for name in r if name.endswith("average_z_score")])
         self.assertIn("test_error_z_score", r)
 
+    def test_keys_without_a_use_are_named(self):
+        done = self.sample("-theory_draws", 9, "-network_mask", 7, "-theory_closure", "stacked", "-dry_run")
+        self.assertEqual(done.code, 0, done.err)
+        for key in ("theory_draws", "network_mask", "theory_closure"):
+            self.assertIn(f"{key} has no meaning here", done.err)
+
     def test_observables_of_two_outputs_are_sampled_beside_a_prediction_without_them(self):
         done, r = self.sample_two_outputs("-network_width", 6, "-theory_observables", "-sampler_samples", 10)
         self.assertRegex(done.err, "warning: theory_observables: sampled without a prediction")
