@@ -38,23 +38,36 @@ FW_VECTOR_HELPER void Tile(int rows, int columns, PetscInt m, PetscInt k, FwLane
 
     for (int j = 0; j < columns; j++)
       for (int i = 0; i < rows; i++) sum[j * rows + i] = is_added ? pc[2 * (i + j * m)] : (FwHalfLanes){0.0};
-    for (PetscInt p = 0; p < k; p++, pa += 2 * a.column, pb += 2 * b.row)
-      for (int j = 0; j < columns; j++)
-        for (int i = 0; i < rows; i++) sum[j * rows + i] += pa[2 * (i * a.row)] * pb[2 * (j * b.column)];
+    for (PetscInt p = 0; p < k; p++, pa += 2 * a.column, pb += 2 * b.row) {
+      FwHalfLanes left[4];
+
+      for (int i = 0; i < rows; i++) left[i] = pa[2 * (i * a.row)];
+      for (int j = 0; j < columns; j++) {
+        const FwHalfLanes right = pb[2 * (j * b.column)];
+
+        for (int i = 0; i < rows; i++) sum[j * rows + i] += left[i] * right;
+      }
+    }
     for (int j = 0; j < columns; j++)
       for (int i = 0; i < rows; i++) pc[2 * (i + j * m)] = sum[j * rows + i];
   }
 }
 
-/* One to three columns of C. Single rows are avoided: five rows are three and two */
+/* The next piece of what is left: no single rows are left over where they can be avoided, five are three and two */
+FW_VECTOR_HELPER PetscInt Cut(PetscInt left, PetscInt most)
+{
+  return left <= most ? left : left == most + 1 ? (most + 2) / 2 : most;
+}
+
+/* Three rows of four columns, else four of up to three */
 FW_VECTOR_HELPER void Strip(int columns, PetscInt m, PetscInt k, FwLaneView a, FwLaneView b, PetscBool is_added,
                             FwLanes *c)
 {
-  for (PetscInt i = 0, rows; i < m; i += rows, a.at += rows * a.row) {
-    const PetscInt left = m - i;
+  const PetscInt most = columns == 4 ? 3 : 4;
 
-    rows = left <= 4 ? left : left <= 6 ? 3 : 4;
-    if (rows == 4)
+  for (PetscInt i = 0, rows; i < m; i += rows, a.at += rows * a.row) {
+    rows = Cut(m - i, most);
+    if (rows == 4 && columns < 4)
       Tile(4, columns, m, k, a, b, is_added, c + i);
     else if (rows == 3)
       Tile(3, columns, m, k, a, b, is_added, c + i);
@@ -65,12 +78,14 @@ FW_VECTOR_HELPER void Strip(int columns, PetscInt m, PetscInt k, FwLaneView a, F
   }
 }
 
-FW_VECTOR void FwLanesMultiply(PetscInt m, PetscInt n, PetscInt k, FwLaneView a, FwLaneView b, PetscBool is_added,
-                               FwLanes c[])
+FW_VECTOR_FUSED void FwLanesMultiply(PetscInt m, PetscInt n, PetscInt k, FwLaneView a, FwLaneView b, PetscBool is_added,
+                                     FwLanes c[])
 {
   for (PetscInt j = 0, columns; j < n; j += columns, b.at += columns * b.column) {
-    columns = n - j == 3 ? 3 : PetscMin(2, n - j);
-    if (columns == 3)
+    columns = Cut(n - j, 4);
+    if (columns == 4)
+      Strip(4, m, k, a, b, is_added, c + (size_t)j * m);
+    else if (columns == 3)
       Strip(3, m, k, a, b, is_added, c + (size_t)j * m);
     else if (columns == 2)
       Strip(2, m, k, a, b, is_added, c + (size_t)j * m);

@@ -188,16 +188,35 @@ static void FormOffset(FwLaneNet *net, const FwLanes theta[])
                     Plain(shape->width[l], theta + FwLearnerShapeBias(shape, l)), PETSC_TRUE, net->offset);
 }
 
+FW_VECTOR static void Negate(PetscInt n, const double *restrict from, double *restrict to)
+{
+  for (PetscInt i = 0; i < n; i++) to[i] = -from[i];
+}
+
 /* G = (E, e) <x~ x~^T> - <y x~^T> */
 static void ProductGradient(FwLaneNet *net, const FwLanes theta[])
 {
   const PetscInt d = net->learner->shape.width[0], c = Outputs(net), m = net->learner->moments.m;
 
-  for (PetscInt i = 0; i < c * m; i++) net->g[i] = -net->yx[i];
+  Negate(c * m * FW_LANES, (const double *)net->yx, (double *)net->g);
   FwLanesMultiply(c, m, d, Plain(c, Above(net, theta, 0)), Plain(m, net->xx), PETSC_TRUE, net->g);
   if (m == d) return;
   FormOffset(net, theta);
   FwLanesMultiply(c, m, 1, Plain(c, net->offset), Plain(m, net->xx + d), PETSC_TRUE, net->g);
+}
+
+/* Columns of E times those of lambda, less <y x^T> */
+FW_VECTOR static void ScaleColumns(PetscInt d, PetscInt c, const FwLanes product[], const FwLanes lambda[],
+                                   const FwLanes yx[], FwLanes g[])
+{
+  for (int half = 0; half < 2; half++) {
+    const FwHalfLanes *e = (const FwHalfLanes *)product + half, *y = (const FwHalfLanes *)yx + half;
+    const FwHalfLanes *of = (const FwHalfLanes *)lambda + half;
+    FwHalfLanes       *to = (FwHalfLanes *)g + half;
+
+    for (PetscInt j = 0; j < d; j++, of += 2)
+      for (PetscInt k = 0; k < c; k++, e += 2, y += 2, to += 2) *to = *e * *of - *y;
+  }
 }
 
 /* The same where <x x^T> is diagonal */
@@ -207,8 +226,7 @@ static void RotatedProductGradient(FwLaneNet *net, const FwLanes theta[])
   const FwLanes *product = Above(net, theta, 0), *e = net->offset;
   FwLanes       *g = net->g, *g_e = g + c * d;
 
-  for (PetscInt j = 0; j < d; j++)
-    for (PetscInt k = 0; k < c; k++) g[k + j * c] = product[k + j * c] * net->lambda[j] - net->yx[k + j * c];
+  ScaleColumns(d, c, product, net->lambda, net->yx, g);
   if (!net->learner->shape.has_bias) return;
   FormOffset(net, theta);
   for (PetscInt k = 0; k < c; k++) g_e[k] = e[k] - net->yx[k + c * d];
@@ -219,17 +237,27 @@ static void RotatedProductGradient(FwLaneNet *net, const FwLanes theta[])
     }
 }
 
+/* sum += E (G - <y x^T>): two halves, of even and of odd numbers */
+FW_VECTOR static void AddLoss(PetscInt n, const FwLanes product[], const FwLanes g[], const FwLanes yx[], FwLanes *sum)
+{
+  const FwHalfLanes *e = (const FwHalfLanes *)product, *a = (const FwHalfLanes *)g, *b = (const FwHalfLanes *)yx;
+  FwHalfLanes       *total = (FwHalfLanes *)sum, part[4] = {{0.0}, {0.0}, {0.0}, {0.0}};
+
+  for (PetscInt i = 0; i + 2 <= n; i += 2, e += 4, a += 4, b += 4)
+    for (int p = 0; p < 4; p++) part[p] += e[p] * (a[p] - b[p]);
+  for (int p = 0; n % 2 && p < 2; p++) part[p] += e[p] * (a[p] - b[p]);
+  for (int p = 0; p < 2; p++) total[p] += part[p] + part[2 + p];
+}
+
 /* From what ProductGradient() leaves, as in learner_moments.c */
 static void LossOfProduct(FwLaneNet *net, const FwLanes theta[])
 {
   const PetscInt d = net->learner->shape.width[0], c = Outputs(net);
-  const FwLanes *product = Above(net, theta, 0);
-  FwLanes        sum     = net->yy[0];
 
-  for (PetscInt i = 0; i < c * d; i++) sum += product[i] * (net->g[i] - net->yx[i]);
-  for (PetscInt k = 0; net->learner->shape.has_bias && k < c; k++)
-    sum += net->offset[k] * (net->g[c * d + k] - net->yx[c * d + k]);
-  net->loss[0] = 0.5 * sum;
+  net->loss[0] = net->yy[0];
+  AddLoss(c * d, Above(net, theta, 0), net->g, net->yx, net->loss);
+  if (net->learner->shape.has_bias) AddLoss(c, net->offset, net->g + c * d, net->yx + c * d, net->loss);
+  net->loss[0] *= 0.5;
 }
 
 static void MomentsLayer(FwLaneNet *net, const FwLanes theta[], PetscInt l, const FwLanes chain[], FwLanes gradient[])
@@ -240,7 +268,7 @@ static void MomentsLayer(FwLaneNet *net, const FwLanes theta[], PetscInt l, cons
   const FwLanes        *g_e   = net->g + c * shape->width[0];
 
   if (l == shape->n_layer) {
-    for (PetscInt i = 0; i < c * layer.n_in; i++) gradient[layer.weight + i] = chain[i];
+    (void)PetscArraycpy(gradient + layer.weight, chain, c * layer.n_in);
     for (PetscInt k = 0; shape->has_bias && k < c; k++) gradient[layer.bias + k] = g_e[k];
     return;
   }

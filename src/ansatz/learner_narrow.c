@@ -13,15 +13,6 @@
 
 enum { WIDTH = 4, ROWS = 3 }; /* numbers of a vector; columns of the narrow matrix at once */
 
-/* As FW_VECTOR, with fused multiply-adds, which this file alone is allowed: twice as fast, and no less alike on different
-   processors than BLAS */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && \
-  !defined(__SANITIZE_ADDRESS__)
-  #define FUSED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-  #define FUSED
-#endif
-
 typedef double  Vector __attribute__((vector_size(WIDTH * sizeof(double)), aligned(sizeof(double)), may_alias));
 typedef int64_t Order __attribute__((vector_size(WIDTH * sizeof(int64_t))));
 
@@ -86,7 +77,7 @@ FW_VECTOR_HELPER void DotStrip(int columns, PetscInt n, PetscInt c, const double
   }
 }
 
-FUSED void FwNarrowProduct(PetscInt n, PetscInt m, PetscInt c, const double a[], const double w[], PetscInt lde,
+FW_VECTOR_FUSED void FwNarrowProduct(PetscInt n, PetscInt m, PetscInt c, const double a[], const double w[], PetscInt lde,
                            double e[])
 {
   PetscInt j = 0;
@@ -133,7 +124,7 @@ FW_VECTOR_HELPER void BackStrip(int columns, PetscInt n, PetscInt c, const doubl
     }
 }
 
-FUSED void FwNarrowBack(PetscInt n, PetscInt m, PetscInt c, const double a[], const double w[], PetscInt ldg,
+FW_VECTOR_FUSED void FwNarrowBack(PetscInt n, PetscInt m, PetscInt c, const double a[], const double w[], PetscInt ldg,
                         const double g[], double chain[], double gradient[])
 {
   PetscInt j = 0;

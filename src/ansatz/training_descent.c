@@ -65,16 +65,15 @@ typedef struct {
   FwTraining   training;
   FwTrainOne  *one;
   FwTrainRates weight, bias;
-  double       scale;
+  FwTrainScale scale;
 } Step;
 
 static Step PrepareStep(FwTraining training, FwTrainOne *one)
 {
-  const double n_step = one->at.time + 1.0;
-  Step         step   = {.training = training, .one = one, .scale = FwTrainAdamScale(&training->plan, n_step)};
+  Step step = {.training = training, .one = one, .scale = FwTrainGetScale(&training->plan, one->at.time + 1.0)};
 
   for (PetscInt lane = 0; lane < FW_LANES; lane++)
-    FwTrainSetRates(&training->plan, &one->run, n_step, lane, &step.weight, &step.bias);
+    FwTrainSetRates(&training->plan, &one->run, lane, &step.weight, &step.bias);
   return step;
 }
 

@@ -71,21 +71,26 @@ PetscErrorCode FwTrainChooseBatch(FwTraining training, FwTrainOne *one);
 
 /** What an update needs to know of each lane. */
 typedef struct {
-  double step[FW_LANES];  /**< eta; of adam eta / (1 - beta_1^k) */
+  double step[FW_LANES];  /**< eta */
   double decay[FW_LANES]; /**< mu, where it is part of the gradient; else 0 */
   double keep[FW_LANES];  /**< of adamw 1 - eta mu */
 } FwTrainRates;
 
-/** Set the rates of weights and biases in one lane for step n_step, from 1. */
-void FwTrainSetRates(const FwTrainPlan *plan, const FwTrainRun *run, double n_step, PetscInt lane, FwTrainRates *weight,
+/** Set the rates of weights and biases in one lane. */
+void FwTrainSetRates(const FwTrainPlan *plan, const FwTrainRun *run, PetscInt lane, FwTrainRates *weight,
                      FwTrainRates *bias);
-/** 1 / sqrt(1 - beta_2^k) of adam. */
-double FwTrainAdamScale(const FwTrainPlan *plan, double n_step);
+
+/** What adam's step k, from 1, multiplies its moments with: 1 / (1 - beta_1^k) and 1 / sqrt(1 - beta_2^k); 1 of others. */
+typedef struct {
+  double first, second;
+} FwTrainScale;
+
+FwTrainScale FwTrainGetScale(const FwTrainPlan *plan, double n_step);
 
 /** Make one step of a descent method from the gradient g of the loss, for one network (n_lane 1) or eight. */
 void FwTrainUpdate(const FwTrainPlan *plan, const FwLearnerShape *shape, PetscInt n_lane, const FwTrainRates *weight,
-                   const FwTrainRates *bias, double scale, const double g[], double moment[], double v[]);
+                   const FwTrainRates *bias, FwTrainScale scale, const double g[], double moment[], double v[]);
 
 /** The same for n numbers of one network, all weights or all biases; u, s: what the method remembers of them, or NULL. */
-void FwTrainUpdatePiece(const FwTrainPlan *plan, PetscInt n, const FwTrainRates *rates, double scale, const double g[],
-                        double u[], double s[], double v[]);
+void FwTrainUpdatePiece(const FwTrainPlan *plan, PetscInt n, const FwTrainRates *rates, FwTrainScale scale,
+                        const double g[], double u[], double s[], double v[]);

@@ -33,9 +33,10 @@ PetscErrorCode FwTrainLanesStore(PetscInt n, FwTrainOne one[], FwLaneNet *net)
 
 /* Eight runs with what the method remembers of each */
 typedef struct {
-  FwLaneNet net;
-  void     *room;
-  FwLanes  *moment; /* [n_moment][n] */
+  FwLaneNet    net;
+  void        *room;
+  FwLanes     *moment; /* [n_moment][n] */
+  FwTrainRates weight, bias;
 } Group;
 
 static PetscErrorCode GroupLoad(FwTraining training, PetscInt n, const FwTrainOne one[], Group *group)
@@ -46,6 +47,8 @@ static PetscErrorCode GroupLoad(FwTraining training, PetscInt n, const FwTrainOn
   PetscCall(FwTrainLanesLoad(training, n, one, &group->net));
   PetscCall(FwLanesAllocate((size_t)n_moment, &group->room, &group->moment));
   for (PetscInt lane = 0; lane < n; lane++) FwLanesPut(n_moment, lane, one[lane].moment, group->moment);
+  for (PetscInt lane = 0; lane < FW_LANES; lane++)
+    FwTrainSetRates(&training->plan, &one[lane < n ? lane : 0].run, lane, &group->weight, &group->bias);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -92,20 +95,14 @@ static void CheckEnd(FwTraining training, const Group *group, PetscInt n, FwTrai
 
 static PetscErrorCode MakeStep(FwTraining training, Group *group, double n_step, PetscInt n, FwTrainOne one[])
 {
-  FwTrainRates weight, bias;
-
   PetscFunctionBegin;
-  for (PetscInt lane = 0; lane < FW_LANES; lane++) {
-    FwTrainOne *of = &one[lane < n ? lane : 0];
-
-    FwTrainSetRates(&training->plan, &of->run, n_step, lane, &weight, &bias);
-    if (training->plan.batch == 0 || lane >= n) continue;
-    PetscCall(FwTrainChooseBatch(training, of));
-    FwLaneNetSetBatch(&group->net, lane, of->run.learner, training->batch);
+  for (PetscInt lane = 0; training->plan.batch && lane < n; lane++) {
+    PetscCall(FwTrainChooseBatch(training, &one[lane]));
+    FwLaneNetSetBatch(&group->net, lane, one[lane].run.learner, training->batch);
   }
   PetscCall(FwLaneNetGradient(&group->net, group->net.theta, group->net.gradient));
-  FwTrainUpdate(&training->plan, &group->net.learner->shape, FW_LANES, &weight, &bias,
-                FwTrainAdamScale(&training->plan, n_step), (const double *)group->net.gradient, (double *)group->moment,
+  FwTrainUpdate(&training->plan, &group->net.learner->shape, FW_LANES, &group->weight, &group->bias,
+                FwTrainGetScale(&training->plan, n_step), (const double *)group->net.gradient, (double *)group->moment,
                 (double *)group->net.theta);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -12,28 +12,29 @@ static const double beta_1 = 0.9, beta_2 = 0.999, epsilon = 1e-8; /* adam's */
 
 /* --- rates ------------------------------------------------------------------------------------------------------ */
 
-double FwTrainAdamScale(const FwTrainPlan *plan, double n_step)
+static PetscBool IsAdam(FwTrainMethod method)
 {
-  const PetscBool is_adam = (PetscBool)(plan->method == FW_TRAIN_ADAM || plan->method == FW_TRAIN_ADAMW);
-
-  return is_adam ? 1.0 / sqrt(1.0 - pow(beta_2, n_step)) : 1.0;
+  return (PetscBool)(method == FW_TRAIN_ADAM || method == FW_TRAIN_ADAMW);
 }
 
-static void SetRate(const FwTrainPlan *plan, double step, double decay, double n_step, PetscInt lane,
-                    FwTrainRates *rates)
+FwTrainScale FwTrainGetScale(const FwTrainPlan *plan, double n_step)
 {
-  const PetscBool is_adam = (PetscBool)(plan->method == FW_TRAIN_ADAM || plan->method == FW_TRAIN_ADAMW);
+  if (!IsAdam(plan->method)) return (FwTrainScale){1.0, 1.0};
+  return (FwTrainScale){1.0 / (1.0 - pow(beta_1, n_step)), 1.0 / sqrt(1.0 - pow(beta_2, n_step))};
+}
 
-  rates->step[lane]  = is_adam ? step / (1.0 - pow(beta_1, n_step)) : step;
+static void SetRate(const FwTrainPlan *plan, double step, double decay, PetscInt lane, FwTrainRates *rates)
+{
+  rates->step[lane]  = step;
   rates->decay[lane] = plan->method == FW_TRAIN_ADAMW ? 0.0 : decay;
   rates->keep[lane]  = plan->method == FW_TRAIN_ADAMW ? 1.0 - step * decay : 1.0;
 }
 
-void FwTrainSetRates(const FwTrainPlan *plan, const FwTrainRun *run, double n_step, PetscInt lane, FwTrainRates *weight,
+void FwTrainSetRates(const FwTrainPlan *plan, const FwTrainRun *run, PetscInt lane, FwTrainRates *weight,
                      FwTrainRates *bias)
 {
-  SetRate(plan, run->step, run->decay.weight, n_step, lane, weight);
-  SetRate(plan, run->step, run->decay.bias, n_step, lane, bias);
+  SetRate(plan, run->step, run->decay.weight, lane, weight);
+  SetRate(plan, run->step, run->decay.bias, lane, bias);
 }
 
 /* --- updates of one number -------------------------------------------------------------------------------------- */
@@ -57,13 +58,14 @@ FW_VECTOR_HELPER void LookAhead(const FwTrainRates *rates, double beta, int l, d
   *v -= rates->step[l] * (slope + beta * *u);
 }
 
-FW_VECTOR_HELPER void Adapt(const FwTrainRates *rates, double scale, int l, double g, double *m, double *s, double *v)
+/* The direction is m over what is returned */
+FW_VECTOR_HELPER double Adapt(const FwTrainRates *rates, double scale, int l, double g, double v, double *m, double *s)
 {
-  const double slope = g + rates->decay[l] * *v;
+  const double slope = g + rates->decay[l] * v;
 
   *m = beta_1 * *m + (1.0 - beta_1) * slope;
   *s = beta_2 * *s + (1.0 - beta_2) * slope * slope;
-  *v = rates->keep[l] * *v - rates->step[l] * *m / (sqrt(*s) * scale + epsilon);
+  return sqrt(*s) * scale + epsilon;
 }
 
 /* --- of n numbers: eights, and what is left --------------------------------------------------------------------- */
@@ -97,18 +99,48 @@ FW_VECTOR static void LookAheadAll(PetscInt n, const FwTrainRates *rates, double
   for (int l = 0; i < n; i++, l++) LookAhead(rates, beta, l, g[i], &u[i], &v[i]);
 }
 
-FW_VECTOR static void AdaptAll(PetscInt n, const FwTrainRates *rates, double scale, const double *restrict g,
-                               double *restrict m, double *restrict s, double *restrict v)
+/* Moments, and what the steps of n eights are divided by */
+FW_VECTOR_HELPER void AdaptMoments(PetscInt n, const FwTrainRates *rates, double scale, const double *restrict g,
+                                   const double *restrict v, double *restrict m, double *restrict s,
+                                   double *restrict size)
 {
-  PetscInt i = 0;
-
-  for (; i + FW_LANES <= n; i += FW_LANES)
-    for (int l = 0; l < FW_LANES; l++) Adapt(rates, scale, l, g[i + l], &m[i + l], &s[i + l], &v[i + l]);
-  for (int l = 0; i < n; i++, l++) Adapt(rates, scale, l, g[i], &m[i], &s[i], &v[i]);
+  for (PetscInt i = 0; i < n * FW_LANES; i += FW_LANES)
+    for (int l = 0; l < FW_LANES; l++) size[i + l] = Adapt(rates, scale, l, g[i + l], v[i + l], &m[i + l], &s[i + l]);
 }
 
-void FwTrainUpdatePiece(const FwTrainPlan *plan, PetscInt n, const FwTrainRates *rates, double scale, const double g[],
-                        double u[], double s[], double v[])
+/* Two eights share their divisions, of which the processor makes few at a time: a / b = a d / (b d), c / d = c b / (b d) */
+FW_VECTOR_HELPER void AdaptPair(const FwTrainRates *rates, const double *restrict step, const double *restrict size,
+                                const double *restrict m, double *restrict v)
+{
+  double both[FW_LANES];
+
+  for (int l = 0; l < FW_LANES; l++) both[l] = step[l] / (size[l] * size[FW_LANES + l]);
+  for (int l = 0; l < FW_LANES; l++) v[l] = rates->keep[l] * v[l] - both[l] * size[FW_LANES + l] * m[l];
+  for (int l = 0; l < FW_LANES; l++)
+    v[FW_LANES + l] = rates->keep[l] * v[FW_LANES + l] - both[l] * size[l] * m[FW_LANES + l];
+}
+
+FW_VECTOR static void AdaptAll(PetscInt n, const FwTrainRates *rates, FwTrainScale scale, const double *restrict g,
+                               double *restrict m, double *restrict s, double *restrict v)
+{
+  enum { PAIR = 2 * FW_LANES, MOST = 16 * PAIR };
+  double   step[FW_LANES], size[MOST];
+  PetscInt i = 0, n_here;
+
+  for (int l = 0; l < FW_LANES; l++) step[l] = rates->step[l] * scale.first;
+  for (; i + PAIR <= n; i += n_here) {
+    n_here = PetscMin(MOST, (n - i) / PAIR * PAIR);
+    AdaptMoments(n_here / FW_LANES, rates, scale.second, g + i, v + i, m + i, s + i, size);
+    for (PetscInt j = 0; j < n_here; j += PAIR) AdaptPair(rates, step, size + j, m + i + j, v + i + j);
+  }
+  for (int l = 0; i < n; i++, l = (l + 1) % FW_LANES) {
+    size[0] = Adapt(rates, scale.second, l, g[i], v[i], &m[i], &s[i]);
+    v[i]    = rates->keep[l] * v[i] - step[l] / size[0] * m[i];
+  }
+}
+
+void FwTrainUpdatePiece(const FwTrainPlan *plan, PetscInt n, const FwTrainRates *rates, FwTrainScale scale,
+                        const double g[], double u[], double s[], double v[])
 {
   switch (plan->method) {
     case FW_TRAIN_GD:
@@ -127,7 +159,7 @@ void FwTrainUpdatePiece(const FwTrainPlan *plan, PetscInt n, const FwTrainRates 
 }
 
 void FwTrainUpdate(const FwTrainPlan *plan, const FwLearnerShape *shape, PetscInt n_lane, const FwTrainRates *weight,
-                   const FwTrainRates *bias, double scale, const double g[], double moment[], double v[])
+                   const FwTrainRates *bias, FwTrainScale scale, const double g[], double moment[], double v[])
 {
   double *u = moment, *s = moment ? moment + (size_t)n_lane * FwLearnerShapeSize(shape) : NULL;
 

@@ -2,7 +2,7 @@
 /** @file
  * Speed of training: seconds per step and run (of a flow: per gradient and run), on one rank or on all of them together.
  *
- *     mpirun -n 1 bench_ansatz [-seconds 2]
+ *     mpirun -n 1 bench_ansatz [-seconds 2] [-task NAME]
  *
  * `runs` runs of one shape are one training; peer_ansatz.py is the same by PyTorch. On several ranks only networks that
  * share their gradient over ranks are timed.
@@ -14,9 +14,11 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
-static double seconds = 2.0;
+static double seconds   = 2.0;
+static char   only[64] = ""; /* the task whose name begins like this, or all */
 
 typedef struct {
   const char    *name;
@@ -158,10 +160,11 @@ static PetscErrorCode RunAll(void)
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_size(PETSC_COMM_WORLD, &n_rank));
   PetscCall(PetscOptionsGetReal(NULL, NULL, "-seconds", &seconds, NULL));
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-task", only, sizeof only, NULL));
   PetscCall(
     PetscPrintf(PETSC_COMM_WORLD, "task                          runs  by           seconds per step and run\n"));
   for (size_t t = 0; t < sizeof tasks / sizeof *tasks; t++)
-    if (n_rank == 1 || tasks[t].plan.batch) PetscCall(Run(&tasks[t]));
+    if ((n_rank == 1 || tasks[t].plan.batch) && !strncmp(tasks[t].name, only, strlen(only))) PetscCall(Run(&tasks[t]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
