@@ -193,14 +193,17 @@ PetscErrorCode FwHelpCompletion(size_t n, const FwCommand commands[])
   for (size_t i = 0; i < n; i++) {
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "    %s) keys='", commands[i].name));
     PetscCall(PutKeysOf(commands[i].keys));
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s' ;;\n", commands[i].keys ? "" : " -output -overwrite -figure"));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s' ;;\n",
+                          commands[i].keys || !commands[i].wants_result ? "" : " -output -overwrite -figure"));
   }
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  esac\n"));
   PetscCall(PutValues());
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  if [ \"$COMP_CWORD\" = 1 ]; then\n    words='"));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  local commands='"));
   for (size_t i = 0; i < n; i++) PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s ", commands[i].name));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD,
-                        "help version'\n  elif [[ $here == -* ]]; then\n    words=$keys\n  fi\n"
+                        "'\n  if [ \"$COMP_CWORD\" = 1 ]; then\n    words=\"${commands}help version\"\n"
+                        "  elif [ \"${COMP_WORDS[1]}\" = help ]; then\n    words=\"${commands}keys man completion\"\n"
+                        "  elif [[ $here == -* ]]; then\n    words=$keys\n  fi\n"
                         "  COMPREPLY=()\n  local word\n"
                         "  while IFS= read -r word; do COMPREPLY+=(\"$word\"); done "
                         "< <(if [ -n \"$words\" ]; then compgen -W \"$words\" -- \"$here\"; "

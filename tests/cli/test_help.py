@@ -42,6 +42,8 @@ class Help(unittest.TestCase):
         self.assertEqual(complete("finwidth", "predict", "-network_ty"), ["-network_type"])
         self.assertEqual(complete("finwidth", "predict", "-network_type", ""), ["fc", "cnn", "lcn", "pool"])
         self.assertEqual(complete("finwidth", "predict", "i"), ["in.yaml"])
+        self.assertEqual(complete("finwidth", "help", "m"), ["mixture", "man"])
+        self.assertEqual(complete("finwidth", "selftest", "-"), [])
 
     def test_selftest_passes_and_leaves_nothing(self):
         for ranks in (1, 2):

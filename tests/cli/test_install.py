@@ -51,6 +51,11 @@ class Install(unittest.TestCase):
         self.shell(block("sh", 1).replace("-o temperatures", "-o with-pkg-config"))
         self.check_numbers("./with-pkg-config", 1)
 
+    def test_a_cpp_program_links(self):
+        (self.place / "start.cpp").write_text(block("cpp"))
+        self.shell(block("sh", 1).replace("mpicc temperatures.c -o temperatures", "mpicxx -Wall -Wextra -Werror start.cpp -o start"))
+        self.shell("./start")
+
     def test_one_header_includes_all(self):
         text = (PREFIX / "include" / "finwidth.h").read_text()
         for header in sorted((harness.SOURCE / "include" / "finwidth").glob("*.h")):

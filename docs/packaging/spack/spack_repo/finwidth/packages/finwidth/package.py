@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+from spack_repo.builtin.build_systems.cmake import CMakePackage
+
 from spack.package import *
 
 
@@ -6,7 +8,7 @@ class Finwidth(CMakePackage):
     """Predicts how neural networks of finite width learn, and checks each prediction against the network itself."""
 
     homepage = "https://arxiv.org/abs/2209.04882"
-    # url and versions with checksums belong to a release; until then: spack dev-build finwidth@main
+    # url, git and versions with checksums belong to a release; until then the source is a clone: spack develop --path
     version("main")
 
     license("GPL-3.0-or-later")
@@ -15,7 +17,7 @@ class Finwidth(CMakePackage):
     depends_on("cmake@3.20:", type="build")
     depends_on("pkgconfig", type="build")
     depends_on("mpi")
-    depends_on("petsc@3.18: +mpi +double ~complex")
+    depends_on("petsc@3.18: +mpi +double ~complex ~int64")
     depends_on("hdf5@1.10: +mpi +hl")
     depends_on("netlib-scalapack")
     depends_on("lapack")
@@ -24,7 +26,7 @@ class Finwidth(CMakePackage):
     depends_on("libyaml")
     depends_on("zlib-api")
     depends_on("xxhash")
-    depends_on("gnuplot", type="run")
+    depends_on("gnuplot+cairo", type="run")
 
     def cmake_args(self):
         return [self.define("BUILD_TESTING", False)]
