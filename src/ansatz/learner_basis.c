@@ -38,11 +38,14 @@ PetscErrorCode FwLearnerBasisCreate(FwLearner learner)
 
   PetscFunctionBegin;
   if (rotated->basis) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscMalloc4((size_t)d * d, &rotated->basis, d, &rotated->lambda, d, &rotated->mean, c * m, &rotated->yx));
+  PetscCall(PetscMalloc5((size_t)d * d, &rotated->basis, FwNarrowSize(d, 1), &rotated->lambda, d, &rotated->mean, c * m,
+                         &rotated->yx, FwNarrowSize(d, c), &rotated->target));
+  PetscCall(PetscArrayzero(rotated->lambda, FwNarrowSize(d, 1)));
   for (PetscInt j = 0; j < d; j++)
     PetscCall(PetscArraycpy(rotated->basis + (size_t)j * d, moments->xx + (size_t)j * m, d));
   PetscCall(Diagonalise(d, rotated->basis, rotated->lambda));
   FwGemm("N", "N", c, d, d, 1.0, moments->yx, c, rotated->basis, d, 0.0, rotated->yx, c);
+  FwNarrowPack(d, c, rotated->yx, rotated->target);
   if (m == d) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscArraycpy(rotated->yx + (size_t)c * d, moments->yx + (size_t)c * d, c));
   FwGemm("T", "N", d, 1, d, 1.0, rotated->basis, d, moments->xx + (size_t)d * m, d, 0.0, rotated->mean, d);
@@ -54,7 +57,8 @@ PetscErrorCode FwLearnerBasisDestroy(FwLearner learner)
   FwLearnerBasis *rotated = &learner->rotated;
 
   PetscFunctionBegin;
-  if (rotated->basis) PetscCall(PetscFree4(rotated->basis, rotated->lambda, rotated->mean, rotated->yx));
+  if (rotated->basis)
+    PetscCall(PetscFree5(rotated->basis, rotated->lambda, rotated->mean, rotated->yx, rotated->target));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -24,14 +24,17 @@ typedef struct {
 /** Second moments of the examples, with the constant 1 as a last input where there are biases: m = n_0 or n_0 + 1. */
 typedef struct {
   PetscInt m;
-  double  *xx;              /**< m x m: 1/N sum x x^T, both triangles; NULL where gradients go through the examples */
-  double  *yx;              /**< c x m: 1/N sum y x^T */
-  double   yy;              /**< 1/N sum |y|^2 */
-  double  *g;               /**< m x c: derivative in the product of all weights, and the bias of it, transposed */
-  double **above;           /**< [L] A_l^T, A_l = W_L .. W_{l+1}: n_l x c */
-  double  *offset;          /**< [c] what the outputs are at x = 0 */
-  double  *product, *chain; /**< widest x c each */
-  double  *piece;           /**< of a gradient that is used at once */
+  double  *xx;                /**< m x m: 1/N sum x x^T, both triangles; NULL where gradients go through the examples */
+  double  *yx;                /**< c x m: 1/N sum y x^T */
+  double   yy;                /**< 1/N sum |y|^2 */
+  double  *target;            /**< <y x^T>^T, n_0 x c, narrow as all below: FwNarrowPack() */
+  double  *g;                 /**< n_0 x c: derivative in the product of all weights, transposed */
+  double  *g_offset;          /**< 1 x c: and in the offset */
+  double **above;             /**< [L] A_l^T, A_l = W_L .. W_{l+1}: n_l x c */
+  double  *offset;            /**< [c] what the outputs are at x = 0 */
+  double  *product, *chain;   /**< widest x c each */
+  double  *piece;             /**< of a gradient that is used at once */
+  double  *plain_e, *plain_g; /**< c x m each: (E, e) and G as BLAS has matrices */
 } FwLearnerMoments;
 
 /** The same as the pass in single precision, with the weights; NULL arrays in double precision. */
@@ -53,6 +56,7 @@ typedef struct {
   double *lambda; /**< [d] */
   double *mean;   /**< [d] V^T <x>; only read where there are biases */
   double *yx;     /**< c x m */
+  double *target; /**< as that of the moments */
 } FwLearnerBasis;
 
 struct FwLearnerImpl {
@@ -124,16 +128,25 @@ void FwLearnerSingleSetWeights(FwLearner learner, const double theta[]);
 PetscErrorCode FwLearnerSingleAddGradient(FwLearner learner, PetscInt n, const double x[], const double y[],
                                           double weight, double *loss, double sum[]);
 
-/** Columns of the large matrix that go together in the products below. */
-enum { FW_NARROW_COLUMNS = 4 };
+/** Matrices of few columns are stored by blocks of four rows, n x c: entry (i, k) is at (i / 4) 4 c + 4 k + i % 4. Rows
+ *  beyond n are zero. */
+enum { FW_NARROW_ROWS = 4 };
 
-/** E^T = W^T A for W n x m and A n x c, few columns. @param[out] e  m x c, leading size lde */
-void FwNarrowProduct(PetscInt n, PetscInt m, PetscInt c, const double a[], const double w[], PetscInt lde, double e[]);
-/** chain += W G^T and gradient = A G, for G c x m: the way back through a layer of weights W, n x m.
- *  @param[in]     g      G^T, m x c, leading size ldg
+static inline PetscInt FwNarrowSize(PetscInt n, PetscInt c)
+{
+  return (n + FW_NARROW_ROWS - 1) / FW_NARROW_ROWS * FW_NARROW_ROWS * c;
+}
+
+/** Such a matrix from its transpose, c x n stored by columns, and back. */
+void FwNarrowPack(PetscInt n, PetscInt c, const double from[], double to[]);
+void FwNarrowUnpack(PetscInt n, PetscInt c, const double from[], double to[]);
+
+/** E = W^T A for W n x m and A n x c, few columns. @param[out] e  m x c */
+void FwNarrowProduct(PetscInt n, PetscInt m, PetscInt c, const double a[], const double w[], double e[]);
+/** chain += W G and gradient = A G^T, for G m x c: the way back through a layer of weights W, n x m.
  *  @param[in,out] chain  n x c */
-void FwNarrowBack(PetscInt n, PetscInt m, PetscInt c, const double a[], const double w[], PetscInt ldg,
-                  const double g[], double chain[], double gradient[]);
+void FwNarrowBack(PetscInt n, PetscInt m, PetscInt c, const double a[], const double w[], const double g[],
+                  double chain[], double gradient[]);
 
 /** Make the moments, where gradients through them are cheaper. Collective. */
 PetscErrorCode FwLearnerMomentsCreate(FwLearner learner);

@@ -6,11 +6,13 @@
  *     G = (E, e) <x~ x~^T> - <y x~^T>,   x~ = (x, 1),
  *     gradient in W_l: A_l^T G_l,   in b_l: A_l^T g_e,   G_1 = G without its last column g_e,   G_{l+1} = G_l W_l^T + g_e b_l^T.
  *
- * All products have c rows, which is what makes them cheap: outputs are few. A_l, G_l and E are kept transposed, and the
- * gradient is made piece by piece: where a piece may be used at once, W_l is read while it is in the cache, and written.
+ * All products have c rows, which is what makes them cheap: outputs are few. A_l, G_l and E are kept transposed, by blocks of
+ * four rows (learner_narrow.c), and the gradient is made piece by piece: where a piece may be used at once, W_l is read while it is in the cache, and written.
  */
 
 #include "learner_impl.h"
+
+#include <finwidth/vector.h>
 
 static PetscInt Outputs(FwLearner learner)
 {
@@ -35,15 +37,18 @@ static PetscErrorCode Allocate(FwLearner learner)
   PetscInt          widest = 0;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc4((size_t)m * m, &moments->xx, c * m, &moments->yx, c * m, &moments->g, c, &moments->offset));
+  PetscCall(PetscMalloc6((size_t)m * m, &moments->xx, c * m, &moments->yx, FwNarrowSize(m, c), &moments->target,
+                         FwNarrowSize(m, c), &moments->g, FwNarrowSize(1, c), &moments->g_offset, c, &moments->offset));
+  PetscCall(PetscArrayzero(moments->g_offset, FwNarrowSize(1, c)));
   PetscCall(PetscCalloc1(L, &moments->above));
   for (PetscInt l = 0; l < L; l++) {
     widest = PetscMax(widest, learner->shape.width[l]);
-    PetscCall(PetscMalloc1(c * learner->shape.width[l], &moments->above[l]));
+    PetscCall(PetscMalloc1(FwNarrowSize(learner->shape.width[l], c), &moments->above[l]));
   }
   widest = PetscMax(widest, c);
-  PetscCall(PetscMalloc3(c * widest, &moments->product, c * widest, &moments->chain,
-                         PetscMax(c, FW_NARROW_COLUMNS) * widest, &moments->piece));
+  PetscCall(PetscMalloc5(FwNarrowSize(widest, c), &moments->product, FwNarrowSize(widest, c), &moments->chain,
+                         PetscMax(c, FW_NARROW_ROWS) * widest, &moments->piece, c * m, &moments->plain_e, c * m,
+                         &moments->plain_g));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -82,6 +87,7 @@ PetscErrorCode FwLearnerMomentsCreate(FwLearner learner)
     PetscCall(AddExamples(learner, first, PetscMin(learner->pass.n_most, learner->n_example - first)));
   for (PetscInt j = 1; j < moments->m; j++)
     for (PetscInt i = 0; i < j; i++) moments->xx[i + (size_t)j * moments->m] = moments->xx[j + (size_t)i * moments->m];
+  FwNarrowPack(learner->shape.width[0], Outputs(learner), moments->yx, moments->target);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -93,19 +99,12 @@ PetscErrorCode FwLearnerMomentsDestroy(FwLearner learner)
   if (!moments->xx) PetscFunctionReturn(PETSC_SUCCESS);
   for (PetscInt l = 0; l < learner->shape.n_layer; l++) PetscCall(PetscFree(moments->above[l]));
   PetscCall(PetscFree(moments->above));
-  PetscCall(PetscFree4(moments->xx, moments->yx, moments->g, moments->offset));
-  PetscCall(PetscFree3(moments->product, moments->chain, moments->piece));
+  PetscCall(PetscFree6(moments->xx, moments->yx, moments->target, moments->g, moments->g_offset, moments->offset));
+  PetscCall(PetscFree5(moments->product, moments->chain, moments->piece, moments->plain_e, moments->plain_g));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* --- forward ---------------------------------------------------------------------------------------------------- */
-
-/* to = from^T, n x m to m x n */
-static void Transpose(PetscInt n, PetscInt m, const double from[], double to[])
-{
-  for (PetscInt j = 0; j < m; j++)
-    for (PetscInt i = 0; i < n; i++) to[j + i * m] = from[i + j * n];
-}
 
 /* A_{L-1} = W_L, then A_{L-2} down to A_`last` */
 static void FormAbove(FwLearner learner, const double theta[], PetscInt last)
@@ -113,11 +112,11 @@ static void FormAbove(FwLearner learner, const double theta[], PetscInt last)
   const PetscInt L = learner->shape.n_layer, c = Outputs(learner);
   double *const *above = learner->moments.above;
 
-  Transpose(c, learner->shape.width[L - 1], theta + FwLearnerShapeWeight(&learner->shape, L), above[L - 1]);
+  FwNarrowPack(learner->shape.width[L - 1], c, theta + FwLearnerShapeWeight(&learner->shape, L), above[L - 1]);
   for (PetscInt l = L - 2; l >= last; l--) {
     const FwLearnerLayer layer = FwLearnerGetLayer(&learner->shape, l + 1);
 
-    FwNarrowProduct(layer.n_out, layer.n_in, c, above[l + 1], theta + layer.weight, layer.n_in, above[l]);
+    FwNarrowProduct(layer.n_out, layer.n_in, c, above[l + 1], theta + layer.weight, above[l]);
   }
 }
 
@@ -125,13 +124,14 @@ static void FormAbove(FwLearner learner, const double theta[], PetscInt last)
 static void FormOffset(FwLearner learner, const double theta[])
 {
   const PetscInt L = learner->shape.n_layer, c = Outputs(learner);
-  double        *offset = learner->moments.offset;
+  double        *offset = learner->moments.offset, *part = learner->moments.piece;
 
   for (PetscInt k = 0; k < c; k++) offset[k] = theta[FwLearnerShapeBias(&learner->shape, L) + k];
-  for (PetscInt l = 1; l < L; l++)
-    for (PetscInt k = 0; k < c; k++)
-      offset[k] += FwDot(learner->shape.width[l], learner->moments.above[l] + k * learner->shape.width[l],
-                         theta + FwLearnerShapeBias(&learner->shape, l));
+  for (PetscInt l = 1; l < L; l++) {
+    FwNarrowProduct(learner->shape.width[l], 1, c, learner->moments.above[l],
+                    theta + FwLearnerShapeBias(&learner->shape, l), part);
+    for (PetscInt k = 0; k < c; k++) offset[k] += part[k * FW_NARROW_ROWS];
+  }
 }
 
 /* --- derivative in the product ------------------------------------------------------------------------------------ */
@@ -152,49 +152,72 @@ static void ProductGradient(Pass *pass)
   FwLearnerMoments *moments = &pass->learner->moments;
   const PetscInt    d = pass->learner->shape.width[0], c = Outputs(pass->learner), m = moments->m;
 
-  Transpose(c, m, moments->yx, moments->g);
-  FwGemm("N", "N", m, c, d, 1.0, moments->xx, m, moments->above[0], d, -1.0, moments->g, m);
-  if (m > d) FwGemm("N", "N", m, c, 1, 1.0, moments->xx + (size_t)d * m, m, moments->offset, 1, 1.0, moments->g, m);
+  FwNarrowUnpack(d, c, moments->above[0], moments->plain_e);
+  for (PetscInt k = 0; m > d && k < c; k++) moments->plain_e[k + d * c] = moments->offset[k];
+  (void)PetscArraycpy(moments->plain_g, moments->yx, c * m);
+  FwGemm("N", "N", c, m, m, 1.0, moments->plain_e, c, moments->xx, m, -1.0, moments->plain_g, c);
+  FwNarrowPack(d, c, moments->plain_g, moments->g);
+  for (PetscInt k = 0; m > d && k < c; k++) moments->g_offset[k * FW_NARROW_ROWS] = moments->plain_g[k + d * c];
 }
 
-/* The same for columns first .. end - 1 where <x x^T> is diagonal; that of the offset is added up on the way */
+/* Columns of E times those of lambda, less the target: n blocks */
+FW_VECTOR static void ScaleBlocks(PetscInt n, PetscInt c, const double *restrict e, const double *restrict lambda,
+                                  const double *restrict target, double *restrict g)
+{
+  for (PetscInt b = 0; b < n; b++, lambda += FW_NARROW_ROWS)
+    for (PetscInt k = 0; k < c; k++, e += FW_NARROW_ROWS, target += FW_NARROW_ROWS, g += FW_NARROW_ROWS)
+      for (int j = 0; j < FW_NARROW_ROWS; j++) g[j] = e[j] * lambda[j] - target[j];
+}
+
+/* What the mean of the inputs adds: that of the offset is added up on the way */
+static void AddMean(Pass *pass, PetscInt first, PetscInt end)
+{
+  FwLearnerMoments *moments = &pass->learner->moments;
+  const double     *mean    = pass->learner->rotated.mean;
+  const PetscInt    c       = Outputs(pass->learner);
+
+  for (PetscInt j = first; j < end; j++)
+    for (PetscInt k = 0; k < c; k++) {
+      const PetscInt at = j / FW_NARROW_ROWS * FW_NARROW_ROWS * c + k * FW_NARROW_ROWS + j % FW_NARROW_ROWS;
+
+      moments->g[at] += moments->offset[k] * mean[j];
+      moments->g_offset[k * FW_NARROW_ROWS] += moments->above[0][at] * mean[j];
+    }
+}
+
+/* The same for columns first .. end - 1, whole blocks, where <x x^T> is diagonal */
 static void RotatedProductGradient(Pass *pass, PetscInt first, PetscInt end)
 {
   FwLearnerMoments     *moments = &pass->learner->moments;
   const FwLearnerBasis *rotated = &pass->learner->rotated;
-  const PetscInt        d = pass->learner->shape.width[0], c = Outputs(pass->learner), m = moments->m;
+  const PetscInt        c       = Outputs(pass->learner);
 
-  for (PetscInt k = 0; k < c; k++)
-    for (PetscInt j = first; j < end; j++)
-      moments->g[k * m + j] = moments->above[0][k * d + j] * rotated->lambda[j] - rotated->yx[k + j * c];
-  for (PetscInt k = 0; m > d && k < c; k++)
-    for (PetscInt j = first; j < end; j++) {
-      moments->g[k * m + j] += moments->offset[k] * rotated->mean[j];
-      moments->g[k * m + d] += moments->above[0][k * d + j] * rotated->mean[j];
-    }
+  ScaleBlocks((end - first + FW_NARROW_ROWS - 1) / FW_NARROW_ROWS, c, moments->above[0] + first * c,
+              rotated->lambda + first, rotated->target + first * c, moments->g + first * c);
+  if (pass->learner->shape.has_bias) AddMean(pass, first, end);
 }
 
 static void StartOffsetGradient(Pass *pass)
 {
   FwLearnerMoments *moments = &pass->learner->moments;
-  const PetscInt    d = pass->learner->shape.width[0], c = Outputs(pass->learner), m = moments->m;
+  const PetscInt    d = pass->learner->shape.width[0], c = Outputs(pass->learner);
 
-  for (PetscInt k = 0; m > d && k < c; k++)
-    moments->g[k * m + d] = moments->offset[k] - pass->learner->rotated.yx[k + d * c];
+  for (PetscInt k = 0; pass->learner->shape.has_bias && k < c; k++)
+    moments->g_offset[k * FW_NARROW_ROWS] = moments->offset[k] - pass->learner->rotated.yx[k + d * c];
 }
 
 /* 1/2 <|E x + e - y|^2> = 1/2 ((E, e) . G - (E, e) . <y x~^T> + <|y|^2>) */
 static double LossOf(const Pass *pass)
 {
   const FwLearnerMoments *moments = &pass->learner->moments;
-  const double           *yx      = pass->is_rotated ? pass->learner->rotated.yx : moments->yx;
-  const PetscInt          d = pass->learner->shape.width[0], c = Outputs(pass->learner), m = moments->m;
+  const PetscInt          d = pass->learner->shape.width[0], c = Outputs(pass->learner), n = FwNarrowSize(d, c);
+  const double           *e   = moments->above[0];
   double                  sum = moments->yy;
 
-  for (PetscInt k = 0; k < c; k++) {
-    for (PetscInt j = 0; j < d; j++) sum += moments->above[0][k * d + j] * (moments->g[k * m + j] - yx[k + j * c]);
-    if (m > d) sum += moments->offset[k] * (moments->g[k * m + d] - yx[k + d * c]);
-  }
+  sum += FwDot(n, e, moments->g) - FwDot(n, e, pass->is_rotated ? pass->learner->rotated.target : moments->target);
+  for (PetscInt k = 0; pass->learner->shape.has_bias && k < c; k++)
+    sum +=
+      moments->offset[k] * (moments->g_offset[k * FW_NARROW_ROWS] - moments->yx[k + d * c]); /* <y>: in any basis */
   return 0.5 * sum;
 }
 
@@ -212,12 +235,12 @@ static void UsePiece(const Pass *pass, PetscBool is_bias, PetscInt at, PetscInt 
 
 /* G_{l+1} gets its part of columns first .. first + n - 1 of W_l, whose gradient is made */
 static void BackColumns(const Pass *pass, const FwLearnerLayer *layer, PetscInt l, PetscInt first, PetscInt n,
-                        PetscInt ldg, const double g[], double next[])
+                        const double g[], double next[])
 {
-  const PetscInt at = layer->weight + first * layer->n_out;
+  const PetscInt at = layer->weight + first * layer->n_out, c = Outputs(pass->learner);
 
-  FwNarrowBack(layer->n_out, n, Outputs(pass->learner), pass->learner->moments.above[l], pass->theta + at, ldg,
-               g + first, next, PieceAt(pass, at));
+  FwNarrowBack(layer->n_out, n, c, pass->learner->moments.above[l], pass->theta + at, g + first * c, next,
+               PieceAt(pass, at));
   UsePiece(pass, PETSC_FALSE, at, n * layer->n_out);
 }
 
@@ -225,22 +248,21 @@ static void BackColumns(const Pass *pass, const FwLearnerLayer *layer, PetscInt 
 static void BackBias(const Pass *pass, const FwLearnerLayer *layer, PetscInt l, double next[])
 {
   const FwLearnerMoments *moments = &pass->learner->moments;
-  const PetscInt          d       = pass->learner->shape.width[0];
 
   if (!pass->learner->shape.has_bias) return;
-  FwNarrowBack(layer->n_out, 1, Outputs(pass->learner), moments->above[l], pass->theta + layer->bias, moments->m,
-               moments->g + d, next, PieceAt(pass, layer->bias));
+  FwNarrowBack(layer->n_out, 1, Outputs(pass->learner), moments->above[l], pass->theta + layer->bias, moments->g_offset,
+               next, PieceAt(pass, layer->bias));
   UsePiece(pass, PETSC_TRUE, layer->bias, layer->n_out);
 }
 
 /* Layer l < L, whose columns of G are there, or are made as those of E are */
-static void BackLayer(const Pass *pass, PetscInt l, PetscInt ldg, const double g[], double next[])
+static void BackLayer(const Pass *pass, PetscInt l, const double g[], double next[])
 {
   const FwLearnerLayer layer = FwLearnerGetLayer(&pass->learner->shape, l);
 
-  (void)PetscArrayzero(next, Outputs(pass->learner) * layer.n_out);
-  for (PetscInt first = 0; first < layer.n_in; first += FW_NARROW_COLUMNS)
-    BackColumns(pass, &layer, l, first, PetscMin(FW_NARROW_COLUMNS, layer.n_in - first), ldg, g, next);
+  (void)PetscArrayzero(next, FwNarrowSize(layer.n_out, Outputs(pass->learner)));
+  for (PetscInt first = 0; first < layer.n_in; first += FW_NARROW_ROWS)
+    BackColumns(pass, &layer, l, first, PetscMin(FW_NARROW_ROWS, layer.n_in - first), g, next);
   BackBias(pass, &layer, l, next);
 }
 
@@ -251,48 +273,45 @@ static void BackFirstRotated(Pass *pass, double next[])
   const FwLearnerLayer    layer   = FwLearnerGetLayer(&pass->learner->shape, 1);
   const PetscInt          c       = Outputs(pass->learner);
 
-  (void)PetscArrayzero(next, c * layer.n_out);
-  for (PetscInt first = 0; first < layer.n_in; first += FW_NARROW_COLUMNS) {
-    const PetscInt n = PetscMin(FW_NARROW_COLUMNS, layer.n_in - first);
+  (void)PetscArrayzero(next, FwNarrowSize(layer.n_out, c));
+  for (PetscInt first = 0; first < layer.n_in; first += FW_NARROW_ROWS) {
+    const PetscInt n = PetscMin(FW_NARROW_ROWS, layer.n_in - first);
 
-    FwNarrowProduct(layer.n_out, n, c, moments->above[1], pass->theta + layer.weight + first * layer.n_out, layer.n_in,
-                    moments->above[0] + first);
+    FwNarrowProduct(layer.n_out, n, c, moments->above[1], pass->theta + layer.weight + first * layer.n_out,
+                    moments->above[0] + first * c);
     RotatedProductGradient(pass, first, first + n);
-    BackColumns(pass, &layer, 1, first, n, moments->m, moments->g, next);
+    BackColumns(pass, &layer, 1, first, n, moments->g, next);
   }
   BackBias(pass, &layer, 1, next);
 }
 
 /* Layer L: its gradient is G_L itself */
-static void BackLast(const Pass *pass, PetscInt ldg, const double g[])
+static void BackLast(const Pass *pass, const double g[])
 {
-  const PetscInt       L = pass->learner->shape.n_layer, c = Outputs(pass->learner), m = pass->learner->moments.m;
-  const PetscInt       d     = pass->learner->shape.width[0];
+  const PetscInt       L = pass->learner->shape.n_layer, c = Outputs(pass->learner);
   const FwLearnerLayer layer = FwLearnerGetLayer(&pass->learner->shape, L);
   double              *piece = PieceAt(pass, layer.weight);
 
-  for (PetscInt j = 0; j < layer.n_in; j++)
-    for (PetscInt k = 0; k < c; k++) piece[k + j * c] = g[k * ldg + j];
+  FwNarrowUnpack(layer.n_in, c, g, piece);
   UsePiece(pass, PETSC_FALSE, layer.weight, c * layer.n_in);
   if (!pass->learner->shape.has_bias) return;
   piece = PieceAt(pass, layer.bias);
-  for (PetscInt k = 0; k < c; k++) piece[k] = pass->learner->moments.g[k * m + d];
+  for (PetscInt k = 0; k < c; k++) piece[k] = pass->learner->moments.g_offset[k * FW_NARROW_ROWS];
   UsePiece(pass, PETSC_TRUE, layer.bias, c);
 }
 
 /* Layers from `l` on, G_l being there */
-static void BackFrom(const Pass *pass, PetscInt l, PetscInt ldg, const double *g, double *next, double *other)
+static void BackFrom(const Pass *pass, PetscInt l, const double *g, double *next, double *other)
 {
   for (; l < pass->learner->shape.n_layer; l++) {
     double *swap = next;
 
-    BackLayer(pass, l, ldg, g, next);
+    BackLayer(pass, l, g, next);
     g     = next;
-    ldg   = pass->learner->shape.width[l];
     next  = other;
     other = swap;
   }
-  BackLast(pass, ldg, g);
+  BackLast(pass, g);
 }
 
 static double Run(Pass *pass)
@@ -308,7 +327,7 @@ static double Run(Pass *pass)
   if (is_fused) {
     BackFirstRotated(pass, moments->product);
     loss = LossOf(pass);
-    BackFrom(pass, 2, pass->learner->shape.width[1], moments->product, moments->chain, moments->product);
+    BackFrom(pass, 2, moments->product, moments->chain, moments->product);
     return loss;
   }
   if (pass->is_rotated)
@@ -316,7 +335,7 @@ static double Run(Pass *pass)
   else
     ProductGradient(pass);
   loss = LossOf(pass);
-  BackFrom(pass, 1, moments->m, moments->g, moments->product, moments->chain);
+  BackFrom(pass, 1, moments->g, moments->product, moments->chain);
   return loss;
 }
 
