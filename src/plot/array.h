@@ -16,3 +16,6 @@ typedef struct {
 /** Read an array of a group such as "/predict/"; a name that begins with '/' is a path. Release `value` with PetscFree().
  *  Collective on the store. */
 PetscErrorCode FwArrayGet(FwStore store, const char group[], const char name[], FwArray *array);
+
+/** What the average of /predict is called in a legend: exact, or over draws, which may not suffice. Collective on the store. */
+PetscErrorCode FwAverageName(FwStore store, size_t size, char text[]);

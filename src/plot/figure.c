@@ -156,17 +156,19 @@ PetscErrorCode FwFigureFillChosen(const char name[], PetscInt n, const FwFigureC
 PetscErrorCode FwFigureDraw(FwStore store, const char name[], const char output[])
 {
   FwFigure      *figure;
-  PetscBool      has_predict, has_mixture, has_posterior, has_optimal, has_ansatz, is_scan;
+  PetscBool      has_predict, has_sample, has_mixture, has_posterior, has_optimal, has_ansatz, is_scan;
   PetscMPIInt    rank;
   PetscErrorCode code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
   PetscCall(FwFigureCheckExtension(output));
   PetscCall(FwStoreHas(store, "/predict", &has_predict));
+  PetscCall(FwStoreHas(store, "/sample", &has_sample));
   PetscCall(FwStoreHas(store, "/mixture", &has_mixture));
   PetscCall(FwStoreHas(store, "/mixture/posterior", &has_posterior));
   PetscCall(FwStoreHas(store, "/optimal", &has_optimal));
   PetscCall(FwStoreHas(store, "/ansatz", &has_ansatz));
+  if (has_sample) has_predict = PETSC_TRUE; /* with theory beside it, or without */
   PetscCheck(has_predict || has_mixture || has_optimal || has_ansatz, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "this file has no results that figures exist for: those of 'predict', 'sample', 'mixture', 'optimal' and "
              "'ansatz'");

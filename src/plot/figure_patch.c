@@ -47,8 +47,8 @@ PetscErrorCode FwFigureFill_LearntMatrix(FwStore store, FwPanel *panel)
   n = n_dim == 4 ? size[0] * size[1] : size[0];
   for (PetscInt64 i = 0; i < n; i++) mean += order[i * n + i] / (double)n;
   for (PetscInt64 i = 0; i < n * n; i++) order[i] = order[i] / mean - (i % (n + 1) == 0 ? 1.0 : 0.0);
-  PetscCall(FwPanelDescribe(panel, "Learnt Q over its mean diagonal, − 1", n_dim == 4 ? "output, and patch within" : "patch",
-                            n_dim == 4 ? "output, patch" : "patch"));
+  PetscCall(FwPanelDescribe(panel, "Learnt Q over its mean diagonal, − 1",
+                            n_dim == 4 ? "output, and patch within" : "patch", n_dim == 4 ? "output, patch" : "patch"));
   PetscCall(FwPanelSetGrid(panel, n, n, order));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -117,11 +117,13 @@ static PetscErrorCode AddSampledEntries(FwStore store, const char name[], FwColo
 PetscErrorCode FwFigureFill_OrderSampled(FwStore store, FwPanel *panel)
 {
   double end[2] = {INFINITY, -INFINITY};
+  char   average[64];
 
   PetscFunctionBegin;
+  PetscCall(FwAverageName(store, sizeof average, average));
   PetscCall(FwPanelDescribe(panel, "Entries of the order parameter", "predicted", "sampled"));
   PetscCall(AddSampledEntries(store, "order_parameter", FW_BLUE, "finite width", panel));
-  PetscCall(AddSampledEntries(store, "average_order_parameter", FW_GREEN, "exact average", panel));
+  PetscCall(AddSampledEntries(store, "average_order_parameter", FW_GREEN, average, panel));
   for (PetscInt s = 0; s < panel->n_series; s++)
     for (PetscInt64 i = 0; i < panel->series[s].n; i++) {
       end[0] = fmin(end[0], fmin(panel->series[s].x[i], panel->series[s].y[i]));

@@ -305,29 +305,38 @@ static void SetErrorScale(FwPanel *panel)
   panel->y_range[1]  = panel->is_log_y ? 2.0 * high : 1.1 * high;
 }
 
+static PetscBool HasTest(const FwPanel *panel)
+{
+  for (PetscInt s = 0; s < panel->n_series; s++)
+    if (panel->series[s].n == N_ERROR) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
 static PetscErrorCode Fill_Errors(FwStore store, FwPanel *panel)
 {
   static const char *const ticks[N_ERROR] = {"train error", "test bias", "test variance", "test error"};
   static const char *const prefix[]       = {"", "average_", "infinite_"};
-  static const char *const title[]        = {"finite width", "exact average", "infinite width"};
   static const FwColour    colour[]       = {FW_BLUE, FW_GREEN, FW_ORANGE};
+  char                     average[64];
+  const char *const        title[] = {"finite width", average, "infinite width"};
   double                   error[3][N_ERROR];
   int                      n_group = 0, group = 0, n_tick;
 
   PetscFunctionBegin;
+  PetscCall(FwAverageName(store, sizeof average, average));
   PetscCall(FwPanelDescribe(panel, "Errors", "", "mean squared error per example"));
   for (int g = 0; g < 3; g++) {
     PetscCall(GetErrors(store, prefix[g], "", error[g]));
     n_group += isfinite(error[g][TRAIN]) || isfinite(error[g][TEST]);
   }
-  PetscCheck(n_group, PETSC_COMM_WORLD, FW_ERR_INPUT, "figure 'errors': the file holds no finite error");
   for (int g = 0; g < 3; g++) {
     if (!isfinite(error[g][TRAIN]) && !isfinite(error[g][TEST])) continue;
     PetscCall(
       AddErrors(panel, error[g], (group++ - 0.5 * (n_group - 1)) * 0.8 / n_group, 0.72 / n_group, colour[g], title[g]));
   }
   PetscCall(AddSampledErrors(store, panel));
-  n_tick = isfinite(error[0][TEST]) ? N_ERROR : 1;
+  PetscCheck(panel->n_series, PETSC_COMM_WORLD, FW_ERR_INPUT, "figure 'errors': the file holds no finite error");
+  n_tick = HasTest(panel) ? N_ERROR : 1;
   for (int t = 0; t < n_tick; t++) PetscCall(FwTicksAdd(&panel->x_tick, t, ticks[t]));
   panel->is_legend_outside = panel->has_x_range = PETSC_TRUE;
   panel->x_range[0]                             = -0.6;
@@ -372,18 +381,19 @@ static const struct {
   const char *needs[3], *instead; /* of /predict, or a path; not where the file has `instead` */
   PetscErrorCode (*fill)(FwStore, FwPanel *);
 } figures[] = {
-  {"action",          {"log_q", "action_curve", NULL},                          NULL,         Fill_Action              },
-  {"order-parameter", {"order_parameter", "other_patch", NULL},                 NULL,         FwFigureFill_OrderMatrix },
-  {"order-parameter", {"order_parameter", "other_path", NULL},                  NULL,         FwFigureFill_OrderMatrix },
-  {"order-sampled",   {"other_patch", "/sample/order_parameter_z_score", NULL}, NULL,         FwFigureFill_OrderSampled},
-  {"order-sampled",   {"other_path", "/sample/order_parameter_z_score", NULL},  NULL,         FwFigureFill_OrderSampled},
-  {"patches",         {"order_parameter", "patch_rows", "order_distance"},      NULL,         FwFigureFill_OrderGrid   },
-  {"prediction",      {"test_mean", "test_std", "test_target"},                 NULL,         Fill_Prediction          },
-  {"errors",          {"train_error", "infinite_train_error", NULL},            NULL,         Fill_Errors              },
-  {"learnt",          {"learnt_order_parameter", "other_patch", NULL},          NULL,         FwFigureFill_LearntMatrix},
-  {"learnt",          {"learnt_validation_bias", NULL, NULL},                   NULL,         Fill_Learnt              },
-  {"order",           {"order_parameter", "test_covariance", NULL},             "patch_rows", FwFigureFill_Order       },
-  {"outputs",         {"test_error", "test_covariance", NULL},                  NULL,         FwFigureFill_Outputs     },
+  {"action",          {"log_q", "action_curve", NULL},                          NULL,          Fill_Action              },
+  {"order-parameter", {"order_parameter", "other_patch", NULL},                 NULL,          FwFigureFill_OrderMatrix },
+  {"order-parameter", {"order_parameter", "other_path", NULL},                  NULL,          FwFigureFill_OrderMatrix },
+  {"order-sampled",   {"other_patch", "/sample/order_parameter_z_score", NULL}, NULL,          FwFigureFill_OrderSampled},
+  {"order-sampled",   {"other_path", "/sample/order_parameter_z_score", NULL},  NULL,          FwFigureFill_OrderSampled},
+  {"patches",         {"order_parameter", "patch_rows", "order_distance"},      NULL,          FwFigureFill_OrderGrid   },
+  {"prediction",      {"test_mean", "test_std", "test_target"},                 NULL,          Fill_Prediction          },
+  {"errors",          {"train_error", "infinite_train_error", NULL},            NULL,          Fill_Errors              },
+  {"errors",          {"/sample/train_error", NULL, NULL},                      "train_error", Fill_Errors              },
+  {"learnt",          {"learnt_order_parameter", "other_patch", NULL},          NULL,          FwFigureFill_LearntMatrix},
+  {"learnt",          {"learnt_validation_bias", NULL, NULL},                   NULL,          Fill_Learnt              },
+  {"order",           {"order_parameter", "test_covariance", NULL},             "patch_rows",  FwFigureFill_Order       },
+  {"outputs",         {"test_error", "test_covariance", NULL},                  NULL,          FwFigureFill_Outputs     },
 };
 
 enum { N_FIGURE = PETSC_STATIC_ARRAY_LENGTH(figures) };
@@ -411,7 +421,7 @@ static PetscErrorCode FindAvailable(FwStore store, PetscBool available[N_FIGURE]
     if (available[f]) length += (size_t)snprintf(names + length, size - length, ", %s", figures[f].name);
   }
   PetscCheck(length, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "no figure can be drawn of this file: it lacks the arrays of 'predict'");
+             "no figure can be drawn of this file: it lacks the arrays of 'predict' and 'sample'");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -39,13 +39,21 @@ static PetscErrorCode GetSampled(const FwSlice *slice, const char group[], const
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscBool HasEntry(const FwPanel *panel, const char title[])
+{
+  for (PetscInt s = 0; s < panel->n_series; s++)
+    if (!strcmp(panel->series[s].title, title)) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
 /* Dots with bars, and crosses over those that are not to be trusted */
 static PetscErrorCode AddDots(const FwSliceAxis *x, const double value[], const double error[],
                               const double converged[], FwColour colour, double shade, const char title[],
                               FwPanel *panel)
 {
-  double    *cross_x, *cross_y;
-  PetscInt64 n = 0;
+  const char *const cross = "not converged";
+  double           *cross_x, *cross_y;
+  PetscInt64        n = 0;
 
   PetscFunctionBegin;
   PetscCall(FwPanelAdd(panel, FW_MARK_SAMPLED, colour, title, x->n, x->value, value, error));
@@ -56,7 +64,9 @@ static PetscErrorCode AddDots(const FwSliceAxis *x, const double value[], const 
       cross_x[n]   = x->value[i];
       cross_y[n++] = value[i];
     }
-  if (n) PetscCall(FwPanelAdd(panel, FW_MARK_CROSS, FW_BLACK, "", n, cross_x, cross_y, NULL));
+  if (n)
+    PetscCall(
+      FwPanelAdd(panel, FW_MARK_CROSS, FW_BLACK, HasEntry(panel, cross) ? "" : cross, n, cross_x, cross_y, NULL));
   PetscCall(PetscFree2(cross_x, cross_y));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

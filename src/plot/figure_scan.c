@@ -6,6 +6,7 @@
  * colour; with a second axis each quantity has a panel, and the values of that axis are shades from dark to light.
  */
 
+#include "array.h"
 #include "slice.h"
 
 #include <math.h>
@@ -87,6 +88,31 @@ static FwMark MarkOn(const FwSliceAxis *x, FwMark mark)
   return mark == FW_MARK_LINE_DOT ? FW_MARK_FILLED : mark == FW_MARK_DASHED ? FW_MARK_OPEN : FW_MARK_CROSS;
 }
 
+static PetscBool HasFailedAverage(const FwSlice *slice)
+{
+  for (PetscInt64 p = 0; p < slice->n_point && slice->average_converged; p++)
+    if (slice->average_converged[p] == 0.0) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
+/* The title says of an average what kind it is */
+static PetscErrorCode AddCurve(const FwSlice *slice, const Curve *c, const double value[], FwPanel *panel)
+{
+  const PetscBool is_average = strncmp(c->name, "average_", strlen("average_")) ? PETSC_FALSE : PETSC_TRUE;
+  const FwMark    mark       = MarkOn(&slice->x, c->mark);
+  char            title[FW_LABEL_SIZE];
+  size_t          length;
+
+  PetscFunctionBegin;
+  PetscCall(PetscStrncpy(title, c->title, sizeof title));
+  length = strlen(title);
+  if (is_average) PetscCall(FwAverageName(slice->store, sizeof title - length, title + length));
+  PetscCall(FwPanelAdd(panel, mark, c->colour, title, slice->x.n, slice->x.value, value, NULL));
+  if (is_average && HasFailedAverage(slice))
+    PetscCall(FwPanelAdd(panel, mark, c->colour, "gaps: not converged", 0, NULL, NULL, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode AddCurves(const FwSlice *slice, const Curve curves[], FwPanel *panel)
 {
   PetscFunctionBegin;
@@ -95,9 +121,7 @@ static PetscErrorCode AddCurves(const FwSlice *slice, const Curve curves[], FwPa
     double   *value;
 
     PetscCall(FwSliceGetMean(slice, c->name, &has, &value));
-    if (has)
-      PetscCall(
-        FwPanelAdd(panel, MarkOn(&slice->x, c->mark), c->colour, c->title, slice->x.n, slice->x.value, value, NULL));
+    if (has) PetscCall(AddCurve(slice, c, value, panel));
     PetscCall(PetscFree(value));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -188,7 +212,7 @@ static PetscErrorCode AddInfinite(const FwSlice *slice, const FwFamily *family, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* With samples beside it the theory is a bare line: the dots are theirs */
+/* With samples beside it the theory is a bare line: the dots are theirs, and without it also the legend */
 static PetscErrorCode AddFamily(const FwSlice *slice, const FwFamily *family, const char name[], const char sampled[],
                                 FwPanel *panel)
 {
@@ -200,15 +224,31 @@ static PetscErrorCode AddFamily(const FwSlice *slice, const FwFamily *family, co
   PetscFunctionBegin;
   PetscCall(FwSliceHasSamples(slice, &has_samples));
   PetscCall(FwSliceGetMean(slice, name, &has, &value));
-  for (PetscInt c = 0; c < family->n && has; c++) {
+  for (PetscInt c = 0; c < family->n; c++) {
     FwSliceFormat(&slice->family, family->at[c], title);
-    PetscCall(FwPanelAddShaded(panel, has_samples ? FW_MARK_LINE : MarkOn(x, FW_MARK_LINE_DOT), family->shade[c], title,
-                               x->n, x->value, value + family->at[c] * x->n));
+    if (has)
+      PetscCall(FwPanelAddShaded(panel, has_samples ? FW_MARK_LINE : MarkOn(x, FW_MARK_LINE_DOT), family->shade[c],
+                                 title, x->n, x->value, value + family->at[c] * x->n));
     if (sampled)
-      PetscCall(FwPanelAddSampled(slice, "/sample", sampled, family->at[c], FW_SHADE, family->shade[c], "", panel));
+      PetscCall(FwPanelAddSampled(slice, "/sample", sampled, family->at[c], FW_SHADE, family->shade[c],
+                                  has ? "" : title, panel));
   }
   if (has_samples && sampled) PetscCall(FwPanelAdd(panel, FW_MARK_SAMPLED, FW_GRAY, "sampled", 0, NULL, NULL, NULL));
   PetscCall(PetscFree(value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Whether one of the arrays, the last of which is NULL, has a finite number */
+static PetscErrorCode HasAny(const FwSlice *slice, const char *const names[], PetscBool *has)
+{
+  PetscFunctionBegin;
+  *has = PETSC_FALSE;
+  for (const char *const *name = names; *name && !*has; name++) {
+    double *value;
+
+    PetscCall(FwSliceGetMean(slice, *name, has, &value));
+    PetscCall(PetscFree(value));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -217,14 +257,13 @@ static PetscErrorCode FillFamily(const FwSlice *slice, const char name[], const 
                                  FwFigure *figure)
 {
   const FwFamily family = FwSliceFamily(&slice->family);
-  char           infinite[FW_LABEL_SIZE];
+  char           infinite[FW_LABEL_SIZE], sampled[FW_LABEL_SIZE];
   FwPanel       *panel;
   PetscBool      has;
-  double        *value;
 
   PetscFunctionBegin;
-  PetscCall(FwSliceGetMean(slice, name, &has, &value));
-  PetscCall(PetscFree(value));
+  PetscCall(PetscSNPrintf(sampled, sizeof sampled, "/sample/%s", name));
+  PetscCall(HasAny(slice, (const char *const[]){name, sampled, NULL}, &has));
   if (!has) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwSlicePanel(slice, title, y_label, figure, &panel));
   PetscCall(PetscSNPrintf(infinite, sizeof infinite, "infinite_%s", name));
@@ -240,7 +279,7 @@ static PetscErrorCode Fill_Errors(const FwSlice *slice, FwFigure *figure)
 {
   static const Curve curves[] = {
     {"test_error",           FW_MARK_LINE_DOT, FW_BLUE,   "test"                 },
-    {"average_test_error",   FW_MARK_THIN,     FW_BLACK,  "test, exact average"  },
+    {"average_test_error",   FW_MARK_THIN,     FW_BLACK,  "test, "               },
     {"infinite_test_error",  FW_MARK_DASHED,   FW_BLUE,   "test, infinite width" },
     {"train_error",          FW_MARK_LINE_DOT, FW_ORANGE, "train"                },
     {"infinite_train_error", FW_MARK_DASHED,   FW_ORANGE, "train, infinite width"},
@@ -303,7 +342,7 @@ static PetscErrorCode Fill_Accuracy(const FwSlice *slice, FwFigure *figure)
 {
   static const Curve curves[] = {
     {"accuracy",          FW_MARK_LINE_DOT, FW_BLUE,  "finite width"  },
-    {"average_accuracy",  FW_MARK_THIN,     FW_BLACK, "exact average" },
+    {"average_accuracy",  FW_MARK_THIN,     FW_BLACK, ""              },
     {"infinite_accuracy", FW_MARK_DASHED,   FW_BLUE,  "infinite width"},
     {NULL,                FW_MARK_LINE,     FW_BLACK, NULL            },
   };
@@ -410,7 +449,7 @@ static PetscErrorCode AddOrderFamily(const FwSlice *slice, FwPanel *panel)
 static PetscErrorCode AddOrderCurves(const FwSlice *slice, FwPanel *panel)
 {
   static const Curve curves[] = {
-    {"average_order_parameter", FW_MARK_THIN,     FW_BLACK, "exact average" },
+    {"average_order_parameter", FW_MARK_THIN,     FW_BLACK, ""              },
     {"total_order_parameter",   FW_MARK_LINE_DOT, FW_BLUE,  "lowest minimum"},
     {NULL,                      FW_MARK_LINE,     FW_BLACK, NULL            },
   };
@@ -430,10 +469,14 @@ static PetscErrorCode AddOrderCurves(const FwSlice *slice, FwPanel *panel)
 
 static PetscErrorCode Fill_Order(const FwSlice *slice, FwFigure *figure)
 {
-  FwPanel *panel;
+  static const char *const total[] = {"total_order_parameter", NULL};
+  FwPanel                 *panel;
+  PetscBool                has_total;
 
   PetscFunctionBegin;
-  PetscCall(FwSlicePanel(slice, "Order parameter", "total order parameter", figure, &panel));
+  PetscCall(HasAny(slice, total, &has_total));
+  PetscCall(FwSlicePanel(slice, "Order parameter",
+                         has_total ? "total order parameter" : "order parameter of the readout", figure, &panel));
   PetscCall(slice->family.n > 1 ? AddOrderFamily(slice, panel) : AddOrderCurves(slice, panel));
   PetscCall(AddOne(panel));
   FwPanelScale(PETSC_FALSE, panel);
@@ -445,36 +488,37 @@ static PetscErrorCode Fill_Order(const FwSlice *slice, FwFigure *figure)
 /* When a figure is part of the overview */
 typedef enum { NEVER, ALWAYS, WITH_SAMPLES, WITHOUT_SAMPLES } Overview;
 
+/* What it needs besides: a second axis, one of the readout's prior, samples */
+typedef enum { NO_MORE, FAMILY, PRIOR, SAMPLES } Need;
+
 static const struct {
   const char *name;
-  const char *any_of[2]; /* arrays, of which one has to have a finite number */
-  PetscBool   wants_family, wants_prior;
+  const char *any_of[4]; /* arrays, of which one has to have a finite number */
+  Need        also;
   Overview    overview;
   PetscErrorCode (*fill)(const FwSlice *, FwFigure *);
 } figures[] = {
-  {"errors",          {"test_error", "train_error"},           PETSC_FALSE, PETSC_FALSE, ALWAYS,          Fill_Errors           },
-  {"best-prior",      {"test_error", NULL},                    PETSC_FALSE, PETSC_TRUE,  WITHOUT_SAMPLES, Fill_BestPrior        },
-  {"order-parameter", {"total_order_parameter", NULL},         PETSC_FALSE, PETSC_FALSE, ALWAYS,          Fill_Order            },
-  {"agreement",       {"/sample/test_error", NULL},            PETSC_FALSE, PETSC_FALSE, WITH_SAMPLES,    FwFigureFill_Agreement},
-  {"map",             {"test_error", "total_order_parameter"}, PETSC_TRUE,  PETSC_FALSE, WITHOUT_SAMPLES, FwFigureFill_Map      },
-  {"learnt",          {"learnt_test_bias", NULL},              PETSC_FALSE, PETSC_FALSE, ALWAYS,          Fill_Learnt           },
-  {"accuracy",        {"accuracy", NULL},                      PETSC_FALSE, PETSC_FALSE, NEVER,           Fill_Accuracy         },
+  {"errors",          {"test_error", "train_error", "/sample/train_error"}, NO_MORE, ALWAYS,          Fill_Errors           },
+  {"best-prior",      {"test_error"},                                       PRIOR,   WITHOUT_SAMPLES, Fill_BestPrior        },
+  {"order-parameter", {"total_order_parameter", "/sample/order_parameter"}, NO_MORE, ALWAYS,          Fill_Order            },
+  {"agreement",       {"test_error"},                                       SAMPLES, WITH_SAMPLES,    FwFigureFill_Agreement},
+  {"map",             {"test_error", "total_order_parameter"},              FAMILY,  WITHOUT_SAMPLES, FwFigureFill_Map      },
+  {"learnt",          {"learnt_test_bias"},                                 NO_MORE, ALWAYS,          Fill_Learnt           },
+  {"accuracy",        {"accuracy", "/sample/accuracy"},                     NO_MORE, NEVER,           Fill_Accuracy         },
 };
 
 enum { N_FIGURE = PETSC_STATIC_ARRAY_LENGTH(figures) };
 
 static PetscErrorCode IsAvailable(const FwSlice *slice, int f, PetscBool *is_available)
 {
+  static const char *const samples[] = {"/sample/test_error", NULL};
+
   PetscFunctionBegin;
   *is_available = PETSC_FALSE;
-  if (figures[f].wants_family && slice->family.n < 2) PetscFunctionReturn(PETSC_SUCCESS);
-  if (figures[f].wants_prior && slice->prior.n < 2) PetscFunctionReturn(PETSC_SUCCESS);
-  for (int a = 0; a < 2 && figures[f].any_of[a] && !*is_available; a++) {
-    double *value;
-
-    PetscCall(FwSliceGetMean(slice, figures[f].any_of[a], is_available, &value));
-    PetscCall(PetscFree(value));
-  }
+  if (figures[f].also == FAMILY && slice->family.n < 2) PetscFunctionReturn(PETSC_SUCCESS);
+  if (figures[f].also == PRIOR && slice->prior.n < 2) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(HasAny(slice, figures[f].any_of, is_available));
+  if (*is_available && figures[f].also == SAMPLES) PetscCall(HasAny(slice, samples, is_available));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -505,7 +549,7 @@ static PetscErrorCode FillOverview(const FwSlice *slice, const PetscBool availab
     const Overview when = figures[f].overview;
 
     if (!available[f] || (when != ALWAYS && when != (has_samples ? WITH_SAMPLES : WITHOUT_SAMPLES))) continue;
-    if (figures[f].wants_family) {
+    if (figures[f].also == FAMILY) {
       if (PetscMin(slice->x.n, slice->family.n) < 3 || slice->x.text || slice->family.text) continue;
       figure->n_column = figure->n_panel;
     }

@@ -7,6 +7,8 @@
 
 #include "slice.h"
 
+#include "array.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,8 +19,8 @@
 /* The array that has the axes of the scan and no others; "" where there is none */
 static PetscErrorCode FindScalar(FwStore store, char path[FW_LABEL_SIZE])
 {
-  static const char *const names[] = {"/predict/converged", "/predict/action", "/mixture/converged",
-                                      "/optimal/converged", "/ansatz/converged"};
+  static const char *const names[] = {"/predict/converged", "/predict/action",    "/sample/converged",
+                                      "/mixture/converged", "/optimal/converged", "/ansatz/converged"};
   PetscBool                has     = PETSC_FALSE;
 
   PetscFunctionBegin;
@@ -301,6 +303,8 @@ PetscErrorCode FwSliceFind(FwStore store, FwSlice *slice)
   char       path[FW_LABEL_SIZE], name[FW_STORE_MAX_DIM][FW_STORE_NAME_SIZE];
   PetscInt   n_dim                  = 0;
   PetscInt64 size[FW_STORE_MAX_DIM] = {0};
+  FwArray    average;
+  PetscBool  is_judged;
 
   PetscFunctionBegin;
   *slice = (FwSlice){.store = store};
@@ -308,8 +312,13 @@ PetscErrorCode FwSliceFind(FwStore store, FwSlice *slice)
   PetscCall(PetscStrncpy(slice->group, path, (size_t)(strrchr(path, '/') - path) + 2));
   PetscCall(FwStoreGetAxes(store, path, &n_dim, name));
   PetscCall(FwStoreGetReals(store, path, NULL, size, &slice->n_point, &slice->converged));
-  for (PetscInt64 i = 0; i < slice->n_point && !strstr(path, "converged"); i++) slice->converged[i] = 1.0;
   PetscCall(ChooseAxes(slice, n_dim, name, size));
+  /* samples without a theory say themselves which of them are to be trusted */
+  is_judged = strcmp(slice->group, "/sample/") && strstr(path, "converged") ? PETSC_TRUE : PETSC_FALSE;
+  for (PetscInt64 i = 0; i < slice->n_point && !is_judged; i++) slice->converged[i] = 1.0;
+  if (!strcmp(slice->group, "/sample/")) PetscCall(PetscStrncpy(slice->group, "/predict/", FW_LABEL_SIZE));
+  PetscCall(FwArrayGet(store, slice->group, "average_converged", &average));
+  slice->average_converged = average.value;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -342,6 +351,7 @@ PetscErrorCode FwSliceClear(FwSlice *slice)
 {
   PetscFunctionBegin;
   PetscCall(PetscFree(slice->converged));
+  PetscCall(PetscFree(slice->average_converged));
   PetscCall(ClearAxis(&slice->x));
   PetscCall(ClearAxis(&slice->family));
   PetscCall(ClearAxis(&slice->prior));
@@ -357,10 +367,18 @@ static PetscInt64 PointAt(const FwSlice *slice, PetscInt64 curve, PetscInt64 i)
   return slice->base + x->position[i] * x->stride + (family->n > 1 ? family->position[curve] * family->stride : 0);
 }
 
-/* A point that has not converged still has its numbers at infinite width */
+static PetscBool Begins(const char name[], const char start[])
+{
+  return strncmp(name, start, strlen(start)) ? PETSC_FALSE : PETSC_TRUE;
+}
+
+/* A point that has not converged still has its numbers at infinite width, and its samples, which are judged by themselves */
 static PetscBool IsUsable(const FwSlice *slice, const char name[], PetscInt64 point)
 {
-  return slice->converged[point] == 1.0 || !strncmp(name, "infinite_", 9) ? PETSC_TRUE : PETSC_FALSE;
+  if (Begins(name, "infinite_") || Begins(name, "/sample/")) return PETSC_TRUE;
+  if (Begins(name, "average_") && slice->average_converged && slice->average_converged[point] == 0.0)
+    return PETSC_FALSE;
+  return slice->converged[point] == 1.0 ? PETSC_TRUE : PETSC_FALSE;
 }
 
 static PetscErrorCode CopySlice(const FwSlice *slice, const char name[], PetscInt64 n_each, const double all[],

@@ -26,6 +26,7 @@ typedef struct {
   PetscInt64  n_point;              /* of the whole scan */
   PetscInt64  base;                 /* the point at the middle of the other axes */
   double     *converged;            /* [n_point] */
+  double     *average_converged;    /* [n_point]; NULL where no average rests on draws */
   FwSliceAxis x, family;            /* family.n = 1 where the scan has one axis */
   FwSliceAxis prior;                /* of the readout, where it is a further axis; else n = 0 */
   PetscBool   is_best;              /* means are the smallest over `prior` */

@@ -678,6 +678,84 @@ static void sampled_matrix_of_a_scan_is_the_mean_of_its_diagonal(void **state)
   TestCall(FwStoreDestroy(&store));
 }
 
+/* Point 1 of /predict rests on too few draws, and so does point 0 of /sample on too short chains */
+static void write_averages(PetscBool has_theory)
+{
+  const PetscInt64 converged[] = {1, 0, 1}, chains[] = {0, 1, 1};
+  const FwShape    point = {1, {"network_width"}, {3}};
+  FwStore          store;
+
+  TestCall(FwStoreCreate(PETSC_COMM_WORLD, result, PETSC_TRUE, &store));
+  put_axis(store, &(Axis)WIDTH);
+  if (has_theory) {
+    put_points(store, "test_error", &point, 1.0, -1);
+    put_points(store, "average_test_error", &point, 2.0, -1);
+    put_converged(store, &point, PETSC_FALSE);
+    TestCall(FwStoreIntegers(store, "/predict/average_converged", &point, converged, "1", "1 if the draws suffice"));
+  } else {
+    TestCall(FwStoreReals(store, "/sample/network_width", &(FwShape){1, {"network_width"}, {3}}, widths, "1", "width"));
+    put_points(store, "/sample/train_error", &point, 1.0, -1);
+    put_points(store, "/sample/test_error", &point, 3.0, -1);
+    put_points(store, "/sample/test_error_error_bar", &point, 0.1, -1);
+    TestCall(FwStoreIntegers(store, "/sample/converged", &point, chains, "1", "1 if the chains converged"));
+  }
+  TestCall(FwStoreCommit(&store));
+}
+
+static void average_over_draws_is_called_so_and_left_out_where_it_has_not_converged(void **state)
+{
+  FwFigure       *figure;
+  FwStore         store;
+  const FwSeries *line;
+
+  (void)state;
+  write_averages(PETSC_TRUE);
+  TestCall(PetscNew(&figure));
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  TestCall(FwFigureFill_Scan(store, "errors", figure));
+  line = series_called(&figure->panel[0], "test, average over draws");
+  assert_close(line && line->y[0] == 2.0 && isnan(line->y[1]) && line->y[2] == 4.0, 1, 0.0);
+  assert_close(series_called(&figure->panel[0], "gaps: not converged") != NULL, 1, 0.0);
+  line = series_called(&figure->panel[0], "test");
+  assert_close(line && line->y[1] == 2.0, 1, 0.0);
+  TestCall(FwFigureClear(figure));
+  TestCall(PetscFree(figure));
+  TestCall(FwStoreDestroy(&store));
+}
+
+static void samples_without_a_theory_are_drawn(void **state)
+{
+  FwFigure       *figure;
+  FwStore         store;
+  const FwSeries *dots;
+
+  (void)state;
+  write_averages(PETSC_FALSE);
+  TestCall(PetscNew(&figure));
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  TestCall(FwFigureFill_Scan(store, "overview", figure));
+  assert_close(figure->n_panel, 1, 0.0);
+  dots = series_called(&figure->panel[0], "test, sampled");
+  assert_close(dots && dots->y[0] == 3.0 && dots->error[2] == 2.1, 1, 0.0);
+  assert_close(series_called(&figure->panel[0], "test") == NULL, 1, 0.0);
+  dots = series_called(&figure->panel[0], "not converged");
+  assert_close(dots && dots->n == 1 && dots->y[0] == 3.0, 1, 0.0);
+  TestCall(FwFigureClear(figure));
+  TestCall(FwStoreDestroy(&store));
+  TestCall(draw("overview", "scan.svg"));
+  TestCall(FwStoreCreate(PETSC_COMM_WORLD, result, PETSC_TRUE, &store));
+  put_scalar(store, "/sample/train_error", 0.1);
+  put_scalar(store, "/sample/train_error_error_bar", 0.01);
+  TestCall(FwStoreCommit(&store));
+  TestCall(FwStoreOpen(PETSC_COMM_WORLD, result, &store));
+  TestCall(FwFigureFill_Predict(store, "overview", figure));
+  dots = series_called(&figure->panel[0], "sampled");
+  assert_close(dots && dots->n == 1 && dots->error[0] == 0.01 && figure->panel[0].x_tick.n == 1, 1, 0.0);
+  TestCall(FwFigureClear(figure));
+  TestCall(PetscFree(figure));
+  TestCall(FwStoreDestroy(&store));
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
@@ -700,6 +778,8 @@ int main(int argc, char **argv)
     cmocka_unit_test(many_curves_are_thinned_to_eight),
     cmocka_unit_test(sampled_entries_stand_over_predicted_ones),
     cmocka_unit_test(sampled_matrix_of_a_scan_is_the_mean_of_its_diagonal),
+    cmocka_unit_test(average_over_draws_is_called_so_and_left_out_where_it_has_not_converged),
+    cmocka_unit_test(samples_without_a_theory_are_drawn),
   };
   int n_failed;
 
