@@ -19,9 +19,6 @@
 
 typedef struct FwFeatureImpl *FwFeature;
 
-/** Rounding of a factor from FwFeatureFactor(), the root of that of K and some more. */
-#define FW_FEATURE_FACTOR_ROUNDING 1e-7
-
 /** Decompose.
  *
  * Cost: O(d (n + m)^2).
@@ -30,13 +27,13 @@ typedef struct FwFeatureImpl *FwFeature;
  * @param[in]  w        borrowed until FwFeatureDestroy()
  * @param[in]  m        rows of the factor
  * @param[in]  t        m x n with K = T^T T
- * @param[in]  rounding directions with s below this part of the largest are dropped: about max(m, d) times the machine's
- *                       precision for an exact T, FW_FEATURE_FACTOR_ROUNDING for one from FwFeatureFactor()
+ * @param[in]  rounding directions with s below this part of the largest are dropped, and all if the largest
+ *                       is below this part of |T| |W|: about max(m, d) times the machine's precision
  * @param[out] feature  release with FwFeatureDestroy()
  * @error FW_ERR_NUMERICAL  a number is not finite
  */
-PetscErrorCode FwFeatureCreate(PetscInt n, PetscInt d, const double w[], PetscInt m, const double t[],
-                               double rounding, FwFeature *feature);
+PetscErrorCode FwFeatureCreate(PetscInt n, PetscInt d, const double w[], PetscInt m, const double t[], double rounding,
+                               FwFeature *feature);
 
 /** Cosine <M, A^alpha> / (|M| |A^alpha|) of Frobenius products. NaN where a matrix is zero. */
 double FwFeatureSimilarity(FwFeature feature, double alpha);
@@ -70,9 +67,11 @@ PetscErrorCode FwFeatureDestroy(FwFeature *feature);
 /** A factor T of a symmetric K without negative eigenvalues (n x n): T^T T = K, rows for eigenvalues above rounding only.
  *  K is scaled to a unit diagonal first, so that units of very different slopes keep their digits.
  *
- * @param[out] m  rows
- * @param[out] t  m x n; room for n x n */
-PetscErrorCode FwFeatureFactor(PetscInt n, const double k[], PetscInt *m, double t[]);
+ * @param[out] m        rows
+ * @param[out] t        m x n; room for n x n
+ * @param[out] is_good  whether all eigenvalues of the scaled K, but for units without any slope, are above 1e-6 of the
+ *                       largest: rounding of K then is one of 1e-8 in every eigenvalue of W^T K W, whatever W is */
+PetscErrorCode FwFeatureFactor(PetscInt n, const double k[], PetscInt *m, double t[], PetscBool *is_good);
 
 /** 2-norm of X^T P X - Y^T Q Y, where X is a x d, Y is b x d, P and Q symmetric (NULL: the identity). Cost O(d (a + b)^2). */
 PetscErrorCode FwFeatureDifference(PetscInt d, PetscInt a, const double x[], const double p[], PetscInt b,

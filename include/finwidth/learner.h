@@ -131,3 +131,15 @@ PetscErrorCode FwLearnerHessianProduct(FwLearner learner, FwDecay decay, const d
  */
 PetscErrorCode FwLearnerSensitivity(FwLearner learner, const double theta[], double *const gram[],
                                     double *const mean[]);
+
+/** Factors of these matrices, by QR of all D_n: factor_l^T factor_l = gram_l, centred_l^T centred_l = gram_l - mean_l^T mean_l.
+ *  Their singular values are right to rounding of the largest, those of a root of gram_l only to the root of rounding.
+ *
+ * Only of networks that are not linear. The same bits on any number of ranks.
+ *
+ * @collective{learner}
+ * @param[out] factor, centred  [L] arrays [n_l][n_l], upper triangles by columns, for l < L; NULL for those not wanted
+ * @cost about four times that of the matrices
+ */
+PetscErrorCode FwLearnerSensitivityFactors(FwLearner learner, const double theta[], double *const factor[],
+                                           double *const centred[]);

@@ -24,18 +24,18 @@ static const struct {
   [FW_ALIGNMENT_CENTRED]       = {"centred_similarity",     "alpha",        "cosine with the AGOP of the Jacobian less its mean"},
   [FW_ALIGNMENT_UPDATE]        = {"update_similarity",      NULL,           "cosine of dW^T dW and dW^T K dW, dW = W1 - W1(0)"  },
   [FW_ALIGNMENT_BEST_ALPHA]    = {"best_alpha",             NULL,           "alpha of the largest cosine"                       },
-  [FW_ALIGNMENT_BEST_SIMILARITY]        = {"best_similarity",        NULL,           "largest cosine over alpha"                         },
-  [FW_ALIGNMENT_SLOPE_ALPHA]            = {"slope_alpha",            NULL,           "slope of log W1^T W1 over log AGOP"                },
-  [FW_ALIGNMENT_RESIDUAL]               = {"residual",               NULL,           "|W1^T W1 - AGOP^(1/L)| / |W1^T W1|"                },
-  [FW_ALIGNMENT_LAYER_SIMILARITY]       = {"layer_similarity",       "layer",        "cosine at the alpha of the theory, 1/(L-l+1)"      },
-  [FW_ALIGNMENT_LAYER_BEST_ALPHA]       = {"layer_best_alpha",       "layer",        "alpha of the largest cosine"                       },
-  [FW_ALIGNMENT_IMBALANCE]              = {"imbalance",              "hidden_layer", "norm of W_{l+1}^T W_{l+1} - W_l W_l^T"             },
-  [FW_ALIGNMENT_IMBALANCE_BIAS]         = {"imbalance_bias",         "hidden_layer",
+  [FW_ALIGNMENT_BEST_SIMILARITY]    = {"best_similarity",        NULL,           "largest cosine over alpha"                         },
+  [FW_ALIGNMENT_SLOPE_ALPHA]        = {"slope_alpha",            NULL,           "slope of log W1^T W1 over log AGOP"                },
+  [FW_ALIGNMENT_RESIDUAL]           = {"residual",               NULL,           "|W1^T W1 - AGOP^(1/L)| / |W1^T W1|"                },
+  [FW_ALIGNMENT_LAYER_SIMILARITY]   = {"layer_similarity",       "layer",        "cosine at the alpha of the theory, 1/(L-l+1)"      },
+  [FW_ALIGNMENT_LAYER_BEST_ALPHA]   = {"layer_best_alpha",       "layer",        "alpha of the largest cosine"                       },
+  [FW_ALIGNMENT_IMBALANCE]          = {"imbalance",              "hidden_layer", "norm of W_{l+1}^T W_{l+1} - W_l W_l^T"             },
+  [FW_ALIGNMENT_IMBALANCE_BIAS]     = {"imbalance_bias",         "hidden_layer",
                                   "norm of W_{l+1}^T W_{l+1} - W_l W_l^T - b_l b_l^T"                                           },
-  [FW_ALIGNMENT_FEATURE_NORM]           = {"feature_norm",           NULL,           "norm of W1^T W1"                                   },
-  [FW_ALIGNMENT_AGOP_NORM]              = {"agop_norm",              NULL,           "norm of the AGOP"                                  },
-  [FW_ALIGNMENT_AGOP_EIGENVALUE]        = {"agop_eigenvalue",        "direction",    "eigenvalues of the AGOP"                           },
-  [FW_ALIGNMENT_FEATURE_PROJECTION]     = {"feature_projection",     "direction",    "W1^T W1 along the eigenvectors of the AGOP"        },
+  [FW_ALIGNMENT_FEATURE_NORM]       = {"feature_norm",           NULL,           "norm of W1^T W1"                                   },
+  [FW_ALIGNMENT_AGOP_NORM]          = {"agop_norm",              NULL,           "norm of the AGOP"                                  },
+  [FW_ALIGNMENT_AGOP_EIGENVALUE]    = {"agop_eigenvalue",        "direction",    "eigenvalues of the AGOP"                           },
+  [FW_ALIGNMENT_FEATURE_PROJECTION] = {"feature_projection",     "direction",    "W1^T W1 along the eigenvectors of the AGOP"        },
   [FW_ALIGNMENT_TELESCOPING_DIFFERENCE] = {"telescoping_difference", NULL,           "2-norm of AGOP - (W1^T W1)^L"                      },
   [FW_ALIGNMENT_TELESCOPING_BOUND]      = {"telescoping_bound",      NULL,           "its bound by the imbalance"                        },
 };
@@ -73,9 +73,10 @@ PetscErrorCode FwAlignmentLayout(const FwLearnerShape *shape, PetscInt n_alpha, 
 
 /* --- features of a layer ----------------------------------------------------------------------------------------- */
 
-/* K of every layer, and the mean Jacobian of the first; empty for linear networks */
+/* Factors T of K = T^T T, and of the centred K of the first layer; empty for linear networks */
 typedef struct {
-  double *gram[FW_LEARNER_LAYERS], *mean[FW_LEARNER_LAYERS];
+  double  *t[FW_LEARNER_LAYERS], *centred[FW_LEARNER_LAYERS]; /* n_row x n_l */
+  PetscInt n_row[FW_LEARNER_LAYERS], n_centred;
 } Sensitivity;
 
 /* One network, taken apart */
@@ -120,34 +121,84 @@ static PetscErrorCode LinearFactor(const FwLearnerShape *shape, const double the
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* gram - mean^T mean; what cancels to rounding is zero */
-static void Centre(PetscInt n, PetscInt c, const double mean[], double gram[])
+/* gram - mean^T mean; whether little of it cancels. What cancels to rounding is zero */
+static void Centre(PetscInt n, PetscInt c, const double mean[], double gram[], PetscBool *is_good)
 {
+  *is_good = PETSC_TRUE;
   for (PetscInt j = 0; j < n; j++) {
     const double before = gram[j * (n + 1)];
 
     for (PetscInt i = 0; i < n; i++) gram[j * n + i] -= FwDot(c, mean + i * c, mean + j * c);
+    if (gram[j * (n + 1)] < 0.01 * before) *is_good = PETSC_FALSE;
     if (gram[j * (n + 1)] < 1e-13 * before) gram[j * (n + 1)] = 0.0;
   }
+}
+
+/* The roots of K, where these have the digits; is_good says of which layers, and last of the centred one */
+static PetscErrorCode RootFactors(const FwLearnerShape *shape, PetscInt n_layer, double *const gram[],
+                                  const double mean[], Sensitivity *s, PetscBool is_good[])
+{
+  const PetscInt n = shape->width[1], c = shape->width[shape->n_layer];
+  PetscBool      is_whole;
+
+  PetscFunctionBegin;
+  for (PetscInt l = 1; l <= n_layer; l++)
+    PetscCall(FwFeatureFactor(shape->width[l], gram[l - 1], &s->n_row[l - 1], s->t[l - 1], &is_good[l - 1]));
+  Centre(n, c, mean, gram[0], &is_whole);
+  PetscCall(FwFeatureFactor(n, gram[0], &s->n_centred, s->centred[0], &is_good[n_layer]));
+  if (!is_whole) is_good[n_layer] = PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Those without the digits are found from the examples again */
+static PetscErrorCode ReplaceFactors(FwLearner learner, const FwLearnerShape *shape, const double theta[],
+                                     PetscInt n_layer, const PetscBool is_good[], Sensitivity *s)
+{
+  double   *factor[FW_LEARNER_LAYERS] = {NULL}, *centred[FW_LEARNER_LAYERS] = {NULL};
+  PetscBool any = PETSC_FALSE;
+
+  PetscFunctionBegin;
+  for (PetscInt l = 1; l <= PetscMin(n_layer, shape->n_layer - 1); l++) {
+    if (is_good[l - 1]) continue;
+    any             = PETSC_TRUE;
+    factor[l - 1]   = s->t[l - 1];
+    s->n_row[l - 1] = shape->width[l];
+  }
+  if (!is_good[n_layer] && shape->n_layer > 1) {
+    any          = PETSC_TRUE;
+    centred[0]   = s->centred[0];
+    s->n_centred = shape->width[1];
+  }
+  if (any) PetscCall(FwLearnerSensitivityFactors(learner, theta, factor, centred));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode GetSensitivity(FwLearner learner, const FwLearnerShape *shape, const double theta[],
                                      PetscInt n_layer, Sensitivity *s)
 {
+  double   *gram[FW_LEARNER_LAYERS] = {NULL}, *mean[FW_LEARNER_LAYERS] = {NULL};
+  PetscBool is_good[FW_LEARNER_LAYERS + 1];
+
   PetscFunctionBegin;
   *s = (Sensitivity){0};
   if (shape->activation == FW_ACTIVATION_LINEAR) PetscFunctionReturn(PETSC_SUCCESS);
-  for (PetscInt l = 1; l <= n_layer; l++) PetscCall(PetscMalloc1(shape->width[l] * shape->width[l], &s->gram[l - 1]));
-  PetscCall(PetscMalloc1(shape->width[1] * shape->width[shape->n_layer], &s->mean[0]));
-  PetscCall(FwLearnerSensitivity(learner, theta, s->gram, s->mean));
+  for (PetscInt l = 1; l <= n_layer; l++) PetscCall(PetscMalloc1(shape->width[l] * shape->width[l], &s->t[l - 1]));
+  for (PetscInt l = 1; l <= n_layer; l++) PetscCall(PetscMalloc1(shape->width[l] * shape->width[l], &gram[l - 1]));
+  PetscCall(PetscMalloc1(shape->width[1] * shape->width[shape->n_layer], &mean[0]));
+  PetscCall(PetscMalloc1(shape->width[1] * shape->width[1], &s->centred[0]));
+  PetscCall(FwLearnerSensitivity(learner, theta, gram, mean));
+  PetscCall(RootFactors(shape, n_layer, gram, mean[0], s, is_good));
+  PetscCall(ReplaceFactors(learner, shape, theta, n_layer, is_good, s));
+  for (PetscInt l = 0; l < n_layer; l++) PetscCall(PetscFree(gram[l]));
+  PetscCall(PetscFree(mean[0]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode FreeSensitivity(Sensitivity *s)
 {
   PetscFunctionBegin;
-  for (PetscInt l = 0; l < FW_LEARNER_LAYERS; l++) PetscCall(PetscFree(s->gram[l]));
-  PetscCall(PetscFree(s->mean[0]));
+  for (PetscInt l = 0; l < FW_LEARNER_LAYERS; l++) PetscCall(PetscFree(s->t[l]));
+  PetscCall(PetscFree(s->centred[0]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -155,24 +206,22 @@ static PetscErrorCode FreeSensitivity(Sensitivity *s)
 static PetscErrorCode Factor(const FwLearnerShape *shape, const double theta[], const Sensitivity *s, PetscInt l,
                              PetscInt *n_row, double **t)
 {
-  const PetscInt n = shape->width[l];
-
   PetscFunctionBegin;
-  if (!s->gram[l - 1]) {
+  if (!s->t[l - 1]) {
     PetscCall(LinearFactor(shape, theta, l, n_row, t));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(PetscMalloc1(n * n, t));
-  PetscCall(FwFeatureFactor(n, s->gram[l - 1], n_row, *t));
+  *n_row = s->n_row[l - 1];
+  PetscCall(PetscMalloc1(*n_row * shape->width[l], t));
+  PetscCall(PetscArraycpy(*t, s->t[l - 1], *n_row * shape->width[l]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A product of L matrices has the rounding of each; a factor of K the root of that of K */
-static double Rounding(const FwLearnerShape *shape, const Sensitivity *s, PetscInt l)
+/* A product of L matrices has the rounding of each, and so has a factor from the examples */
+static double Rounding(const FwLearnerShape *shape)
 {
   PetscInt widest = 0;
 
-  if (s->gram[l - 1]) return FW_FEATURE_FACTOR_ROUNDING;
   for (PetscInt k = 0; k <= shape->n_layer; k++) widest = PetscMax(widest, shape->width[k]);
   return (double)(shape->n_layer * widest) * PETSC_MACHINE_EPSILON;
 }
@@ -186,7 +235,7 @@ static PetscErrorCode CreateFeature(const FwLearnerShape *shape, const double th
   PetscFunctionBegin;
   PetscCall(Factor(shape, theta, s, l, &n_row, &t));
   PetscCall(FwFeatureCreate(shape->width[l], shape->width[l - 1], theta + FwLearnerShapeWeight(shape, l), n_row, t,
-                            Rounding(shape, s, l), feature));
+                            Rounding(shape), feature));
   PetscCall(PetscFree(t));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -215,17 +264,15 @@ static PetscErrorCode MeasureFirst(const Measured *m, FwFeature feature)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Last: it changes K of the first layer */
 static PetscErrorCode MeasureCentred(const Measured *m)
 {
-  const PetscInt n = m->shape->width[1], c = m->shape->width[m->shape->n_layer];
-  FwFeature      feature = NULL;
+  const Sensitivity *s       = m->sensitivity;
+  FwFeature          feature = NULL;
 
   PetscFunctionBegin;
-  if (m->sensitivity->gram[0]) {
-    Centre(n, c, m->sensitivity->mean[0], m->sensitivity->gram[0]);
-    PetscCall(CreateFeature(m->shape, m->theta, m->sensitivity, 1, &feature));
-  }
+  if (s->centred[0])
+    PetscCall(FwFeatureCreate(m->shape->width[1], m->shape->width[0], Weight(m, 1), s->n_centred, s->centred[0],
+                              Rounding(m->shape), &feature));
   for (PetscInt a = 0; a < m->rows->n_alpha; a++)
     At(m, FW_ALIGNMENT_CENTRED)[a] = feature ? FwFeatureSimilarity(feature, m->rows->alpha[a]) : NAN;
   PetscCall(FwFeatureDestroy(&feature));
@@ -244,7 +291,7 @@ static PetscErrorCode MeasureUpdate(const Measured *m, const double start[])
   PetscCall(PetscMalloc1(n * d, &update));
   for (PetscInt i = 0; i < n * d; i++) update[i] = m->theta[first + i] - start[first + i];
   PetscCall(Factor(m->shape, m->theta, m->sensitivity, 1, &n_row, &t));
-  PetscCall(FwFeatureCreate(n, d, update, n_row, t, Rounding(m->shape, m->sensitivity, 1), &feature));
+  PetscCall(FwFeatureCreate(n, d, update, n_row, t, Rounding(m->shape), &feature));
   *At(m, FW_ALIGNMENT_UPDATE) = FwFeatureSimilarity(feature, 1.0);
   PetscCall(FwFeatureDestroy(&feature));
   PetscCall(PetscFree(t));

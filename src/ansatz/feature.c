@@ -34,11 +34,12 @@ static PetscErrorCode CheckFinite(PetscInt n, const double x[], const char what[
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Keep the directions above rounding */
-static PetscErrorCode KeepDirections(FwFeature a, double rounding, PetscInt k, const double s[], const double vt[])
+/* Keep the directions above rounding: none where all of T W has cancelled to that */
+static PetscErrorCode KeepDirections(FwFeature a, double rounding, double size, PetscInt k, const double s[],
+                                     const double vt[])
 {
   PetscFunctionBegin;
-  while (a->r < k && s[a->r] > rounding * s[0]) a->r++;
+  while (a->r < k && s[0] > rounding * size && s[a->r] > rounding * s[0]) a->r++;
   PetscCall(PetscMalloc5(a->d * a->r, &a->v, a->r, &a->lambda, a->r, &a->log, a->r, &a->p, a->r, &a->sum_v));
   for (PetscInt j = 0; j < a->r; j++) {
     a->lambda[j] = s[j] * s[j];
@@ -78,7 +79,7 @@ PetscErrorCode FwFeatureCreate(PetscInt n, PetscInt d, const double w[], PetscIn
                                FwFeature *feature)
 {
   const PetscInt k = PetscMin(m, d);
-  double        *f, *s, *vt;
+  double        *f, *s, *vt, size;
   FwFeature      a;
 
   PetscFunctionBegin;
@@ -91,7 +92,8 @@ PetscErrorCode FwFeatureCreate(PetscInt n, PetscInt d, const double w[], PetscIn
   PetscCall(PetscMalloc3(m * d, &f, k, &s, k * d, &vt));
   FwGemm("N", "N", m, d, n, 1.0, t, m, w, n, 0.0, f, m);
   PetscCall(FwSingularDecompose(m, d, f, s, NULL, vt));
-  PetscCall(KeepDirections(a, rounding, k, s, vt));
+  size = sqrt(FwDot(m * n, t, t) * FwDot(n * d, w, w));
+  PetscCall(KeepDirections(a, rounding, size, k, s, vt));
   PetscCall(PetscFree3(f, s, vt));
   PetscCall(Project(a));
   *feature = a;
@@ -403,13 +405,17 @@ PetscErrorCode FwFeatureDiagonals(FwFeature a, double alpha, double m[], double 
 /* --- a factor of K ------------------------------------------------------------------------------------------------ */
 
 /* The unit diagonal keeps the digits of units with small slopes; units without any slope have a zero row */
-PetscErrorCode FwFeatureFactor(PetscInt n, const double k[], PetscInt *m, double t[])
+PetscErrorCode FwFeatureFactor(PetscInt n, const double k[], PetscInt *m, double t[], PetscBool *is_good)
 {
-  double *scaled, *value, *scale;
+  double  *scaled, *value, *scale;
+  PetscInt n_flat = 0;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc3(n * n, &scaled, n, &value, n, &scale));
-  for (PetscInt i = 0; i < n; i++) scale[i] = k[i * n + i] > 0.0 ? sqrt(k[i * n + i]) : 0.0;
+  for (PetscInt i = 0; i < n; i++) {
+    scale[i] = k[i * n + i] > 0.0 ? sqrt(k[i * n + i]) : 0.0;
+    n_flat += scale[i] > 0.0 ? 0 : 1;
+  }
   for (PetscInt j = 0; j < n; j++)
     for (PetscInt i = 0; i < n; i++) {
       const double both = scale[i] * scale[j];
@@ -419,6 +425,7 @@ PetscErrorCode FwFeatureFactor(PetscInt n, const double k[], PetscInt *m, double
   PetscCall(Symmetric("V", n, scaled, value));
   *m = 0;
   while (*m < n && value[n - 1 - *m] > (double)n * PETSC_MACHINE_EPSILON * value[n - 1]) (*m)++;
+  *is_good = (PetscBool)(n_flat == n || (*m == n - n_flat && value[n_flat] > 1e-6 * value[n - 1]));
   for (PetscInt i = 0; i < n; i++)
     for (PetscInt j = 0; j < *m; j++) t[i * *m + j] = sqrt(value[n - 1 - j]) * scaled[(n - 1 - j) * n + i] * scale[i];
   PetscCall(PetscFree3(scaled, value, scale));

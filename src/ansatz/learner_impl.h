@@ -103,6 +103,9 @@ double FwLearnerSumLoss(FwLearner learner, PetscInt n, const double f[], const d
 void FwLearnerBack(FwLearner learner, const double theta[], PetscInt l, PetscInt n, const double delta[],
                    double below[]);
 
+/** Derivative of output k in z of layer L - 1, for n examples that went forward. */
+void FwLearnerStartBack(FwLearner learner, const double theta[], PetscInt k, PetscInt n, double delta[]);
+
 /** Add delta h^T to the weights of layer l in `sum`, and the sum of delta to its biases. */
 void FwLearnerAddLayer(FwLearner learner, PetscInt l, PetscInt n, const double h[], const double delta[], double sum[]);
 
@@ -118,6 +121,10 @@ typedef PetscErrorCode FwLearnerPiece(FwLearner learner, void *context, PetscInt
  */
 PetscErrorCode FwLearnerSum(FwLearner learner, PetscInt n_row, PetscInt n, PetscBool adds_once, FwLearnerPiece *piece,
                             void *context, double *scalar, double total[]);
+/** How the examples of such a sum are cut, and shared. */
+PetscErrorCode FwLearnerDivideRows(FwLearner learner, PetscInt n_row, FwRows *rows);
+/** Numbers of all blocks to all ranks. Collective. @param[in,out] number  [n_block][n], of this rank's blocks at first */
+PetscErrorCode FwLearnerShareBlocks(FwLearner learner, const FwRows *rows, PetscInt n, double number[]);
 PetscErrorCode FwLearnerSharesDestroy(FwLearner learner);
 
 PetscErrorCode FwLearnerSingleCreate(FwLearner learner);

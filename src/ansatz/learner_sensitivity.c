@@ -17,8 +17,7 @@ static void MirrorLower(PetscInt n, double matrix[])
     for (PetscInt i = 0; i < j; i++) matrix[i + (size_t)j * n] = matrix[j + (size_t)i * n];
 }
 
-/* Derivative of output k in z of layer L - 1, for n examples that went forward */
-static void StartBack(FwLearner learner, const double theta[], PetscInt k, PetscInt n, double delta[])
+void FwLearnerStartBack(FwLearner learner, const double theta[], PetscInt k, PetscInt n, double delta[])
 {
   const FwLearnerLayer last  = FwLearnerGetLayer(&learner->shape, learner->shape.n_layer);
   const double        *slope = learner->pass.slope[learner->shape.n_layer - 2];
@@ -77,7 +76,7 @@ static PetscErrorCode AddSensitivity(FwLearner learner, void *context, PetscInt 
   for (PetscInt k = 0; k < learner->shape.width[L]; k++) {
     double *delta = pass->delta, *below = pass->below;
 
-    StartBack(learner, wanted->theta, k, n, delta);
+    FwLearnerStartBack(learner, wanted->theta, k, n, delta);
     for (PetscInt l = L - 1; l >= wanted->lowest; l--) {
       double *swap = delta;
 

@@ -10,7 +10,7 @@
    kept, sent and added, which costs as much as some tens of examples do; in single precision half as many */
 enum { BLOCK_ROWS = 64, BLOCK_ROWS_SINGLE = 128, BLOCKS_MOST = 8 };
 
-static PetscErrorCode DivideRows(FwLearner learner, PetscInt n_row, FwRows *rows)
+PetscErrorCode FwLearnerDivideRows(FwLearner learner, PetscInt n_row, FwRows *rows)
 {
   const PetscInt block_rows = learner->single.theta ? BLOCK_ROWS_SINGLE : BLOCK_ROWS;
   PetscMPIInt    rank, n_rank;
@@ -34,7 +34,7 @@ static PetscErrorCode Prepare(FwLearner learner, PetscInt n_row, PetscInt n)
   PetscFunctionBegin;
   if (shares->total && shares->rows.n == n_row && shares->sum.n == n + 1) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwLearnerSharesDestroy(learner));
-  PetscCall(DivideRows(learner, n_row, &shares->rows));
+  PetscCall(FwLearnerDivideRows(learner, n_row, &shares->rows));
   PetscCall(FwBlockSumCreate(learner->comm, &shares->rows, n + 1, &shares->sum));
   PetscCall(PetscMalloc1(n + 1, &shares->total));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -114,5 +114,20 @@ PetscErrorCode FwLearnerSum(FwLearner learner, PetscInt n_row, PetscInt n, Petsc
     PetscCall(SumDirectly(learner, n, piece, context, scalar, total));
   else
     PetscCall(SumBlocks(learner, n, piece, context, scalar, total));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwLearnerShareBlocks(FwLearner learner, const FwRows *rows, PetscInt n, double number[])
+{
+  PetscMPIInt n_rank;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_size(learner->comm, &n_rank));
+  for (PetscMPIInt r = 0; n_rank > 1 && r < n_rank; r++) {
+    const PetscInt begin = rows->n_block * r / n_rank, end = rows->n_block * (r + 1) / n_rank;
+
+    for (PetscInt b = begin; b < end; b++)
+      PetscCallMPI(MPI_Bcast(number + (size_t)b * n, (PetscMPIInt)n, MPI_DOUBLE, r, learner->comm));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -18,16 +18,16 @@ static Reference reference;
 
 typedef struct {
   FwAlignmentRows rows;
-  double          alpha[3], *row;
+  double          alpha[4], *row;
 } Row;
 
 static Row measure(const AnsatzCase *c, FwLearner learner, const double theta[])
 {
   Row r = {
-    .alpha = {1.0 / (double)c->shape.n_layer, 0.5, 1.0}
+    .alpha = {1.0 / (double)c->shape.n_layer, 0.5, 1.0, 0.1}
   };
 
-  TestCall(FwAlignmentLayout(&c->shape, 3, r.alpha, &r.rows));
+  TestCall(FwAlignmentLayout(&c->shape, 4, r.alpha, &r.rows));
   r.row = calloc((size_t)r.rows.n, sizeof *r.row);
   TestCall(FwAlignmentMeasure(&r.rows, learner, c->decay, c->theta, theta, r.row));
   return r;
@@ -288,6 +288,33 @@ static void counterexamples_have_the_closed_forms_of_the_file(void **state)
   check_counterexample(FW_CASE_TANH_STATIC, 2, wide, 1.0, 0.0, reference_get(closed, "tanh_static_w2_kappa0.03"));
 }
 
+/* Eigenvalues 1 and 2.3e-22 of A: by hand det A = w^2 s^2 (2/9) tanh^4 kappa, tr A = w^2 s^2 + <t^2>. The smaller one makes
+   the cosine at alpha = 0.1. Numbers of mpmath with 60 digits */
+static void eigenvalues_that_are_far_apart_are_right(void **state)
+{
+  const double values[] = {8.0, 0.003},
+               cosine[] = {1.40653246623659e-7, 1.40653246623659e-7, 1.40637968253477e-7, 0.00686774335381199};
+  FwCase     c;
+  AnsatzCase data;
+  FwLearner  learner;
+  Row        r;
+  double     x[64], y[32];
+
+  (void)state;
+  memset(&data, 0, sizeof data);
+  TestCall(FwCaseCreate(FW_CASE_TANH_STATIC, 2, values, 1.0, &c));
+  data.shape = c.shape;
+  TestCall(FwCaseExamples(&c, x, y));
+  TestCall(FwCaseExact(&c, 0.0, data.theta));
+  TestCall(FwLearnerCreate(PETSC_COMM_SELF, &c.shape, FW_LOSS_MSE, c.n_example, x, y, &learner));
+  r = measure(&data, learner, data.theta);
+  assert_close(at(&r, FW_ALIGNMENT_AGOP_EIGENVALUE, 0), 0.999988000138967, 1e-14);
+  assert_close(at(&r, FW_ALIGNMENT_AGOP_EIGENVALUE, 1) / 2.33425794316686e-22, 1.0, 1e-8);
+  for (PetscInt a = 0; a < 4; a++) assert_close(at(&r, FW_ALIGNMENT_SIMILARITY, a) / cosine[a], 1.0, 1e-8);
+  TestCall(FwLearnerDestroy(&learner));
+  free(r.row);
+}
+
 /* loss 0, AGOP exactly 0, |W_1^T W_1| = 8: no cosine exists */
 static void biases_can_hide_all_features(void **state)
 {
@@ -522,6 +549,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(one_direction_leaves_alpha_undetermined),
     cmocka_unit_test(shortcuts_agree_with_the_matrices),
     cmocka_unit_test(counterexamples_have_the_closed_forms_of_the_file),
+    cmocka_unit_test(eigenvalues_that_are_far_apart_are_right),
     cmocka_unit_test(biases_can_hide_all_features),
     cmocka_unit_test(balanced_starts_satisfy_the_ansatz_in_every_layer),
     cmocka_unit_test(unbalanced_starts_break_it_within_the_telescoping_bound),

@@ -200,6 +200,57 @@ static void reference_rows_start_with_their_loss_gradient_and_agop(void **state)
   reference_close(&file);
 }
 
+static double largest_difference_of_product(PetscInt n, const double factor[], const double gram[])
+{
+  double largest = 0.0;
+
+  for (PetscInt i = 0; i < n; i++)
+    for (PetscInt j = 0; j < n; j++) {
+      double sum = 0.0;
+
+      for (PetscInt k = 0; k < n; k++) sum += factor[k + i * n] * factor[k + j * n];
+      largest = PetscMax(largest, PetscAbsReal(sum - gram[i + j * n]));
+    }
+  return largest;
+}
+
+/* Over several blocks and pieces, shared by all ranks or not: R^T R is the matrix, and S^T S the centred one; the same bits */
+static void factors_of_the_sensitivity_are_those_of_its_matrices(void **state)
+{
+  enum { N = 700, D = 5, C = 3, N_1 = 34, N_2 = 7 };
+  const FwLearnerShape shape = {
+    .n_layer = 3, .width = {D, N_1, N_2, C},
+         .activation = FW_ACTIVATION_TANH, .has_bias = PETSC_TRUE
+  };
+  const MPI_Comm comm[2] = {PETSC_COMM_SELF, PETSC_COMM_WORLD};
+  static double  many_x[N * D], many_y[N * C], theta[512], factor[2][2][N_1 * N_1], centred[2][2][N_1 * N_1];
+  static double  gram[2][N_1 * N_1], mean[2][N_1 * C];
+
+  (void)state;
+  for (int i = 0; i < N * D; i++) many_x[i] = qf(1, i % 97, i / 97);
+  make_theta(&shape, 5, theta);
+  for (int p = 0; p < 2; p++) {
+    double   *grams[3] = {gram[0], gram[1]}, *means[3] = {mean[0], mean[1]};
+    double   *factors[3] = {factor[p][0], factor[p][1]}, *of_centred[3] = {centred[p][0], centred[p][1]};
+    FwLearner learner;
+
+    TestCall(FwLearnerCreate(comm[p], &shape, FW_LOSS_MSE, N, many_x, many_y, &learner));
+    TestCall(FwLearnerSensitivity(learner, theta, grams, means));
+    TestCall(FwLearnerSensitivityFactors(learner, theta, factors, of_centred));
+    TestCall(FwLearnerDestroy(&learner));
+  }
+  assert_memory_equal(factor[0], factor[1], sizeof factor[0]);
+  assert_memory_equal(centred[0], centred[1], sizeof centred[0]);
+  for (int l = 0; l < 2; l++) {
+    const PetscInt n = l == 0 ? N_1 : N_2;
+
+    assert_close(largest_difference_of_product(n, factor[0][l], gram[l]), 0.0, 1e-13);
+    for (PetscInt i = 0; i < n * n; i++)
+      for (PetscInt k = 0; k < C; k++) gram[l][i] -= mean[l][k + i / n * C] * mean[l][k + i % n * C];
+    assert_close(largest_difference_of_product(n, centred[0][l], gram[l]), 0.0, 1e-13);
+  }
+}
+
 /* A network wide enough for several blocks, alone and shared by all ranks: loss, gradient, batch, product, sensitivity */
 static void ranks_that_share_a_network_give_the_same_bits(void **state)
 {
@@ -297,6 +348,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(moments_of_the_examples_say_what_the_examples_say),
     cmocka_unit_test(sensitivity_is_the_derivative_of_the_outputs),
     cmocka_unit_test(reference_rows_start_with_their_loss_gradient_and_agop),
+    cmocka_unit_test(factors_of_the_sensitivity_are_those_of_its_matrices),
     cmocka_unit_test(ranks_that_share_a_network_give_the_same_bits),
     cmocka_unit_test(single_precision_is_close_and_can_be_left),
     cmocka_unit_test(shapes_that_cannot_be_are_refused),
