@@ -201,16 +201,14 @@ static PetscErrorCode CheckLayout(FwStore store, hid_t set, const char path[])
 
 static PetscErrorCode DescribeType(FwStore store, hid_t type, const char path[], FwStoreArray *array)
 {
-  const H5T_class_t class  = H5Tget_class(type);
-  const htri_t is_variable = class == H5T_STRING ? H5Tis_variable_str(type) : 0;
+  const H5T_class_t class = H5Tget_class(type);
 
   PetscFunctionBegin;
   array->entry = H5Tget_size(type);
   array->type  = class == H5T_FLOAT ? FW_STORE_REAL : class == H5T_INTEGER ? FW_STORE_INTEGER : FW_STORE_TEXT;
-  PetscCheck(class == H5T_STRING ? !is_variable && array->entry > 0
-                                 : (class == H5T_FLOAT || class == H5T_INTEGER) && array->entry == 8,
-             PETSC_COMM_SELF, FW_ERR_FILE, "'%s': array '%s' is neither doubles, 64-bit integers nor text", store->path,
-             path);
+  PetscCheck(
+    (class == H5T_STRING && array->entry > 0) || ((class == H5T_FLOAT || class == H5T_INTEGER) && array->entry == 8),
+    PETSC_COMM_SELF, FW_ERR_FILE, "'%s': array '%s' is neither doubles, 64-bit integers nor text", store->path, path);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -243,19 +241,71 @@ static PetscErrorCode DescribeSpace(FwStore store, hid_t set, const char path[],
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Entries as long as the longest text, and a NUL each; texts could share their bytes in a file that is not ours */
+static PetscErrorCode PackTexts(FwStore store, const char path[], char *const text[], FwStoreArray *array)
+{
+  size_t longest = 0, n_byte = 0;
+
+  PetscFunctionBegin;
+  for (PetscInt64 i = 0; i < array->n; i++) {
+    const size_t length = text[i] ? strlen(text[i]) : 0;
+
+    longest = PetscMax(longest, length);
+    n_byte += length;
+  }
+  PetscCheck(store->is_writing || n_byte <= (size_t)store->n_byte, PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s': array '%s' claims to be larger than its file", store->path, path);
+  array->entry = longest + 1;
+  PetscCall(PetscCalloc((size_t)PetscMax(1, array->n) * array->entry, &array->data));
+  for (PetscInt64 i = 0; i < array->n; i++)
+    if (text[i]) memcpy((char *)array->data + (size_t)i * array->entry, text[i], strlen(text[i]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadTexts(FwStore store, hid_t set, hid_t type, const char path[], FwStoreArray *array)
+{
+  char         **text;
+  hid_t          space;
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(PetscCalloc1((size_t)PetscMax(1, array->n), &text));
+  PetscCheck(!array->n || H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text) >= 0, PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s': array '%s' cannot be read: %s", store->path, path, FwStoreReason());
+  code = PackTexts(store, path, text, array);
+  H5Call(store, space = H5Dget_space(set));
+  H5Call(store, H5Dvlen_reclaim(type, space, H5P_DEFAULT, text));
+  H5Call(store, H5Sclose(space));
+  PetscCall(PetscFree(text));
+  PetscCall(code);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Numbers, or texts of fixed length, which finwidth once wrote */
+static PetscErrorCode ReadEntries(FwStore store, hid_t set, hid_t type, const char path[], FwStoreArray *array)
+{
+  hid_t memory_type = array->type == FW_STORE_REAL ? H5T_NATIVE_DOUBLE : H5T_NATIVE_INT64;
+
+  PetscFunctionBegin;
+  if (array->type == FW_STORE_TEXT) memory_type = type;
+  PetscCall(PetscMalloc((size_t)PetscMax(1, array->n) * array->entry, &array->data));
+  PetscCheck(!array->n || H5Dread(set, memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, array->data) >= 0, PETSC_COMM_SELF,
+             FW_ERR_FILE, "'%s': array '%s' cannot be read: %s", store->path, path, FwStoreReason());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode ReadValues(FwStore store, hid_t set, const char path[], FwStoreArray *array)
 {
-  hid_t type, memory_type;
+  hid_t type;
 
   PetscFunctionBegin;
   H5Call(store, type = H5Dget_type(set));
   PetscCall(DescribeType(store, type, path, array));
   PetscCall(DescribeSpace(store, set, path, array));
-  PetscCall(PetscMalloc((size_t)PetscMax(1, array->n) * array->entry, &array->data));
-  memory_type = array->type == FW_STORE_REAL ? H5T_NATIVE_DOUBLE : H5T_NATIVE_INT64;
-  if (array->type == FW_STORE_TEXT) memory_type = type;
-  PetscCheck(!array->n || H5Dread(set, memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, array->data) >= 0, PETSC_COMM_SELF,
-             FW_ERR_FILE, "'%s': array '%s' cannot be read: %s", store->path, path, FwStoreReason());
+  if (array->type == FW_STORE_TEXT && H5Tis_variable_str(type) > 0)
+    PetscCall(ReadTexts(store, set, type, path, array));
+  else
+    PetscCall(ReadEntries(store, set, type, path, array));
   H5Call(store, H5Tclose(type));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

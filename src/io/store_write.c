@@ -176,16 +176,15 @@ static PetscErrorCode MakeType(FwStore store, const FwStoreArray *array, hid_t *
     H5Call(store, *type = H5Tcopy(H5T_IEEE_F64LE));
   } else if (array->type == FW_STORE_INTEGER) {
     H5Call(store, *type = H5Tcopy(H5T_STD_I64LE));
-  } else { /* of fixed length, so that the values lie in chunks and fletcher32 covers them */
+  } else { /* of variable length: netCDF before 4.9.1, which xarray reads with, crashes over arrays of fixed length */
     H5Call(store, *type = H5Tcopy(H5T_C_S1));
-    H5Call(store, H5Tset_size(*type, array->entry));
-    H5Call(store, H5Tset_strpad(*type, H5T_STR_NULLPAD));
+    H5Call(store, H5Tset_size(*type, H5T_VARIABLE));
     H5Call(store, H5Tset_cset(*type, H5T_CSET_UTF8));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Filters work on chunks, which scalars and empty arrays do not have */
+/* Filters work on chunks, which scalars and empty arrays do not have, and on numbers */
 static PetscErrorCode MakeLayout(FwStore store, const FwStoreArray *array, hid_t *list)
 {
   hsize_t chunk[FW_STORE_MAX_DIM];
@@ -194,7 +193,7 @@ static PetscErrorCode MakeLayout(FwStore store, const FwStoreArray *array, hid_t
   PetscFunctionBegin;
   H5Call(store, *list = H5Pcreate(H5P_DATASET_CREATE));
   H5Call(store, H5Pset_obj_track_times(*list, 0));
-  if (!array->n_dim || !array->n) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!array->n_dim || !array->n || array->type == FW_STORE_TEXT) PetscFunctionReturn(PETSC_SUCCESS);
   for (PetscInt d = 0; d < array->n_dim; d++) chunk[d] = (hsize_t)array->size[d];
   for (PetscInt d = 0; d < array->n_dim; d++) {
     const size_t per_row = n_byte / chunk[d];
@@ -205,6 +204,18 @@ static PetscErrorCode MakeLayout(FwStore store, const FwStoreArray *array, hid_t
   }
   H5Call(store, H5Pset_chunk(*list, (int)array->n_dim, chunk));
   H5Call(store, H5Pset_fletcher32(*list));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode WriteTexts(FwStore store, hid_t set, hid_t type, const FwStoreArray *array)
+{
+  const char **text;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1((size_t)array->n, &text));
+  for (PetscInt64 i = 0; i < array->n; i++) text[i] = (const char *)array->data + (size_t)i * array->entry;
+  H5Call(store, H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text));
+  PetscCall(PetscFree(text));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -222,7 +233,10 @@ static PetscErrorCode PutValues(FwStore store, const char path[], const FwStoreA
   else
     H5Call(store, space = H5Screate(H5S_SCALAR));
   H5Call(store, set = H5Dcreate2(store->file, path, type, space, H5P_DEFAULT, list, H5P_DEFAULT));
-  if (array->n) H5Call(store, H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, array->data));
+  if (array->n && array->type == FW_STORE_TEXT)
+    PetscCall(WriteTexts(store, set, type, array));
+  else if (array->n)
+    H5Call(store, H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, array->data));
   H5Call(store, H5Dclose(set));
   H5Call(store, H5Sclose(space));
   H5Call(store, H5Pclose(list));
@@ -370,14 +384,15 @@ static PetscErrorCode PutTexts(FwStore store, const char path[], const FwShape *
                                const char units[], const char long_name[])
 {
   FwStoreArray array;
-  size_t       longest = 1; /* HDF5 has no strings of length 0 */
+  size_t       longest = 0;
 
   PetscFunctionBegin;
   PetscCall(DescribeArray(shape, FW_STORE_TEXT, 1, &array));
   for (PetscInt64 i = 0; i < array.n; i++) longest = PetscMax(longest, strlen(data[i]));
-  PetscCall(DescribeArray(shape, FW_STORE_TEXT, longest, &array));
-  PetscCall(PetscCalloc((size_t)array.n * longest, &array.data));
-  for (PetscInt64 i = 0; i < array.n; i++) memcpy((char *)array.data + (size_t)i * longest, data[i], strlen(data[i]));
+  PetscCall(DescribeArray(shape, FW_STORE_TEXT, longest + 1, &array));
+  PetscCall(PetscCalloc((size_t)array.n * array.entry, &array.data));
+  for (PetscInt64 i = 0; i < array.n; i++)
+    memcpy((char *)array.data + (size_t)i * array.entry, data[i], strlen(data[i]));
   PetscCall(PutOnRoot(store, path, shape, &array, units, long_name));
   PetscCall(PetscFree(array.data));
   PetscFunctionReturn(PETSC_SUCCESS);

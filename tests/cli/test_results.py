@@ -48,6 +48,17 @@ class Results(unittest.TestCase):
         self.assertIn("('temperature', 'network_width')", out)
         self.assertIn(f"{self.result['test_error'][2, 0]:.6g}"[:6], out)
 
+    @unittest.skipUnless(has_module("xarray") and has_module("netCDF4"), "no xarray with netCDF4")
+    def test_an_axis_of_words_in_xarray(self):
+        done = harness.run("predict", "-data_train", 20, "-data_test", 10, "-scan_network_activation", "erf,relu,linear", "-output", "words.h5",
+                           cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        out = self.run_it([sys.executable, "-c", "import xarray\n"
+                           "predict = xarray.open_dataset('words.h5', group='predict', engine='netcdf4')\n"
+                           "print(predict.network_activation.values, float(predict.test_error.sel(network_activation='linear')))"])
+        self.assertIn("['erf' 'relu' 'linear']", out)
+        self.assertIn(f"{read(self.place / 'words.h5')['test_error'][2]:.8g}"[:8], out)
+
     @unittest.skipUnless(shutil.which("octave-cli"), "no Octave")
     def test_octave(self):
         out = self.run_it(["octave-cli", "--eval", blocks("octave")[0]]).split()
