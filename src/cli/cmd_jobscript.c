@@ -55,21 +55,8 @@ static PetscErrorCode PutBack(const Option *option)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A point is a group: its prediction, then its chains */
-static PetscErrorCode AddSampling(Scan *scan, const FwDataSizes *sizes)
-{
-  FwSampledCost cost;
-
-  PetscFunctionBegin;
-  PetscCall(FwSampleEstimate(PETSC_COMM_WORLD, sizes, &cost));
-  scan->group_seconds += cost.seconds;
-  scan->first_bytes = cost.peak_bytes;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* One kernel, and n points on it */
-static PetscErrorCode EstimateFull(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint *point,
-                                   PetscInt command, Scan *scan)
+static PetscErrorCode EstimateFull(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint *point, Scan *group)
 {
   const FwPredictUse use = {.n_point = (double)n, .temperature_lowest = point->model.temperature};
   Option             memory;
@@ -81,33 +68,64 @@ static PetscErrorCode EstimateFull(FwGrid grid, FwDataset data, PetscInt n, cons
                       &memory)); /* the machine that prints the script need not be the one that computes */
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwPredictEstimate(grid, &sizes, point, &use, &e));
-  scan->group_seconds = e.assembly_seconds + e.decomposition_seconds + e.use_seconds;
-  scan->rank_bytes    = e.peak_bytes;
-  if (command == SAMPLE) PetscCall(AddSampling(scan, &sizes));
+  group->group_seconds = e.assembly_seconds + e.decomposition_seconds + e.use_seconds;
+  group->rank_bytes    = e.peak_bytes;
   PetscCall(PutBack(&memory));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* n points on one kernel or family of kernels. How many features of patches are kept depends on the memory that there is: on
-   this machine, or of the key `memory`. */
-static PetscErrorCode EstimateGroup(Scan *scan, PetscInt command, PetscInt n, const FwPredictPoint *point)
+/* n points on one kernel or family of kernels, like the one whose keys are set. How many features of patches are kept depends
+   on the memory that there is: on this machine, or of the key `memory`. */
+static PetscErrorCode EstimatePrediction(FwGrid grid, FwDataset data, PetscInt n, Scan *group)
 {
-  FwPredictPoint *same;
-  FwDataset       data;
-  FwGrid          grid;
+  FwPredictPoint one, *same;
 
   PetscFunctionBegin;
+  PetscCall(FwPredictPointRead(&one));
   PetscCall(PetscMalloc1(n, &same));
-  for (PetscInt i = 0; i < n; i++) same[i] = *point;
+  for (PetscInt i = 0; i < n; i++) same[i] = one;
+  if (FwPredictIsLocal(&one.model))
+    PetscCall(FwPredictLocalCost(grid, data, n, same, &group->group_seconds, &group->rank_bytes));
+  else
+    PetscCall(EstimateFull(grid, data, n, same, group));
+  PetscCall(PetscFree(same));
+  PetscCall(FwPredictPointDestroy(&one));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A point is a group: its prediction, if it has one, then its chains */
+static PetscErrorCode EstimateSampling(FwGrid grid, FwDataset data, Scan *group)
+{
+  PetscErrorCode code;
+  Option         memory;
+  FwDataSizes    sizes;
+  FwSampledCost  cost;
+
+  PetscFunctionBegin;
+  code = EstimatePrediction(grid, data, 1, group);
+  if (code && FwExitOf(code) != FW_EXIT_INPUT) PetscCall(code);
+  if (code) group->group_seconds = 0.0;
+  FwErrorClear();
+  PetscCall(SetForNow("-memory", "1000000G", &memory));
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(FwSampleEstimate(PETSC_COMM_WORLD, &sizes, &cost));
+  group->group_seconds += cost.seconds;
+  group->first_bytes = cost.peak_bytes;
+  PetscCall(PutBack(&memory));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode EstimateGroup(PetscInt command, PetscInt n, Scan *group)
+{
+  FwDataset data;
+  FwGrid    grid;
+
+  PetscFunctionBegin;
   PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
   PetscCall(FwPredictInspectData(&data)); /* no example is read or drawn */
-  if (!FwPredictIsLocal(&point->model))
-    PetscCall(EstimateFull(grid, data, n, same, command, scan));
-  else if (command == PREDICT)
-    PetscCall(FwPredictLocalCost(grid, data, n, same, &scan->group_seconds, &scan->rank_bytes));
+  PetscCall(command == SAMPLE ? EstimateSampling(grid, data, group) : EstimatePrediction(grid, data, n, group));
   PetscCall(FwDatasetDestroy(&data));
   PetscCall(FwGridDestroy(&grid));
-  PetscCall(PetscFree(same));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -121,7 +139,7 @@ static PetscErrorCode TakeLargest(const Scan *group, Scan *scan)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* One point of each group stands for it; without an estimate of one there is none */
+/* One point of each group stands for it */
 static PetscErrorCode EstimateGroups(Scan *scan, PetscInt command)
 {
   PetscInt next = 0, *n;
@@ -131,18 +149,13 @@ static PetscErrorCode EstimateGroups(Scan *scan, PetscInt command)
   for (PetscInt p = 0; p < scan->n_point; p++)
     if (scan->group[p] >= 0) n[scan->group[p]]++;
   for (PetscInt p = 0; p < scan->n_point; p++) {
-    Scan           group = {.group_seconds = -1.0, .rank_bytes = -1.0};
-    FwPredictPoint point;
+    Scan group = {.group_seconds = 0.0};
 
     if (scan->group[p] != next) continue; /* not the first of its group */
     PetscCall(FwScanApply(scan->request.scan, p));
-    PetscCall(FwPredictPointRead(&point));
-    PetscCall(EstimateGroup(&group, command, n[next++], &point));
-    PetscCall(FwPredictPointDestroy(&point));
+    PetscCall(EstimateGroup(command, n[next++], &group));
     PetscCall(TakeLargest(&group, scan));
-    if (group.group_seconds < 0.0) scan->group_seconds = INFINITY;
   }
-  if (isinf(scan->group_seconds)) scan->group_seconds = -1.0;
   PetscCall(FwScanApply(scan->request.scan, -1));
   PetscCall(PetscFree(n));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -97,6 +97,14 @@ static double GradientFlops(const FwTrunk *trunk, const Counts *c)
   return flops;
 }
 
+static double CountActivations(const FwTrunk *trunk, const Counts *c)
+{
+  double n = 0.0;
+
+  for (PetscInt l = 0; l < trunk->depth; l++) n += (double)trunk->layer[l].n_patch * trunk->layer[l].n_out;
+  return c->train * n;
+}
+
 /* Numbers of all Gram matrices */
 static double Gram(const FwTrunk *trunk, double n_output)
 {
@@ -120,7 +128,8 @@ PetscErrorCode FwPotentialEstimate(const FwModel *model, const FwDataSizes *size
                             .n_gram         = Gram(&trunk, c.n_output),
                             .n_feature      = trunk.n_feature,
                             .rank_bytes     = 8.0 * Numbers(&trunk, &c),
-                            .gradient_flops = GradientFlops(&trunk, &c)};
+                            .gradient_flops = GradientFlops(&trunk, &c),
+                            .n_activation   = CountActivations(&trunk, &c)};
   PetscCall(FwTrunkDestroy(&trunk));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -10,8 +10,9 @@
 
 #include <math.h>
 
-/* Share of the rate of a product that a gradient reaches, with its products of few columns (docs/scaling.md) */
-static const double gradient_share = 0.5;
+/* Share of the rate of a product that a gradient reaches, with its products of few columns; time of a value of the
+   activation with its slope, there and back (docs/scaling.md) */
+static const double gradient_share = 0.7, activation_seconds = 1e-8;
 
 typedef struct {
   const FwModel       *model;
@@ -103,6 +104,13 @@ static PetscErrorCode Refuse(MPI_Comm comm, const Estimate *e, const FwDataSizes
           e->plan->with_hidden ? ", or no theory_observables" : "");
 }
 
+/* Of one gradient, on the ranks of its chain; `rate` is that of all ranks */
+static double GradientSeconds(const Estimate *e, double rate)
+{
+  return e->potential.gradient_flops * e->n_part / (gradient_share * rate) +
+         e->potential.n_activation * activation_seconds * e->n_part / e->n_rank;
+}
+
 PetscErrorCode FwSampledEstimate(MPI_Comm comm, const FwModel *model, const FwDataSizes *sizes,
                                  const FwSampledPlan *plan, FwSampledCost *cost)
 {
@@ -124,8 +132,7 @@ PetscErrorCode FwSampledEstimate(MPI_Comm comm, const FwModel *model, const FwDa
   n_gradient = FwSamplerGradients(s) * (s->n_burnin + s->n_sample) + s->n_sample;
   *cost      = (FwSampledCost){.n_rank_chain = e.n_rank / e.n_part,
                                .flops        = n_gradient * e.n_all * e.potential.gradient_flops,
-                               .seconds      = n_gradient * ceil((double)e.n_all / e.n_part) * e.potential.gradient_flops *
-                                          e.n_part / (gradient_share * rate),
+                               .seconds      = n_gradient * ceil((double)e.n_all / e.n_part) * GradientSeconds(&e, rate),
                                .peak_bytes = e.bytes};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
