@@ -71,6 +71,15 @@ PetscErrorCode FwEnsembleDestroy(FwEnsembleResult *result);
 double FwEnsembleGradientCost(const FwEnsemblePlan *plan);
 double FwEnsembleBytes(const FwEnsemblePlan *plan);
 
+/** Time that all runs would take on one rank, from a trial: some of them, spread over all, are trained for `budget` seconds
+ *  of the processor, and go on at the pace of the trial's second half. An upper bound for lmvm and newton, which may converge before the end.
+ *  Flows whose steps shrink later take longer.
+ *
+ * Not collective.
+ * @error as FwLearnerCreate() and FwTrainingCreate()
+ */
+PetscErrorCode FwEnsembleTrial(const FwEnsemblePlan *plan, double budget, double *seconds);
+
 /** Times at which to measure: 0, then from end/1000 to end by equal factors; whole numbers where `is_whole`, each once.
  *
  * @param[in,out] n     room on entry, at least 2; number of times on return

@@ -53,9 +53,16 @@ double FwAnsatzTimeUnit(const FwAnsatzPoint *point);
 /** Keys within which points form a group. */
 extern const char *const FwAnsatzSharedKeys[];
 
-/** What the first point will need: bytes of each rank, operations of a gradient. Reads its data. Collective on PETSC_COMM_WORLD.
+/** What a group of points will need. */
+typedef struct {
+  double rank_bytes, gradient_flops; /**< of each rank; operations of a gradient */
+  double seconds;                    /**< of one rank, from a trial (FwEnsembleTrial()) */
+} FwAnsatzNeed;
+
+/** Reads the data and trains for about `budget` seconds. Collective on PETSC_COMM_WORLD.
  * @error FW_ERR_MEMORY  it would not fit; and as for the data and the start */
-PetscErrorCode FwAnsatzEstimate(const FwAnsatz *ansatz, double *bytes, double *flops);
+PetscErrorCode FwAnsatzEstimate(const FwAnsatz *ansatz, PetscInt n, const PetscInt point[], double budget,
+                                FwAnsatzNeed *need);
 
 /** Compute a group of points; `context` is an FwAnsatz. */
 FwScanFunction FwAnsatzGroup;

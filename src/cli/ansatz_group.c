@@ -734,19 +734,26 @@ static PetscErrorCode PrepareGroup(Group *g, FwScan scan, const PetscInt point[]
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwAnsatzEstimate(const FwAnsatz *ansatz, double *bytes, double *flops)
+/* The slowest rank's word */
+static PetscErrorCode Try(const Group *g, double budget, FwAnsatzNeed *need)
 {
-  const PetscInt first = 0;
-  Group          g     = {.comm = PETSC_COMM_WORLD, .ansatz = ansatz, .n_point = 1};
+  PetscFunctionBegin;
+  need->rank_bytes     = FW_ESTIMATE_BASE_BYTES + FwEnsembleBytes(&g->plan);
+  need->gradient_flops = FwEnsembleGradientCost(&g->plan);
+  PetscCall(FwErrorAgreeAny(PETSC_COMM_WORLD, FwEnsembleTrial(&g->plan, budget, &need->seconds)));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &need->seconds, 1, MPI_DOUBLE, MPI_MAX, PETSC_COMM_WORLD));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwAnsatzEstimate(const FwAnsatz *ansatz, PetscInt n, const PetscInt point[], double budget,
+                                FwAnsatzNeed *need)
+{
+  Group          g = {.comm = PETSC_COMM_WORLD, .ansatz = ansatz, .n_point = n};
   PetscErrorCode code;
 
   PetscFunctionBegin;
-  code = ReadPoints(&g, ansatz->request->scan, &first);
-  if (!code) code = MakePlan(&g);
-  if (!code) code = CheckMemory(&g);
-  g.plan.n_run = ansatz->n_seed;
-  *bytes       = code ? 0.0 : FW_ESTIMATE_BASE_BYTES + FwEnsembleBytes(&g.plan);
-  *flops       = code ? 0.0 : FwEnsembleGradientCost(&g.plan);
+  code = PrepareGroup(&g, ansatz->request->scan, point);
+  if (!code) code = Try(&g, budget, need);
   PetscCall(DestroyGroup(&g));
   PetscFunctionReturn(code);
 }

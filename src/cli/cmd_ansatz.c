@@ -12,6 +12,9 @@
 #include <math.h>
 #include <stdio.h>
 
+/* Of the trials from which the time of a training is estimated */
+static const double trial_seconds = 2.0, all_trials_seconds = 10.0;
+
 /* --- keys ------------------------------------------------------------------------------------------------------------ */
 
 /* What other commands mean otherwise: their networks are erf and they look at test examples */
@@ -532,28 +535,52 @@ static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* How many gradients a flow takes is not known beforehand */
+/* How long training takes is tried: how many gradients a flow needs, for one, is not known beforehand */
 static PetscErrorCode DryRun(const FwAnsatz *ansatz)
 {
-  const double  flops_per_second = 2e9;
-  FwAnsatzPoint point;
-  double        bytes, flops;
-  PetscInt      n_chosen;
-  char          line[256];
-  size_t        n;
+  const PetscInt first = 0;
+  FwAnsatzNeed   need;
+  PetscInt       n_chosen;
 
   PetscFunctionBegin;
-  PetscCall(FwAnsatzEstimate(ansatz, &bytes, &flops));
-  PetscCall(FwAnsatzPointRead(PETSC_COMM_WORLD, &point));
+  PetscCall(FwAnsatzEstimate(ansatz, 1, &first, trial_seconds, &need));
   PetscCall(FwScanGetSize(ansatz->request->scan, NULL, NULL, &n_chosen));
-  n = (size_t)snprintf(line, sizeof line,
-                       "runs    %" PetscInt_FMT " of each of %" PetscInt_FMT
-                       " points; the first: %.3g operations a gradient, %.2g GiB on each rank",
-                       ansatz->n_seed, n_chosen, flops, bytes / 1073741824.0);
-  if (!FwTrainMethodIsFlow(point.plan.method))
-    (void)snprintf(line + n, sizeof line - n, ", %.0f steps in about %.2g s of one rank", point.end,
-                   flops * point.end * (double)ansatz->n_seed / flops_per_second);
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n%s\n", ansatz->request->resolved, line));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                        "%s\nruns    %" PetscInt_FMT " of each of %" PetscInt_FMT
+                        " points; the first: %.3g operations a gradient, %.2g GiB on each rank, about %.2g s of one "
+                        "rank after a trial\n",
+                        ansatz->request->resolved, ansatz->n_seed, n_chosen, need.gradient_flops,
+                        need.rank_bytes / 1073741824.0, need.seconds));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Of many groups some are tried, evenly chosen */
+PetscErrorCode FwAnsatzCost(const FwRequest *request, PetscInt n_group, const PetscInt group[], FwRequestCost *cost)
+{
+  enum { TRIALS = 16 };
+  const PetscInt n_trial = PetscMin(TRIALS, n_group);
+  PetscInt      *point, n_point;
+  FwAnsatz      *ansatz;
+
+  PetscFunctionBegin;
+  PetscCall(SetDefaults());
+  PetscCall(PetscNew(&ansatz));
+  PetscCall(SetUp(request, ansatz));
+  PetscCall(FwScanGetSize(request->scan, NULL, &n_point, NULL));
+  PetscCall(PetscMalloc1(n_point, &point));
+  for (PetscInt t = 0; t < n_trial; t++) {
+    const PetscInt wanted = n_trial > 1 ? t * (n_group - 1) / (n_trial - 1) : 0;
+    FwAnsatzNeed   need;
+    PetscInt       n = 0;
+
+    for (PetscInt p = 0; p < n_point; p++)
+      if (group[p] == wanted) point[n++] = p;
+    PetscCall(FwAnsatzEstimate(ansatz, n, point, PetscMin(trial_seconds, all_trials_seconds / (double)n_trial), &need));
+    cost->seconds    = PetscMax(cost->seconds, need.seconds);
+    cost->rank_bytes = PetscMax(cost->rank_bytes, need.rank_bytes);
+  }
+  PetscCall(PetscFree(point));
+  PetscCall(PetscFree(ansatz));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -3,7 +3,10 @@
  * `finwidth jobscript`: a job script for an input, with nodes, memory and time from the estimate.
  */
 
+#include "ansatz.h"
 #include "command.h"
+#include "optimal.h"
+#include "posterior_group.h"
 #include "predict.h"
 #include "sample.h"
 
@@ -16,8 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PREDICT, SAMPLE, MIXTURE, OPTIMAL };  /* choices of job_command */
-enum { TEXT_SIZE = 512, INDEX_SIZE = 8000 }; /* an option has at most 8191 characters */
+enum { PREDICT, SAMPLE, MIXTURE, OPTIMAL, ANSATZ }; /* choices of job_command */
+enum { TEXT_SIZE = 512, INDEX_SIZE = 8000 };        /* an option has at most 8191 characters */
 
 static const double kernel_bytes_at_least = 256e6, time_factor = 2.0, time_least = 900.0, memory_factor = 1.2;
 
@@ -161,47 +164,61 @@ static PetscErrorCode EstimateGroups(Scan *scan, PetscInt command)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The cost of the whole scan, divided evenly */
-static PetscErrorCode EstimateAll(Scan *scan, PetscInt command)
+/* Commands that know what their dearest group needs */
+static PetscErrorCode AskCommand(PetscInt command, Scan *scan)
 {
+  static PetscErrorCode (*const ask[])(const FwRequest *, PetscInt, const PetscInt *, FwRequestCost *) = {
+    [MIXTURE] = FwMixtureCost, [OPTIMAL] = FwOptimalCost, [ANSATZ] = FwAnsatzCost};
   Option        memory;
-  FwRequestCost cost;
+  FwRequestCost cost = {0.0, 0.0};
 
   PetscFunctionBegin;
   PetscCall(SetForNow("-memory", "1000000G", &memory));
-  PetscCall(command == MIXTURE ? FwMixtureCost(&scan->request, &cost) : FwOptimalCost(&scan->request, &cost));
+  PetscCall(ask[command](&scan->request, scan->n_group, scan->group, &cost));
   PetscCall(PutBack(&memory));
-  if (cost.seconds < 0.0) PetscFunctionReturn(PETSC_SUCCESS);
-  scan->group_seconds = cost.seconds / (double)PetscMax(1, scan->n_group);
+  PetscCall(FwScanApply(scan->request.scan, -1));
+  scan->group_seconds = cost.seconds;
   scan->rank_bytes    = cost.rank_bytes;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* --- the scan ------------------------------------------------------------------------------------------------ */
 
-static PetscErrorCode ReadScan(const char *input, PetscInt command, const char name[], Scan *scan)
+/* Keys within which points form a group, as the command itself has it */
+static PetscErrorCode FindShared(PetscInt command, FwRequest *request, const char *const **shared)
 {
   static const char *const nothing[] = {NULL};
-  const char *const       *shared    = nothing;
   FwPredict                predict;
-  PetscBool                has_time, has_memory;
+  PetscBool                has_posterior;
+
+  PetscFunctionBegin;
+  *shared = nothing;
+  PetscCall(FwOptionBoolean("mixture_posterior", &has_posterior, NULL));
+  if (command == MIXTURE && has_posterior) *shared = FwPosteriorSharedKeys;
+  if (command == OPTIMAL) *shared = FwOptimalSharedKeys;
+  if (command == ANSATZ) *shared = FwAnsatzSharedKeys;
+  if (command != PREDICT) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwPredictSetUp(request, &predict));
+  *shared = predict.shared;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadScan(const char *input, PetscInt command, const char name[], Scan *scan)
+{
+  const char *const *shared;
+  PetscBool          has_time, has_memory;
 
   PetscFunctionBegin;
   *scan = (Scan){.group_seconds = -1.0, .rank_bytes = -1.0};
   PetscCall(FwRequestCreate(input, name, 1u << command, &scan->request));
-  if (command == PREDICT) {
-    PetscCall(FwPredictSetUp(&scan->request, &predict));
-    shared = predict.shared;
-  }
+  PetscCall(FindShared(command, &scan->request, &shared));
   PetscCall(FwScanGetSize(scan->request.scan, NULL, &scan->n_point, NULL));
   PetscCall(PetscMalloc1(scan->n_point, &scan->group));
   PetscCall(FwScanGetGroups(scan->request.scan, shared, NULL, &scan->n_group, scan->group));
   PetscCall(FwOptionIsSet("job_time", &has_time));
   PetscCall(FwOptionIsSet("job_memory", &has_memory));
-  if (command <= SAMPLE && !(has_time && has_memory)) PetscCall(EstimateGroups(scan, command));
-  if ((command == MIXTURE || command == OPTIMAL) && !(has_time && has_memory)) PetscCall(EstimateAll(scan, command));
-  PetscCheck(scan->group_seconds >= 0.0 || (has_time && has_memory), PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "there is no estimate for '%s' of this input: give job_time and job_memory", name);
+  if (has_time && has_memory) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(command <= SAMPLE ? EstimateGroups(scan, command) : AskCommand(command, scan));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -18,6 +18,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Of a prior, points share nothing */
+static const char *const no_keys[] = {NULL};
+
 /* What holds for all points */
 typedef struct {
   const FwRequest *request;
@@ -555,74 +558,120 @@ static PetscErrorCode Conclude(const FwRequest *request, const FwRequestSummary 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The kernel of a posterior, whose data are not read in a dry run */
-static PetscErrorCode CheckKernel(void)
+/* The posteriors of a point, beside its kernel: of the network and of its limit, unless this has no width */
+static double PosteriorSeconds(const Point *p, const FwDataSizes *sizes)
 {
-  FwGrid grid;
+  const double n_law = p->limit.a > 0.0 || p->limit.n_width ? 2.0 : 1.0;
+
+  return n_law * FwPosteriorLawSeconds(sizes->n_output, p->model.depth, sizes, p->n_sample);
+}
+
+/* Of the point that stands in the options database; n of them on one kernel, whose share it bears. No example is read */
+static PetscErrorCode NeedOfPoint(const Mixture *mixture, FwGrid grid, PetscInt n, Need *need)
+{
+  FwDataSizes sizes = {0};
+  FwDataset   data;
+  FwEstimate  kernel;
+  Point       point;
 
   PetscFunctionBegin;
-  PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
-  PetscCall(FwPredictEstimateExamples(grid));
-  PetscCall(FwGridDestroy(&grid));
+  PetscCall(ReadPoint(mixture, &point));
+  if (mixture->has_data) {
+    PetscCall(FwPredictInspectData(&data));
+    PetscCall(FwDatasetGetSizes(data, &sizes));
+    PetscCall(FwDatasetDestroy(&data));
+    point.n_output    = sizes.n_output;
+    point.n_component = sizes.n_input;
+  }
+  *need = NeedOf(mixture, &point);
+  if (mixture->has_posterior) {
+    PetscCall(FwPosteriorGroupEstimate(grid, &sizes, n, mixture->lowest_temperature, &kernel));
+    need->seconds += (kernel.assembly_seconds + kernel.decomposition_seconds + kernel.use_seconds) / (double)n +
+                     PosteriorSeconds(&point, &sizes);
+    need->bytes += kernel.peak_bytes;
+  }
+  PetscCall(DestroyPoint(&point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* All points together; memory is that of the one that needs most */
-static PetscErrorCode AddNeeds(const Mixture *mixture, Need *sum)
+/* need [n_group]: points together; memory is that of the one that needs most */
+static PetscErrorCode FindNeeds(const Mixture *mixture, PetscInt n_group, const PetscInt group[], Need need[])
 {
-  FwScan   scan = mixture->request->scan;
-  PetscInt n_point;
+  FwScan    scan = mixture->request->scan;
+  PetscInt *n, n_point;
+  FwGrid    grid;
 
   PetscFunctionBegin;
   PetscCall(FwScanGetSize(scan, NULL, &n_point, NULL));
+  PetscCall(PetscCalloc1(n_group, &n));
+  for (PetscInt p = 0; p < n_point; p++)
+    if (group[p] >= 0) n[group[p]]++;
+  PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
   for (PetscInt p = 0; p < n_point; p++) {
-    Point point;
-    Need  need;
+    Need one = {0};
 
+    if (group[p] < 0) continue;
     PetscCall(FwScanApply(scan, p));
-    PetscCall(ReadPoint(mixture, &point));
-    need = NeedOf(mixture, &point);
-    sum->numbers += need.numbers;
-    sum->seconds += need.seconds;
-    sum->bytes = PetscMax(sum->bytes, need.bytes);
-    PetscCall(DestroyPoint(&point));
+    PetscCall(NeedOfPoint(mixture, grid, n[group[p]], &one));
+    need[group[p]].numbers += one.numbers;
+    need[group[p]].seconds += one.seconds;
+    need[group[p]].bytes = PetscMax(need[group[p]].bytes, one.bytes);
   }
+  PetscCall(FwScanApply(scan, -1));
+  PetscCall(FwGridDestroy(&grid));
+  PetscCall(PetscFree(n));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode DryRun(const Mixture *mixture)
 {
-  Need need = {0};
-  char line[128];
+  const char *const *shared = mixture->has_posterior ? FwPosteriorSharedKeys : no_keys;
+  Need               all    = {0}, *need;
+  PetscInt           n_point, n_group, *group;
+  char               line[160];
 
   PetscFunctionBegin;
-  if (mixture->has_posterior) PetscCall(CheckKernel());
-  PetscCall(AddNeeds(mixture, &need));
+  PetscCall(FwScanGetSize(mixture->request->scan, NULL, &n_point, NULL));
+  PetscCall(PetscMalloc1(n_point, &group));
+  PetscCall(FwScanGetGroups(mixture->request->scan, shared, NULL, &n_group, group));
+  PetscCall(PetscCalloc1(n_group, &need));
+  PetscCall(FindNeeds(mixture, n_group, group, need));
+  for (PetscInt i = 0; i < n_group; i++) {
+    all.numbers += need[i].numbers;
+    all.seconds += need[i].seconds;
+    all.bytes = PetscMax(all.bytes, need[i].bytes);
+  }
   snprintf(line, sizeof line, "samples %.3g random numbers, about %.2g s on one rank%s, %.2g GiB on rank 0",
-           need.numbers, need.seconds, mixture->has_posterior ? " without the kernel" : "", need.bytes / 1073741824.0);
+           all.numbers, all.seconds, mixture->has_posterior ? " with the posterior" : "", all.bytes / 1073741824.0);
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n%s\n", mixture->request->resolved, line));
+  PetscCall(PetscFree(need));
+  PetscCall(PetscFree(group));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwMixtureCost(const FwRequest *request, FwRequestCost *cost)
+PetscErrorCode FwMixtureCost(const FwRequest *request, PetscInt n_group, const PetscInt group[], FwRequestCost *cost)
 {
   Mixture mixture;
-  Need    need = {0};
+  Need   *need;
 
   PetscFunctionBegin;
   PetscCall(MakeLinear());
   PetscCall(SetUp(request, &mixture));
-  PetscCall(AddNeeds(&mixture, &need));
-  PetscCall(FwScanApply(request->scan, -1));
-  *cost = (FwRequestCost){.seconds = mixture.has_posterior ? -1.0 : need.seconds, .rank_bytes = need.bytes};
+  PetscCall(PetscCalloc1(n_group, &need));
+  PetscCall(FindNeeds(&mixture, n_group, group, need));
+  for (PetscInt i = 0; i < n_group; i++) {
+    cost->seconds    = PetscMax(cost->seconds, need[i].seconds);
+    cost->rank_bytes = PetscMax(cost->rank_bytes, need[i].bytes);
+  }
+  PetscCall(PetscFree(need));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwCommandRun_Mixture(const char *input)
 {
-  static const char *const no_keys[] = {NULL}, *const groups[] = {"/mixture", "/mixture/posterior", NULL};
-  FwRequest request;
-  Mixture   mixture;
+  static const char *const groups[] = {"/mixture", "/mixture/posterior", NULL};
+  FwRequest                request;
+  Mixture                  mixture;
 
   PetscFunctionBegin;
   PetscCall(MakeLinear());

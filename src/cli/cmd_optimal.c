@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const shared_keys[] = {"optimal_alpha", NULL};
+const char *const FwOptimalSharedKeys[] = {"optimal_alpha", NULL};
 
 /* What holds for all points */
 typedef struct {
@@ -357,7 +357,7 @@ static PetscErrorCode TheoryCost(const Optimal *o, PetscInt *n_curve, double *se
   PetscFunctionBegin;
   PetscCall(FwScanGetSize(o->request->scan, NULL, &n_point, NULL));
   PetscCall(PetscMalloc1(n_point, &curve));
-  PetscCall(FwScanGetGroups(o->request->scan, shared_keys, NULL, n_curve, curve));
+  PetscCall(FwScanGetGroups(o->request->scan, FwOptimalSharedKeys, NULL, n_curve, curve));
   PetscCall(PetscFree(curve));
   *seconds = seconds_per_curve * (double)*n_curve;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -381,18 +381,20 @@ static PetscErrorCode DryRun(const Optimal *o)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwOptimalCost(const FwRequest *request, FwRequestCost *cost)
+/* Divided evenly */
+PetscErrorCode FwOptimalCost(const FwRequest *request, PetscInt n_group, const PetscInt group[], FwRequestCost *cost)
 {
   Optimal  o = {.request = request};
   PetscInt n_curve;
   double   rate;
 
   PetscFunctionBegin;
+  (void)group;
   PetscCall(ChooseDepth());
   PetscCall(CheckPoints(&o));
   PetscCall(TheoryCost(&o, &n_curve, &cost->seconds));
   PetscCall(FwEstimateRate(PETSC_COMM_WORLD, &rate));
-  cost->seconds += o.cost.flops / rate;
+  cost->seconds    = (cost->seconds + o.cost.flops / rate) / (double)PetscMax(1, n_group);
   cost->rank_bytes = o.cost.rank_bytes;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -410,7 +412,7 @@ PetscErrorCode FwCommandRun_Optimal(const char *input)
   if (request.is_dry) {
     PetscCall(DryRun(&o));
   } else {
-    const FwRequestPlan plan = {.shared   = shared_keys,
+    const FwRequestPlan plan = {.shared   = FwOptimalSharedKeys,
                                 .groups   = o.has_trial ? groups : theory,
                                 .function = RunGroup,
                                 .context  = &o,

@@ -11,6 +11,9 @@
 #include <finwidth/optimal.h>
 #include <finwidth/optimal_experiment.h>
 
+/** Keys within which points form a group. */
+extern const char *const FwOptimalSharedKeys[];
+
 /** The keys of one point. */
 typedef struct {
   FwModel   model; /**< network_*; its activations; widths of an experiment */

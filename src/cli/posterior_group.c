@@ -9,7 +9,6 @@
 
 #include <finwidth/activation.h>
 #include <finwidth/checkpoint.h>
-#include <finwidth/estimate.h>
 #include <finwidth/kernel.h>
 #include <finwidth/matrix_saddle.h>
 #include <finwidth/option.h>
@@ -61,28 +60,50 @@ static PetscInt      linear     = FW_ACTIVATION_LINEAR;
 static const FwModel unit_model = {
   .type = FW_NETWORK_FC, .depth = 1, .width = &unit_width, .activation = &linear, .prior = unit_prior, .bias = no_bias};
 
+PetscErrorCode FwPosteriorGroupEstimate(FwGrid grid, const FwDataSizes *sizes, PetscInt n_point, double temperature,
+                                        FwEstimate *estimate)
+{
+  const double resolvents = 1500.0; /* panels of log q, of three laws */
+  const FwWork work       = {.n_train            = sizes->n_train,
+                             .n_test             = sizes->n_test,
+                             .n_input            = sizes->n_input,
+                             .n_output           = sizes->n_output,
+                             .depth              = 1.0,
+                             .n_point            = (double)n_point,
+                             .n_node             = resolvents,
+                             .temperature_lowest = PetscMin(1.0, temperature),
+                             .bandwidth          = -1};
+
+  PetscFunctionBegin;
+  PetscCall(FwEstimatePredict(grid, &work, estimate));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode ChooseBandwidth(const FwPosteriorGroup *group, PetscInt n, double temperature,
                                       PetscInt *bandwidth)
 {
-  const double resolvents = 1500.0; /* panels of log q, of three laws */
-  FwDataSizes  sizes;
-  FwWork       work;
-  FwEstimate   estimate;
+  FwDataSizes sizes;
+  FwEstimate  estimate;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(group->data, &sizes));
-  work = (FwWork){.n_train            = sizes.n_train,
-                  .n_test             = sizes.n_test,
-                  .n_input            = sizes.n_input,
-                  .n_output           = sizes.n_output,
-                  .depth              = 1.0,
-                  .n_point            = (double)n,
-                  .n_node             = resolvents,
-                  .temperature_lowest = PetscMin(1.0, temperature),
-                  .bandwidth          = -1};
-  PetscCall(FwEstimatePredict(group->grid, &work, &estimate));
+  PetscCall(FwPosteriorGroupEstimate(group->grid, &sizes, n, temperature, &estimate));
   *bandwidth = estimate.bandwidth;
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Shares of the window of log q and of the test examples; moves of all particles through all stages, of which there are
+   more the more the labels say (docs/scaling.md) */
+double FwPosteriorLawSeconds(PetscInt n_output, PetscInt depth, const FwDataSizes *sizes, PetscInt n_sample)
+{
+  const double D = (double)n_output, P = (double)sizes->n_train, P_t = (double)sizes->n_test;
+  const double particles = PetscMax((double)(n_sample / DRAWS_PER_PARTICLE), (double)LEAST_SAMPLES);
+  const double stages = 2.0 * log(1.0 + P * D), moves = 60.0;
+  const double per_move = 5e-8 * D * D * D + 2.5e-8 * (double)depth * D * D;
+
+  if (n_output == 1) return 0.05;
+  if (n_output == 2) return 0.5 + 0.004 * P_t;
+  return particles * (stages * moves * per_move + 3e-7 * P_t * D * D) + (double)n_sample * per_move;
 }
 
 /* The spectrum has a column for each output, the data a row for each example */

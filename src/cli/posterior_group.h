@@ -10,6 +10,7 @@
  */
 
 #include <finwidth/dataset.h>
+#include <finwidth/estimate.h>
 #include <finwidth/mixture_posterior.h>
 #include <finwidth/model.h>
 #include <finwidth/scan.h>
@@ -40,6 +41,13 @@ extern const char *const FwPosteriorSharedKeys[];
 /** Refuse what has no posterior, before anything is computed. Not collective, the same on every rank.
  * @error FW_ERR_INPUT  no data; biases of hidden layers; laws without a posterior at this temperature */
 PetscErrorCode FwPosteriorCheckPoint(const FwModel *model, const FwMixtureLaw *finite, const FwMixtureLaw *limit);
+
+/** What the kernel of n points will need, with the resolvents that they take of it; and the seconds of one rank that a law
+ *  takes beside it. The first is collective on `grid`.
+ * @error FW_ERR_MEMORY  it would not fit */
+PetscErrorCode FwPosteriorGroupEstimate(FwGrid grid, const FwDataSizes *sizes, PetscInt n_point, double temperature,
+                                        FwEstimate *estimate);
+double         FwPosteriorLawSeconds(PetscInt n_output, PetscInt depth, const FwDataSizes *sizes, PetscInt n_sample);
 
 /** What a group is made for. */
 typedef struct {

@@ -94,15 +94,18 @@ PetscErrorCode FwRequestSave(const FwRequest *request, const FwRequestPlan *plan
  *  Only with -resume should one that is there be read. Not collective. */
 PetscErrorCode FwRequestPointCheckpoint(const FwRequest *request, PetscInt point, size_t size, char path[]);
 
-/** What all points of a scan need together, on one rank; negative seconds where that is not known. */
+/** What the group of a scan that needs most needs on one rank. */
 typedef struct {
   double seconds, rank_bytes;
 } FwRequestCost;
 
-/** cmd_mixture.c, cmd_optimal.c: the cost of their scans; the keys that they set themselves are set. Collective.
+/** cmd_mixture.c, cmd_optimal.c, cmd_ansatz.c: the cost of their scans, in the groups of FwScanGetGroups() with their shared
+ *  keys; the keys that they set themselves are set. ansatz trains for some seconds. Collective.
+ * @param[in,out] cost  zero on entry
  * @error as the command before anything is computed */
-PetscErrorCode FwMixtureCost(const FwRequest *request, FwRequestCost *cost);
-PetscErrorCode FwOptimalCost(const FwRequest *request, FwRequestCost *cost);
+PetscErrorCode FwMixtureCost(const FwRequest *request, PetscInt n_group, const PetscInt group[], FwRequestCost *cost);
+PetscErrorCode FwOptimalCost(const FwRequest *request, PetscInt n_group, const PetscInt group[], FwRequestCost *cost);
+PetscErrorCode FwAnsatzCost(const FwRequest *request, PetscInt n_group, const PetscInt group[], FwRequestCost *cost);
 
 /** Seconds between checkpoints: 60, or the environment variable FINWIDTH_CHECKPOINT_SECONDS. Not collective. */
 double FwRequestCheckpointSeconds(void);

@@ -133,6 +133,6 @@ PetscErrorCode FwSampledEstimate(MPI_Comm comm, const FwModel *model, const FwDa
   *cost      = (FwSampledCost){.n_rank_chain = e.n_rank / e.n_part,
                                .flops        = n_gradient * e.n_all * e.potential.gradient_flops,
                                .seconds      = n_gradient * ceil((double)e.n_all / e.n_part) * GradientSeconds(&e, rate),
-                               .peak_bytes = e.bytes};
+                               .peak_bytes   = e.bytes};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
