@@ -24,6 +24,7 @@ typedef struct {
   const char *queue;    /**< partition or queue, "" for the default */
   const char *modules;  /**< separated by commas; "" leaves a line to fill in */
   const char *command;  /**< "predict", ... */
+  const char *why;      /**< one line for a comment: why this command; "" for none */
   const char *input;    /**< path of the input file; any text */
   const char *output;   /**< path of the result, ending in ".h5"; any text */
   const char *estimate; /**< one line for a comment: what time and memory were taken from */

@@ -1,5 +1,6 @@
 #!/bin/bash
 # finwidth predict as a job array, each task with a result of its own.
+# The first command with all keys of the input; 'finwidth jobscript COMMAND INPUT.yaml' for: sample, mixture, ansatz.
 # Save it as array.pbs.sh in the folder from which the input is named, and submit it there with
 #   qsub array.pbs.sh
 # Time and memory: as given (job_time, job_memory)

@@ -1,5 +1,6 @@
 #!/bin/bash
 # finwidth predict as a farm: one job in which rank 0 hands out the points to the others.
+# The first command with all keys of the input; 'finwidth jobscript COMMAND INPUT.yaml' for: sample, mixture, ansatz.
 # Save it as farm.pbs.sh in the folder from which the input is named, and submit it there with
 #   qsub farm.pbs.sh
 # Time and memory: as given (job_time, job_memory)

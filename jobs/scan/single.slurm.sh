@@ -1,5 +1,6 @@
 #!/bin/bash
 # finwidth predict as one job.
+# The first command with all keys of the input; 'finwidth jobscript COMMAND INPUT.yaml' for: sample, mixture, ansatz.
 # Save it as single.slurm.sh in the folder from which the input is named, and submit it there with
 #   sbatch single.slurm.sh
 # Time and memory: as given (job_time, job_memory)

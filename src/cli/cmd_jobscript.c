@@ -369,6 +369,61 @@ static PetscErrorCode PassOptions(int n_word, char **word, FwJob *job)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* --- which command ------------------------------------------------------------------------------------------- */
+
+static const char *const commands[] = {"predict", "sample", "mixture", "optimal", "ansatz"};
+
+/* The commands that take every key that the input chooses or scans */
+static PetscErrorCode FindTakers(unsigned *takers)
+{
+  PetscInt     n_key;
+  const FwKey *key = FwKeyTable(&n_key);
+
+  PetscFunctionBegin;
+  *takers = FW_FOR_ALL;
+  for (PetscInt k = 0; k < n_key; k++) {
+    PetscBool is_chosen, is_scanned;
+    char      option[64];
+
+    if (!(key[k].commands & FW_FOR_ALL)) continue;
+    PetscCall(PetscSNPrintf(option, sizeof option, "-scan_%s", key[k].name));
+    PetscCall(PetscOptionsHasName(NULL, NULL, option, &is_scanned));
+    PetscCall(FwOptionIsChosen(key[k].name, &is_chosen));
+    if (is_chosen || is_scanned) *takers &= key[k].commands;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* That of job_command; else the first that takes the input, and `why` says so */
+static PetscErrorCode ChooseCommand(const char input[], PetscInt *command, size_t size, char why[])
+{
+  unsigned    takers;
+  PetscBool   is_given;
+  char        others[64] = "";
+  const char *begin      = "";
+
+  PetscFunctionBegin;
+  why[0] = '\0';
+  PetscCall(FwOptionChoice("job_command", command, &is_given));
+  if (is_given) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FindTakers(&takers));
+  PetscCheck(takers, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "'%s' has keys of several commands: name the one that the job runs, as in 'finwidth jobscript sample %s'",
+             input, input);
+  *command = 0;
+  while (!(takers & (1u << *command))) ++*command;
+  for (PetscInt c = *command + 1; c < (PetscInt)PETSC_STATIC_ARRAY_LENGTH(commands); c++) {
+    if (!(takers & (1u << c))) continue;
+    snprintf(others + strlen(others), sizeof others - strlen(others), "%s%s", begin, commands[c]);
+    begin = ", ";
+  }
+  snprintf(why, size,
+           others[0] ? "The first command with all keys of the input; 'finwidth jobscript COMMAND INPUT.yaml' for: %s."
+                     : "The command is the one that takes the keys of the input.%s",
+           others);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- the command --------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -409,23 +464,24 @@ static PetscErrorCode PrintScript(const FwJob *job)
 
 PetscErrorCode FwCommandRun_Jobscript(const char *input, int n_word, char **word)
 {
-  static const char *const commands[] = {"predict", "sample", "mixture", "optimal", "ansatz"};
-  PetscInt                 scheduler, mode, command;
-  FwJob                    job = {.n_task = 1};
-  Scan                     scan;
-  Texts                    texts;
-  PetscBool                has_scheduler;
+  PetscInt  scheduler, mode, command;
+  FwJob     job = {.n_task = 1};
+  Scan      scan;
+  Texts     texts;
+  PetscBool has_scheduler;
+  char      why[TEXT_SIZE];
 
   PetscFunctionBegin;
   PetscCheck(input, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "usage: finwidth jobscript INPUT.yaml -scheduler slurm -mode array");
+             "usage: finwidth jobscript [COMMAND] INPUT.yaml -scheduler slurm -mode array");
   PetscCall(FwOptionChoice("scheduler", &scheduler, &has_scheduler));
   PetscCheck(has_scheduler, PETSC_COMM_WORLD, FW_ERR_INPUT, "give -scheduler slurm, pbs or lsf");
   PetscCall(FwOptionChoice("mode", &mode, NULL));
-  PetscCall(FwOptionChoice("job_command", &command, NULL));
+  PetscCall(ChooseCommand(input, &command, sizeof why, why));
   job.scheduler = (FwScheduler)scheduler;
   job.mode      = (FwJobMode)mode;
   job.command   = commands[command];
+  job.why       = why;
   job.input     = input;
   PetscCall(ReadScan(input, command, job.command, &scan));
   PetscCheck(!scan.request.is_single || job.mode == FW_JOB_SINGLE, PETSC_COMM_WORLD, FW_ERR_INPUT,

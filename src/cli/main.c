@@ -21,54 +21,54 @@ static const FwCommand commands[] = {
    .summary = "theory: order parameters, train and test error, evidence",
    .usage   = "[INPUT.yaml] [-key value ...]",
    .example = "mpirun -n 2 finwidth predict inputs/quickstart.yaml -network_width 200",
-   .keys    = FW_FOR_PREDICT },
+   .keys    = FW_FOR_PREDICT                                                                          },
   {.name    = "sample",
    .run     = FwCommandRun_Sample,
    .summary = "posterior sampling of the finite network, beside its prediction",
    .usage   = "[INPUT.yaml] [-key value ...]",
    .example = "mpirun -n 2 finwidth sample inputs/sample-glyphs.yaml",
-   .keys    = FW_FOR_SAMPLE },
+   .keys    = FW_FOR_SAMPLE                                                                           },
   {.name    = "mixture",
    .run     = FwCommandRun_Mixture,
    .summary = "deep linear networks: finite widths and depth against their Gaussian-mixture limit",
    .usage   = "[INPUT.yaml] [-key value ...]",
    .example = "mpirun -n 2 finwidth mixture inputs/mixture.yaml -mixture_samples 20000",
-   .keys    = FW_FOR_MIXTURE},
+   .keys    = FW_FOR_MIXTURE                                                                          },
   {.name    = "optimal",
    .run     = FwCommandRun_Optimal,
    .summary = "the best that any learner of a deep random network could do",
    .usage   = "[INPUT.yaml] [-key value ...]",
    .example = "finwidth optimal inputs/optimal-depth.yaml -optimal_noise 0.05",
-   .keys    = FW_FOR_OPTIMAL},
+   .keys    = FW_FOR_OPTIMAL                                                                          },
   {.name    = "ansatz",
    .run     = FwCommandRun_Ansatz,
    .summary = "networks in training, and the Neural Feature Ansatz measured on them",
    .usage   = "[INPUT.yaml] [-key value ...]",
    .example = "mpirun -n 2 finwidth ansatz inputs/ansatz.yaml -ansatz_decay 0.01",
-   .keys    = FW_FOR_ANSATZ},
+   .keys    = FW_FOR_ANSATZ                                                                           },
   {.name         = "gather",
    .run_files    = FwCommandRun_Gather,
    .summary      = "merge the result files of a scan into one",
    .usage        = "OUT.h5 IN.h5|FOLDER ... [-overwrite]",
    .example      = "mpirun -n 2 finwidth gather scan.h5 scan.parts",
-   .wants_result = PETSC_TRUE},
+   .wants_result = PETSC_TRUE                                                                         },
   {.name      = "jobscript",
    .run_words = FwCommandRun_Jobscript,
    .summary   = "print a job script for an input",
-   .usage     = "INPUT.yaml -scheduler slurm|pbs|lsf [-mode single|array|farm] [-key value ...]",
+   .usage     = "[COMMAND] INPUT.yaml -scheduler slurm|pbs|lsf [-mode single|array|farm] [-key value ...]",
    .example   = "finwidth jobscript inputs/scan-temperature-width.yaml -scheduler slurm -mode array",
-   .keys      = FW_FOR_JOBSCRIPT},
+   .keys      = FW_FOR_JOBSCRIPT                                                                      },
   {.name         = "plot",
    .run          = FwCommandRun_Plot,
    .summary      = "draw a figure of a result file",
    .usage        = "RESULT.h5 -output FIG.png [-figure NAME]",
    .example      = "finwidth plot quickstart.h5 -output action.svg -figure action",
-   .wants_result = PETSC_TRUE},
+   .wants_result = PETSC_TRUE                                                                         },
   {.name    = "selftest",
    .run     = FwCommandRun_Selftest,
    .summary = "check the installation: no network, no files, a few seconds",
    .usage   = "",
-   .example = "mpirun -n 2 finwidth selftest"},
+   .example = "mpirun -n 2 finwidth selftest"                                                       },
   {.name         = "verify",
    .run          = FwCommandRun_Verify,
    .summary      = "check a result file: schema, checksums, status",
@@ -144,6 +144,17 @@ static void ReadHelpTopic(int argc, char **argv, Call *call)
   call->command = FindCommand(call->word);
 }
 
+/* jobscript COMMAND INPUT.yaml: as -job_command COMMAND */
+static int ReadJobCommand(int argc, char **argv, Call *call)
+{
+  static char option[] = "-job_command";
+
+  if (!call->command || !call->command->run_words || argc < 4 || IsOption(argv[3]) || !FindCommand(argv[2])) return 0;
+  call->words[call->n_word++] = option;
+  call->words[call->n_word++] = argv[2];
+  return 1;
+}
+
 static void ReadWords(int argc, char **argv, char **words, Call *call)
 {
   int next = 2;
@@ -159,7 +170,8 @@ static void ReadWords(int argc, char **argv, char **words, Call *call)
     return;
   }
   call->command = FindCommand(argv[1]);
-  call->files   = argv + next;
+  next += ReadJobCommand(argc, argv, call);
+  call->files = argv + next;
   while (next < argc && !IsOption(argv[next]) && call->n_file < (call->command && call->command->run_files ? argc : 1))
     next++, call->n_file++;
   if (call->n_file) call->file = call->files[0];
@@ -259,7 +271,7 @@ static PetscErrorCode Run(const Call *call)
 
 int main(int argc, char **argv)
 {
-  char         **words = calloc((size_t)argc + 1, sizeof *words);
+  char         **words = calloc((size_t)argc + 2, sizeof *words);
   Call           call;
   PetscErrorCode code;
   const char    *input;

@@ -122,6 +122,7 @@ static void PutHead(FILE *out, const FwJob *job)
                                      "a farm: one job in which rank 0 hands out the points to the others"};
 
   fprintf(out, "#!/bin/bash\n# finwidth %s as %s.\n", job->command, what[job->mode]);
+  if (job->why[0]) fprintf(out, "# %s\n", job->why);
   PutSubmit(out, job);
   fprintf(out, "# Time and memory: %s\n", job->estimate);
   fprintf(out,

@@ -36,7 +36,7 @@ export PBS_O_WORKDIR=$PWD PBS_JOBID=1
 for word in ${extra//,/ }; do export "${word?}"; done
 cd /
 if [ -n "$range" ]; then
-  for i in $(seq "${range%-*}" "${range#*-}"); do PBS_ARRAY_INDEX=$i bash "$STAND_IN/spool.$$"; done
+  for i in $(seq "${range%-*}" "${range#*-}"); do PBS_ARRAY_INDEX=$i bash "$STAND_IN/spool.$$" || true; done
 else
   bash "$STAND_IN/spool.$$"
 fi
@@ -161,12 +161,55 @@ class Jobscript(unittest.TestCase):
                                (("point.yaml", "-scheduler", "pbs", "-mode", "array"), "is for a scan"),
                                (("in.yaml", "-scheduler", "pbs", "-mode", "array", "-scan_index", 1), "scan_index"),
                                (("in.yaml", "-scheduler", "pbs", "-job_name", "a\nb"), "job_name"),
-                               (("in.yaml", "-scheduler", "pbs", "-job_command", "ansatz"), "job_time"),
+                               (("in.yaml", "-scheduler", "pbs", "-ansatz_seeds", 2, "-sampler_chains", 3), "several commands"),
+                               (("gather", "in.yaml", "-scheduler", "pbs"), "job_command"),
                                (("nowhere.yaml", "-scheduler", "pbs"), "nowhere.yaml")]:
             done = run("jobscript", *words, cwd=self.place)
             self.assertEqual((done.code, done.out), (3 if "nowhere.yaml" in words else 2, ""), (words, done.err))
             self.assertEqual(len(done.errors), 1, done.err)
             self.assertIn(message, done.errors[0])
+
+    def test_job_runs_the_command_whose_keys_the_input_has_or_that_is_named(self):
+        for words, command in [((), "predict"), (("-sampler_chains", 3), "sample"), (("-mixture_samples", 100), "mixture"),
+                               (("-ansatz_seeds", 2), "ansatz"), (("-optimal_alpha", 2), None),
+                               (("-job_command", "sample"), "sample")]:
+            done = run("jobscript", "in.yaml", "-scheduler", "lsf", *GIVEN, *words, cwd=self.place)
+            self.assertEqual(re.findall(r"^command=.* '(\w+)' \"", done.out, re.M), [command] if command else [], done.err)
+            self.assertEqual(re.findall(r"^# finwidth (\w+) as", done.out, re.M), [command] if command else [])
+        text = script("sample", "in.yaml", "-scheduler", "slurm", *GIVEN, "-sampler_step", 0.1, cwd=self.place)
+        self.assertRegex(text, r"\$finwidth\" 'sample' \"\$input\".*'-sampler_step' '0.1'\)")
+        self.assertNotIn("job_command", text)
+
+    def test_arrays_of_every_command_run(self):
+        self.stand_in("qsub", QSUB)
+        small = {"predict": "", "sample": "sampler: {samples: 8, burnin: 8, chains: 2}\nnetwork: {type: cnn, mask: 8, width: 4}\n",
+                 "mixture": "mixture: {posterior: true, samples: 100}\nnetwork: {activation: linear}\n",
+                 "optimal": None, "ansatz": "ansatz: {time: 1, measurements: 2}\n"}
+        for command, more in small.items():
+            name = f"{command}.yaml"
+            (self.place / name).write_text(
+                "optimal: {alpha: 1}\nscan: {network: {depth: [1, 2]}}\n" if more is None else
+                "data: {source: glyphs, train: 20, test: 10, size: 8}\nscan: {network: {width: [3, 4]}}\n" + more)
+            text = script(name, "-scheduler", "pbs", "-mode", "array", "-job_ranks", 1, cwd=self.place)
+            self.assertRegex(text, rf"# finwidth {command} as a job array(.|\n)*# Time and memory: about [0-9]")
+            (self.place / f"{command}.pbs.sh").write_text(text)
+            call = re.search(r"^#   (qsub .*)$", text, re.M).group(1)
+            done = subprocess.run(["bash", "-c", call], cwd=self.place, capture_output=True, text=True, timeout=300,
+                                  env=dict(self.environment(), FINWIDTH=harness.PROGRAM))
+            parts = sorted((self.place / f"{command}.parts").glob("*.h5"))
+            self.assertIn(len(parts), (1, 2), done.stdout + done.stderr)
+            gathered = run("gather", f"{command}.h5", f"{command}.parts", cwd=self.place)
+            self.assertIn("2 of 2 points", gathered.out, gathered.err)  # also of chains that have not converged
+
+    def test_estimate_is_right_within_a_factor_for_what_is_trained_or_sampled(self):
+        (self.place / "one.yaml").write_text("data: {source: glyphs, train: 100, test: 20, size: 8}\n")
+        for words, least, most in ((("-ansatz_time", 20), 0.001, 5), (("-ansatz_optimiser", "gd", "-ansatz_steps", 100000000,
+                                                                      "-ansatz_step", 1e-6), 50, 1e5),
+                                   (("-mixture_posterior", "true", "-data_encoding", "onehot"), 0.5, 8),
+                                   (("-sampler_samples", 100000, "-network_type", "lcn"), 50, 1e5)):
+            text = script("one.yaml", "-scheduler", "slurm", "-network_width", 10, *words, cwd=self.place)
+            seconds = float(re.search(r"about ([0-9.e+-]+) s here", text).group(1))
+            self.assertTrue(least <= seconds <= most, (words, seconds))
 
     def test_pbs_array_runs_every_task_and_submits_stopped_ones_again(self):
         self.stand_in("qsub", QSUB)

@@ -23,6 +23,7 @@ static FwJob plain_job(void)
                  .queue       = "",
                  .modules     = "",
                  .command     = "predict",
+                 .why         = "",
                  .input       = "in.yaml",
                  .output      = "out.h5",
                  .estimate    = "as given",
