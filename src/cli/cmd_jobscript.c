@@ -373,8 +373,8 @@ static PetscErrorCode PassOptions(int n_word, char **word, FwJob *job)
 
 static const char *const commands[] = {"predict", "sample", "mixture", "optimal", "ansatz"};
 
-/* The commands that take every key that the input chooses or scans */
-static PetscErrorCode FindTakers(unsigned *takers)
+/* The commands that take every key that the input gives or scans */
+static PetscErrorCode FindTakersOf(PetscErrorCode (*is_given)(const char[], PetscBool *), unsigned *takers)
 {
   PetscInt     n_key;
   const FwKey *key = FwKeyTable(&n_key);
@@ -382,15 +382,24 @@ static PetscErrorCode FindTakers(unsigned *takers)
   PetscFunctionBegin;
   *takers = FW_FOR_ALL;
   for (PetscInt k = 0; k < n_key; k++) {
-    PetscBool is_chosen, is_scanned;
+    PetscBool is_set, is_scanned;
     char      option[64];
 
     if (!(key[k].commands & FW_FOR_ALL)) continue;
     PetscCall(PetscSNPrintf(option, sizeof option, "-scan_%s", key[k].name));
     PetscCall(PetscOptionsHasName(NULL, NULL, option, &is_scanned));
-    PetscCall(FwOptionIsChosen(key[k].name, &is_chosen));
-    if (is_chosen || is_scanned) *takers &= key[k].commands;
+    PetscCall(is_given(key[k].name, &is_set));
+    if (is_set || is_scanned) *takers &= key[k].commands;
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A file for several commands, or a resolved input with all keys of one, is judged by those that differ from their default */
+static PetscErrorCode FindTakers(unsigned *takers)
+{
+  PetscFunctionBegin;
+  PetscCall(FindTakersOf(FwOptionIsSet, takers));
+  if (!*takers) PetscCall(FindTakersOf(FwOptionIsChosen, takers));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
