@@ -46,6 +46,9 @@ PetscErrorCode FwChannelCheck(const FwChannel *channel);
 /** Whether labels are -1 and 1. */
 PetscBool FwChannelIsDiscrete(const FwChannel *channel);
 
+/** Units of its errors: "label^2" of mean squares, "1" of the probability of a wrong label. */
+const char *FwChannelErrorUnits(const FwChannel *channel);
+
 /** Whether z and -z give the same labels: nothing is learnt from no information at all (start from a small random one). */
 PetscBool FwChannelIsEven(const FwChannel *channel);
 

@@ -90,8 +90,8 @@ PetscErrorCode FwOptimalGetFloor(FwOptimal optimal, double *error);
  *  noise, or discrete labels). */
 PetscBool FwOptimalIsProved(const FwReduction *reduction, const FwChannel *channel);
 
-/** Put what is known of a point into a record, under the names of the group /optimal. */
-PetscErrorCode FwOptimalRecord(const FwReduction *reduction, const FwOptimalPoint *point,
+/** Put what is known of a point into a record, under the names of the group /optimal; the units of errors are the channel's. */
+PetscErrorCode FwOptimalRecord(const FwReduction *reduction, const FwChannel *channel, const FwOptimalPoint *point,
                                const FwOptimalThresholds *thresholds, FwRecord record);
 
 /** The curve and the potential at n overlaps: alpha(q), and f(q) at the given alpha. For pictures: each costs a

@@ -139,6 +139,7 @@ static PetscErrorCode CreateShared(const FwOptimalSetting *setting, const double
   const FwDeepTarget target = FwOptimalTarget(setting);
 
   PetscFunctionBegin;
+  shared->channel = setting->channel;
   PetscCall(FwReductionCreate(&target, &shared->reduction));
   PetscCall(FwOptimalCreate(&shared->reduction, &setting->channel, range[0], range[1], &shared->optimal));
   PetscCall(FwOptimalGetThresholds(shared->optimal, &shared->thresholds));
@@ -182,9 +183,10 @@ static PetscErrorCode RunPoint(const Optimal *o, const FwOptimalShared *shared, 
 
   PetscFunctionBegin;
   PetscCall(FwOptimalSolve(shared->optimal, alpha, &point));
-  PetscCall(FwOptimalRecord(&shared->reduction, &point, &shared->thresholds, record));
+  PetscCall(FwOptimalRecord(&shared->reduction, &shared->channel, &point, &shared->thresholds, record));
   PetscCall(FwRecordReal(record, "alpha", alpha, "1", "examples per input"));
-  PetscCall(FwRecordReal(record, "error_floor", shared->floor, "label^2", "error at alpha = infinity"));
+  PetscCall(FwRecordReal(record, "error_floor", shared->floor, FwChannelErrorUnits(&shared->channel),
+                         "error at alpha = infinity"));
   PetscCall(FwRecordInteger(record, "status_of_proof", shared->is_proved, "1", "1: proved, 0: conjectured"));
   if (o->request->is_single && shared->reduction.eta != 0.0)
     PetscCall(RecordProfile(shared, alpha, &point.fixed[point.n_fixed - 1], record));

@@ -35,6 +35,7 @@ FwDeepTarget FwOptimalTarget(const FwOptimalSetting *setting);
 /** What the points of a group share. */
 typedef struct {
   FwReduction         reduction;
+  FwChannel           channel;
   FwOptimal           optimal;
   FwOptimalThresholds thresholds;
   double              floor; /**< of the error */

@@ -53,6 +53,11 @@ PetscBool FwChannelIsDiscrete(const FwChannel *channel)
   return registry[channel->kind]->is_discrete;
 }
 
+const char *FwChannelErrorUnits(const FwChannel *channel)
+{
+  return FwChannelIsDiscrete(channel) ? "1" : "label^2";
+}
+
 PetscBool FwChannelIsEven(const FwChannel *channel)
 {
   return registry[channel->kind]->is_even;

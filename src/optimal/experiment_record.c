@@ -82,11 +82,6 @@ static PetscErrorCode Paired(const Report *r, PetscBool is_ratio, FwInstanceNumb
 
 /* --- what each kind has to say ------------------------------------------------------------------------------------------ */
 
-static const char *ErrorUnits(const Report *r)
-{
-  return FwChannelIsDiscrete(&r->e->channel) ? "1" : "label^2";
-}
-
 static PetscErrorCode AddErrors(const Report *r, const FwReduction *reduction)
 {
   const PetscBool is_gamp = r->e->kind == FW_EXPERIMENT_GAMP ? PETSC_TRUE : PETSC_FALSE;
@@ -94,7 +89,7 @@ static PetscErrorCode AddErrors(const Report *r, const FwReduction *reduction)
   FwEstimated     ratio;
 
   PetscFunctionBegin;
-  PetscCall(MeanOf(r, "error", FW_INSTANCE_ERROR, error, ErrorUnits(r), "error on a new label"));
+  PetscCall(MeanOf(r, "error", FW_INSTANCE_ERROR, error, FwChannelErrorUnits(&r->e->channel), "error on a new label"));
   PetscCall(MeanOf(r, "signal", FW_INSTANCE_SIGNAL, eta2, "label^2", "linear part of the teachers' variance"));
   PetscCall(MeanOf(r, "rest", FW_INSTANCE_REST, reduction->gamma, "label^2", "rest of the teachers' variance"));
   if (r->e->channel.kind != FW_CHANNEL_GAUSSIAN) PetscFunctionReturn(PETSC_SUCCESS);

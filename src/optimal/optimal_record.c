@@ -56,12 +56,14 @@ static PetscErrorCode RecordFixedPoints(const FwOptimalPoint *p, FwRecord record
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RecordObserved(const FwOptimalPoint *p, FwRecord record)
+static PetscErrorCode RecordObserved(const FwChannel *channel, const FwOptimalPoint *p, FwRecord record)
 {
+  const char *units = FwChannelErrorUnits(channel);
+
   PetscFunctionBegin;
-  PetscCall(FwRecordReal(record, "error", p->error, "label^2", "error of the best learner on a new label"));
-  PetscCall(FwRecordReal(record, "error_clean", p->error_clean, "label^2", "its error on the label without noise"));
-  PetscCall(FwRecordReal(record, "error_amp", p->error_amp, "label^2", "error of message passing on a new label"));
+  PetscCall(FwRecordReal(record, "error", p->error, units, "error of the best learner on a new label"));
+  PetscCall(FwRecordReal(record, "error_clean", p->error_clean, units, "its error on the label without noise"));
+  PetscCall(FwRecordReal(record, "error_amp", p->error_amp, units, "error of message passing on a new label"));
   PetscCall(FwRecordReal(record, "mmse", p->mmse, "1", "mean squared error of z at a new input"));
   PetscCall(
     FwRecordReal(record, "mmse_weights", p->mmse_weights, "1", "mean squared error per weight of the linear part"));
@@ -76,13 +78,13 @@ static PetscErrorCode RecordObserved(const FwOptimalPoint *p, FwRecord record)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwOptimalRecord(const FwReduction *reduction, const FwOptimalPoint *point, const FwOptimalThresholds *t,
-                               FwRecord record)
+PetscErrorCode FwOptimalRecord(const FwReduction *reduction, const FwChannel *channel, const FwOptimalPoint *point,
+                               const FwOptimalThresholds *t, FwRecord record)
 {
   PetscFunctionBegin;
   PetscCall(RecordReduction(reduction, record));
   PetscCall(RecordFixedPoints(point, record));
-  PetscCall(RecordObserved(point, record));
+  PetscCall(RecordObserved(channel, point, record));
   PetscCall(FwRecordReal(record, "weak_recovery", t->weak_recovery, "1", "alpha from which something is learnt"));
   PetscCall(FwRecordReal(record, "spinodal_low", t->spinodal_low, "1", "alpha from which a better maximum is there"));
   PetscCall(

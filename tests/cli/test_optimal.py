@@ -63,6 +63,13 @@ class Optimal(unittest.TestCase):
                 if row["layers"][key]:
                     np.testing.assert_allclose(r[name], row["layers"][key], rtol=1e-10, err_msg=f"row {row['id']} {key}")
 
+    def test_probabilities_have_no_units(self):
+        for channel, units in (("probit", "1"), ("gaussian", "label^2")):
+            self.assertEqual(self.optimal("-optimal_channel", channel, "-overwrite").code, 0)
+            with h5py.File(self.place / "optimal.h5") as file:
+                for name in ("error", "error_clean", "error_amp", "error_floor"):
+                    self.assertEqual(file[f"optimal/{name}"].attrs["units"], units, name)
+
     def test_a_scan_is_its_points_on_any_number_of_ranks(self):
         words = ["-network_activation", "tanh", "-optimal_channel", "logistic", "-optimal_beta", 3]
         scan = ["-scan_optimal_alpha", "0.2:8:12:log", "-scan_network_depth", "0,1,3"]
