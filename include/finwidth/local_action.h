@@ -28,12 +28,13 @@
  * kernel between outputs d and e is sum_ij Q_(di)(ej) B_ij: A has D P rows, example by example and output by output within.
  * All of the above holds with r = (d, i) in the place of i and 1, tr, log det of m = D n rows.
  *
- * Several hidden layers (one output): the law of Q before learning is another, and 1 in dS/dQ and in C becomes P. Both
+ * Several hidden layers: the law of Q before learning is another, and 1 in dS/dQ and in C becomes P. Both
  * families of patch_kernel.h have one.
  *
  * - Paths. Given the weights above it, the Gram matrix Q_1 of what multiplies the first layer is a Wishart matrix of N_1
  *   degrees of freedom and mean S_1 = 1 x Q_2 over the taps of the second layer, and so on up to Q_L of mean 1; exact for
- *   linear networks, a closure for others.
+ *   linear networks, a closure for others. Of a locally-connected network, whose layers do not overlap, Q_l has no entries
+ *   between different paths.
  *
  *       S = sum_l (N_l / N_L) [tr S_l^-1 Q_l - log det S_l^-1 Q_l] + (1/N_L)[log det A + y^T A^-1 y],   P = S_1^-1,
  *
@@ -43,8 +44,8 @@
  *
  * tr Q^{1/L} lies below its tangent, and S below its value at fixed Q_2 .. Q_L: the step still never raises S.
  *
- * Matrices Q, G are m x m, symmetric, in full, row d n + i; those of a locally-connected network have no entries between
- * different patches.
+ * Matrices Q, G are m x m, symmetric, in full, in the rows of FwPatchRow(); those of a locally-connected network have no
+ * entries between different patches.
  *
  * @source Aiudi et al., arXiv:2307.11807; arXiv:2605.29684; docs/theory/convolutional.md
  */
@@ -79,7 +80,7 @@ PetscErrorCode FwLocalActionSetModel(FwLocalAction action, const FwModel *model)
 /** Number m of rows of Q, and of the entries that are unknown: m (m + 1) / 2, or n D (D + 1) / 2. Not collective. */
 PetscErrorCode FwLocalActionGetSize(FwLocalAction action, PetscInt *n_row, PetscInt *n_unknown);
 
-/** Whether Q has an entry in row i and column j. Not collective. */
+/** Whether Q, and Q_l of every layer, has an entry in row i and column j. Not collective. */
 PetscBool FwLocalActionCouples(FwLocalAction action, PetscInt i, PetscInt j);
 
 /** The width N of the data's part of the slope. Not collective. */
@@ -92,7 +93,7 @@ double FwLocalActionRest(FwLocalAction action);
 PetscErrorCode FwLocalActionGetLayers(FwLocalAction action, PetscInt *n_layer);
 void           FwLocalActionGetLayer(FwLocalAction action, PetscInt l, PetscInt *n_row, double *width);
 
-/** Q_{l+1} of the paths from layer l + 1 (l = 1 .. L - 1) at the minimum for Q: [n_path[l], n_path[l]]. Not collective. */
+/** Q_{l+1} of the paths from layer l + 1 (l = 1 .. L - 1) at the minimum for Q: in the rows of the layer. Not collective. */
 PetscErrorCode FwLocalActionUpper(FwLocalAction action, const double order[], PetscInt l, double upper[]);
 
 /** The communicator that works on the action. Borrowed. */

@@ -2,13 +2,13 @@
 #pragma once
 
 /** @file
- * From a dataset and a convolutional (of any depth) or locally-connected network to predicted errors: infinite
+ * From a dataset and a convolutional, locally-connected or (of several layers) pooling network to predicted errors: infinite
  * width, the saddle point, and on request the average over the Gram matrix of the readout, side by side. Where the dataset
  * has validation examples the order parameter is also learnt on them (local_learnt.h).
  *
  * A predictor holds one family of kernels between patches (patch_kernel.h); every temperature, width and readout prior is
  * a point on it. Networks that pool their patches, and fully-connected ones, have one order parameter: prediction.h predicts
- * them, and only what is learnt comes from here, with FW_PATCH_POOLED and one patch.
+ * them where they have one hidden layer, and only what is learnt comes from here.
  */
 
 #include <finwidth/local_average.h>
@@ -101,7 +101,7 @@ PetscErrorCode FwLocalPredictorEstimate(FwGrid grid, const FwModel *model, FwDat
  *
  * @collective{grid}
  * @param[in]  grid       of all ranks of the dataset; borrowed, as are model and data
- * @param[in]  model      cnn or lcn; its temperature, width and readout prior do not matter here
+ * @param[in]  model      of patches; its temperature, width and readout prior do not matter here
  * @param[in]  data       set up
  * @param[out] predictor  release with FwLocalPredictorDestroy()
  * @error FW_ERR_INPUT  as FwPatchImagesCreate()

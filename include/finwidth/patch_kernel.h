@@ -20,7 +20,7 @@
  * (a D + d, b D + e) is sum_ij Q_(di)(ej) K_ij(x_a, x_b). Q_(di)(ej) is not symmetric in (i, j) for d != e, and all n^2 K_ij
  * are features. Coefficients come in D^2 rows, one for each pair (d, e) of outputs.
  *
- * Several hidden layers (cnn): layer l sees n_tap[l] positions of layer l - 1 (l = 0 the patches of pixels), and
+ * Several hidden layers: layer l sees n_tap[l] positions of layer l - 1 (l = 0 the patches of pixels), and
  *
  *     C^l_uv = sum_t K^{l-1}_{t(u) t(v)} / (n_tap[l] lambda_l),   K^l_uv = k(C^l_uu, C^l_uv, C^l_vv),   t(u) under tap t of u.
  *
@@ -30,6 +30,10 @@
  *     K_pq = K^1_{p_1 q_1} prod_{l > 1} K^l_{p_l q_l} / C^l_{p_l q_l},   p_l the position of p in layer l,
  *
  * whose diagonal adds up to the kernel of infinite width; activations have to be odd for the ratio to exist where C^l = 0.
+ * Of lcn only p = q is left, where no two positions of a layer share one below them.
+ *
+ * The readout of pool takes the mean over positions: with it K_pq is averaged over the last positions u and v of both paths, and a
+ * row of Q is a sequence of taps (of one hidden layer, and of FW_DEEP_STACKED, there is one).
  *
  * Features are kept, as far as the memory granted goes, in chunks of some hundred entries with all features of these
  * together, so that assembly and pull-back are tall products that read the store once. What is not kept is computed
@@ -54,8 +58,7 @@ typedef struct FwPatchCrossImpl *FwPatchCross;
 typedef enum {
   FW_PATCH_PAIRS,    /**< all pairs i <= j, in the order (0,0), (0,1), .. (0,n-1), (1,1), ..; one output */
   FW_PATCH_DIAGONAL, /**< i = j alone */
-  FW_PATCH_ORDERED,  /**< K_ij of all i and j, row-major, not summed with K_ji: several outputs */
-  FW_PATCH_POOLED    /**< sum_ij K_ij / n^2 alone, as if of one patch; means stay in */
+  FW_PATCH_ORDERED   /**< K_ij of all i and j, row-major, not summed with K_ji: several outputs */
 } FwPatchForm;
 
 /** What a row of Q belongs to in a network of several hidden layers. */
@@ -67,9 +70,12 @@ typedef struct {
   PetscInt  *n_row, *n_col, *n_position; /**< [L] of positions, rows times columns */
   PetscInt  *n_tap;                      /**< [L]; 1 for the first */
   PetscInt **tap;                        /**< [L][n_position, n_tap] position below; NULL for the first */
-  PetscInt  *n_path;   /**< [L] paths that begin at the layer: n_path[l] = n_tap[l + 1] n_path[l + 1] */
-  PetscInt **position; /**< [L][n_path[0]] position of a path in each layer; path p of layer l is path
-                                              p modulo n_path[l + 1] from the next layer on */
+  PetscInt   n_place; /**< positions of the last layer that the readout tells apart: all of them, or 1 where it pools */
+  PetscInt
+          *n_path; /**< [L] rows of Q for one output: n_path[l] = n_tap[l + 1] n_path[l + 1], n_path[L - 1] = n_place */
+  PetscInt n_walk; /**< paths from the first layer to all positions of the last */
+  PetscInt **position; /**< [L][n_walk] position of a path in each layer; path p of layer l is path
+                                          p modulo n_walk / (n_tap[1] .. n_tap[l + 1]) from the next layer on */
 } FwTower;
 
 /** How a family is made. */
@@ -88,6 +94,7 @@ typedef struct {
   PetscInt       n_layer;
   PetscBool      is_centred;  /**< means taken out; the last feature is theirs */
   PetscInt       n_patch;     /**< n: patches, or what stands in their place in a deep network */
+  PetscInt       n_place;     /**< as in FwTower: n where there is one hidden layer */
   PetscInt       n_train;     /**< P */
   PetscInt       n_output;    /**< D */
   PetscInt       n_feature;   /**< including that of the means */
@@ -95,13 +102,32 @@ typedef struct {
   double         stored;      /**< share of this rank's entries that are kept */
 } FwPatchFamily;
 
-/** Whether a network of patches can be predicted: one hidden layer, of cnn several, without biases. Not collective.
+/** The row of Q of patch (or path) p of output d. The places of the readout come last, outputs before them, taps first: so that Q
+ *  of a layer has a block for each tap, of which each is like Q of the layer above. One hidden layer: d n + p. */
+static inline PetscInt FwPatchRow(const FwPatchFamily *f, PetscInt d, PetscInt p)
+{
+  return (p / f->n_place * f->n_output + d) * f->n_place + p % f->n_place;
+}
+
+/** The output and the patch of a row. */
+static inline PetscInt FwPatchOutputOf(const FwPatchFamily *f, PetscInt row)
+{
+  return row / f->n_place % f->n_output;
+}
+
+static inline PetscInt FwPatchOf(const FwPatchFamily *f, PetscInt row)
+{
+  return row / (f->n_output * f->n_place) * f->n_place + row % f->n_place;
+}
+
+/** Whether a network of patches can be predicted: without biases. Not collective.
  *  @error FW_ERR_INPUT */
 PetscErrorCode FwPatchNetworkCheck(MPI_Comm comm, const FwModel *model);
 
-/** Rows of Q for one output. Not collective. @error FW_ERR_INPUT  an upper mask is larger than what it lies on */
+/** Rows of Q for one output, and paths (positions) between which kernels are computed: more where the readout pools. Not
+ *  collective. @error FW_ERR_INPUT  an upper mask is larger than what it lies on */
 PetscErrorCode FwPatchCountSites(const FwModel *model, const FwPatches *patches, FwPatchClosure closure,
-                                 PetscInt *n_site);
+                                 PetscInt *n_site, PetscInt *n_walk);
 
 /** Bring the images of a dataset to every rank.
  *
@@ -109,7 +135,7 @@ PetscErrorCode FwPatchCountSites(const FwModel *model, const FwPatches *patches,
  * @param[in]  comm    the ranks of the dataset
  * @param[in]  model   without biases; borrowed
  * @param[out] images  release with FwPatchImagesDestroy(), after every family on it
- * @error FW_ERR_INPUT  a mask is larger than what it lies on, a bias, more than one hidden layer of lcn or pool
+ * @error FW_ERR_INPUT  a mask is larger than what it lies on, a bias
  * @cost (P + P_t)(N_0 + 2n) doubles on every rank
  */
 PetscErrorCode FwPatchImagesCreate(MPI_Comm comm, const FwModel *model, FwDataset data, FwPatchImages *images);
@@ -129,7 +155,7 @@ PetscErrorCode FwPatchImagesDestroy(FwPatchImages *images);
  * @param[in]  plan         copied
  * @param[out] kernel       release with FwPatchKernelDestroy()
  * @error FW_ERR_NUMERICAL  a variance that the map cannot take
- * @error FW_ERR_INPUT      paths with an activation that is not odd above the first layer
+ * @error FW_ERR_INPUT      paths with an activation that is not odd above the first layer, or of an lcn whose layers overlap
  */
 PetscErrorCode FwPatchKernelCreate(FwGrid grid, FwPatchImages images, const FwPatchPlan *plan, FwPatchKernel *kernel);
 

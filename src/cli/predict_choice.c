@@ -150,9 +150,6 @@ static PetscErrorCode CheckOutputs(PetscInt n_output, FwPredictPoint *point)
   PetscFunctionBegin;
   PetscCheck(point->theory.composition == FW_COMPOSITION_PRODUCT, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "theory_composition: several outputs (here %" PetscInt_FMT ") need 'product'", n_output);
-  PetscCheck(!FwPredictIsLocal(&point->model) || point->model.depth == 1, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "network_depth: cnn with several outputs (here %" PetscInt_FMT ") has one hidden layer in this version",
-             n_output);
   /* hundreds of draws: only where it was asked for */
   PetscCall(FwOptionIsSet("theory_average", &has_average));
   if (!has_average) point->theory.with_average = PETSC_FALSE;

@@ -39,8 +39,9 @@ static PetscErrorCode ReadPlan(FwDataset data, PetscInt n, const FwPredictPoint 
                         .with_kernels = point->with_observables,
                         .form         = sizes.n_output > 1 ? FW_PATCH_ORDERED : FW_PATCH_PAIRS};
   /* at infinite width nothing is left of pairs */
-  if (point->model.type == FW_NETWORK_LCN || point->theory.theory == FW_THEORY_INFINITE) plan->form = FW_PATCH_DIAGONAL;
-  if (point->model.type == FW_NETWORK_POOL) plan->form = FW_PATCH_POOLED;
+  if (point->model.type == FW_NETWORK_LCN ||
+      (point->model.type == FW_NETWORK_CNN && point->theory.theory == FW_THEORY_INFINITE))
+    plan->form = FW_PATCH_DIAGONAL;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -87,7 +88,7 @@ static PetscErrorCode WarnAboutNetwork(FwDataset data, PetscInt n, const FwPredi
   FwActivation activation;
   FwDataSizes  sizes;
   FwPatches    patches;
-  PetscInt     n_dropped, n_site, closure;
+  PetscInt     n_dropped, n_site, n_walk, closure;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
@@ -99,7 +100,7 @@ static PetscErrorCode WarnAboutNetwork(FwDataset data, PetscInt n, const FwPredi
                      n_dropped, sizes.height * sizes.width));
   if (point[0].theory.theory != FW_THEORY_RENORMALISED) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwOptionChoice("theory_closure", &closure, NULL));
-  PetscCall(FwPatchCountSites(&point[0].model, &patches, (FwPatchClosure)closure, &n_site));
+  PetscCall(FwPatchCountSites(&point[0].model, &patches, (FwPatchClosure)closure, &n_site, &n_walk));
   if (n_site * sizes.n_output > narrowest)
     PetscCall(FwWarn("%" PetscInt_FMT
                      " %s%s are more than %.0f channels: the error of the saddle point is of the order "

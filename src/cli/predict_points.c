@@ -33,7 +33,7 @@ static PetscErrorCode ReadTheory(const FwModel *model, FwTheory *theory)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What is not there for several hidden layers of cnn */
+/* What is not there for several hidden layers of patches */
 static PetscErrorCode CheckDeep(const FwPredictPoint *point)
 {
   const FwModel *model = &point->model;
@@ -94,7 +94,10 @@ static PetscErrorCode CheckValidation(const FwPredictPoint *point)
 
 PetscBool FwPredictIsLocal(const FwModel *model)
 {
-  return model->type == FW_NETWORK_CNN || model->type == FW_NETWORK_LCN ? PETSC_TRUE : PETSC_FALSE;
+  return model->type == FW_NETWORK_CNN || model->type == FW_NETWORK_LCN ||
+             (model->type == FW_NETWORK_POOL && model->depth > 1)
+           ? PETSC_TRUE
+           : PETSC_FALSE;
 }
 
 PetscErrorCode FwPredictPointRead(FwPredictPoint *point)
@@ -141,7 +144,7 @@ PetscErrorCode FwPredictCheckFile(const FwPredict *predict)
 
 /* Of all points together: what some of them have */
 typedef struct {
-  PetscBool has_local, has_deep_local, has_patches, has_deep_patches;
+  PetscBool has_local, has_patches, has_deep_patches;
 } Uses;
 
 static PetscErrorCode AddUses(const FwModel *model, Uses *uses)
@@ -152,7 +155,6 @@ static PetscErrorCode AddUses(const FwModel *model, Uses *uses)
   PetscFunctionBegin;
   PetscCall(FwOptionChoice("data_scramble", &scramble, NULL));
   if (FwPredictIsLocal(model)) uses->has_local = PETSC_TRUE;
-  if (FwPredictIsLocal(model) && model->depth > 1) uses->has_deep_local = PETSC_TRUE;
   if (model->type != FW_NETWORK_FC || scramble == SCRAMBLE_PATCHES) uses->has_patches = PETSC_TRUE;
   if (model->type != FW_NETWORK_FC && model->depth > 1) uses->has_deep_patches = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -165,9 +167,9 @@ static PetscErrorCode WarnAboutUses(const Uses *uses)
     const char *key, *network;
     PetscBool   is_used;
   } row[] = {
-    {"theory_starts",        "cnn and lcn",                                     uses->has_local       },
-    {"theory_draws",         "cnn and lcn",                                     uses->has_local       },
-    {"theory_closure",       "several hidden layers of cnn",                    uses->has_deep_local  },
+    {"theory_starts",        "cnn and lcn, and several layers of pool",         uses->has_local       },
+    {"theory_draws",         "cnn and lcn, and several layers of pool",         uses->has_local       },
+    {"theory_closure",       "several hidden layers of cnn, lcn and pool",      uses->has_deep_patches},
     {"network_mask",         "cnn, lcn and pool (and data_scramble 'patches')", uses->has_patches     },
     {"network_stride",       "cnn, lcn and pool (and data_scramble 'patches')", uses->has_patches     },
     {"network_upper_mask",   "several hidden layers of cnn, lcn and pool",      uses->has_deep_patches},

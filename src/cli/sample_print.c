@@ -79,11 +79,19 @@ static double OfMatrix(FwRecord record, const char name[], PetscInt r, PetscInt 
   return i % (r + 1) == 0 ? Predicted(record, name, i / (r + 1)) : 0.0;
 }
 
+/* Of several outputs, and of the layers of a locally-connected network, the readout's is measured alone */
+static const char readout[] = "readout_order_parameter";
+
+static PetscBool HasReadout(FwRecord record)
+{
+  return isnan(Predicted(record, readout, 0)) ? PETSC_FALSE : PETSC_TRUE;
+}
+
 /* Whether it is between the same paths: 'stacked' has another one, which is position_order_parameter, and of very many paths only
    the readout's is measured */
 static PetscBool IsSameLayer(FwRecord record, const FwMeasured *m)
 {
-  if (isnan(Predicted(record, "closure", 0))) return PETSC_TRUE;
+  if (isnan(Predicted(record, "closure", 0)) || HasReadout(record)) return PETSC_TRUE;
   return Predicted(record, "closure", 0) == 0.0 && !isnan(Predicted(record, m->name, m->n - 1)) &&
              isnan(Predicted(record, m->name, m->n))
            ? PETSC_TRUE
@@ -95,16 +103,13 @@ static PetscBool IsSameLayer(FwRecord record, const FwMeasured *m)
    vanish by the signs of its units */
 static double PredictedOrder(FwRecord record, const FwMeasured *m, PetscInt i)
 {
-  static const char readout[] = "readout_order_parameter";
-  const PetscInt    r         = (PetscInt)m->shape.size[0];
-  PetscInt          last      = 0;
+  const char *name = HasReadout(record) ? readout : m->name;
+  PetscInt    last = 0;
 
   if (!IsSameLayer(record, m)) return NAN;
-  if (m->n == 1) {
-    while (!isnan(Predicted(record, m->name, last + 1))) last++;
-    return Predicted(record, m->name, last);
-  }
-  return OfMatrix(record, isnan(Predicted(record, readout, 0)) ? m->name : readout, r, i);
+  if (m->n > 1) return OfMatrix(record, name, (PetscInt)m->shape.size[0], i);
+  while (!isnan(Predicted(record, name, last + 1))) last++;
+  return Predicted(record, name, last);
 }
 
 /* Whether the average rests on draws: of these alone it is recorded whether they suffice */
@@ -128,9 +133,8 @@ static double PredictedAt(FwRecord record, int q, const FwMeasured *m, PetscInt 
 /* The average is over the product of the order parameters, the readout's alone only for one hidden layer */
 static double AverageNumber(FwRecord record, int q, const FwMeasured *m, PetscInt i, const char suffix[])
 {
-  const PetscBool is_deep =
-    !isnan(Predicted(record, m->n == 1 ? "order_parameter" : "readout_order_parameter", m->n == 1 ? 1 : 0));
-  char name[64];
+  const PetscBool is_deep = (PetscBool)(HasReadout(record) || (m->n == 1 && !isnan(Predicted(record, order_name, 1))));
+  char            name[64];
 
   if (!compared[q].average || HasFailed(record) || (IsOrder(m) && is_deep)) return NAN;
   if (Predicted(record, "average_converged", 0) == 0.0) return NAN;

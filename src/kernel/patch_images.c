@@ -11,9 +11,6 @@
 PetscErrorCode FwPatchNetworkCheck(MPI_Comm comm, const FwModel *model)
 {
   PetscFunctionBegin;
-  PetscCheck(model->depth == 1 || model->type == FW_NETWORK_CNN, comm, FW_ERR_INPUT,
-             "network_type: lcn and pool have one hidden layer in this version, network_depth is %" PetscInt_FMT,
-             model->depth);
   for (PetscInt l = 0; l <= model->depth; l++)
     PetscCheck(model->bias[l] == 0.0, comm, FW_ERR_INPUT, "network_bias: cnn, lcn and pool have no biases, want 0");
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -43,13 +43,13 @@ struct FwPatchKernelImpl {
   FwGrid        grid;   /* borrowed */
   FwPatchImages images; /* borrowed */
   FwPatchPlan   plan;
-  PetscInt      n_output, n_site, n_feature; /* n_site: rows of Q per output */
-  PetscInt      n_piece;                     /* rows of a piece at most */
-  FwPatchSide   rows, columns;               /* of the matrix between training examples */
-  double      **covariance;                  /* workspace: [L][n_position][n_position][n_piece] */
-  double       *site, *gain;                 /* of several layers: [n_site][n_site][n_piece], [n_position]^2[n_piece] */
-  double       *feature;                     /* workspace: [n_feature][n_piece] */
-  FwPatchStore  train;
+  PetscInt     n_output, n_site, n_walk, n_feature; /* n_site: rows of Q per output; n_walk: before the readout pools */
+  PetscInt     n_piece;                             /* rows of a piece at most */
+  FwPatchSide  rows, columns;                       /* of the matrix between training examples */
+  double     **covariance;                          /* workspace: [L][n_position][n_position][n_piece] */
+  double      *site, *gain; /* of several layers: [n_walk][n_walk][n_piece], [n_position]^2[n_piece] */
+  double      *feature;     /* workspace: [n_feature][n_piece] */
+  FwPatchStore train;
 };
 
 /** A run of rows of one column of a matrix, local indices of examples: with D outputs each is D rows and columns. */
@@ -109,11 +109,12 @@ typedef struct {
   PetscInt           first, n;
 } FwPatchRun;
 
-/** patch_tower.c: raise k of the first layer, value[0] of [n_patch][n_patch][rows.n], to kernels between paths or positions of
- *  the last layer, site[n_site][n_site][rows.n]; `value` has room for each layer. `diagonal`: the row that is the column's
- *  own example, or -1. In the diagonal form only i = j. */
+/** patch_tower.c: raise k of the first layer, value[0] of [n_patch][n_patch][rows.n], to what belongs to the entries of Q,
+ *  (*site)[n_site][n_site][rows.n], borrowed: of paths or positions of the last layer, averaged over the latter where the readout
+ *  does. `value` has room for each layer, and is changed. `diagonal`: the row that is the column's own example, or -1. In the
+ *  diagonal form only i = j. */
 PetscErrorCode FwTowerRaise(FwPatchKernel kernel, const FwPatchRun *rows, const FwPatchRun *column, PetscInt diagonal,
-                            double *const value[], double site[]);
+                            double *const value[], double **site);
 
 /** patch_tower.c: the layers of a model on its patches, and their release. */
 PetscErrorCode FwTowerCreate(const FwModel *model, const FwPatches *patches, FwTower *tower);
@@ -121,6 +122,12 @@ PetscErrorCode FwTowerDestroy(FwTower *tower);
 
 /** patch_tower.c: rows of Q for one output; patches where there is one layer. */
 PetscInt FwTowerSites(const FwTower *tower, FwPatchClosure closure);
+
+/** patch_tower.c: the same before the readout pools. */
+PetscInt FwTowerWalks(const FwTower *tower, FwPatchClosure closure);
+
+/** patch_tower.c: whether two positions of a layer share one below them. */
+PetscBool FwTowerOverlaps(const FwTower *tower);
 
 /** patch_tower.c: variances C^l_uu of n examples in a layer from those below, in the order of rows or of columns. */
 PetscErrorCode FwTowerVariances(FwPatchImages images, PetscInt l, PetscInt n, PetscBool is_row, const double below[],

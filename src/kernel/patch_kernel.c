@@ -63,8 +63,6 @@ static PetscErrorCode SetUpTrain(FwPatchKernel k, double store_bytes)
 static PetscInt CountFeatures(FwPatchForm form, PetscInt n)
 {
   switch (form) {
-    case FW_PATCH_POOLED:
-      return 1;
     case FW_PATCH_DIAGONAL:
       return n;
     case FW_PATCH_PAIRS:
@@ -74,10 +72,17 @@ static PetscInt CountFeatures(FwPatchForm form, PetscInt n)
   }
 }
 
-static PetscErrorCode CheckActivations(FwPatchKernel k)
+static PetscErrorCode CheckClosure(FwPatchKernel k)
 {
+  const FwTower  *t        = &k->images->tower;
+  const PetscBool is_paths = t->n_layer > 1 && k->plan.closure == FW_DEEP_PATHS ? PETSC_TRUE : PETSC_FALSE;
+
   PetscFunctionBegin;
-  for (PetscInt l = 1; l < k->images->tower.n_layer && k->plan.closure == FW_DEEP_PATHS; l++) {
+  PetscCheck(!is_paths || k->images->model->type != FW_NETWORK_LCN || !FwTowerOverlaps(t), FwGridComm(k->grid),
+             FW_ERR_INPUT,
+             "network_upper_stride: 'paths' of lcn need upper layers whose positions do not overlap in this version: "
+             "want at least network_upper_mask, or theory_closure 'stacked'");
+  for (PetscInt l = 1; l < t->n_layer && is_paths; l++) {
     PetscBool is_odd;
 
     PetscCall(FwActivationIsOdd(k->images->activation[l], &is_odd));
@@ -102,7 +107,7 @@ static PetscErrorCode CreateRoom(FwPatchKernel k)
     PetscCall(PetscMalloc1(n, &k->covariance[l]));
     if (l) most = PetscMax(most, n);
   }
-  if (most) PetscCall(PetscMalloc2((size_t)k->n_site * k->n_site * k->n_piece, &k->site, most, &k->gain));
+  if (most) PetscCall(PetscMalloc2((size_t)k->n_walk * k->n_walk * k->n_piece, &k->site, most, &k->gain));
   PetscCall(PetscMalloc1((size_t)k->n_feature * k->n_piece, &k->feature));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -121,9 +126,10 @@ PetscErrorCode FwPatchKernelCreate(FwGrid grid, FwPatchImages images, const FwPa
   k->plan      = *plan;
   k->n_output  = plan->n_output;
   k->n_site    = FwTowerSites(t, plan->closure);
+  k->n_walk    = FwTowerWalks(t, plan->closure);
   k->n_feature = CountFeatures(plan->form, k->n_site) + (plan->is_centred ? 1 : 0);
-  k->n_piece   = PetscMax(k->n_site, t->n_position[0]) > MANY_PATCHES ? PIECE_MANY : PIECE_FEW;
-  PetscCall(CheckActivations(k));
+  k->n_piece   = PetscMax(k->n_walk, t->n_position[0]) > MANY_PATCHES ? PIECE_MANY : PIECE_FEW;
+  PetscCall(CheckClosure(k));
   PetscCall(CreateRoom(k));
   PetscCall(SetUpTrain(k, plan->store_bytes));
   *kernel = k;
@@ -147,7 +153,8 @@ PetscErrorCode FwPatchKernelGetFamily(FwPatchKernel k, FwPatchFamily *family)
                             .closure     = k->plan.closure,
                             .n_layer     = k->images->tower.n_layer,
                             .is_centred  = k->plan.is_centred,
-                            .n_patch     = k->plan.form == FW_PATCH_POOLED ? 1 : k->n_site,
+                            .n_patch     = k->n_site,
+                            .n_place     = k->images->tower.n_place,
                             .n_train     = k->images->n[FW_TRAIN],
                             .n_output    = k->n_output,
                             .n_feature   = k->n_feature,
@@ -395,9 +402,9 @@ PetscErrorCode FwPatchKernelCross(FwPatchKernel k, FwPart columns, PetscInt n_se
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* k between all pairs of patches of one example, value[0][i][j], and above them */
+/* k between all pairs of patches of one example, value[0][i][j], and what it is raised to */
 static PetscErrorCode MapExample(FwPatchKernel k, const FwPatchSide *side, PetscInt example, double *const value[],
-                                 double site[])
+                                 double **site)
 {
   const FwPatches   *patches = &k->images->patches;
   const PetscScalar  scale = 1.0 / (k->images->model->prior[0] * patches->n_pixel), zero = 0.0;
@@ -414,7 +421,7 @@ static PetscErrorCode MapExample(FwPatchKernel k, const FwPatchSide *side, Petsc
                               first + i, value[0] + (size_t)i * n, value[0] + (size_t)i * n));
     value[0][i * n + i] = side->diagonal[0][first + i];
   }
-  if (site) PetscCall(FwTowerRaise(k, &run, &run, 0, value, site));
+  PetscCall(FwTowerRaise(k, &run, &run, 0, value, site));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -423,15 +430,15 @@ static PetscErrorCode DiagonalOf(FwPatchKernel k, const FwPatchSide *side, Petsc
                                  double diagonal[])
 {
   const PetscInt n = k->images->patches.n_patch, n_pair = k->n_output * k->n_output;
-  double        *set;
+  double        *set, *site;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(n_set * n_pair, &set));
   for (PetscInt a = 0; a < side->n; a++) {
     const double *mean = k->plan.is_centred ? side->mean + (size_t)a * n : NULL;
 
-    PetscCall(MapExample(k, side, a, k->covariance, k->site));
-    FwPatchCombine(k->plan.form, k->n_site, 1, k->site ? k->site : k->covariance[0], mean, 1, mean, k->feature);
+    PetscCall(MapExample(k, side, a, k->covariance, &site));
+    FwPatchCombine(k->plan.form, k->n_site, 1, site, mean, 1, mean, k->feature);
     PetscCall(Assemble(1, k->n_feature, k->feature, n_set * n_pair, coefficient, set));
     for (PetscInt s = 0; s < n_set; s++)
       PetscCall(PetscArraycpy(diagonal + ((size_t)s * side->n + a) * n_pair, set + (size_t)s * n_pair, n_pair));

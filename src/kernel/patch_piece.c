@@ -81,23 +81,11 @@ static void SubtractMeans(PetscInt n, double factor, const double *restrict mean
   for (PetscInt r = 0; r < n; r++) out[r] -= factor * mean[r];
 }
 
-/* Mean of m rows */
-static void Average(PetscInt m, PetscInt n, const double value[], double out[])
-{
-  for (PetscInt r = 0; r < n; r++) out[r] = 0.0;
-  for (PetscInt k = 0; k < m; k++)
-    for (PetscInt r = 0; r < n; r++) out[r] += value[(size_t)k * n + r] / m;
-}
-
 void FwPatchCombine(FwPatchForm form, PetscInt n_patch, PetscInt n, const double value[], const double row_mean[],
                     PetscInt stride, const double column_mean[], double feature[])
 {
   double *out = feature;
 
-  if (form == FW_PATCH_POOLED) {
-    Average(n_patch * n_patch, n, value, out);
-    return;
-  }
   for (PetscInt i = 0; i < n_patch; i++)
     for (PetscInt j = form == FW_PATCH_ORDERED ? 0 : i; j < (form == FW_PATCH_DIAGONAL ? i + 1 : n_patch); j++) {
       const PetscBool is_alone = i == j || form == FW_PATCH_ORDERED ? PETSC_TRUE : PETSC_FALSE;
@@ -119,12 +107,12 @@ PetscErrorCode FwPatchPieceFeatures(FwPatchKernel k, const FwPatchSide *columns,
   const PetscBool  is_centred = k->plan.is_centred;
   const FwPatchRun rows       = {.side = &k->rows, .is_row = PETSC_TRUE, .first = piece->first, .n = piece->n};
   const FwPatchRun column     = {.side = columns, .is_row = PETSC_FALSE, .first = piece->column, .n = 1};
+  double          *site;
 
   PetscFunctionBegin;
   PetscCall(FwPatchPieceMap(k, columns, piece));
-  if (k->site) PetscCall(FwTowerRaise(k, &rows, &column, piece->diagonal, k->covariance, k->site));
-  FwPatchCombine(k->plan.form, k->n_site, piece->n, k->site ? k->site : k->covariance[0],
-                 is_centred ? k->rows.mean + piece->first : NULL, k->rows.n,
+  PetscCall(FwTowerRaise(k, &rows, &column, piece->diagonal, k->covariance, &site));
+  FwPatchCombine(k->plan.form, k->n_site, piece->n, site, is_centred ? k->rows.mean + piece->first : NULL, k->rows.n,
                  is_centred ? columns->mean + (size_t)piece->column * n_patch : NULL, feature);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -9,28 +9,27 @@
 
 /* --- layers ------------------------------------------------------------------------------------------------- */
 
-/* n_path from the last layer down, and from it the position of every path in every layer */
+/* Numbers of paths from the last layer down, and from them the position of every path in every layer */
 static PetscErrorCode FindPaths(FwTower *t)
 {
-  const PetscInt L = t->n_layer;
-  PetscInt64     count;
+  const PetscInt L      = t->n_layer;
+  PetscInt       n      = t->n_position[L - 1]; /* paths from a layer on, to all positions of the last */
+  PetscInt64     n_walk = n;
 
   PetscFunctionBegin;
-  t->n_path[L - 1] = t->n_position[L - 1];
+  t->n_path[L - 1] = t->n_place;
   for (PetscInt l = L - 2; l >= 0; l--) {
-    count = (PetscInt64)t->n_tap[l + 1] * t->n_path[l + 1];
-    PetscCall(PetscIntCast(count, &t->n_path[l]));
+    n_walk *= t->n_tap[l + 1];
+    PetscCall(PetscIntCast(n_walk, &t->n_walk));
+    t->n_path[l] = t->n_tap[l + 1] * t->n_path[l + 1];
   }
+  PetscCall(PetscIntCast(n_walk, &t->n_walk));
   for (PetscInt l = L - 1; l >= 0; l--) {
-    PetscCall(PetscMalloc1(t->n_path[0], &t->position[l]));
-    for (PetscInt p = 0; p < t->n_path[0]; p++) {
-      const PetscInt own = p % t->n_path[l]; /* as a path of this layer */
-
-      if (l == L - 1)
-        t->position[l][p] = own;
-      else
-        t->position[l][p] = t->tap[l + 1][t->position[l + 1][p] * t->n_tap[l + 1] + own / t->n_path[l + 1]];
-    }
+    PetscCall(PetscMalloc1(t->n_walk, &t->position[l]));
+    for (PetscInt p = 0; p < t->n_walk; p++)
+      t->position[l][p] =
+        l == L - 1 ? p % n : t->tap[l + 1][t->position[l + 1][p] * t->n_tap[l + 1] + p / n % t->n_tap[l + 1]];
+    if (l < L - 1) n *= t->n_tap[l + 1];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -51,6 +50,7 @@ PetscErrorCode FwTowerCreate(const FwModel *model, const FwPatches *patches, FwT
     t.n_col[l]      = n_col;
     t.n_position[l] = n_row * n_col;
   }
+  t.n_place = model->type == FW_NETWORK_POOL ? 1 : t.n_position[L - 1];
   PetscCall(FindPaths(&t));
   *tower = t;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -69,17 +69,32 @@ PetscErrorCode FwTowerDestroy(FwTower *t)
 
 PetscInt FwTowerSites(const FwTower *t, FwPatchClosure closure)
 {
-  return closure == FW_DEEP_PATHS ? t->n_path[0] : t->n_position[t->n_layer - 1];
+  return closure == FW_DEEP_PATHS ? t->n_path[0] : t->n_place;
+}
+
+PetscInt FwTowerWalks(const FwTower *t, FwPatchClosure closure)
+{
+  return closure == FW_DEEP_PATHS ? t->n_walk : t->n_position[t->n_layer - 1];
+}
+
+PetscBool FwTowerOverlaps(const FwTower *t)
+{
+  for (PetscInt l = 1; l < t->n_layer; l++)
+    for (PetscInt i = 0; i < t->n_position[l] * t->n_tap[l]; i++)
+      for (PetscInt j = 0; j < i; j++)
+        if (t->tap[l][i] == t->tap[l][j]) return PETSC_TRUE;
+  return PETSC_FALSE;
 }
 
 PetscErrorCode FwPatchCountSites(const FwModel *model, const FwPatches *patches, FwPatchClosure closure,
-                                 PetscInt *n_site)
+                                 PetscInt *n_site, PetscInt *n_walk)
 {
   FwTower tower;
 
   PetscFunctionBegin;
   PetscCall(FwTowerCreate(model, patches, &tower));
   *n_site = FwTowerSites(&tower, closure);
+  *n_walk = FwTowerWalks(&tower, closure);
   PetscCall(FwTowerDestroy(&tower));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -194,7 +209,7 @@ static void MultiplyPaths(const FwPatchKernel k, PetscInt l, PetscInt n, PetscBo
                           double site[])
 {
   const FwTower *t      = &k->images->tower;
-  const PetscInt n_path = t->n_path[0], n_position = t->n_position[l];
+  const PetscInt n_path = t->n_walk, n_position = t->n_position[l];
 
   for (PetscInt p = 0; p < n_path; p++)
     for (PetscInt q = 0; q < n_path; q++) {
@@ -206,8 +221,25 @@ static void MultiplyPaths(const FwPatchKernel k, PetscInt l, PetscInt n, PetscBo
     }
 }
 
-PetscErrorCode FwTowerRaise(FwPatchKernel k, const FwPatchRun *rows, const FwPatchRun *column, PetscInt diagonal,
-                            double *const value[], double site[])
+/* Mean over the last positions of both paths, in place: no entry is written before those that it is made of are read */
+static void Pool(PetscInt n_site, PetscInt n_position, PetscInt n, double site[])
+{
+  const PetscInt n_walk = n_site * n_position;
+
+  for (PetscInt s = 0; s < n_site; s++)
+    for (PetscInt t = 0; t < n_site; t++)
+      for (PetscInt r = 0; r < n; r++) {
+        double sum = 0.0;
+
+        for (PetscInt u = 0; u < n_position; u++)
+          for (PetscInt v = 0; v < n_position; v++)
+            sum += site[((size_t)(s * n_position + u) * n_walk + t * n_position + v) * n + r];
+        site[((size_t)s * n_site + t) * n + r] = sum / PetscSqr((double)n_position);
+      }
+}
+
+static PetscErrorCode RaiseAll(FwPatchKernel k, const FwPatchRun *rows, const FwPatchRun *column, PetscInt diagonal,
+                               double *const value[], double site[])
 {
   const PetscBool is_paths = k->plan.closure == FW_DEEP_PATHS ? PETSC_TRUE : PETSC_FALSE;
   const PetscInt  last     = k->images->tower.n_layer - 1;
@@ -220,5 +252,18 @@ PetscErrorCode FwTowerRaise(FwPatchKernel k, const FwPatchRun *rows, const FwPat
     PetscCall(RaiseLayer(k, l, rows, column, diagonal, value[l - 1], out, gain));
     if (is_paths) MultiplyPaths(k, l, rows->n, PETSC_FALSE, gain, site);
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwTowerRaise(FwPatchKernel k, const FwPatchRun *rows, const FwPatchRun *column, PetscInt diagonal,
+                            double *const value[], double **site)
+{
+  const FwTower *t      = &k->images->tower;
+  const PetscInt n_last = t->n_position[t->n_layer - 1];
+
+  PetscFunctionBegin;
+  *site = t->n_layer > 1 ? k->site : value[0];
+  if (t->n_layer > 1) PetscCall(RaiseAll(k, rows, column, diagonal, value, *site));
+  if (t->n_place < n_last) Pool(k->n_site, n_last, rows->n, *site);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -77,8 +77,8 @@ PetscErrorCode FwLocalActionGetSize(FwLocalAction a, PetscInt *n_row, PetscInt *
 
 PetscBool FwLocalActionCouples(FwLocalAction a, PetscInt i, PetscInt j)
 {
-  return a->family.form != FW_PATCH_DIAGONAL || i % a->family.n_patch == j % a->family.n_patch ? PETSC_TRUE
-                                                                                               : PETSC_FALSE;
+  return a->family.form != FW_PATCH_DIAGONAL || FwPatchOf(&a->family, i) == FwPatchOf(&a->family, j) ? PETSC_TRUE
+                                                                                                     : PETSC_FALSE;
 }
 
 double FwLocalActionWidth(FwLocalAction action)
@@ -151,7 +151,8 @@ PetscErrorCode FwLocalActionCoefficients(FwLocalAction a, const double order[], 
         for (PetscInt j = 0; j < n; j++) {
           const PetscInt f = FeatureOf(a, i, j);
 
-          if (f >= 0) row[f] = scale * order[(size_t)(d * n + i) * a->n_row + e * n + j];
+          if (f >= 0)
+            row[f] = scale * order[(size_t)FwPatchRow(&a->family, d, i) * a->n_row + FwPatchRow(&a->family, e, j)];
         }
       if (a->family.is_centred) row[n_feature - 1] = d == e ? scale : 0.0;
     }
@@ -161,13 +162,15 @@ PetscErrorCode FwLocalActionCoefficients(FwLocalAction a, const double order[], 
 /* Slopes along Q: those along K_ij of outputs (d, e) and along K_ji of (e, d) are one. Pairs are summed already */
 PetscErrorCode FwLocalActionSlope(FwLocalAction a, const double slope[], double matrix[])
 {
-  const PetscInt n = a->family.n_patch, D = a->family.n_output, n_feature = a->family.n_feature;
+  const PetscInt D = a->family.n_output, n_feature = a->family.n_feature;
   const double   scale = 0.5 * a->share;
 
   PetscFunctionBegin;
   for (PetscInt r = 0; r < a->n_row; r++)
     for (PetscInt s = 0; s < a->n_row; s++) {
-      const PetscInt d = r / n, e = s / n, f = FeatureOf(a, r % n, s % n), g = FeatureOf(a, s % n, r % n);
+      const PetscInt d = FwPatchOutputOf(&a->family, r), i = FwPatchOf(&a->family, r);
+      const PetscInt e = FwPatchOutputOf(&a->family, s), j = FwPatchOf(&a->family, s);
+      const PetscInt f = FeatureOf(a, i, j), g = FeatureOf(a, j, i);
       double         sum = 0.0;
 
       if (f >= 0) sum += slope[(size_t)(d * D + e) * n_feature + f];
@@ -329,13 +332,13 @@ PetscErrorCode FwLocalActionGetLayers(FwLocalAction a, PetscInt *n_layer)
 
 void FwLocalActionGetLayer(FwLocalAction a, PetscInt l, PetscInt *n_row, double *width)
 {
-  *n_row = l ? a->law.tower->n_path[l] : a->n_row;
+  *n_row = l ? a->law.rows[l] : a->n_row;
   *width = l ? a->law.width[l] : a->width;
 }
 
 PetscErrorCode FwLocalActionUpper(FwLocalAction a, const double order[], PetscInt l, double upper[])
 {
-  const PetscInt  n = a->law.tower->n_path[l];
+  const PetscInt  n = a->law.rows[l];
   FwLocalLawPoint point;
   double         *prior;
 

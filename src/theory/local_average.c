@@ -55,8 +55,7 @@ typedef struct {
 /* Whether L of a layer has an entry */
 static PetscBool Has(const Walk *w, PetscInt l, PetscInt i, PetscInt j)
 {
-  return i >= j && w->layer[l].freedom[j] > 0.0 && (l > 0 || FwLocalActionCouples(w->action, i, j)) ? PETSC_TRUE
-                                                                                                    : PETSC_FALSE;
+  return i >= j && w->layer[l].freedom[j] > 0.0 && FwLocalActionCouples(w->action, i, j) ? PETSC_TRUE : PETSC_FALSE;
 }
 
 /* out = (1 x C) M for M of m rows and C of the layer above, or its transpose; a copy for the last layer */
@@ -292,7 +291,7 @@ static void CountFreedom(Walk *w, PetscInt l)
 
   for (PetscInt j = 0; j < y->n; j++) {
     y->freedom[j] = y->width;
-    for (PetscInt m = 0; m < j; m++) y->freedom[j] -= l > 0 || FwLocalActionCouples(w->action, j, m) ? 1.0 : 0.0;
+    for (PetscInt m = 0; m < j; m++) y->freedom[j] -= FwLocalActionCouples(w->action, j, m) ? 1.0 : 0.0;
   }
   for (PetscInt j = 0; j < y->n; j++)
     for (PetscInt i = j; i < y->n; i++) w->n_x += Has(w, l, i, j) ? 1 : 0;

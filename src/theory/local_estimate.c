@@ -22,14 +22,14 @@ enum { EVALUATIONS_PER_DRAW = 10 };
 static const double n_set_most = 8.0;
 
 typedef struct {
-  double n_rank, n_train, n_test, n_validation, n_input, n_patch, n_pixel, n_site, n_feature, n_map,
+  double n_rank, n_train, n_test, n_validation, n_input, n_patch, n_pixel, n_site, n_walk, n_feature, n_map,
     n_output; /* n_map: maps per entry */
 } Sizes;
 
 static PetscErrorCode GetSizes(FwGrid grid, const FwModel *model, FwDataset data, const FwLocalPlan *plan, Sizes *s)
 {
   const PetscBool is_diagonal = plan->form == FW_PATCH_DIAGONAL ? PETSC_TRUE : PETSC_FALSE;
-  PetscInt        n_site;
+  PetscInt        n_site, n_walk;
   PetscMPIInt     n_row, n_col;
   FwDataSizes     sizes   = {0};
   FwPatches       patches = {0};
@@ -45,11 +45,11 @@ static PetscErrorCode GetSizes(FwGrid grid, const FwModel *model, FwDataset data
                .n_input      = sizes.n_input,
                .n_patch      = patches.n_patch,
                .n_pixel      = patches.n_pixel};
-  PetscCall(FwPatchCountSites(model, &patches, plan->closure, &n_site));
+  PetscCall(FwPatchCountSites(model, &patches, plan->closure, &n_site, &n_walk));
   s->n_site    = n_site;
+  s->n_walk    = n_walk;
   s->n_map     = is_diagonal ? s->n_patch : PetscSqr(s->n_patch);
-  s->n_feature = plan->form == FW_PATCH_POOLED  ? 1.0
-                 : is_diagonal                  ? s->n_site
+  s->n_feature = is_diagonal                    ? s->n_site
                  : plan->form == FW_PATCH_PAIRS ? 0.5 * s->n_site * (s->n_site + 1.0)
                                                 : PetscSqr(s->n_site);
   s->n_output  = sizes.n_output;
@@ -65,7 +65,7 @@ static double FixedNumbers(const Sizes *s)
   return (s->n_rank > 1.0 ? 2.0 : 1.0) * pow(s->n_output * s->n_train, 2.0) / s->n_rank +
          examples * (s->n_input * (1.0 + 1.0 / s->n_rank) + s->n_patch) +
          (2.0 * s->n_train + s->n_test + s->n_validation) / side * s->n_patch * (s->n_pixel + 5.0) +
-         256.0 * (s->n_patch * s->n_patch + s->n_site * s->n_site + s->n_feature) +
+         256.0 * (s->n_patch * s->n_patch + s->n_walk * s->n_walk + s->n_feature) +
          8.0 * pow(s->n_output, 2.0) * s->n_feature + (s->n_test + 1024.0) * pow(s->n_output, 2.0) +
          40.0 * pow(s->n_output * s->n_site, 2.0);
 }

@@ -26,9 +26,11 @@ PetscErrorCode FwLocalLawCreate(PetscInt n_row, FwPatchClosure closure, const Fw
 
   PetscFunctionBegin;
   *law = (FwLocalLaw){.n_row = n_row, .n_layer = L, .closure = closure, .tower = tower};
-  PetscCall(PetscCalloc2(L, &law->width, L, &law->order));
-  for (PetscInt l = 1; l < L && closure == FW_DEEP_PATHS; l++)
-    PetscCall(PetscMalloc1((size_t)tower->n_path[l] * tower->n_path[l], &law->order[l]));
+  PetscCall(PetscCalloc3(L, &law->width, L, &law->order, L, &law->rows));
+  for (PetscInt l = 0; l < L && closure == FW_DEEP_PATHS; l++) {
+    law->rows[l] = n_row / tower->n_path[0] * tower->n_path[l];
+    if (l) PetscCall(PetscMalloc1((size_t)law->rows[l] * law->rows[l], &law->order[l]));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -43,7 +45,7 @@ PetscErrorCode FwLocalLawDestroy(FwLocalLaw *law)
 {
   PetscFunctionBegin;
   for (PetscInt l = 1; l < law->n_layer; l++) PetscCall(PetscFree(law->order[l]));
-  PetscCall(PetscFree2(law->width, law->order));
+  PetscCall(PetscFree3(law->width, law->order, law->rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -57,7 +59,7 @@ double FwLocalLawRest(const FwLocalLaw *law)
   double sum = 0.0;
 
   if (!IsHierarchy(law)) return (double)law->n_row * law->n_layer;
-  for (PetscInt l = 0; l < law->n_layer; l++) sum += law->width[l] / law->width[0] * law->tower->n_path[l];
+  for (PetscInt l = 0; l < law->n_layer; l++) sum += law->width[l] / law->width[0] * law->rows[l];
   return sum;
 }
 
@@ -118,13 +120,11 @@ static PetscErrorCode InverseOfBlocks(PetscInt m, PetscInt n, const double order
 /* S_l^-1 of layer l */
 static PetscErrorCode InversePrior(const FwLocalLaw *law, PetscInt l, double out[])
 {
-  const FwTower *t = law->tower;
-
   PetscFunctionBegin;
   if (l + 1 < law->n_layer)
-    PetscCall(InverseOfBlocks(t->n_tap[l + 1], t->n_path[l + 1], law->order[l + 1], out));
+    PetscCall(InverseOfBlocks(law->tower->n_tap[l + 1], law->rows[l + 1], law->order[l + 1], out));
   else
-    PetscCall(InverseOfBlocks(1, t->n_path[l], NULL, out));
+    PetscCall(InverseOfBlocks(1, law->rows[l], NULL, out));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -144,8 +144,7 @@ static double LargestChange(PetscInt n, const double from[], const double to[])
 /* Q_l, l > 1, from its neighbours */
 static PetscErrorCode VisitLayer(FwLocalLaw *law, PetscInt l, const double below[], double *change)
 {
-  const FwTower *t = law->tower;
-  const PetscInt n = t->n_path[l], m = t->n_tap[l];
+  const PetscInt n = law->rows[l], m = law->tower->n_tap[l];
   const size_t   n2    = (size_t)n * n;
   const double   ratio = law->width[l - 1] / law->width[l];
   double        *prior, *sum, *next;
@@ -165,13 +164,13 @@ static PetscErrorCode VisitLayer(FwLocalLaw *law, PetscInt l, const double below
 /* Q_2 .. Q_L at the minimum for Q_1; they begin at the mean of the blocks below them */
 static PetscErrorCode Eliminate(FwLocalLaw *law, const double order[])
 {
-  const FwTower *t      = law->tower;
-  double         change = 1.0;
+  const PetscInt *rows = law->rows, *n_tap = law->tower->n_tap;
+  double          change = 1.0;
 
   PetscFunctionBegin;
   for (PetscInt l = 1; l < law->n_layer; l++) {
-    SumBlocks(t->n_tap[l], t->n_path[l], l == 1 ? order : law->order[l - 1], law->order[l]);
-    for (PetscInt i = 0; i < t->n_path[l] * t->n_path[l]; i++) law->order[l][i] /= t->n_tap[l];
+    SumBlocks(n_tap[l], rows[l], l == 1 ? order : law->order[l - 1], law->order[l]);
+    for (PetscInt i = 0; i < rows[l] * rows[l]; i++) law->order[l][i] /= n_tap[l];
   }
   for (int sweep = 0; sweep < SWEEP_MAX && change > tolerance; sweep++) {
     change = 0.0;
@@ -185,8 +184,7 @@ static PetscErrorCode Eliminate(FwLocalLaw *law, const double order[])
 /* (N_l / N_1) [tr S^-1 Q - log det S^-1 Q] of one layer */
 static PetscErrorCode RateOf(const FwLocalLaw *law, PetscInt l, const double order[], double *rate, double *trace)
 {
-  const FwTower *t = law->tower;
-  const PetscInt n = t->n_path[l];
+  const PetscInt n = law->rows[l];
   double        *prior, log_det = 0.0, log_prior = 0.0;
 
   PetscFunctionBegin;
@@ -195,8 +193,8 @@ static PetscErrorCode RateOf(const FwLocalLaw *law, PetscInt l, const double ord
   *trace = 0.0;
   for (PetscInt i = 0; i < n * n; i++) *trace += prior[i] * order[i];
   PetscCall(LogDetOf(n, order, &log_det));
-  if (l + 1 < law->n_layer) PetscCall(LogDetOf(t->n_path[l + 1], law->order[l + 1], &log_prior));
-  if (l + 1 < law->n_layer) log_prior *= t->n_tap[l + 1];
+  if (l + 1 < law->n_layer) PetscCall(LogDetOf(law->rows[l + 1], law->order[l + 1], &log_prior));
+  if (l + 1 < law->n_layer) log_prior *= law->tower->n_tap[l + 1];
   *rate = law->width[l] / law->width[0] * (*trace - log_det + log_prior);
   PetscCall(PetscFree(prior));
   PetscFunctionReturn(PETSC_SUCCESS);

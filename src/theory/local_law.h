@@ -19,10 +19,11 @@
 
 typedef struct {
   PetscInt       n_row, n_layer;
+  PetscInt      *rows; /* [L] of Q_l, for paths: n_row for l = 1 */
   FwPatchClosure closure;
   const FwTower *tower; /* borrowed */
   double        *width; /* [L] */
-  double       **order; /* [L][n_path[l]^2] of layers 2 .. L at the last evaluation, for paths; the first is NULL */
+  double       **order; /* [L][rows[l]^2] of layers 2 .. L at the last evaluation, for paths; the first is NULL */
 } FwLocalLaw;
 
 /** The law at one Q. */
@@ -32,7 +33,7 @@ typedef struct {
   double    trace; /* tr P Q */
 } FwLocalLawPoint;
 
-/** Make a law of n_row rows, for one output where there are several layers. Release with FwLocalLawDestroy(). */
+/** Make a law of n_row rows, in the order of FwPatchRow(). Release with FwLocalLawDestroy(). */
 PetscErrorCode FwLocalLawCreate(PetscInt n_row, FwPatchClosure closure, const FwTower *tower, FwLocalLaw *law);
 
 /** Set the widths, [L]. */

@@ -268,7 +268,8 @@ static PetscErrorCode SetAverage(const Mixture *m, FwLocalPrediction *q)
   PetscCall(FwLocalProcessDestroy(&process));
   PetscCall(SetErrorBars(m, q));
   PetscCall(Diagnose(m, a));
-  q->common.average = (FwAverage){.is_available = PETSC_TRUE, .log_evidence = NAN};
+  q->common.average              = (FwAverage){.is_available = PETSC_TRUE, .log_evidence = NAN};
+  q->common.outputs.log_evidence = NAN;
   for (PetscInt i = 0; i < q->saddle.n_row; i++)
     q->common.average.mean_order += a->order[i * (q->saddle.n_row + 1)] / q->saddle.n_row;
   PetscCall(FwPredictionFail(&q->common, FwErrorsCheck(&q->common.averaged, q->common.n_test, "averaged")));

@@ -15,15 +15,18 @@
 /* --- from Q alone ------------------------------------------------------------------------------------------- */
 
 /* Q between patches, summed over outputs */
-static void SumOutputs(PetscInt n_output, PetscInt n, const double order[], double patch[])
+static void SumOutputs(const FwPatchFamily *f, const double order[], double patch[])
 {
+  const PetscInt n = f->n_patch, n_row = n * f->n_output;
+
   for (PetscInt i = 0; i < n * n; i++) patch[i] = 0.0;
-  for (PetscInt d = 0; d < n_output; d++)
+  for (PetscInt d = 0; d < f->n_output; d++)
     for (PetscInt i = 0; i < n; i++)
-      for (PetscInt j = 0; j < n; j++) patch[i * n + j] += order[(size_t)(d * n + i) * n_output * n + d * n + j];
+      for (PetscInt j = 0; j < n; j++)
+        patch[i * n + j] += order[(size_t)FwPatchRow(f, d, i) * n_row + FwPatchRow(f, d, j)];
 }
 
-static PetscErrorCode FromOrder(FwLocalObservables *o, PetscInt n_output, const double order[])
+static PetscErrorCode FromOrder(FwLocalObservables *o, const FwPatchFamily *family, const double order[])
 {
   const PetscInt n = o->n_patch, n_row = o->n_row;
   double         trace = 0.0, square = 0.0, sum = 0.0, *ascending, *vectors, *patch;
@@ -36,7 +39,7 @@ static PetscErrorCode FromOrder(FwLocalObservables *o, PetscInt n_output, const 
     o->eigenvalue[i] = ascending[n_row - 1 - i];
     o->distance += PetscSqr(ascending[i] - 1.0);
   }
-  SumOutputs(n_output, n, order, patch);
+  SumOutputs(family, order, patch);
   for (PetscInt i = 0; i < n * n; i++) {
     sum += patch[i];
     square += PetscSqr(patch[i]);
@@ -300,7 +303,7 @@ PetscErrorCode FwLocalObservablesCreate(FwLocalAction action, const double y[], 
   o.is_diagonal = family.form == FW_PATCH_DIAGONAL ? PETSC_TRUE : PETSC_FALSE;
   o.has_hidden  = with_kernels && family.n_layer == 1 ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(PetscMalloc1(o.n_row, &o.eigenvalue));
-  PetscCall(FromOrder(&o, family.n_output, order));
+  PetscCall(FromOrder(&o, &family, order));
   if (with_kernels) PetscCall(FwObservablesForgive(FromKernels(action, family.n_train, y, order, &o), &o.is_known));
   if (with_kernels && !o.is_known) ForgetKernels(&o);
   *observables = o;

@@ -41,7 +41,7 @@ PetscErrorCode FwLocalPredictorCreate(FwGrid grid, const FwModel *model, FwDatas
   p->grid      = grid;
   p->data      = data;
   p->plan      = *plan;
-  p->is_single = model->type == FW_NETWORK_FC || model->type == FW_NETWORK_POOL ? PETSC_TRUE : PETSC_FALSE;
+  p->is_single = (PetscBool)(model->type == FW_NETWORK_FC || (model->type == FW_NETWORK_POOL && model->depth == 1));
   PetscCall(FwDatasetGetSizes(data, &p->sizes));
   PetscCall(FwPatchImagesCreate(FwGridComm(grid), model, data, &p->images));
   PetscCall(SetUpAction(p));
@@ -120,16 +120,17 @@ static PetscErrorCode FindSaddle(FwLocalPredictor p, const FwModel *model, const
 static PetscErrorCode KeepUpper(FwLocalPredictor p, FwLocalPrediction *q)
 {
   const FwTower *t    = &q->tower;
+  const PetscInt D    = q->family.n_output;
   size_t         size = 0, place = 0;
 
   PetscFunctionBegin;
   q->rest = FwLocalActionRest(p->action);
   if (t->n_layer == 1 || q->family.closure != FW_DEEP_PATHS || !q->saddle.n_minimum) PetscFunctionReturn(PETSC_SUCCESS);
-  for (PetscInt l = 1; l < t->n_layer; l++) size += (size_t)t->n_path[l] * t->n_path[l];
+  for (PetscInt l = 1; l < t->n_layer; l++) size += PetscSqr((size_t)D * t->n_path[l]);
   PetscCall(PetscMalloc1(size, &q->upper));
   for (PetscInt l = 1; l < t->n_layer; l++) {
     PetscCall(FwLocalActionUpper(p->action, q->saddle.minimum[0].order, l, q->upper + place));
-    place += (size_t)t->n_path[l] * t->n_path[l];
+    place += PetscSqr((size_t)D * t->n_path[l]);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -18,18 +18,27 @@ static PetscInt RowsOf(const FwLocalPrediction *q)
   return q->family.n_patch * q->family.n_output;
 }
 
-static size_t OrderSize(const FwLocalPrediction *q)
+/* Numbers that are recorded of an order parameter of n rows per output */
+static size_t OrderSize(const FwLocalPrediction *q, PetscInt n)
 {
-  const size_t m = (size_t)RowsOf(q);
+  const size_t m = (size_t)n * (size_t)q->family.n_output;
 
   return IsVector(q) ? m : m * m;
 }
 
-static void CopyOrder(const FwLocalPrediction *q, const double order[], double out[])
+/* From the rows of FwPatchRow() to outputs times patches */
+static void CopyOrder(const FwLocalPrediction *q, PetscInt n, const double order[], double out[])
 {
-  const size_t step = IsVector(q) ? (size_t)RowsOf(q) + 1 : 1;
+  const FwPatchFamily *f = &q->family;
+  const PetscInt       m = n * f->n_output;
 
-  for (size_t i = 0; i < OrderSize(q); i++) out[i] = order[i * step];
+  for (PetscInt i = 0; i < m; i++)
+    for (PetscInt j = 0; j < m; j++) {
+      const double entry = order[(size_t)FwPatchRow(f, i / n, i % n) * m + FwPatchRow(f, j / n, j % n)];
+
+      if (!IsVector(q)) out[(size_t)i * m + j] = entry;
+      if (IsVector(q) && i == j) out[i] = entry;
+    }
 }
 
 static void AddAxis(const char name[], PetscInt size, FwShape *shape)
@@ -38,29 +47,35 @@ static void AddAxis(const char name[], PetscInt size, FwShape *shape)
   shape->size[shape->n_dim++] = size;
 }
 
-/* Axes of an order parameter behind those that are there: outputs only where there are several */
+/* Axes between outputs and rows of one output behind those that are there: outputs only where there are several */
+static void SetAxes(const FwLocalPrediction *q, PetscInt n, const char name[], const char other[], FwShape *shape)
+{
+  const PetscInt D = q->family.n_output;
+
+  if (D > 1) AddAxis("output", D, shape);
+  AddAxis(name, n, shape);
+  if (D > 1) AddAxis("other_output", D, shape);
+  if (!IsVector(q)) AddAxis(other, n, shape);
+}
+
 static void SetOrderShape(const FwLocalPrediction *q, FwShape *shape)
 {
   const PetscInt  n = q->family.n_patch, D = q->family.n_output;
   const PetscBool is_paths = q->tower.n_layer > 1 && q->family.closure == FW_DEEP_PATHS ? PETSC_TRUE : PETSC_FALSE;
-  const char     *patch = is_paths ? "path" : "patch", *other = is_paths ? "other_path" : "other_patch";
 
   if (q->is_single) { /* as prediction.h has it */
     AddAxis(D > 1 ? "output" : "layer", D, shape);
     if (D > 1) AddAxis("output", D, shape);
     return;
   }
-  if (D > 1) AddAxis("output", D, shape);
-  AddAxis(patch, n, shape);
-  if (D > 1) AddAxis("other_output", D, shape);
-  if (!IsVector(q)) AddAxis(other, n, shape);
+  SetAxes(q, n, is_paths ? "path" : "patch", is_paths ? "other_path" : "other_patch", shape);
 }
 
 /* One row of NaN where there is no other minimum */
 static PetscErrorCode RecordMetastable(const FwLocalPrediction *q, FwRecord record)
 {
   const PetscInt n_other = q->saddle.n_minimum - 1, n_row = PetscMax(n_other, 1);
-  const size_t   size    = OrderSize(q);
+  const size_t   size    = OrderSize(q, q->family.n_patch);
   FwShape        orders  = {.n_dim = 1, .name = {"minimum"}, .size = {n_row}};
   const FwShape  actions = {.n_dim = 1, .name = {"minimum"}, .size = {n_row}};
   double        *order, *action;
@@ -72,7 +87,7 @@ static PetscErrorCode RecordMetastable(const FwLocalPrediction *q, FwRecord reco
   action[0] = NAN;
   for (PetscInt i = 0; i < n_other; i++) {
     action[i] = q->saddle.minimum[i + 1].point.value;
-    CopyOrder(q, q->saddle.minimum[i + 1].order, order + i * size);
+    CopyOrder(q, q->family.n_patch, q->saddle.minimum[i + 1].order, order + i * size);
   }
   PetscCall(FwRecordReals(record, "metastable_order_parameter", &orders, order, "1",
                           "order parameters of the metastable minima"));
@@ -90,8 +105,8 @@ PetscErrorCode FwLocalOrderRecord(const FwLocalPrediction *q, const char name[],
 
   PetscFunctionBegin;
   SetOrderShape(q, &shape);
-  PetscCall(PetscMalloc1(OrderSize(q), &value));
-  CopyOrder(q, order, value);
+  PetscCall(PetscMalloc1(OrderSize(q, q->family.n_patch), &value));
+  CopyOrder(q, q->family.n_patch, order, value);
   PetscCall(FwRecordReals(record, name, &shape, value, "1", words));
   PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -149,20 +164,13 @@ static PetscErrorCode RecordInfinite(const FwLocalPrediction *q, FwRecord record
 
 static PetscErrorCode RecordAverage(const FwLocalPrediction *q, FwRecord record)
 {
-  const FwLocalAverage *a     = &q->average;
-  FwShape               shape = {0};
-  double               *value;
+  const FwLocalAverage *a = &q->average;
 
   PetscFunctionBegin;
-  SetOrderShape(q, &shape);
-  PetscCall(PetscMalloc1(OrderSize(q), &value));
-  CopyOrder(q, a->order, value);
   PetscCall(
-    FwRecordReals(record, "average_order_parameter", &shape, value, "1", "posterior mean of the order parameter"));
-  CopyOrder(q, a->order_bar, value);
-  PetscCall(FwRecordReals(record, "average_order_parameter_error_bar", &shape, value, "1",
-                          "standard error of the posterior mean of the order parameter"));
-  PetscCall(PetscFree(value));
+    FwLocalOrderRecord(q, "average_order_parameter", "posterior mean of the order parameter", a->order, record));
+  PetscCall(FwLocalOrderRecord(q, "average_order_parameter_error_bar",
+                               "standard error of the posterior mean of the order parameter", a->order_bar, record));
   PetscCall(
     FwAverageQualityRecord(q->common.n_output, a->error_bar, a->accuracy_bar, a->effective, a->is_converged, record));
   PetscCall(FwRecordReal(record, "average_rhat", a->rhat, "1", "split R-hat of the chains of the average"));
@@ -171,26 +179,49 @@ static PetscErrorCode RecordAverage(const FwLocalPrediction *q, FwRecord record)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Between positions of the last layer: of paths the mean over those with the same taps, of which positions are the last
-   index; of the stacked closure its order parameter itself */
+/* Between places of the readout: of paths the mean over those with the same taps, which is over the diagonal blocks; of the
+   stacked closure its order parameter itself */
 static PetscErrorCode RecordOnPositions(const FwLocalPrediction *q, const double order[], FwRecord record)
 {
-  const PetscInt n = q->tower.n_position[q->tower.n_layer - 1], m = q->family.n_patch, n_tap = m / n;
-  const FwShape  shape = {
-     .n_dim = 2, .name = {"position", "other_position"},
-          .size = {n,          n               }
-  };
-  double *mean;
+  const PetscInt n = q->family.n_place, n_tap = q->family.n_patch / n, block = n * q->family.n_output;
+  FwShape        shape = {0};
+  double        *mean, *value;
 
   PetscFunctionBegin;
-  PetscCall(PetscCalloc1((size_t)n * n, &mean));
-  for (PetscInt u = 0; u < n; u++)
-    for (PetscInt v = 0; v < n; v++)
+  SetAxes(q, n, "position", "other_position", &shape);
+  PetscCall(PetscCalloc2(block * block, &mean, block * block, &value));
+  for (PetscInt r = 0; r < block; r++)
+    for (PetscInt s = 0; s < block; s++)
       for (PetscInt t = 0; t < n_tap; t++)
-        mean[u * n + v] += order[(size_t)(t * n + u) * m + t * n + v] / (double)n_tap;
-  PetscCall(FwRecordReals(record, "position_order_parameter", &shape, mean, "1",
+        mean[r * block + s] += order[(size_t)(t * block + r) * (n_tap * block) + t * block + s] / (double)n_tap;
+  CopyOrder(q, n, mean, value);
+  PetscCall(FwRecordReals(record, "position_order_parameter", &shape, value, "1",
                           "order parameter averaged over taps, between positions of the last layer"));
-  PetscCall(PetscFree(mean));
+  PetscCall(PetscFree2(mean, value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Of one layer above the first. That of the readout has a name of its own where it is the only one that is measured */
+static PetscErrorCode RecordUpper(const FwLocalPrediction *q, PetscInt l, const double order[], FwRecord record)
+{
+  const PetscInt  n          = q->tower.n_path[l];
+  const PetscBool is_readout = (PetscBool)(q->family.form == FW_PATCH_DIAGONAL && l == q->tower.n_layer - 1);
+  char            name[64], axis[64], other[64];
+  FwShape         shape = {0};
+  double         *value;
+
+  PetscFunctionBegin;
+  PetscCall(PetscSNPrintf(name, sizeof name, "order_parameter_%" PetscInt_FMT, l + 1));
+  PetscCall(PetscSNPrintf(axis, sizeof axis, "path_%" PetscInt_FMT, l + 1));
+  PetscCall(PetscSNPrintf(other, sizeof other, "other_path_%" PetscInt_FMT, l + 1));
+  SetAxes(q, n, axis, other, &shape);
+  PetscCall(PetscMalloc1(OrderSize(q, n), &value));
+  CopyOrder(q, n, order, value);
+  PetscCall(FwRecordReals(record, name, &shape, value, "1", "order parameter between paths from this layer on"));
+  if (is_readout)
+    PetscCall(
+      FwRecordReals(record, "readout_order_parameter", &shape, value, "1", "order parameter of the readout alone"));
+  PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -208,34 +239,27 @@ static PetscErrorCode RecordLayers(const FwLocalPrediction *q, FwRecord record)
   PetscCall(FwRecordInteger(record, "exact_for_linear", q->family.closure == FW_DEEP_PATHS ? 1 : 0, "1",
                             "1 where the action is exact for linear networks; for others it is a closure"));
   for (PetscInt l = 1; l < t->n_layer && upper; l++) {
-    char    name[64], axis[64], other[64];
-    FwShape shape = {
-      .n_dim = 2, .name = {axis,         other       },
-           .size = {t->n_path[l], t->n_path[l]}
-    };
-
-    PetscCall(PetscSNPrintf(name, sizeof name, "order_parameter_%" PetscInt_FMT, l + 1));
-    PetscCall(PetscSNPrintf(axis, sizeof axis, "path_%" PetscInt_FMT, l + 1));
-    PetscCall(PetscSNPrintf(other, sizeof other, "other_path_%" PetscInt_FMT, l + 1));
-    PetscCall(FwRecordReals(record, name, &shape, upper, "1", "order parameter between paths from this layer on"));
-    upper += (size_t)t->n_path[l] * t->n_path[l];
+    PetscCall(RecordUpper(q, l, upper, record));
+    upper += PetscSqr((size_t)q->family.n_output * t->n_path[l]);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Mean of Q_pp over the paths that begin at each patch; NaN where none does */
+/* Mean of the diagonal over the paths that begin at each patch; NaN where none does */
 static PetscErrorCode RecordOnPatches(const FwLocalPrediction *q, FwRecord record)
 {
   const FwTower *t = &q->tower;
-  const PetscInt n = t->n_position[0], m = q->family.n_patch;
+  const PetscInt n = t->n_position[0], m = RowsOf(q);
   const FwShape  shape = {.n_dim = 1, .name = {"patch"}, .size = {n}};
   double        *sum, *count;
 
   PetscFunctionBegin;
   PetscCall(PetscCalloc2(n, &sum, n, &count));
-  for (PetscInt p = 0; p < m; p++) {
-    sum[t->position[0][p]] += q->saddle.minimum[0].order[p * m + p];
-    count[t->position[0][p]] += 1.0;
+  for (PetscInt r = 0; r < m; r++) {
+    const PetscInt patch = t->position[0][FwPatchOf(&q->family, r)];
+
+    sum[patch] += q->saddle.minimum[0].order[r * m + r];
+    count[patch] += 1.0;
   }
   for (PetscInt i = 0; i < n; i++) sum[i] /= count[i];
   PetscCall(FwRecordReals(record, "order_on_patches", &shape, sum, "1",
@@ -255,7 +279,7 @@ static PetscErrorCode RecordPatches(const FwLocalPrediction *q, FwRecord record)
   PetscCall(FwRecordInteger(record, "patch_columns", t->n_col[layer], "1", "patches beside each other"));
   PetscCall(
     FwRecordInteger(record, "dropped_pixels", FwPatchesDropped(&q->patches), "1", "pixels of an image in no patch"));
-  if (q->upper) PetscCall(RecordOnPatches(q, record));
+  if (q->upper && t->n_walk == q->family.n_patch) PetscCall(RecordOnPatches(q, record)); /* pooled paths have many */
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -263,18 +263,18 @@ class SeveralOutputs(Folder):
 
 
 class Deep(Folder):
-    """Two and three convolutional layers against plain loops over paths, at the program's own order parameters."""
+    """Two and three layers of patches against plain loops over paths, at the program's own order parameters."""
     P, PT, T, MASK, WIDTH, PRIOR = 20, 8, 0.1, 4, [15, 12, 9], [1.1, 0.9, 1.2, 0.8]
 
-    def predict_deep(self, depth, activation, *words, width=None):
+    def predict_deep(self, depth, activation, *words, width=None, kind="cnn", outputs=1, mask=None):
         x, y = make_images((1, 1, 16), self.P + self.PT)
-        self.x, self.y = x[:, 0, 0], y
-        data = harness.write_arrays(self.place / "data.h5", x=x, y=y)
+        self.x, self.y = x[:, 0, 0], np.stack([y, np.sin(x[:, 0, 0, 1]) - 0.5 * y], axis=1)[:, :outputs]
+        data = harness.write_arrays(self.place / "data.h5", x=x, y=self.y[:, 0] if outputs == 1 else self.y)
         return self.predict("-data_source", "hdf5", "-data_path", data, "-data_train", self.P, "-data_test", self.PT,
-                            "-data_normalise", "none", "-network_type", "cnn", "-network_mask", self.MASK,
-                            "-network_depth", depth, "-network_width", width or text(self.WIDTH[:depth]),
-                            "-network_prior", text(self.PRIOR[:depth + 1]), "-network_activation", activation,
-                            "-temperature", self.T, "-save_predictions", "true", *words)
+                            "-data_normalise", "none", "-network_type", kind, "-network_depth", depth,
+                            *([] if kind == "fc" else ["-network_mask", mask or self.MASK]), "-network_width",
+                            width or text(self.WIDTH[:depth]), "-network_prior", text(self.PRIOR[:depth + 1]),
+                            "-network_activation", activation, "-temperature", self.T, "-save_predictions", "true", *words)
 
     def layers(self, depth, activation, stride):
         """K^l between positions and K^l / C^l, and the positions under each of the two taps."""
@@ -294,68 +294,96 @@ class Deep(Folder):
             gain.append(kernel[-1] / c)
         return kernel, gain, taps
 
-    def family(self, depth, activation, stride):
+    def family(self, depth, activation, stride, kind):
+        """Between rows of Q of one output, and the kernel of infinite width."""
         kernel, gain, taps = self.layers(depth, activation, stride)
         paths = [(u,) for u in range(len(kernel[-1]))]
         for layer in range(depth - 1, 0, -1):
             paths = [(taps[layer][p[0]][t],) + p for t in range(2) for p in paths]
-        product = [[kernel[0][p[0], q[0]] * np.prod([gain[k][p[k], q[k]] for k in range(1, depth)], axis=0)
-                    for q in paths] for p in paths]
+        product = np.array([[kernel[0][p[0], q[0]] * np.prod([gain[k][p[k], q[k]] for k in range(1, depth)], axis=0)
+                             for q in paths] for p in paths])
         infinite = np.einsum("uuab->ab", kernel[-1]) / len(kernel[-1]) / self.PRIOR[depth]
-        return np.array(product) / (len(paths) * np.prod(self.PRIOR[1:depth + 1])), infinite
+        if kind == "lcn":
+            product *= np.eye(len(paths))[:, :, None, None]
+        if kind == "pool":  # positions of the last layer are the last index of a path
+            n, size = len(kernel[-1]), len(self.x)
+            product = product.reshape(-1, n, len(paths) // n, n, size, size).mean(axis=(1, 3))
+            infinite = kernel[-1].mean(axis=(0, 1)) / self.PRIOR[depth]
+        return product / (len(product) * np.prod(self.PRIOR[1:depth + 1])), infinite
+
+    def full(self, q, family):
+        """The covariance of all examples, output by output within: [a, d, b, e] as a matrix."""
+        a = np.einsum("diej,ijab->adbe", q, family)
+        return a.reshape(a.shape[0] * a.shape[1], -1)
 
     def data_part(self, q, family):
-        a = np.einsum("ij,ijab->ab", q, family)[:self.P, :self.P] + self.T * np.eye(self.P)
-        return np.linalg.slogdet(a)[1] + self.y[:self.P] @ np.linalg.solve(a, self.y[:self.P])
+        n = self.P * len(q)
+        a, y = self.full(q, family)[:n, :n] + self.T * np.eye(n), self.y[:self.P].ravel()
+        return np.linalg.slogdet(a)[1] + y @ np.linalg.solve(a, y)
 
     def action(self, orders, family):
         total = self.data_part(orders[0], family)
         for layer, q in enumerate(orders):
-            above = np.kron(np.eye(2), orders[layer + 1]) if layer + 1 < len(orders) else np.eye(len(q))
-            ratio = np.linalg.solve(above, q)
+            n = q.shape[0] * q.shape[1]
+            above = np.eye(n)
+            if layer + 1 < len(orders):  # a path is a tap and a path of the layer above
+                above = np.einsum("diej,ts->dtiesj", orders[layer + 1], np.eye(q.shape[1] // orders[layer + 1].shape[1]))
+            ratio = np.linalg.solve(above.reshape(n, n), q.reshape(n, n))
             total += self.WIDTH[layer] * (np.trace(ratio) - np.linalg.slogdet(ratio)[1])
         return total / self.WIDTH[len(orders) - 1]
 
     def check_predictions(self, r, q, family):
-        kernel = np.einsum("ij,ijab->ab", q, family)
-        a, cross = kernel[:self.P, :self.P] + self.T * np.eye(self.P), kernel[:self.P, self.P:]
-        self.close("mean", r["test_mean"][:, 0], cross.T @ np.linalg.solve(a, self.y[:self.P]))
-        variance = np.diag(kernel[self.P:, self.P:] - cross.T @ np.linalg.solve(a, cross))
-        self.close("deviation", r["test_std"][:, 0], np.sqrt(variance))
+        kernel, n, d = self.full(q, family), self.P * len(q), len(q)
+        a, cross = kernel[:n, :n] + self.T * np.eye(n), kernel[:n, n:]
+        self.close("mean", r["test_mean"].reshape(-1, d), (cross.T @ np.linalg.solve(a, self.y[:self.P].ravel())).reshape(-1, d))
+        variance = np.diag(kernel[n:, n:] - cross.T @ np.linalg.solve(a, cross))
+        self.close("deviation", r["test_std"].reshape(-1, d), np.sqrt(variance).reshape(-1, d))
 
-    def check_stationary(self, action, orders):
-        """Along a random direction of each order parameter."""
+    def check_stationary(self, action, orders, allowed=1.0):
+        """Along a random direction of each order parameter; `allowed`: of lcn between equal paths alone."""
         random = np.random.default_rng(1)
         for layer, q in enumerate(orders):
             way = random.normal(size=q.shape)
+            way = (way + way.transpose(2, 3, 0, 1)) * (np.eye(q.shape[1])[:, None] if allowed is None else allowed)
             step = [np.zeros(other.shape) for other in orders]
-            step[layer] = 1e-5 * (way + way.T)
+            step[layer] = 1e-5 * way
             up, down = ([q + sign * s for q, s in zip(orders, step)] for sign in (1, -1))
             self.assertLess(abs(action(up) - action(down)) / 2e-5, 1e-6)
 
     def check_alignments(self, r, q, family):
         """Of the kernels before and after learning; the hidden layer has no prediction."""
-        y = self.y[:self.P]
+        y = self.y[:self.P, 0]
         for name, order in (("alignment_before", np.eye(len(q))), ("kernel_alignment", q)):
             kernel = np.einsum("ij,ijab->ab", order, family)[:self.P, :self.P]
             self.close(name, r[name], y @ kernel @ y / np.linalg.norm(kernel) / (y @ y))
         self.assertNotIn("alignment_after", r)
 
-    def check_paths(self, depth, activation, stride):
+    def orders(self, r, depth, kind, outputs):
+        """Of all layers, each as [output, path, output, path]."""
+        found = [r["order_parameter" if k == 0 else f"order_parameter_{k + 1}"] for k in range(depth)]
+        if kind == "lcn" and outputs == 1:
+            found = [np.diag(q) for q in found]
+        return [q if outputs > 1 else q[None, :, None, :] for q in found]
+
+    def check_paths(self, depth, activation, stride, kind="cnn", outputs=1):
+        with_kernels = outputs == 1 and kind != "pool"
         r = self.predict_deep(depth, activation, "-network_upper_mask", 2, "-network_upper_stride", stride,
-                              "-theory_observables", "true")
-        family, infinite = self.family(depth, activation, stride)
+                              *(["-theory_observables", "true"] if with_kernels else []), kind=kind, outputs=outputs)
+        family, infinite = self.family(depth, activation, stride, kind)
         self.close("infinite width", np.einsum("ppab->ab", family), infinite, 1e-13)
-        orders = [r["order_parameter"]] + [r[f"order_parameter_{k + 1}"] for k in range(1, depth)]
-        n = len(orders[-1])
-        self.close("on positions", r["position_order_parameter"],
-                   np.mean([orders[0][t:t + n, t:t + n] for t in range(0, len(orders[0]), n)], axis=0), 1e-13)
+        orders = self.orders(r, depth, kind, outputs)
+        n, q = orders[-1].shape[1], orders[0]
+        positions = np.mean([q[:, t:t + n, :, t:t + n] for t in range(0, q.shape[1], n)], axis=0)
+        places = np.einsum("diei->die", positions) if kind == "lcn" and outputs == 1 else positions
+        self.close("on positions", r["position_order_parameter"].ravel(), places.ravel(), 1e-13)
         self.close("S", r["action"], self.action(orders, family), 1e-11)
-        self.check_stationary(lambda q: self.action(q, family), orders)
-        self.check_predictions(r, orders[0], family)
-        self.check_alignments(r, orders[0], family)
+        self.check_stationary(lambda q: self.action(q, family), orders, None if kind == "lcn" else 1.0)
+        self.check_predictions(r, q, family)
+        if with_kernels:
+            self.check_alignments(r, q[0, :, 0, :], family)
         self.assertLess(abs(r["sum_rule"]), 1e-9)
         self.assertEqual(r["exact_for_linear"], 1)
+        return r
 
     def test_paths_without_overlap(self):
         self.check_paths(2, "erf", 2)
@@ -364,20 +392,72 @@ class Deep(Folder):
         self.check_paths(3, "linear", 1)
         self.check_paths(3, "erf", 1)
 
-    def test_stacked(self):
-        r = self.predict_deep(2, "erf", "-theory_closure", "stacked", width=15)
+    def test_paths_of_a_locally_connected_network(self):
+        r = self.check_paths(3, "erf", 2, "lcn")
+        self.assertEqual(r["order_parameter"].shape, (4,))
+        np.testing.assert_array_equal(r["readout_order_parameter"], r["order_parameter_3"])
+        self.check_paths(2, "erf", 2, "lcn", outputs=2)
+
+    def test_paths_of_a_pooling_network_are_its_taps(self):
+        self.assertEqual(self.check_paths(3, "erf", 1, "pool")["order_parameter"].shape, (4, 4))
+        self.check_paths(2, "erf", 2, "pool", outputs=2)
+
+    def test_paths_of_two_outputs(self):
+        r = self.check_paths(2, "erf", 1, outputs=2)
+        self.assertEqual(r["order_parameter"].shape, (2, 6, 2, 6))
+        self.assertEqual(r["order_parameter_2"].shape, (2, 3, 2, 3))
+        self.check_paths(3, "linear", 2, outputs=2)
+
+    def test_outputs_have_no_order(self):
+        words = ["-network_upper_mask", 2, "-data_source", "hdf5"]
+        one = self.predict_deep(2, "erf", *words, outputs=2)
+        data = harness.write_arrays(self.place / "turned.h5", x=self.x[:, None, None], y=self.y[:, ::-1])
+        two = self.predict_deep(2, "erf", *words, "-data_path", data, outputs=2)
+        self.close("Q", two["order_parameter"], one["order_parameter"][::-1, :, ::-1])
+        self.close("error", two["test_error"], one["test_error"][::-1])
+
+    def test_one_patch_is_a_fully_connected_network(self):
+        for outputs in (1, 2):
+            fc = self.predict_deep(2, "erf", kind="fc", outputs=outputs, width="15,15")
+            for kind in ("cnn", "lcn", "pool"):
+                for closure in ("paths", "stacked"):
+                    one = self.predict_deep(2, "erf", "-network_upper_mask", 1, "-theory_closure", closure, mask=16, kind=kind,
+                                            outputs=outputs, width="15,15")
+                    for name in ("action", "test_error", "test_bias", "train_error", "infinite_test_error", "log_evidence"):
+                        self.close(f"{kind} {closure} {name}", one[name], fc[name])
+
+    def test_wide_paths_are_the_infinite_network_of_every_closure(self):
+        for kind in ("cnn", "lcn", "pool"):
+            words = dict(kind=kind, width="10000000,10000000")
+            paths, stacked = (self.predict_deep(2, "erf", "-network_upper_mask", 2, "-theory_closure", closure, **words)
+                              for closure in ("paths", "stacked"))
+            infinite = self.predict_deep(2, "erf", "-network_upper_mask", 2, "-theory_model", "infinite", kind=kind)
+            for r in (paths, stacked):
+                self.close(kind, r["test_error"], infinite["test_error"], 1e-5)
+
+    def check_stacked(self, kind):
+        r = self.predict_deep(2, "erf", "-theory_closure", "stacked", width=15, kind=kind)
         kernel = self.layers(2, "erf", 2)[0][-1]
         family = kernel / (len(kernel) * self.PRIOR[2])
         q = r["order_parameter"]
+        if kind == "lcn":
+            q, family = np.diag(q), family * np.eye(len(q))[:, :, None, None]
+        if kind == "pool":
+            family = kernel.mean(axis=(0, 1))[None, None] / self.PRIOR[2]
+        q = q[None, :, None, :]
 
         def action(orders):
-            value = np.linalg.eigvalsh(orders[0])
+            value = np.linalg.eigvalsh(orders[0][0, :, 0, :])
             return 2 * np.sqrt(value).sum() - np.log(value).sum() + self.data_part(orders[0], family) / 15
 
         self.close("S", r["action"], action([q]), 1e-11)
-        self.check_stationary(action, [q])
+        self.check_stationary(action, [q], None if kind == "lcn" else 1.0)
         self.check_predictions(r, q, family)
         self.assertEqual(r["exact_for_linear"], 0)
+
+    def test_stacked(self):
+        for kind in ("cnn", "lcn", "pool"):
+            self.check_stacked(kind)
 
     def test_wide_layers_above_are_one_hidden_layer_of_a_linear_network(self):
         """With mask 1 above and N_2 infinite, Q_2 = 1 and the first layer is alone."""
@@ -545,8 +625,8 @@ class BadInput(Folder):
         self.refused("network_upper_stride", *deep, "-network_upper_stride", 0)
         self.refused("widths equal", *deep, "-network_width", "10,20", "-theory_closure", "stacked")
         self.refused("'paths' needs odd", *deep, "-network_activation", "relu")
-        self.refused("one hidden layer", *deep, "-data_classes", "0,1", "-data_encoding", "onehot")
-        self.refused("one hidden layer", "-network_type", "lcn", "-network_depth", 2)
+        self.refused("do not overlap", "-network_type", "lcn", "-network_depth", 2, "-network_mask", 2,
+                     "-network_upper_mask", 2, "-network_upper_stride", 1)
         self.refused("do not overlap", *cnn, "-network_stride", 3, "-data_scramble", "patches")
         self.refused("data_scramble", *cnn, "-data_scramble", "rows")
         learn = ["-data_validation", 10]

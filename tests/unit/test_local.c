@@ -782,19 +782,24 @@ static void learning_ends_below_every_start(void **state)
 
 static void pooled_patches_are_one(void **state)
 {
-  const FwPatchPlan plan = {.form = FW_PATCH_POOLED, .n_output = 1, .store_bytes = keep_all};
+  const FwPatchPlan plan = {.form = FW_PATCH_PAIRS, .n_output = 1, .store_bytes = keep_all};
   const Case       *c    = &cases[CNN_4X4];
   double            one  = 1.5, all[16], coefficient[16], *pooled, *summed;
   const double     *y;
   Network           n;
+  FwModel           pool;
+  FwPatchImages     images;
   FwPatchKernel     kernel;
   FwLocalAction     action;
   FwMatrix          matrix;
 
   (void)state;
   open_case(c, keep_all, &n);
+  pool      = n.model;
+  pool.type = FW_NETWORK_POOL;
   TestCall(PetscMalloc2(c->n_train * c->n_train, &pooled, c->n_train * c->n_train, &summed));
-  TestCall(FwPatchKernelCreate(grid, n.images, &plan, &kernel));
+  TestCall(FwPatchImagesCreate(PETSC_COMM_WORLD, &pool, n.data, &images));
+  TestCall(FwPatchKernelCreate(grid, images, &plan, &kernel));
   TestCall(FwDatasetGetTargets(n.data, FW_TRAIN, &y));
   TestCall(FwLocalActionCreate(kernel, y, &action));
   TestCall(FwLocalActionSetModel(action, &n.model));
@@ -812,6 +817,7 @@ static void pooled_patches_are_one(void **state)
   TestCall(PetscFree2(pooled, summed));
   TestCall(FwLocalActionDestroy(&action));
   TestCall(FwPatchKernelDestroy(&kernel));
+  TestCall(FwPatchImagesDestroy(&images));
   close_network(&n);
 }
 
