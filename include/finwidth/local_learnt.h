@@ -47,7 +47,7 @@ typedef struct {
 PetscErrorCode FwLocalLearntEvaluate(FwLocalAction action, FwPatchCross cross, const double y[], const double order[],
                                      double *value, double slope[]);
 
-/** Minimise from n_start points by a limited-memory quasi-Newton method (TAOBQNLS, 50 directions) in the entries of log Q, so that
+/** Minimise from n_start points by a limited-memory quasi-Newton method (TAOBQNLS, 500 directions) in the entries of log Q, so that
  *  Q stays positive definite; the lowest end is kept. Other minima are not excluded.
  *
  * @collective{action}

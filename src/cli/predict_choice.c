@@ -203,6 +203,19 @@ PetscErrorCode FwPredictPointCheck(const FwDataSizes *sizes, FwPredictPoint *poi
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode WarnAboutZeroLabels(FwDataset data, const FwDataSizes *sizes)
+{
+  const double *y;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &y));
+  for (PetscInt i = 0; i < sizes->n_train * sizes->n_output; i++)
+    if (y[i] != 0.0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(
+    FwWarn("theory_observables: the training labels are all zero, and nothing aligns with them: alignments are NaN"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictPointAdapt(FwDataset data, FwPredictPoint *point)
 {
   FwDataSizes sizes;
@@ -210,6 +223,7 @@ PetscErrorCode FwPredictPointAdapt(FwDataset data, FwPredictPoint *point)
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwPredictPointCheck(&sizes, point));
+  if (point->with_observables) PetscCall(WarnAboutZeroLabels(data, &sizes));
   PetscCall(ChooseMean(data, sizes.n_output, point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

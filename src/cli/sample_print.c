@@ -239,8 +239,11 @@ static const char *Bar(double value, double error_bar, char cell[40])
 {
   const int place = error_bar > 0.0 ? 1 - (int)floor(log10(error_bar)) : 6;
 
-  snprintf(cell, 40, "%11.*f +- %-9.*f", PetscMax(0, PetscMin(place, 9)), value, PetscMax(0, PetscMin(place, 9)),
-           error_bar);
+  if (isnan(value))
+    snprintf(cell, 40, "%11s    %-9s", "-", "");
+  else
+    snprintf(cell, 40, "%11.*f +- %-9.*f", PetscMax(0, PetscMin(place, 9)), value, PetscMax(0, PetscMin(place, 9)),
+             error_bar);
   return cell;
 }
 

@@ -642,6 +642,16 @@ class BadInput(Folder):
         done = self.run_program(*SMALL, "-network_type", "cnn", "-network_activation", "relu")
         self.assertIn("relu is not odd", done.err)
 
+    def test_labels_that_are_all_zero_have_no_alignment(self):
+        data = harness.write_arrays(self.place / "zero.h5", x=make_images((1, 4, 4), 20)[0], y=np.zeros(20))
+        for kind in (["cnn", "-network_mask", 2], ["fc"]):
+            done = self.run_program("-data_source", "hdf5", "-data_path", data, "-data_train", 20, "-data_test", 0,
+                                    "-data_normalise", "none", "-theory_observables", "true", "-network_type", *kind)
+            self.assertIn("labels are all zero", done.err)
+            r = harness.read(self.place / "out.h5")
+            self.assertTrue(np.isnan(r["alignment_after"]))
+            self.assertGreater(r["hidden_trace_after"], 0.0)
+
     def test_average_whose_chains_have_not_mixed_fails_and_is_kept(self):
         words = ["-network_type", "cnn", "-network_mask", 2, "-network_width", 3, "-theory_average", "true"]
         done = self.run_program(*SMALL, *words, "-scan_temperature", "0.0001,1", "-theory_draws", 24, code=4)
