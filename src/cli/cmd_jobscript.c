@@ -65,14 +65,16 @@ static PetscErrorCode EstimateFull(FwGrid grid, FwDataset data, PetscInt n, cons
   Option             memory;
   FwDataSizes        sizes;
   FwEstimate         e;
+  double             flops, seconds, bytes;
 
   PetscFunctionBegin;
   PetscCall(SetForNow("-memory", "1000000G",
                       &memory)); /* the machine that prints the script need not be the one that computes */
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwPredictEstimate(grid, &sizes, point, &use, &e));
-  group->group_seconds = e.assembly_seconds + e.decomposition_seconds + e.use_seconds;
-  group->rank_bytes    = e.peak_bytes;
+  PetscCall(FwPredictLearnCost(grid, data, n, point, &flops, &seconds, &bytes));
+  group->group_seconds = e.assembly_seconds + e.decomposition_seconds + e.use_seconds + seconds;
+  group->rank_bytes    = e.peak_bytes + bytes;
   PetscCall(PutBack(&memory));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

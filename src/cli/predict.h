@@ -103,8 +103,8 @@ typedef struct {
 PetscErrorCode FwPredictEstimate(FwGrid grid, const FwDataSizes *sizes, const FwPredictPoint *point,
                                  const FwPredictUse *use, FwEstimate *estimate);
 
-/** Print which form was chosen, and what is expected of it. Collective on PETSC_COMM_WORLD. */
-PetscErrorCode FwPredictPrintPlan(const FwEstimate *estimate);
+/** Print which form was chosen, and what is expected of it, seconds of learning included. Collective on PETSC_COMM_WORLD. */
+PetscErrorCode FwPredictPrintPlan(const FwEstimate *estimate, double learning);
 
 /** Print the resolved input and the estimate of the first kernel of the scan. Collective on PETSC_COMM_WORLD. */
 PetscErrorCode FwPredictDryRun(const FwRequest *request);
@@ -135,6 +135,11 @@ PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_qu
 PetscErrorCode FwPredictLearn(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[],
                               FwLocalPrediction prediction[]);
 PetscErrorCode FwPredictRecordLesson(const FwLocalPrediction *prediction, PetscBool with_table, FwRecord record);
+
+/** What that adds to the estimate of a decomposed kernel, memory of a rank included; zeros without validation examples.
+ *  Collective on `grid`. @error FW_ERR_MEMORY  it would not fit */
+PetscErrorCode FwPredictLearnCost(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[], double *flops,
+                                  double *seconds, double *bytes);
 
 /** Whether a network has a family of kernels, not one. */
 PetscBool FwPredictIsLocal(const FwModel *model);

@@ -56,9 +56,9 @@ PetscErrorCode FwPredictEstimate(FwGrid grid, const FwDataSizes *sizes, const Fw
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPredictPrintPlan(const FwEstimate *e)
+PetscErrorCode FwPredictPrintPlan(const FwEstimate *e, double learning)
 {
-  const double seconds = e->assembly_seconds + e->decomposition_seconds + e->use_seconds;
+  const double seconds = e->assembly_seconds + e->decomposition_seconds + e->use_seconds + learning;
   char         expected[64];
 
   PetscFunctionBegin;
@@ -72,14 +72,18 @@ static PetscErrorCode EstimateKernel(FwGrid grid, FwDataset data, const FwPredic
   const FwPredictUse use = {.n_point = 1.0, .temperature_lowest = point->model.temperature};
   FwDataSizes        sizes;
   FwEstimate         e;
+  double             flops, seconds, bytes;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwPredictEstimate(grid, &sizes, point, &use, &e));
-  PetscCall(FwPredictPrintPlan(&e));
+  PetscCall(FwPredictLearnCost(grid, data, 1, point, &flops, &seconds, &bytes));
+  e.peak_bytes += bytes;
+  PetscCall(FwPredictPrintPlan(&e, seconds));
   PetscCall(FwPrintStage("assembly", e.assembly_flops, e.assembly_seconds));
   PetscCall(FwPrintStage("decomposition", e.decomposition_flops, e.decomposition_seconds));
   PetscCall(FwPrintStage("predictions", e.use_flops, e.use_seconds));
+  if (flops > 0.0) PetscCall(FwPrintStage("learning", flops, seconds));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -320,11 +320,14 @@ static PetscErrorCode PredictOnKernel(const FwPredict *predict, const FwPredictP
     .temperature_lowest = p->n_kernel > 1 ? predict->temperature_lowest : p->point->model.temperature};
   FwEstimate  estimate;
   FwDataSizes sizes;
+  double      flops, seconds, bytes;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(group->data, &sizes));
   PetscCall(FwPredictEstimate(group->grid, &sizes, p->point, &use, &estimate));
-  if (!is_quiet) PetscCall(FwPredictPrintPlan(&estimate));
+  PetscCall(FwPredictLearnCost(group->grid, group->data, p->n, p->point, &flops, &seconds, &bytes));
+  estimate.peak_bytes += bytes;
+  if (!is_quiet) PetscCall(FwPredictPrintPlan(&estimate, seconds));
   PetscCall(PlanPredictor(predict, p->scan, p->number[0], p->point, estimate.bandwidth, group));
   PetscCall(PredictPoints(group, p));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -341,6 +341,39 @@ PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_qu
 
 /* --- one order parameter ------------------------------------------------------------------------------------ */
 
+/* The plan of what is learnt alone, and what it needs */
+static PetscErrorCode PlanLesson(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[],
+                                 FwLocalPlan *plan, FwLocalEstimate *estimate)
+{
+  PetscFunctionBegin;
+  PetscCall(ReadPlan(data, n, point, plan));
+  plan->with_kernels = PETSC_FALSE;
+  plan->n_draw       = 0;
+  PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, plan, n, estimate));
+  plan->store_bytes = estimate->store_bytes;
+  plan->cross_bytes = estimate->cross_bytes;
+  plan->n_set       = estimate->n_set;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictLearnCost(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[], double *flops,
+                                  double *seconds, double *bytes)
+{
+  FwLocalPlan     plan;
+  FwLocalEstimate e;
+  FwDataSizes     sizes;
+
+  PetscFunctionBegin;
+  *flops = *seconds = *bytes = 0.0;
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  if (!sizes.n_validation) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PlanLesson(grid, data, n, point, &plan, &e));
+  *flops   = e.feature_flops + e.saddle_flops + e.test_flops + e.learnt_flops;
+  *seconds = Seconds(&e);
+  *bytes   = e.peak_bytes - FW_ESTIMATE_BASE_BYTES;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictLearn(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint point[],
                               FwLocalPrediction prediction[])
 {
@@ -351,13 +384,7 @@ PetscErrorCode FwPredictLearn(FwGrid grid, FwDataset data, PetscInt n, const FwP
   FwTheory        *theory;
 
   PetscFunctionBegin;
-  PetscCall(ReadPlan(data, n, point, &plan));
-  plan.with_kernels = PETSC_FALSE;
-  plan.n_draw       = 0;
-  PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, n, &estimate));
-  plan.store_bytes = estimate.store_bytes;
-  plan.cross_bytes = estimate.cross_bytes;
-  plan.n_set       = estimate.n_set;
+  PetscCall(PlanLesson(grid, data, n, point, &plan, &estimate));
   PetscCall(PetscMalloc2(n, &model, n, &theory));
   for (PetscInt i = 0; i < n; i++) {
     model[i]               = point[i].model;

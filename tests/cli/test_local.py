@@ -694,6 +694,10 @@ class BadInput(Folder):
     def test_a_dry_run_says_what_is_kept(self):
         done = self.run_program(*SMALL, "-network_type", "cnn", "-dry_run")
         self.assertIn("100 % kept", done.out)
+        for kind in ("fc", "pool", "cnn"):
+            done = self.run_program(*SMALL, "-network_type", kind, "-data_validation", 20, "-dry_run")
+            self.assertRegex(done.out, "learning +[0-9.e+]+ flops")
+        self.assertNotIn("learning ", self.run_program(*SMALL, "-dry_run").out)
 
 
 @once
