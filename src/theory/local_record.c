@@ -268,18 +268,20 @@ static PetscErrorCode RecordOnPatches(const FwLocalPrediction *q, FwRecord recor
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Of the layer that the order parameter belongs to */
+/* The grid of the layer that the order parameter belongs to: it has none where the readout pools */
 static PetscErrorCode RecordPatches(const FwLocalPrediction *q, FwRecord record)
 {
-  const FwTower *t     = &q->tower;
-  const PetscInt layer = q->family.closure == FW_DEEP_STACKED ? t->n_layer - 1 : 0;
+  const FwTower  *t    = &q->tower;
+  const PetscInt  last = t->n_layer - 1, layer = q->family.closure == FW_DEEP_STACKED ? last : 0;
+  const PetscBool is_pool = t->n_place < t->n_position[last] ? PETSC_TRUE : PETSC_FALSE;
 
   PetscFunctionBegin;
-  PetscCall(FwRecordInteger(record, "patch_rows", t->n_row[layer], "1", "patches below each other"));
-  PetscCall(FwRecordInteger(record, "patch_columns", t->n_col[layer], "1", "patches beside each other"));
   PetscCall(
     FwRecordInteger(record, "dropped_pixels", FwPatchesDropped(&q->patches), "1", "pixels of an image in no patch"));
-  if (q->upper && t->n_walk == q->family.n_patch) PetscCall(RecordOnPatches(q, record)); /* pooled paths have many */
+  if (is_pool) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwRecordInteger(record, "patch_rows", t->n_row[layer], "1", "patches below each other"));
+  PetscCall(FwRecordInteger(record, "patch_columns", t->n_col[layer], "1", "patches beside each other"));
+  if (q->upper) PetscCall(RecordOnPatches(q, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
