@@ -21,6 +21,7 @@ typedef struct {
 
 /** Read all files.
  *
+ * What the files warn about is warned of again, in the order of their points.
  * The options database takes up the input that the files have in common, so that the keys and the scan can be read.
  *
  * @collective{PETSC_COMM_WORLD}
@@ -29,8 +30,8 @@ typedef struct {
  * @param[in]  ignored   NULL-terminated: arrays that say how a point was computed, not what came out: not compared
  * @param[out] gather    release with FwGatherDestroy()
  * @error FW_ERR_FILE   a file of the list does not exist, or none can be used
- * @error FW_ERR_INPUT  two files come from different versions of the program or from different inputs, or hold different
- *                      numbers for the same point: names both
+ * @error FW_ERR_INPUT  two files come from different versions of the program or from different inputs or data, or hold
+ *                      different numbers for the same point: names both
  */
 PetscErrorCode FwGatherCreate(PetscInt n, const char *const path[], const char output[], const char *const ignored[],
                               FwGather *gather);
@@ -39,6 +40,10 @@ PetscErrorCode FwGatherGetSummary(FwGather gather, FwGatherSummary *summary);
 
 /** The command whose results these are, its resolved input without `scan_index`, and the grid. Borrowed. */
 PetscErrorCode FwGatherGetScan(FwGather gather, const char **command, const char **input, FwScan *scan);
+
+/** Digest of the files that the data of all come from (attribute `files_digest`); "" where there are none or several.
+ *  Borrowed. */
+PetscErrorCode FwGatherGetFiles(FwGather gather, const char **digest);
 
 /** Paths of the groups that have the scan's axes, NULL-terminated, the command's first. Borrowed. */
 PetscErrorCode FwGatherGetGroups(FwGather gather, const char *const **group);

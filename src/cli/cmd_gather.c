@@ -67,7 +67,7 @@ PetscErrorCode FwCommandRun_Gather(PetscInt n, const char *const file[])
   FwRequest   request = {.command = "gather"};
   FwGather    gather;
   FwStore     store;
-  const char *input;
+  const char *input, *files;
   size_t      n_name;
   PetscBool   has_output;
 
@@ -84,6 +84,8 @@ PetscErrorCode FwCommandRun_Gather(PetscInt n, const char *const file[])
   PetscCall(FwStoreCreate(PETSC_COMM_WORLD, request.output, request.overwrite, &store));
   PetscCall(FwGatherCreate(n - 1, file + 1, request.output, ignored, &gather));
   PetscCall(FwGatherGetScan(gather, &request.command, &input, &request.scan));
+  PetscCall(FwGatherGetFiles(gather, &files));
+  PetscCall(PetscStrncpy(request.files, files, sizeof request.files));
   PetscCall(PetscStrallocpy(input, &request.resolved));
   PetscCall(Save(&request, gather, &store));
   PetscCall(FwCommandFigure(request.output));

@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,6 +238,36 @@ static PetscErrorCode RefuseMismatch(FwGather g)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* --- data ---------------------------------------------------------------------------------------------------- */
+
+/* Keys that say which files the data come from: points that differ in them come from different ones */
+static PetscBool HasOneSource(FwScan scan)
+{
+  static const char *const key[] = {"data_source", "data_path", "data_images", "data_labels", "data_predict"};
+
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(key); i++)
+    if (FwGatherIsScanAxis(scan, key[i])) return PETSC_FALSE;
+  return PETSC_TRUE;
+}
+
+/* The same name may have stood for other contents. A result without a digest says nothing about them */
+static PetscErrorCode CompareData(FwGather g)
+{
+  PetscInt first = 0;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, g->digest, g->n_file, MPI_UINT64_T, MPI_MAX, PETSC_COMM_WORLD));
+  if (!HasOneSource(g->scan)) PetscFunctionReturn(PETSC_SUCCESS);
+  while (first < g->n_file && !g->digest[first]) first++;
+  for (PetscInt i = first; i < g->n_file; i++)
+    PetscCheck(!g->digest[i] || g->digest[i] == g->digest[first], PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "'%s' and '%s' come from different data: the files that these were read from had changed (files_digest "
+               "%016" PRIx64 " and %016" PRIx64 ")",
+               g->file[first], g->file[i], g->digest[first], g->digest[i]);
+  if (first < g->n_file) (void)snprintf(g->files, sizeof g->files, "%016" PRIx64, g->digest[first]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- life ---------------------------------------------------------------------------------------------------- */
 
 static PetscErrorCode NameGroups(FwGather g)
@@ -277,13 +308,16 @@ PetscErrorCode FwGatherCreate(PetscInt n, const char *const path[], const char o
   PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, code));
   PetscCall(ShareList(g, &list));
   PetscCall(PetscFree(list.path));
+  PetscCall(PetscCalloc1(g->n_file, &g->digest));
   g->mismatch = g->n_file;
   PetscCall(ReadReference(g));
   PetscCall(ReadAll(g));
   PetscCall(FwGatherCollect(g));
   if (g->mismatch < g->n_file)
     PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, g->rank ? PETSC_SUCCESS : RefuseMismatch(g)));
+  PetscCall(CompareData(g));
   PetscCall(FwGatherMerge(g, ignored));
+  PetscCall(FwScanWarn(g->all));
   PetscCall(NameGroups(g));
   *gather = g;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -311,6 +345,7 @@ PetscErrorCode FwGatherDestroy(FwGather *gather)
   PetscCall(FwScanDestroy(&g->scan));
   PetscCall(PetscFree3(g->command, g->input, g->version));
   PetscCall(PetscFree(g->file));
+  PetscCall(PetscFree(g->digest));
   PetscCall(PetscFree(g->piece));
   PetscCall(PetscFree(g->skip));
   PetscCall(PetscFree(g->point));
@@ -337,6 +372,13 @@ PetscErrorCode FwGatherGetScan(FwGather g, const char **command, const char **in
   *command = g->command;
   *input   = g->input;
   *scan    = g->scan;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwGatherGetFiles(FwGather g, const char **digest)
+{
+  PetscFunctionBegin;
+  *digest = g->files;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -39,7 +39,9 @@ struct FwGatherKind {
 struct FwGatherImpl {
   PetscMPIInt    rank, n_rank;
   PetscInt       n_file;
-  char         **file; /* [n_file] sorted */
+  char         **file;      /* [n_file] sorted */
+  uint64_t      *digest;    /* [n_file] of the files that its data come from; 0 where it has none, or is not read */
+  char           files[17]; /* the one that all have; "" where points may come from several files, or from none */
   char          *command, *input, *version;
   PetscInt       reference; /* file that input and version were read from */
   FwScan         scan;

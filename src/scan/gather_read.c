@@ -259,15 +259,47 @@ static PetscErrorCode AddPiece(FwGather g, PetscInt point, PetscInt file, FwReco
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Points that were computed have `converged` 0 or 1 */
-static PetscErrorCode KeepPieces(FwGather g, PetscInt file, const FwScanPart *part, FwRecord record[])
+/* What the file warns about, without what an earlier gathering had to say of files and points */
+static PetscErrorCode ReadWarnings(FwStore store, char **warnings)
 {
+  static const char *const of_gathering[] = {"/gather/", "points did not converge"};
+  char                    *end;
+
   PetscFunctionBegin;
+  PetscCall(FwStoreGetText(store, "/", "warnings", warnings));
+  end = *warnings;
+  for (char *line = *warnings, *next; *line; line = next) {
+    const size_t n       = strcspn(line, "\n");
+    PetscBool    is_kept = PETSC_TRUE;
+
+    next    = line + n + (line[n] ? 1 : 0);
+    line[n] = '\0';
+    for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(of_gathering); i++)
+      if (strstr(line, of_gathering[i])) is_kept = PETSC_FALSE;
+    if (!is_kept) continue;
+    if (end > *warnings) *end++ = '\n';
+    memmove(end, line, n);
+    end += n;
+  }
+  *end = '\0';
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Points that were computed have `converged` 0 or 1. Each bears what its file warns about: whose are the first in the grid
+   comes first */
+static PetscErrorCode KeepPieces(FwGather g, PetscInt file, FwStore store, const FwScanPart *part, FwRecord record[])
+{
+  char *warnings;
+
+  PetscFunctionBegin;
+  PetscCall(ReadWarnings(store, &warnings));
   for (PetscInt i = 0; i < part->n_point; i++) {
     if (!(FwRecordAt(record[i], "converged", 0) >= 0.0)) continue;
+    PetscCall(FwRecordWarn(record[i], warnings));
     PetscCall(AddPiece(g, part->point[i], file, record[i]));
     record[i] = NULL;
   }
+  PetscCall(PetscFree(warnings));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -284,7 +316,7 @@ static PetscErrorCode ReadPoints(FwGather g, PetscInt file, FwStore store)
   PetscCall(FwRecordCreate(&common));
   PetscCall(FwRecordSetSource(common, file));
   code = TakeArrays(g, store, &part, record, common);
-  if (!code) code = KeepPieces(g, file, &part, record);
+  if (!code) code = KeepPieces(g, file, store, &part, record);
   if (!code) code = FwRecordJoin(g->common, common, (const char *const *)g->file);
   for (PetscInt i = 0; i < part.n_point; i++) PetscCall(FwRecordDestroy(&record[i]));
   PetscCall(FwRecordDestroy(&common));
@@ -310,6 +342,17 @@ static PetscErrorCode IsOfTheSameRun(FwGather g, FwStore store, PetscBool *is_sa
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode ReadDigest(FwStore store, uint64_t *digest)
+{
+  char *text;
+
+  PetscFunctionBegin;
+  PetscCall(FwStoreGetText(store, "/", "files_digest", &text));
+  *digest = strtoull(text, NULL, 16);
+  PetscCall(PetscFree(text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwGatherReadFile(FwGather g, PetscInt file)
 {
   FwStore        store;
@@ -319,6 +362,7 @@ PetscErrorCode FwGatherReadFile(FwGather g, PetscInt file)
   PetscFunctionBegin;
   PetscCall(FwStoreOpen(PETSC_COMM_SELF, g->file[file], &store));
   code = IsOfTheSameRun(g, store, &is_same);
+  if (!code && is_same) code = ReadDigest(store, &g->digest[file]);
   if (!code && is_same) code = ReadPoints(g, file, store);
   if (!code && !is_same) g->mismatch = PetscMin(g->mismatch, file);
   PetscCall(FwStoreDestroy(&store));

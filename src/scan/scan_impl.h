@@ -48,6 +48,10 @@ PetscErrorCode FwScanKeepFinished(PetscBool is_stopped, PetscInt *n, PetscInt po
 PetscErrorCode FwScanKeepBeforeLeaving(FwScanWork *w);
 PetscErrorCode FwScanStopped(const FwScanWork *w);
 
+/** scan_run.c: warn of what the points warn about, in their order: on rank 0, where it is printed unless it was raised there;
+ *  NULL on the others. */
+PetscErrorCode FwScanWarn(FwRecord all);
+
 /** scan_farm.c: all groups, handed out by rank 0 as sub-communicators ask for them. */
 PetscErrorCode FwScanRunFarm(FwScanWork *w);
 

@@ -250,8 +250,7 @@ static PetscErrorCode StackAll(FwScanWork *w, FwRecord *all)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What the points warn about, in their order: on rank 0, where it is printed unless it was raised there */
-static PetscErrorCode Warn(FwRecord all)
+PetscErrorCode FwScanWarn(FwRecord all)
 {
   char line[4096];
 
@@ -294,7 +293,7 @@ PetscErrorCode FwScanRun(FwScan scan, const FwScanPlan *plan, FwScanFunction *fu
   PetscCall(code);
   PetscCall(FwScanApply(scan, -1));
   PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, StackAll(&w, all)));
-  PetscCall(Warn(*all));
+  PetscCall(FwScanWarn(*all));
   for (PetscInt p = 0; p < scan->n_point; p++) PetscCall(FwRecordDestroy(&w.record[p]));
   PetscCallMPI(MPI_Comm_free(&w.comm));
   PetscCall(PetscFree(w.group));

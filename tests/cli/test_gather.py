@@ -163,6 +163,42 @@ class Gather(unittest.TestCase):
         forge(self.place / "parts/0.h5", self.place / "parts/old.h5", "program_version", None, "0.0.9")
         self.refused(2, "different versions of the program", "out.h5", "parts")
 
+    def test_other_data_under_the_same_name_are_refused(self):
+        rows = np.random.default_rng(5).normal(size=(60, 5))
+        data = ["-data_source", "csv", "-data_path", "d.csv", "-data_normalise", "none"]
+        np.savetxt(self.place / "d.csv", rows, delimiter=",")
+        self.point("0-2", "0", *data)
+        self.point("3-4", "1", *data)
+        of_parts = harness.attribute(self.place / "parts/0.h5", "files_digest")
+        self.assertRegex(of_parts, "^[0-9a-f]{16}$")
+        self.assertEqual(self.gather("out.h5", "parts").code, 0)
+        self.assertEqual(harness.attribute(self.place / "out.h5", "files_digest"), of_parts)
+        self.assertEqual(self.gather("again.h5", "out.h5", "parts").code, 0)
+        self.assertEqual(harness.attribute(self.place / "again.h5", "files_digest"), of_parts)
+        os.remove(self.place / "out.h5")
+        rows[3, 2] += 1.0
+        np.savetxt(self.place / "d.csv", rows, delimiter=",")
+        self.point("5", "2", *data)
+        for ranks in (1, 2):
+            self.refused(2, "'parts/0.h5' and 'parts/2.h5' come from different data", "out.h5", "parts", ranks=ranks)
+
+    def test_warnings_of_the_parts_are_those_of_the_whole(self):
+        said = {"3": "of both\nof the first", "0": "of the second\nof both"}
+        for index, text in said.items():
+            self.point(index, f"plain{index}")
+            forge(self.place / f"parts/plain{index}.h5", self.place / f"parts/{index}.h5", "warnings", None, text)
+            os.remove(self.place / f"parts/plain{index}.h5")
+        for ranks in (1, 2):
+            done = self.gather("out.h5", "parts", "-overwrite", ranks=ranks)
+            self.assertEqual(done.code, 0, done.err)
+            warnings = harness.attribute(self.place / "out.h5", "warnings").splitlines()
+            self.assertEqual(warnings[:3], ["of the second", "of both", "of the first"])
+            self.assertEqual([line for line in warnings if "/gather/missing_point" in line], warnings[3:])
+            self.assertIn("finwidth: warning: of the first", done.err)
+        self.point("1-2,4-5", "rest")
+        self.assertEqual(self.gather("whole.h5", "out.h5", "parts/rest.h5").code, 0)
+        self.assertEqual(harness.attribute(self.place / "whole.h5", "warnings").splitlines(), warnings[:3])
+
     def test_bad_calls(self):
         self.point("0")
         self.refused(2, "usage", "out.h5")
