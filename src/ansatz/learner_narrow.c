@@ -21,14 +21,20 @@ typedef int64_t Order __attribute__((vector_size(WIDTH * sizeof(int64_t))));
 
 #define AT(p) (*(const Vector *)(const void *)(p))
 
+/* Numbers of a and b, counted through; GCC has the one since 4.7 and the other since 12, Clang only the other */
+#ifdef __clang__
+  #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+  #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (const Order){__VA_ARGS__})
+#endif
+
 /* Of each of four vectors the sum of its numbers */
 FW_VECTOR_HELPER void SumEach(const Vector s[WIDTH], Vector *sum)
 {
-  const Order  even = {0, 4, 2, 6}, odd = {1, 5, 3, 7}, low = {0, 1, 4, 5}, high = {2, 3, 6, 7};
-  const Vector a = __builtin_shuffle(s[0], s[1], even) + __builtin_shuffle(s[0], s[1], odd);
-  const Vector b = __builtin_shuffle(s[2], s[3], even) + __builtin_shuffle(s[2], s[3], odd);
+  const Vector a = SHUFFLE(s[0], s[1], 0, 4, 2, 6) + SHUFFLE(s[0], s[1], 1, 5, 3, 7);
+  const Vector b = SHUFFLE(s[2], s[3], 0, 4, 2, 6) + SHUFFLE(s[2], s[3], 1, 5, 3, 7);
 
-  *sum = __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
+  *sum = SHUFFLE(a, b, 0, 1, 4, 5) + SHUFFLE(a, b, 2, 3, 6, 7);
 }
 
 #define PUT(p, vector) (*(Vector *)(void *)(p) = (vector))

@@ -3,7 +3,7 @@
 set(commit "unknown")
 find_package(Git QUIET)
 if(Git_FOUND)
-  execute_process(COMMAND ${GIT_EXECUTABLE} -C ${SOURCE} describe --always --dirty=+ --abbrev=12 --exclude=*
+  execute_process(COMMAND ${GIT_EXECUTABLE} -c safe.directory=${SOURCE} -C ${SOURCE} describe --always --dirty=+ --abbrev=12 --exclude=*
                   OUTPUT_VARIABLE found OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
   if(NOT failed)
     set(commit ${found})
