@@ -41,6 +41,16 @@ double FwFeatureSimilarity(FwFeature feature, double alpha);
 /** The same after the mean entry of each matrix is subtracted (not invariant under rotations of the inputs). */
 double FwFeaturePearson(FwFeature feature, double alpha);
 
+/** The interval of the best alpha. */
+#define FW_FEATURE_ALPHA_LEAST 0.01
+#define FW_FEATURE_ALPHA_MOST  3.0
+
+/** Whether a best alpha is an end of the interval, beyond which the cosine may rise on: a bound and not a number. */
+static inline PetscBool FwFeatureIsBound(double alpha)
+{
+  return (PetscBool)(alpha <= FW_FEATURE_ALPHA_LEAST || alpha >= FW_FEATURE_ALPHA_MOST);
+}
+
 /** The alpha in [0.01, 3] of the largest cosine, and that cosine: the largest of a grid, then the root of the derivative.
  *  An end of the interval where the cosine is monotonic; NaN where A has one direction only, so that no alpha differs. */
 PetscErrorCode FwFeatureBestAlpha(FwFeature feature, double *alpha, double *similarity);

@@ -190,7 +190,7 @@ static PetscErrorCode FindRoot(FwFeature a, double low, double high, double *roo
 PetscErrorCode FwFeatureBestAlpha(FwFeature a, double *alpha, double *similarity)
 {
   enum { N_GRID = 300 };
-  const double low = 0.01, step = (3.0 - low) / (N_GRID - 1);
+  const double low = FW_FEATURE_ALPHA_LEAST, step = (FW_FEATURE_ALPHA_MOST - low) / (N_GRID - 1);
   double       best = -INFINITY, left, right;
   PetscInt     at   = 0;
 
@@ -206,7 +206,7 @@ PetscErrorCode FwFeatureBestAlpha(FwFeature a, double *alpha, double *similarity
       at   = i;
     }
   }
-  *alpha = low + step * at;
+  *alpha = at < N_GRID - 1 ? low + step * at : FW_FEATURE_ALPHA_MOST;
   left   = low + step * PetscMax(at - 1, 0);
   right  = low + step * PetscMin(at + 1, N_GRID - 1);
   if (LogSlope(left, a) > 0.0 && LogSlope(right, a) < 0.0) PetscCall(FindRoot(a, left, right, alpha));

@@ -196,9 +196,9 @@ static double LanesBytes(const FwTrainPlan *plan, const FwLearnerShape *shape, F
 double FwTrainingBytes(const FwTrainPlan *plan, const FwLearnerShape *shape, FwLoss loss, PetscInt n_example,
                        PetscInt n_run)
 {
-  const double    n       = (double)FwLearnerShapeSize(shape), runs = (double)n_run;
+  const double    n = (double)FwLearnerShapeSize(shape), runs = (double)n_run;
   const PetscBool in_lanes = (PetscBool)(methods[plan->method].advance_lanes && FwLaneNetHasWidths(shape));
-  double          bytes   = 8.0 * runs * (2.0 + (double)methods[plan->method].n_moment) * n + 8.0 * n;
+  double          bytes    = 8.0 * runs * (2.0 + (double)methods[plan->method].n_moment) * n + 8.0 * n;
 
   if (plan->batch) bytes += (double)sizeof(PetscInt) * FW_LANES * n_example;
   return bytes + (in_lanes ? LanesBytes(plan, shape, loss, n_example) : 8.0 * CountVectors(plan) * n);
@@ -286,8 +286,9 @@ PetscErrorCode FwTrainingCheck(FwTraining training)
     const FwTrainOne *one = &training->one[r];
 
     PetscCheck(one->at.is_given_up == 0.0, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
-               "training by %s was given up at t = %g after %g gradients (run %" PetscInt_FMT "): a larger tolerance",
-               FwTrainMethodNames[method], one->at.time, one->at.n_gradient, r);
+               "training by %s was given up at t = %g after %g gradients (run %" PetscInt_FMT "): a larger %s",
+               FwTrainMethodNames[method], one->at.time, one->at.n_gradient, r,
+               methods[method].has_step ? "ansatz_step" : "tolerance");
     if (one->at.is_diverged == 0.0) continue;
     PetscCheck(methods[method].has_step, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
                "training by %s could not go on from %s %g (run %" PetscInt_FMT ")", FwTrainMethodNames[method],

@@ -292,7 +292,7 @@ static PetscBool HasCollapsed(const Found *f, PetscInt seed)
                                  RowOf(f, seed, 0) + rows->column[FW_ALIGNMENT_AGOP_NORM].first);
 }
 
-enum { DIVERGED, GIVEN_UP, SOLVED, COLLAPSED, UNDETERMINED, FEATURELESS, OUTCOMES };
+enum { DIVERGED, GIVEN_UP, SOLVED, COLLAPSED, UNDETERMINED, FEATURELESS, BOUND, OUTCOMES };
 
 static void JudgeRun(const Found *f, PetscInt seed, PetscInt64 outcome[OUTCOMES])
 {
@@ -306,17 +306,19 @@ static void JudgeRun(const Found *f, PetscInt seed, PetscInt64 outcome[OUTCOMES]
   outcome[SOLVED]       = f->point->plan.method < FW_TRAIN_LMVM || end->is_converged > 0.0;
   outcome[COLLAPSED]    = HasCollapsed(f, seed);
   outcome[UNDETERMINED] = isnan(best_alpha) && !outcome[DIVERGED] && !outcome[GIVEN_UP] && !outcome[FEATURELESS];
+  outcome[BOUND]        = FwFeatureIsBound(best_alpha);
 }
 
 static PetscErrorCode RecordOutcomes(const Found *f)
 {
   static const char *const names[OUTCOMES][2] = {
-    {"diverged",     "1: training diverged, at stopped_at"                                 },
-    {"given_up",     "1: a flow took more than ansatz_gradients, and ended at stopped_at"  },
-    {"solved",       "0: a solver for critical points was stopped before its end"          },
-    {"collapsed",    "1: less than a millionth is left of the AGOP that the targets demand"},
-    {"undetermined", "1: the AGOP has one direction, all alpha are alike"                  },
-    {"featureless",  "1: the AGOP is zero, there is no cosine"                             },
+    {"diverged",         "1: training diverged, at stopped_at"                                 },
+    {"given_up",         "1: a flow took more than ansatz_gradients, and ended at stopped_at"  },
+    {"solved",           "0: a solver for critical points was stopped before its end"          },
+    {"collapsed",        "1: less than a millionth is left of the AGOP that the targets demand"},
+    {"undetermined",     "1: the AGOP has one direction, all alpha are alike"                  },
+    {"featureless",      "1: the AGOP is zero, there is no cosine"                             },
+    {"best_alpha_bound", "1: best_alpha at the end is an end of its interval"                  },
   };
   const FwShape shape        = {1, {"run_seed"}, {f->n_seed}};
   PetscBool     is_converged = PETSC_TRUE;
@@ -362,7 +364,7 @@ static PetscErrorCode RecordEnds(const Found *f)
 /* --- the end in single numbers ------------------------------------------------------------------------------------------------ */
 
 /* Mean and standard deviation over the runs that have the number */
-static void MeanOver(PetscInt n, const double value[], double *mean, double *deviation)
+static PetscInt MeanOver(PetscInt n, const double value[], double *mean, double *deviation)
 {
   PetscInt count = 0;
   double   sum = 0.0, square = 0.0;
@@ -376,19 +378,23 @@ static void MeanOver(PetscInt n, const double value[], double *mean, double *dev
   for (PetscInt i = 0; i < n; i++)
     if (!isnan(value[i])) square += (value[i] - *mean) * (value[i] - *mean);
   *deviation = count > 1 ? sqrt(square / (double)(count - 1)) : NAN;
+  return count;
 }
 
 static PetscErrorCode RecordFinal(const Found *f, const char name[], const double value[], const char long_name[])
 {
-  char   full[64];
-  double mean, deviation;
+  char     full[64];
+  double   mean, deviation;
+  PetscInt n;
 
   PetscFunctionBegin;
-  MeanOver(f->n_seed, value, &mean, &deviation);
+  n = MeanOver(f->n_seed, value, &mean, &deviation);
   (void)snprintf(full, sizeof full, "final_%s", name);
   PetscCall(FwRecordReal(f->record, full, mean, "1", long_name));
   (void)snprintf(full, sizeof full, "final_%s_deviation", name);
   PetscCall(FwRecordReal(f->record, full, deviation, "1", "standard deviation of it over runs"));
+  (void)snprintf(full, sizeof full, "final_%s_runs", name);
+  PetscCall(FwRecordInteger(f->record, full, n, "1", "runs that have the number, over which it is the mean"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -399,21 +405,24 @@ static PetscErrorCode RecordFinals(const Found *f)
     FwAlignmentField field; /* its first entry */
     const char      *long_name;
   } finals[] = {
-    {"loss",            FW_ALIGNMENT_LOSS,             "loss at the end, mean over runs"                               },
-    {"similarity",      FW_ALIGNMENT_LAYER_SIMILARITY, "cosine at alpha = 1/L at the end, mean over runs"              },
-    {"best_similarity", FW_ALIGNMENT_BEST_SIMILARITY,  "largest cosine at the end, mean over runs"                     },
-    {"best_alpha",      FW_ALIGNMENT_BEST_ALPHA,       "its alpha, mean over runs"                                     },
-    {"slope_alpha",     FW_ALIGNMENT_SLOPE_ALPHA,      "alpha of the slope at the end, mean over runs"                 },
-    {"residual",        FW_ALIGNMENT_RESIDUAL,         "residual at alpha = 1/L at the end, mean over runs"            },
-    {"update",          FW_ALIGNMENT_UPDATE,           "update_similarity at the end, mean over runs"                  },
-    {"imbalance",       FW_ALIGNMENT_IMBALANCE,        "imbalance of the first hidden layer at the end, mean over runs"},
+    {"loss",            FW_ALIGNMENT_LOSS,             "loss at the end, mean over runs"                                },
+    {"similarity",      FW_ALIGNMENT_LAYER_SIMILARITY, "cosine at alpha = 1/L at the end, mean over runs"               },
+    {"best_similarity", FW_ALIGNMENT_BEST_SIMILARITY,  "largest cosine at the end, mean over runs"                      },
+    {"best_alpha",      FW_ALIGNMENT_BEST_ALPHA,       "its alpha, mean over runs in which it is no end of its interval"},
+    {"slope_alpha",     FW_ALIGNMENT_SLOPE_ALPHA,      "alpha of the slope at the end, mean over runs"                  },
+    {"residual",        FW_ALIGNMENT_RESIDUAL,         "residual at alpha = 1/L at the end, mean over runs"             },
+    {"update",          FW_ALIGNMENT_UPDATE,           "update_similarity at the end, mean over runs"                   },
+    {"imbalance",       FW_ALIGNMENT_IMBALANCE,        "imbalance of the first hidden layer at the end, mean over runs" },
   };
   double *value;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(f->n_seed, &value));
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(finals); i++) {
-    for (PetscInt s = 0; s < f->n_seed; s++) value[s] = Measured(f, s, f->group->plan.n_time - 1, finals[i].field);
+    for (PetscInt s = 0; s < f->n_seed; s++) {
+      value[s] = Measured(f, s, f->group->plan.n_time - 1, finals[i].field);
+      if (finals[i].field == FW_ALIGNMENT_BEST_ALPHA && FwFeatureIsBound(value[s])) value[s] = NAN;
+    }
     PetscCall(RecordFinal(f, finals[i].name, value, finals[i].long_name));
   }
   for (PetscInt s = 0; s < f->n_seed; s++) PetscCall(RateOf(f, s, &value[s]));

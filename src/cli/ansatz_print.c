@@ -7,9 +7,11 @@
 #include "mixture_print.h"
 
 #include <finwidth/activation.h>
+#include <finwidth/feature.h>
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* --- the header ------------------------------------------------------------------------------------------------------ */
 
@@ -61,8 +63,8 @@ PetscErrorCode FwPrintAnsatzHeader(const FwAnsatzPoint *point, const char data[]
 
 /* --- one point ------------------------------------------------------------------------------------------------------- */
 
-/* Arrays [run_seed][time][each]; each: 1, or the layers, or one less */
-typedef enum { SCALAR, LAYERS, HIDDEN } Extent;
+/* Arrays [run_seed][time][each]; each: 1 (a power: which may be a bound), or the layers, or one less */
+typedef enum { SCALAR, POWER, LAYERS, HIDDEN } Extent;
 
 static const struct {
   const char *name, *title;
@@ -71,7 +73,7 @@ static const struct {
   {"loss",             "loss",       SCALAR},
   {"gradient_norm",    "|gradient|", SCALAR},
   {"layer_similarity", "cos 1/L",    LAYERS},
-  {"best_alpha",       "best alpha", SCALAR},
+  {"best_alpha",       "best alpha", POWER },
   {"slope_alpha",      "slope",      SCALAR},
   {"residual",         "residual",   SCALAR},
   {"imbalance",        "imbalance",  HIDDEN},
@@ -90,13 +92,38 @@ static char *Cell(double value, char cell[16])
   return cell;
 }
 
+/* A best alpha, which may be a bound only */
+static char *AlphaCell(double value, char cell[16])
+{
+  if (!FwFeatureIsBound(value)) return Cell(value, cell);
+  if (value < 1.0)
+    (void)snprintf(cell, 16, "%8s%.2f", "<", FW_FEATURE_ALPHA_LEAST);
+  else
+    (void)snprintf(cell, 16, "%8s%.2f", ">", FW_FEATURE_ALPHA_MOST);
+  return cell;
+}
+
+/* Of one run its number, which may be a bound; of several the mean, or none */
+static double MeanAlpha(FwRecord record, const char name[], PetscInt n_seed, PetscInt64 first, PetscInt64 stride)
+{
+  double sum = 0.0;
+
+  for (PetscInt s = 0; s < n_seed; s++) {
+    const double value = FwRecordAt(record, name, first + s * stride);
+
+    sum += n_seed > 1 && FwFeatureIsBound(value) ? NAN : value / (double)n_seed;
+  }
+  return sum;
+}
+
 /* The first entry of each run, averaged */
 static double MeanAt(FwRecord record, size_t c, PetscInt n_seed, PetscInt n_time, PetscInt time)
 {
   const PetscInt64 L    = FwRecordIntegerAt(record, "layers", 0);
-  const PetscInt64 each = columns[c].extent == SCALAR ? 1 : columns[c].extent == LAYERS ? L : L - 1;
+  const PetscInt64 each = columns[c].extent <= POWER ? 1 : columns[c].extent == LAYERS ? L : L - 1;
   double           sum  = 0.0;
 
+  if (columns[c].extent == POWER) return MeanAlpha(record, columns[c].name, n_seed, time, n_time);
   for (PetscInt s = 0; s < n_seed; s++)
     sum += FwRecordAt(record, columns[c].name, ((PetscInt64)s * n_time + time) * each) / (double)n_seed;
   return sum;
@@ -124,8 +151,12 @@ static PetscErrorCode PrintTimes(FwRecord record, PetscInt n_seed)
     const PetscInt t = n_time > LINES ? line * (n_time - 1) / (LINES - 1) : line;
 
     PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n%12.5g", FwRecordAt(record, "training_time", t)));
-    for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(columns); c++)
-      PetscCall(PetscPrintf(PETSC_COMM_SELF, "%s", Cell(MeanAt(record, c, n_seed, n_time, t), cell)));
+    for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(columns); c++) {
+      const double mean = MeanAt(record, c, n_seed, n_time, t);
+
+      PetscCall(
+        PetscPrintf(PETSC_COMM_SELF, "%s", columns[c].extent == POWER ? AlphaCell(mean, cell) : Cell(mean, cell)));
+    }
   }
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -149,8 +180,13 @@ static PetscErrorCode PrintClosedForm(FwRecord record)
 
 static char *Six(double value, char cell[16])
 {
-  (void)snprintf(cell, 16, "%.6f", value);
-  return cell;
+  if (isnan(value))
+    (void)snprintf(cell, 16, "-");
+  else if (FwFeatureIsBound(value))
+    (void)AlphaCell(value, cell);
+  else
+    (void)snprintf(cell, 16, "%.6f", value);
+  return cell + strspn(cell, " ");
 }
 
 /* alpha by layer and the decay of the imbalance beside their theory */
@@ -164,11 +200,9 @@ static PetscErrorCode PrintTheory(FwRecord record, PetscInt n_seed)
   PetscFunctionBegin;
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n  best alpha by layer "));
   for (PetscInt l = 0; l < L; l++) {
-    double sum = 0.0;
+    const double alpha = MeanAlpha(record, "layer_best_alpha", n_seed, (n_time - 1) * L + l, (PetscInt64)n_time * L);
 
-    for (PetscInt s = 0; s < n_seed; s++)
-      sum += FwRecordAt(record, "layer_best_alpha", ((PetscInt64)s * n_time + n_time - 1) * L + l) / (double)n_seed;
-    PetscCall(PetscPrintf(PETSC_COMM_SELF, "  %s (%.6f)", isnan(sum) ? "-" : Six(sum, cell), 1.0 / (double)(L - l)));
+    PetscCall(PetscPrintf(PETSC_COMM_SELF, "  %s (%.6f)", Six(alpha, cell), 1.0 / (double)(L - l)));
   }
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
   PetscCall(PrintClosedForm(record));

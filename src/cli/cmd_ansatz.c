@@ -7,6 +7,7 @@
 #include "command.h"
 
 #include <finwidth/estimate.h>
+#include <finwidth/feature.h>
 #include <finwidth/option.h>
 
 #include <math.h>
@@ -448,6 +449,11 @@ static PetscErrorCode WarnAboutFeatures(const FwAnsatz *ansatz, FwRecord all, Pe
     PetscCall(FwWarn("ansatz_decay is beyond critical_decay in %" PetscInt_FMT " of %" PetscInt_FMT
                      " points: trained longer, their weights may collapse",
                      n_beyond, n_point));
+  n = CountRuns(ansatz, all, n_point, "best_alpha_bound", &first);
+  if (n)
+    PetscCall(FwWarn("best_alpha is an end of its interval, %g or %g, in %" PetscInt_FMT " of %" PetscInt_FMT
+                     " runs: the cosine may rise on beyond it, and the means leave them out (final_best_alpha_runs)",
+                     FW_FEATURE_ALPHA_LEAST, FW_FEATURE_ALPHA_MOST, n, n_run));
   n = CountRuns(ansatz, all, n_point, "undetermined", &first);
   if (n && ansatz->n_alpha > 1)
     PetscCall(FwWarn(
@@ -462,8 +468,9 @@ static PetscErrorCode WarnAboutFeatures(const FwAnsatz *ansatz, FwRecord all, Pe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Which run of which point, and where it ended: `ansatz_decay = 0.1, ansatz_step = 2, seed 5, at step 7` */
-static PetscErrorCode NameRun(const FwAnsatz *ansatz, FwRecord all, PetscInt run, size_t size, char name[])
+/* Which run of which point, by which method, and where it ended: `ansatz_decay = 0.1, ansatz_step = 2, seed 5, at step 7` */
+static PetscErrorCode NameRun(const FwAnsatz *ansatz, FwRecord all, PetscInt run, size_t size, char name[],
+                              FwTrainMethod *of)
 {
   const FwScan scan = ansatz->request->scan;
   PetscInt     n_axis, n_point, method;
@@ -476,6 +483,7 @@ static PetscErrorCode NameRun(const FwAnsatz *ansatz, FwRecord all, PetscInt run
   PetscCall(FwOptionInteger("seed", &seed, NULL));
   PetscCall(FwOptionChoice("ansatz_optimiser", &method, NULL));
   PetscCall(FwScanApply(scan, -1));
+  *of = (FwTrainMethod)method;
   for (PetscInt d = 0; d < n_axis && n < size; d++) {
     const FwScanAxis *axis;
 
@@ -485,8 +493,16 @@ static PetscErrorCode NameRun(const FwAnsatz *ansatz, FwRecord all, PetscInt run
   }
   if (n < size)
     (void)snprintf(name + n, size - n, "seed %" PetscInt64_FMT ", at %s%g", seed + run % ansatz->n_seed,
-                   FwTrainMethodIsFlow((FwTrainMethod)method) ? "t = " : "step ", FwRecordAt(all, "stopped_at", run));
+                   FwTrainMethodIsFlow(*of) ? "t = " : "step ", FwRecordAt(all, "stopped_at", run));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A flow has a tolerance, that of a midpoint rule a step */
+static const char *GivenUpCure(FwTrainMethod method)
+{
+  return method == FW_TRAIN_FLOW
+           ? "a larger ansatz_tolerance, as 1e-5 with ansatz_order 5, more ansatz_gradients, or a descent"
+           : "a larger ansatz_step, more ansatz_gradients, or flow";
 }
 
 /* What ends with exit code 4, the worst last */
@@ -495,20 +511,20 @@ static PetscErrorCode SayFailure(FwAnsatz *ansatz, FwRecord all, PetscInt n_poin
   const PetscInt n_run = n_point * ansatz->n_seed;
   PetscInt       first = 0, n;
   char           name[256];
+  FwTrainMethod  method;
 
   PetscFunctionBegin;
   n = CountRuns(ansatz, all, n_point, "given_up", &first);
   if (n) {
-    PetscCall(NameRun(ansatz, all, first, sizeof name, name));
+    PetscCall(NameRun(ansatz, all, first, sizeof name, name, &method));
     (void)snprintf(ansatz->failure, sizeof ansatz->failure,
                    "flows were given up in %" PetscInt_FMT " of %" PetscInt_FMT
-                   " runs (first: %s) after %g gradients: want a larger ansatz_tolerance, as 1e-5 "
-                   "with ansatz_order 5, more ansatz_gradients, or a descent",
-                   n, n_run, name, FwRecordAt(all, "gradients", first));
+                   " runs (first: %s) after %g gradients: want %s",
+                   n, n_run, name, FwRecordAt(all, "gradients", first), GivenUpCure(method));
   }
   n = CountRuns(ansatz, all, n_point, "diverged", &first);
   if (n) {
-    PetscCall(NameRun(ansatz, all, first, sizeof name, name));
+    PetscCall(NameRun(ansatz, all, first, sizeof name, name, &method));
     (void)snprintf(ansatz->failure, sizeof ansatz->failure,
                    "training diverged in %" PetscInt_FMT " of %" PetscInt_FMT
                    " runs (first: %s): want a smaller ansatz_step",

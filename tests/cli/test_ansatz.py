@@ -183,11 +183,23 @@ class Ansatz(unittest.TestCase):
         np.testing.assert_allclose(r["exact_similarity"][-1], r["formula_similarity"], atol=1e-12)
         self.check_numbers(r, 1e-9, -1)
 
+    def test_a_best_alpha_at_the_end_of_its_interval_is_a_bound(self):
+        r, done = self.case("-ansatz_case", "quadratic-axes", "-ansatz_seeds", 2, "-ansatz_time", 30)
+        np.testing.assert_array_equal(r["best_alpha"][:, -1], 0.01)
+        np.testing.assert_array_equal(r["best_alpha_bound"], 1)
+        self.assertTrue(np.isnan(r["final_best_alpha"]))
+        self.assertEqual((r["final_best_alpha_runs"], r["final_loss_runs"]), (0, 2))
+        self.assertIn("best_alpha is an end of its interval, 0.01 or 3, in 2 of 2 runs", done.err)
+
+    def test_a_midpoint_rule_that_is_given_up_wants_a_larger_step(self):
+        self.check_refused([*SMALL, "-ansatz_optimiser", "flow-midpoint", "-ansatz_gradients", 100, "-ansatz_time", 10,
+                            "-overwrite"], 4, "want a larger ansatz_step, more ansatz_gradients, or flow")
+
     def test_counterexamples_that_are_not_trained_have_answers_by_hand(self):
         # cosine at alpha = 1/2 as the theory note has it; the formula is not the measurement
-        for values, half, others in (("2,0.03", 1.99e-2, "0.05,0.1,1"), ("4,0.01", 3.53e-5, "0.05,0.1,1"), ("8,0.003", 1.4e-7, "1")):
-            r, _ = self.case("-ansatz_case", "tanh-static", "-ansatz_case_values", values, "-ansatz_alpha", "0.5," + others)
-            np.testing.assert_allclose(r["similarity"][0, 0], r["formula_similarity"], rtol=1e-3)
+        for values, half in (("2,0.03", 1.99e-2), ("4,0.01", 3.53e-5), ("8,0.003", 1.4e-7)):
+            r, _ = self.case("-ansatz_case", "tanh-static", "-ansatz_case_values", values, "-ansatz_alpha", "0.5,0.05,0.1,1")
+            np.testing.assert_allclose(r["similarity"][0, 0], r["formula_similarity"], rtol=1e-8)
             self.assertAlmostEqual(r["formula_similarity"][0] / half, 1, delta=0.03)
             np.testing.assert_array_equal(r["exact_similarity"][0], r["formula_similarity"])
             self.check_numbers(r, 1e-13)
