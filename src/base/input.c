@@ -35,7 +35,7 @@ typedef struct {
   size_t      size;
 } Check;
 
-static int Fail(Check *check, size_t line, const char format[], ...)
+static int __attribute__((format(printf, 3, 4))) Fail(Check *check, size_t line, const char format[], ...)
 {
   va_list arguments;
   int     n = snprintf(check->message, check->size, "%s:%zu: ", check->path, line + 1);

@@ -14,6 +14,10 @@
 #include <gsl/gsl_sf_psi.h>
 #include <math.h>
 
+#ifndef CMPLX /* glibc 2.36 has it for GCC alone */
+  #define CMPLX(x, y) __builtin_complex((double)(x), (double)(y))
+#endif
+
 enum { NODE_MAX = 1 << 20 };
 
 static const double period_deviations = 45.0;
