@@ -111,6 +111,16 @@ PetscErrorCode FwScanRun(FwScan scan, const FwScanPlan *plan, FwScanFunction *fu
  */
 PetscErrorCode FwScanKeep(FwScan scan, MPI_Comm comm, PetscInt n, const PetscInt point[], FwRecord record[]);
 
+/** Before a group is computed that cannot be left at any time: leave where the wall time ends before it would be finished.
+ *
+ * How long the run's earlier groups took, beside what was expected of them, corrects what is expected. The first group is always
+ * begun, or a run with too little time would never come to anything. Does nothing outside FwScanRun().
+ * @collective{comm}
+ * @param[in] seconds  expected of the group
+ * @error FW_ERR_STOPPED  asked to stop, or not enough time is left
+ */
+PetscErrorCode FwScanExpect(FwScan scan, MPI_Comm comm, double seconds);
+
 /** Write the axes as dimension scales into a group of a store. Collective. */
 PetscErrorCode FwScanWriteAxes(FwScan scan, FwStore store, const char group[]);
 

@@ -24,5 +24,8 @@ PetscErrorCode FwStopRequested(MPI_Comm comm, PetscBool *stop);
 /** The same, or the wall time will be over within `seconds`, which the next step may take on this rank. Collective. */
 PetscErrorCode FwStopRequestedWithin(MPI_Comm comm, double seconds, PetscBool *stop);
 
+/** Seconds of the wall time that are left, without the margin in which a run leaves; INFINITY where there is no limit. */
+double FwStopSecondsLeft(void);
+
 /** Whether any rank of `comm` was asked for a checkpoint since the last call. Collective on `comm`. */
 PetscErrorCode FwCheckpointRequested(MPI_Comm comm, PetscBool *wanted);

@@ -6,6 +6,7 @@
 #include <finwidth/option.h>
 #include <finwidth/stop.h>
 
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
@@ -98,6 +99,14 @@ PetscErrorCode FwStopRequestedWithin(MPI_Comm comm, double seconds, PetscBool *s
   PetscCallMPI(MPI_Allreduce(&mine, &any, 1, MPI_INT, MPI_MAX, comm));
   *stop = any ? PETSC_TRUE : PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+double FwStopSecondsLeft(void)
+{
+  PetscLogDouble now = 0.0;
+
+  if (!(deadline > 0.0) || PetscTime(&now)) return INFINITY;
+  return PetscMax(0.0, deadline - now);
 }
 
 PetscErrorCode FwCheckpointRequested(MPI_Comm comm, PetscBool *wanted)

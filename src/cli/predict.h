@@ -103,8 +103,9 @@ typedef struct {
 PetscErrorCode FwPredictEstimate(FwGrid grid, const FwDataSizes *sizes, const FwPredictPoint *point,
                                  const FwPredictUse *use, FwEstimate *estimate);
 
-/** Print which form was chosen, and what is expected of it, seconds of learning included. Collective on PETSC_COMM_WORLD. */
-PetscErrorCode FwPredictPrintPlan(const FwEstimate *estimate, double learning);
+/** Print which form was chosen, and what is expected of it, from the first rank of `comm`: in a farm that of the world computes
+ *  nothing. Collective on `comm`. */
+PetscErrorCode FwPredictPrintPlan(MPI_Comm comm, const FwEstimate *estimate, double seconds);
 
 /** Print the resolved input and the estimate of the first kernel of the scan. Collective on PETSC_COMM_WORLD. */
 PetscErrorCode FwPredictDryRun(const FwRequest *request);
@@ -120,10 +121,11 @@ typedef struct {
   MPI_Comm        comm;
   FwScan          scan;
   PetscInt        n;
-  const PetscInt *number;   /**< [n] in the scan */
-  FwPredictPoint *point;    /**< [n] */
-  FwRecord       *record;   /**< [n] */
-  PetscInt        n_kernel; /**< points on the same kernel, those computed in an earlier run included */
+  const PetscInt *number;    /**< [n] in the scan */
+  FwPredictPoint *point;     /**< [n] */
+  FwRecord       *record;    /**< [n] */
+  PetscBool       is_beside; /**< as in FwPredict */
+  PetscInt        n_kernel;  /**< points on the same kernel, those computed in an earlier run included */
 } FwPredictPoints;
 
 /** Of cnn and lcn. Collective on `grid`. */

@@ -56,14 +56,13 @@ PetscErrorCode FwPredictEstimate(FwGrid grid, const FwDataSizes *sizes, const Fw
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPredictPrintPlan(const FwEstimate *e, double learning)
+PetscErrorCode FwPredictPrintPlan(MPI_Comm comm, const FwEstimate *e, double seconds)
 {
-  const double seconds = e->assembly_seconds + e->decomposition_seconds + e->use_seconds + learning;
-  char         expected[64];
+  char expected[64];
 
   PetscFunctionBegin;
   snprintf(expected, sizeof expected, "about %.2g s, %.2g GiB a rank", seconds, e->peak_bytes / 1073741824.0);
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "kernel  %s, %s\n\n", FwEstimateName(e->bandwidth), expected));
+  PetscCall(PetscPrintf(comm, "kernel  %s, %s\n\n", FwEstimateName(e->bandwidth), expected));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -79,7 +78,8 @@ static PetscErrorCode EstimateKernel(FwGrid grid, FwDataset data, const FwPredic
   PetscCall(FwPredictEstimate(grid, &sizes, point, &use, &e));
   PetscCall(FwPredictLearnCost(grid, data, 1, point, &flops, &seconds, &bytes));
   e.peak_bytes += bytes;
-  PetscCall(FwPredictPrintPlan(&e, seconds));
+  PetscCall(
+    FwPredictPrintPlan(FwGridComm(grid), &e, e.assembly_seconds + e.decomposition_seconds + e.use_seconds + seconds));
   PetscCall(FwPrintStage("assembly", e.assembly_flops, e.assembly_seconds));
   PetscCall(FwPrintStage("decomposition", e.decomposition_flops, e.decomposition_seconds));
   PetscCall(FwPrintStage("predictions", e.use_flops, e.use_seconds));

@@ -235,12 +235,13 @@ static PetscErrorCode PredictSome(const Group *group, PetscInt n, const FwPredic
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode LeaveIfAsked(const Group *group)
+/* Or where the next step, of so many seconds, would not be finished in time */
+static PetscErrorCode LeaveIfAsked(const Group *group, double seconds)
 {
   PetscBool stop;
 
   PetscFunctionBegin;
-  PetscCall(FwStopRequested(group->comm, &stop));
+  PetscCall(FwStopRequestedWithin(group->comm, seconds, &stop));
   PetscCheck(!stop, group->comm, FW_ERR_STOPPED,
              "stopped early, the decomposition is in '%s': run the same command with -resume", group->file);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -249,15 +250,20 @@ static PetscErrorCode LeaveIfAsked(const Group *group)
 /* A few points of each rank at a time: between them a request to stop is heard, and what is finished is kept */
 static PetscErrorCode PredictInTurns(const Group *group, PetscInt at_once, const FwPredictPoints *p)
 {
-  FwProgress progress;
+  FwProgress     progress;
+  PetscLogDouble begin, now;
+  double         slowest = 0.0;
 
   PetscFunctionBegin;
   PetscCall(FwProgressBegin("points", p->n, &progress));
   for (PetscInt first = 0; first < p->n; first += at_once) {
     const PetscInt n = PetscMin(at_once, p->n - first);
 
-    PetscCall(LeaveIfAsked(group));
+    PetscCall(LeaveIfAsked(group, slowest));
+    PetscCall(PetscTime(&begin));
     PetscCall(PredictSome(group, n, p->point + first, p->record + first));
+    PetscCall(PetscTime(&now));
+    slowest = PetscMax(slowest, now - begin);
     PetscCall(FwProgressStep(progress, first + n));
     PetscCall(FwScanKeep(p->scan, p->comm, first + n, p->number, p->record));
   }
@@ -271,7 +277,7 @@ static PetscErrorCode PredictAll(const Group *group, const FwPredictPoints *p)
   PetscMPIInt size;
 
   PetscFunctionBegin;
-  PetscCall(LeaveIfAsked(group));
+  PetscCall(LeaveIfAsked(group, 0.0));
   PetscCallMPI(MPI_Comm_size(group->comm, &size));
   if (p->n > POINTS_PER_RANK * size)
     PetscCall(PredictInTurns(group, POINTS_PER_RANK * size, p));
@@ -327,7 +333,9 @@ static PetscErrorCode PredictOnKernel(const FwPredict *predict, const FwPredictP
   PetscCall(FwPredictEstimate(group->grid, &sizes, p->point, &use, &estimate));
   PetscCall(FwPredictLearnCost(group->grid, group->data, p->n, p->point, &flops, &seconds, &bytes));
   estimate.peak_bytes += bytes;
-  if (!is_quiet) PetscCall(FwPredictPrintPlan(&estimate, seconds));
+  seconds += estimate.assembly_seconds + estimate.decomposition_seconds + estimate.use_seconds;
+  if (!is_quiet) PetscCall(FwPredictPrintPlan(group->comm, &estimate, seconds));
+  if (!predict->is_beside) PetscCall(FwScanExpect(p->scan, group->comm, seconds));
   PetscCall(PlanPredictor(predict, p->scan, p->number[0], p->point, estimate.bandwidth, group));
   PetscCall(PredictPoints(group, p));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -345,7 +353,13 @@ PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pets
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(n, &here));
-  FwPredictPoints points = {.comm = comm, .scan = scan, .n = n, .number = point, .point = here, .record = record};
+  FwPredictPoints points = {.comm      = comm,
+                            .scan      = scan,
+                            .n         = n,
+                            .number    = point,
+                            .point     = here,
+                            .record    = record,
+                            .is_beside = predict->is_beside};
 
   for (PetscInt i = 0; i < n; i++) {
     PetscCall(FwScanApply(scan, point[i]));
@@ -361,8 +375,7 @@ PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pets
     if (predict->is_beside) PetscCall(FwPredictLeaveObservables(group.data, &here[i]));
     PetscCall(FwPredictPointAdapt(group.data, &here[i]));
   }
-  if (!is_quiet && here[0].mean_words[0])
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "mean    terms %s\n", here[0].mean_words));
+  if (!is_quiet && here[0].mean_words[0]) PetscCall(PetscPrintf(comm, "mean    terms %s\n", here[0].mean_words));
   code = FwPredictIsLocal(&here[0].model) ? FwPredictLocalPoints(group.grid, group.data, is_quiet, &points)
                                           : PredictOnKernel(predict, &points, is_quiet, &group);
   PetscCall(FwGridDestroy(&group.grid));

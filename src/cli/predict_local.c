@@ -46,7 +46,7 @@ static PetscErrorCode ReadPlan(FwDataset data, PetscInt n, const FwPredictPoint 
 }
 
 /* What is known of the theory's validity with several layers */
-static PetscErrorCode PrintClosure(const FwLocalPlan *plan, const FwModel *model)
+static PetscErrorCode PrintClosure(MPI_Comm comm, const FwLocalPlan *plan, const FwModel *model)
 {
   PetscBool is_linear = PETSC_TRUE;
 
@@ -54,9 +54,9 @@ static PetscErrorCode PrintClosure(const FwLocalPlan *plan, const FwModel *model
   for (PetscInt l = 0; l < model->depth; l++)
     if (model->activation[l] != FW_ACTIVATION_LINEAR) is_linear = PETSC_FALSE;
   if (plan->closure == FW_DEEP_STACKED)
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "depth   stacked closure: cheap, not exact even for linear networks\n"));
+    PetscCall(PetscPrintf(comm, "depth   stacked closure: cheap, not exact even for linear networks\n"));
   else
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "depth   %s\n",
+    PetscCall(PetscPrintf(comm, "depth   %s\n",
                           is_linear ? "Gram matrices between paths: exact for linear networks, here at the saddle point"
                                     : "path-gain closure: exact for linear networks, unproved for others"));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -67,7 +67,7 @@ static double Seconds(const FwLocalEstimate *e)
   return e->feature_seconds + e->saddle_seconds + e->test_seconds + e->average_seconds + e->learnt_seconds;
 }
 
-static PetscErrorCode PrintPlan(const FwLocalPlan *plan, const FwModel *model, const FwLocalEstimate *e)
+static PetscErrorCode PrintPlan(MPI_Comm comm, const FwLocalPlan *plan, const FwModel *model, const FwLocalEstimate *e)
 {
   char line[160];
 
@@ -75,9 +75,9 @@ static PetscErrorCode PrintPlan(const FwLocalPlan *plan, const FwModel *model, c
   snprintf(line, sizeof line, "kernel  %s of patches, %.0f %% kept, about %.2g s, %.2g GiB a rank",
            plan->form == FW_PATCH_DIAGONAL ? "diagonal" : "pairs", 100.0 * e->stored, Seconds(e),
            e->peak_bytes / 1073741824.0);
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s\n", line));
-  if (model->depth > 1) PetscCall(PrintClosure(plan, model));
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "\n"));
+  PetscCall(PetscPrintf(comm, "%s\n", line));
+  if (model->depth > 1) PetscCall(PrintClosure(comm, plan, model));
+  PetscCall(PetscPrintf(comm, "\n"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -236,7 +236,7 @@ PetscErrorCode FwPredictLocalEstimate(FwGrid grid, FwDataset data, PetscInt n, c
   PetscFunctionBegin;
   PetscCall(ReadPlan(data, n, point, &plan));
   PetscCall(FwLocalPredictorEstimate(grid, &point[0].model, data, &plan, n, &e));
-  PetscCall(PrintPlan(&plan, &point[0].model, &e));
+  PetscCall(PrintPlan(FwGridComm(grid), &plan, &point[0].model, &e));
   PetscCall(FwPrintStage("pairs of patches", e.feature_flops, e.feature_seconds));
   PetscCall(FwPrintStage("saddle points", e.saddle_flops, e.saddle_seconds));
   PetscCall(FwPrintStage("predictions", e.test_flops, e.test_seconds));
@@ -333,7 +333,8 @@ PetscErrorCode FwPredictLocalPoints(FwGrid grid, FwDataset data, PetscBool is_qu
   plan.store_bytes = estimate.store_bytes;
   plan.cross_bytes = estimate.cross_bytes;
   plan.n_set       = estimate.n_set;
-  if (!is_quiet) PetscCall(PrintPlan(&plan, &point[0].model, &estimate));
+  if (!is_quiet) PetscCall(PrintPlan(FwGridComm(grid), &plan, &point[0].model, &estimate));
+  if (!points->is_beside) PetscCall(FwScanExpect(points->scan, FwGridComm(grid), Seconds(&estimate)));
   PetscCall(WarnAboutNetwork(data, points->n, point));
   PetscCall(PredictInTurns(grid, data, &plan, points));
   PetscFunctionReturn(PETSC_SUCCESS);

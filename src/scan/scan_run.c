@@ -135,18 +135,57 @@ PetscErrorCode FwScanTakeWarnings(PetscBool go_on, FwRecord record)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* From the groups before: a factor by which the machine is slower or faster, as far as estimates are wrong, and the same
+   for every group, such as to read its data */
+static double Correct(const FwScanWork *w, double seconds)
+{
+  const double most = 3.0, factor = PetscClipInterval(w->all_took / w->all_expected, 1.0 / most, most);
+  const double constant = PetscMax(0.0, w->all_took - factor * w->all_expected) / (double)w->n_timed;
+
+  return factor * seconds + constant;
+}
+
+PetscErrorCode FwScanExpect(FwScan scan, MPI_Comm comm, double seconds)
+{
+  FwScanWork *w = scan->work;
+  PetscBool   stop;
+
+  PetscFunctionBegin;
+  if (!w) PetscFunctionReturn(PETSC_SUCCESS);
+  w->expected = seconds;
+  if (!(w->all_expected > 0.0)) PetscFunctionReturn(PETSC_SUCCESS); /* on all ranks: they have had the same groups */
+  PetscCall(FwStopRequested(comm, &stop));
+  PetscCheck(!stop, comm, FW_ERR_STOPPED, "stopped early: run the same command with -resume");
+  seconds = Correct(w, seconds);
+  PetscCall(FwStopRequestedWithin(comm, seconds, &stop));
+  PetscCheck(!stop, comm, FW_ERR_STOPPED,
+             "stopped early: what comes next takes about %.2g s, and there are %.2g s left: run the same command with "
+             "-resume",
+             seconds, FwStopSecondsLeft());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwScanRunGroup(FwScanWork *w, PetscInt group, PetscInt *n, PetscInt point[], FwRecord record[])
 {
   PetscErrorCode code = PETSC_SUCCESS;
   PetscInt       kept = 0;
+  PetscLogDouble begin, end;
 
   PetscFunctionBegin;
-  *n = 0;
+  PetscCall(PetscTime(&begin));
+  w->expected = 0.0;
+  *n          = 0;
   for (PetscInt p = 0; p < w->scan->n_point; p++)
     if (w->group[p] == group && group < w->n_group) point[(*n)++] = p;
   for (PetscInt i = 0; i < *n; i++) PetscCall(FwRecordCreate(&record[i]));
   FwWarnHold();
   if (*n) code = w->function(w->comm, w->scan, *n, point, record, w->context);
+  PetscCall(PetscTime(&end));
+  if (!code && w->expected > 0.0) {
+    w->all_expected += w->expected;
+    w->all_took += end - begin;
+    w->n_timed++;
+  }
   while (kept < *n && FwRecordIsEmpty(record[kept])) kept++; /* of a group that was left only some are kept */
   PetscCall(FwScanTakeWarnings(PETSC_FALSE, kept < *n ? record[kept] : NULL));
   PetscFunctionReturn(code);

@@ -69,6 +69,15 @@ class Stop(unittest.TestCase):
         self.assertTrue([name for name in os.listdir(self.place) if name.startswith("out.h5.chk.kernel-0")], done.err)
         self.check(*words)
 
+    def test_kernel_that_would_not_be_finished_in_time_is_not_begun(self):
+        scan = ("-scan_data_train", "100,20000", "-theory_bandwidth", 0, "-memory", "100G", "-walltime", "00:01:40")
+        for ranks, mode in ((1, ()), (2, ("-scan_farm", "true"))):
+            done = self.predict(*scan, *mode, "-overwrite", ranks=ranks)
+            self.assertEqual(done.code, 6, done.err)
+            self.assertRegex(done.errors[0], "what comes next takes about .* left: run the same command with -resume")
+            self.assertTrue((self.place / "out.h5.chk").exists())  # with the first point
+            self.assertIn("kernel  eigenvectors", done.out)  # whoever computes it
+
     def test_decomposition_file_goes_on_with_the_same_command(self):
         words = ("-theory_decomposition", "kernel.h5", *MANY_COLUMNS)
         code, err = self.interrupt(signal.SIGTERM, "kernel.h5.part", *words)
