@@ -34,7 +34,8 @@ typedef struct {
 /** Refuse, before anything is computed, an output that cannot be written or must not be replaced.
  *
  * @collective{comm}
- * @error FW_ERR_EXISTS  `path` exists and `overwrite` is false, or another run holds its lock
+ * @error FW_ERR_EXISTS  `path` exists and `overwrite` is false, or is anything else than a result; another run holds its
+ *                       lock
  * @error FW_ERR_FILE    the folder does not exist or cannot be written
  */
 PetscErrorCode FwStoreCheckOutput(MPI_Comm comm, const char path[], PetscBool overwrite);
@@ -47,7 +48,7 @@ PetscErrorCode FwStoreCheckOutput(MPI_Comm comm, const char path[], PetscBool ov
  * @collective{comm}
  * @param[in]  comm       ranks of all later calls; rank 0 writes
  * @param[in]  path       the result file
- * @param[in]  overwrite  an existing result may be replaced
+ * @param[in]  overwrite  an existing result may be replaced; another file never is
  * @param[out] store      finish with FwStoreCommit() or FwStoreDestroy()
  * @error as FwStoreCheckOutput()
  */

@@ -62,6 +62,26 @@ static PetscErrorCode Save(FwRequest *request, FwGather gather, FwStore *store)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* `gather a.h5 b.h5 c.h5 -overwrite` would replace the first part by what the others hold */
+static PetscErrorCode CheckIsNoPart(const char path[])
+{
+  FwStore   store;
+  char     *input;
+  PetscBool exists, is_part;
+
+  PetscFunctionBegin;
+  PetscCall(PetscTestFile(path, '\0', &exists));
+  if (!exists) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwStoreOpen(PETSC_COMM_WORLD, path, &store));
+  PetscCall(FwStoreGetText(store, "/", "input", &input));
+  PetscCall(FwStoreDestroy(&store));
+  is_part = strstr(input, "scan_index:") ? PETSC_TRUE : PETSC_FALSE;
+  PetscCall(PetscFree(input));
+  PetscCheck(!is_part, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "the first file, '%s', is the one to write, but it is a part of a scan: give another name first", path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwCommandRun_Gather(PetscInt n, const char *const file[])
 {
   FwRequest   request = {.command = "gather"};
@@ -82,6 +102,7 @@ PetscErrorCode FwCommandRun_Gather(PetscInt n, const char *const file[])
              FW_ERR_INPUT, "the first file, '%s', is the one to write: its name must end in .h5", file[0]);
   PetscCall(PetscStrncpy(request.output, file[0], sizeof request.output));
   PetscCall(FwStoreCreate(PETSC_COMM_WORLD, request.output, request.overwrite, &store));
+  PetscCall(CheckIsNoPart(request.output));
   PetscCall(FwGatherCreate(n - 1, file + 1, request.output, ignored, &gather));
   PetscCall(FwGatherGetScan(gather, &request.command, &input, &request.scan));
   PetscCall(FwGatherGetFiles(gather, &files));

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -29,14 +30,13 @@ double FwRequestCheckpointSeconds(void)
 /* --- reading the request ------------------------------------------------------------------------------------ */
 
 /* The key `output`, or the base name of the input (or the command) + ".h5" in the current folder */
-static PetscErrorCode ReadOutput(const char *input, const char command[], size_t size, char path[])
+static PetscErrorCode ReadOutput(const char *input, const char command[], size_t size, char path[], PetscBool *is_set)
 {
   const char *base, *end;
-  PetscBool   is_set;
 
   PetscFunctionBegin;
-  PetscCall(FwOptionText("output", size, path, &is_set));
-  if (is_set) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwOptionText("output", size, path, is_set));
+  if (*is_set) PetscFunctionReturn(PETSC_SUCCESS);
   base = input ? strrchr(input, '/') : NULL;
   base = base ? base + 1 : input ? input : command;
   end  = strrchr(base, '.');
@@ -78,8 +78,55 @@ static PetscErrorCode MakeTag(const char command[], const char resolved[], const
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscBool IsSameFile(const char a[], const char b[])
+{
+  struct stat of_a, of_b;
+
+  if (!strcmp(a, b)) return PETSC_TRUE; /* it may not be there yet */
+  return !stat(a, &of_a) && !stat(b, &of_b) && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino ? PETSC_TRUE
+                                                                                                        : PETSC_FALSE;
+}
+
+/* Whatever -overwrite says: a result must not take the place of what it is computed from */
+static PetscErrorCode CheckApart(const char output[], PetscBool is_chosen, const char *read)
+{
+  PetscFunctionBegin;
+  if (!read || !read[0] || !IsSameFile(output, read)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(is_chosen, PETSC_COMM_SELF, FW_ERR_INPUT,
+             "'%s' is read by this run, whose result would have the same name: give -output", read);
+  SETERRQ(PETSC_COMM_SELF, FW_ERR_INPUT, "output '%s' is read by this run: give another -output", read);
+}
+
+/* The files that are no data; looked at on one rank */
+static PetscErrorCode CheckInputs(const char *input, const char output[], PetscBool is_chosen)
+{
+  static const char *const keys[] = {"theory_decomposition", "ansatz_weights"};
+  char                     path[PETSC_MAX_PATH_LEN];
+
+  PetscFunctionBegin;
+  PetscCall(CheckApart(output, is_chosen, input));
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(keys); i++) {
+    path[0] = '\0';
+    PetscCall(FwOptionText(keys[i], sizeof path, path, NULL));
+    PetscCall(CheckApart(output, is_chosen, path));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckData(const char list[], const char output[], PetscBool is_chosen)
+{
+  char path[PETSC_MAX_PATH_LEN];
+
+  PetscFunctionBegin;
+  for (const char *line = list; *line; line += strcspn(line, "\n") + 1) {
+    snprintf(path, sizeof path, "%.*s", (int)strcspn(line, "\n"), line);
+    PetscCall(CheckApart(output, is_chosen, path));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Of all points together; points mostly share their files */
-static PetscErrorCode DigestFiles(FwScan scan, uint64_t *digest)
+static PetscErrorCode DigestFiles(FwScan scan, const char output[], PetscBool is_chosen, uint64_t *digest)
 {
   PetscInt n_point;
   char    *last = NULL;
@@ -91,7 +138,10 @@ static PetscErrorCode DigestFiles(FwScan scan, uint64_t *digest)
 
     PetscCall(FwScanApply(scan, p));
     PetscCall(FwDataFiles(&list));
-    if (list[0] && (!last || strcmp(list, last))) PetscCall(FwDataFilesDigest(list, digest));
+    if (list[0] && (!last || strcmp(list, last))) {
+      PetscCall(CheckData(list, output, is_chosen));
+      PetscCall(FwDataFilesDigest(list, digest));
+    }
     PetscCall(PetscFree(last));
     last = list;
   }
@@ -100,14 +150,17 @@ static PetscErrorCode DigestFiles(FwScan scan, uint64_t *digest)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadFiles(FwRequest *request)
+static PetscErrorCode ReadFiles(const char *input, PetscBool has_output, FwRequest *request)
 {
-  uint64_t    digest = 0;
-  PetscMPIInt rank;
+  uint64_t       digest = 0;
+  PetscMPIInt    rank;
+  PetscErrorCode code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
-  PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, rank ? PETSC_SUCCESS : DigestFiles(request->scan, &digest)));
+  if (rank == 0) code = CheckInputs(input, request->output, has_output);
+  if (rank == 0 && !code) code = DigestFiles(request->scan, request->output, has_output, &digest);
+  PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, code));
   PetscCallMPI(MPI_Bcast(&digest, 1, MPI_UINT64_T, 0, PETSC_COMM_WORLD));
   if (digest) snprintf(request->files, sizeof request->files, "%016" PRIx64, digest);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -115,11 +168,12 @@ static PetscErrorCode ReadFiles(FwRequest *request)
 
 PetscErrorCode FwRequestCreate(const char *input, const char command[], unsigned keys, FwRequest *request)
 {
-  PetscInt n_axis;
+  PetscInt  n_axis;
+  PetscBool has_output;
 
   PetscFunctionBegin;
   *request = (FwRequest){.command = command};
-  PetscCall(ReadOutput(input, command, sizeof request->output, request->output));
+  PetscCall(ReadOutput(input, command, sizeof request->output, request->output, &has_output));
   snprintf(request->checkpoint, sizeof request->checkpoint, "%.*s.chk", PETSC_MAX_PATH_LEN - 32, request->output);
   PetscCall(FwOptionBoolean("overwrite", &request->overwrite, NULL));
   PetscCall(FwOptionBoolean("resume", &request->resume, NULL));
@@ -127,7 +181,7 @@ PetscErrorCode FwRequestCreate(const char *input, const char command[], unsigned
   PetscCall(FwOptionsResolved(keys, &request->resolved));
   PetscCall(KeepDepth());
   PetscCall(FwScanCreate(&request->scan));
-  PetscCall(ReadFiles(request));
+  PetscCall(ReadFiles(input, has_output, request));
   PetscCall(MakeTag(command, request->resolved, request->files, request->tag));
   PetscCall(FwScanGetSize(request->scan, &n_axis, NULL, NULL));
   request->is_single = n_axis == 0 ? PETSC_TRUE : PETSC_FALSE;

@@ -60,7 +60,7 @@ typedef struct {
  * @param[in]  command  borrowed
  * @param[in]  keys     the command's FW_FOR_... bit
  * @param[out] request  release with FwRequestDestroy()
- * @error FW_ERR_INPUT  as FwScanCreate()
+ * @error FW_ERR_INPUT  as FwScanCreate(); the output is a file that the run reads
  */
 PetscErrorCode FwRequestCreate(const char *input, const char command[], unsigned keys, FwRequest *request);
 

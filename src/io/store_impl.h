@@ -73,6 +73,7 @@ PetscErrorCode FwStoreReadAxes(FwStore store, const char path[], PetscInt *n_dim
                                char axis[FW_STORE_MAX_DIM][FW_STORE_NAME_SIZE]);
 PetscErrorCode FwStoreListArrays(FwStore store, PetscInt *n, char **names); /* each with its NUL; PetscFree() */
 PetscErrorCode FwStoreVerifyFile(const char path[], char report[], size_t size);
+PetscBool      FwStoreIsResult(const char path[]); /* by what stands at its end: one that is cut off is none */
 
 /** store_write.c: an empty file in memory, and one attribute of it. */
 PetscErrorCode FwStoreCreateFile(FwStore store);

@@ -307,6 +307,21 @@ static PetscErrorCode CheckLock(const char path[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A file with nothing in it is nobody's loss; neither is a link that leads nowhere */
+static PetscErrorCode CheckReplaceable(const char path[], PetscBool overwrite)
+{
+  const PetscBool is_free = (FwStoreIsResult(path) || access(path, F_OK)) ? PETSC_TRUE : PETSC_FALSE;
+  struct stat     status;
+
+  PetscFunctionBegin;
+  if (!is_free && !stat(path, &status) && (!S_ISREG(status.st_mode) || status.st_size))
+    SETERRQ(PETSC_COMM_SELF, FW_ERR_EXISTS,
+            "'%s' exists, and is no result of finwidth, or a damaged one: give another -output, or remove it yourself",
+            path);
+  PetscCheck(overwrite, PETSC_COMM_SELF, FW_ERR_EXISTS, "'%s' exists: give -overwrite to replace it", path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwStoreCheckPath(const char path[], PetscBool overwrite)
 {
   char        folder[PATH_MAX];
@@ -327,6 +342,6 @@ PetscErrorCode FwStoreCheckPath(const char path[], PetscBool overwrite)
   if (lstat(path, &status)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(S_ISREG(status.st_mode) || S_ISLNK(status.st_mode), PETSC_COMM_SELF, FW_ERR_FILE,
              "output '%s' is not a file", path);
-  PetscCheck(overwrite, PETSC_COMM_SELF, FW_ERR_EXISTS, "'%s' exists: give -overwrite to replace it", path);
+  PetscCall(CheckReplaceable(path, overwrite));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -87,6 +87,21 @@ static PetscErrorCode CheckTrailer(int descriptor, const char path[], PetscInt64
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscBool FwStoreIsResult(const char path[])
+{
+  const int     descriptor              = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  unsigned char found[FW_STORE_TRAILER] = {0};
+  struct stat   status;
+  PetscBool     is_result = PETSC_FALSE;
+
+  if (descriptor < 0) return PETSC_FALSE;
+  if (!fstat(descriptor, &status) && S_ISREG(status.st_mode) && status.st_size > FW_STORE_TRAILER &&
+      pread(descriptor, found, sizeof found, status.st_size - FW_STORE_TRAILER) == FW_STORE_TRAILER)
+    is_result = memcmp(found, trailer_magic, sizeof trailer_magic) ? PETSC_FALSE : PETSC_TRUE;
+  close(descriptor);
+  return is_result;
+}
+
 /* --- opening ------------------------------------------------------------------------------------------------ */
 
 static PetscErrorCode CheckBytes(int descriptor, const char path[], PetscInt64 *n_byte)

@@ -125,9 +125,26 @@ class BadInput(unittest.TestCase):
                       "-data_train", 300)
 
     def test_output(self):
-        self.refused(3, "/nonexistent/out.h5", "predict", "-output", "/nonexistent/out.h5")
+        self.refused(3, "nowhere/out.h5", "predict", "-output", "nowhere/out.h5")
         (self.place / "folder").mkdir()
         self.refused(3, "folder", "predict", "-output", "folder", "-overwrite")
+
+    def test_what_a_run_reads_is_never_its_output(self):
+        (self.place / "q.yaml").write_text("data: {source: hdf5, path: q.h5}\n")
+        harness.write_arrays(self.place / "q.h5", x=np.zeros(3))
+        (self.place / "d.csv").write_text("1,2\n3,4\n")
+        (self.place / "link.h5").symlink_to("d.csv")
+        (self.place / "notes.txt").write_text("mine\n")
+        before = {name: (self.place / name).read_bytes() for name in os.listdir(self.place)}
+        csv = ("-data_source", "csv", "-data_path", "d.csv")
+        for words in (["q.yaml"], ["q.yaml", "-output", "./q.yaml"], [*csv, "-output", "link.h5"],
+                      ["-data_predict", "d.csv", "-output", "./d.csv"], ["-theory_decomposition", "a", "-output", "a"]):
+            self.refused(2, ["read by this run", "-output"], "predict", *words, "-overwrite")
+        self.refused(2, "read by this run", "ansatz", "-ansatz_weights", "q.h5", "-output", "q.h5", "-overwrite")
+        for words in ([], ["-overwrite"]):
+            self.refused(7, "'notes.txt' exists, and is no result of finwidth", "predict", "-output", "notes.txt", *words)
+        self.refused(7, "no result of finwidth", "gather", "q.h5", "d.csv", "-overwrite")
+        self.assertEqual({name: (self.place / name).read_bytes() for name in before}, before)
 
     def test_result_files(self):
         (self.place / "text.h5").write_text("this is not HDF5\n")

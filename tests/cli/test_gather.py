@@ -97,6 +97,11 @@ class Gather(unittest.TestCase):
         self.assertEqual(self.gather("out.h5", "parts", "out.h5", "-overwrite").code, 0)
         self.assertEqual(digest(self.place / "out.h5"), before)
 
+    def test_a_part_is_not_what_is_written(self):
+        for index in ("0-2", "3-5"):
+            self.point(index)
+        self.refused(2, "part of a scan", "parts/0-2.h5", "parts/3-5.h5", "-overwrite")
+
     def test_equal_duplicates_are_kept_once_and_different_ones_are_an_error_that_names_both(self):
         for index in ("0-2", "2-5"):
             self.point(index)
