@@ -208,9 +208,9 @@ static Need NeedOf(const Mixture *mixture, const Point *p)
 
   for (PetscInt l = 0; l < p->model.depth; l++)
     brute += p->model.width[l] * (l + 1 < p->model.depth ? p->model.width[l + 1] : D);
-  normals = drawn * D * P + n * mixture->report.is_drawn[FW_DRAWN_BRUTE] * brute;
-  factors = n * (mixture->report.is_drawn[FW_DRAWN_BARTLETT] * L * per_factor +
-                 mixture->report.is_drawn[FW_DRAWN_LIMIT] * (D < 3.0 ? 6.0 : 64.0 * p->limit.a * per_factor));
+  normals = drawn * D * P + n * (double)mixture->report.is_drawn[FW_DRAWN_BRUTE] * brute;
+  factors = n * ((double)mixture->report.is_drawn[FW_DRAWN_BARTLETT] * L * per_factor +
+                 (double)mixture->report.is_drawn[FW_DRAWN_LIMIT] * (D < 3.0 ? 6.0 : 64.0 * p->limit.a * per_factor));
   return (Need){.bytes = 2.0 * drawn * row + 4.0 * n * sizeof(double) + 3e7 + InputBytes(p) +
                          (mixture->has_posterior ? PosteriorBytes(p) : 0.0),
                 .numbers = normals + factors,

@@ -189,7 +189,7 @@ static PetscErrorCode WarnAboutUses(const Uses *uses)
 
 PetscErrorCode FwPredictWarnAboutUnused(FwScan scan)
 {
-  Uses     uses = {PETSC_FALSE};
+  Uses     uses = {0};
   PetscInt n_point;
 
   PetscFunctionBegin;

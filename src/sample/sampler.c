@@ -104,7 +104,7 @@ PetscErrorCode FwChainGetState(FwChain c, FwChainState *state)
                           .series      = c->series,
                           .block       = c->block,
                           .w           = c->w,
-                          .step        = c->at.is_frozen ? c->at.step : FwTuningStep(&c->at.tuning),
+                          .step        = c->at.is_frozen != 0.0 ? c->at.step : FwTuningStep(&c->at.tuning),
                           .n_move      = c->at.n_move,
                           .acceptance  = c->at.acceptance,
                           .n_divergent = c->at.n_divergent,
@@ -220,7 +220,7 @@ static PetscInt Length(FwChain c, double step)
 
 static double StepInUse(FwChain c)
 {
-  return c->at.is_frozen ? c->at.step : FwTuningTrial(&c->at.tuning);
+  return c->at.is_frozen != 0.0 ? c->at.step : FwTuningTrial(&c->at.tuning);
 }
 
 static PetscErrorCode MakeMoves(FwChain c)
@@ -231,11 +231,12 @@ static PetscErrorCode MakeMoves(FwChain c)
 
   PetscFunctionBegin;
   for (PetscInt m = 0; m < (is_hmc ? 1 : length); m++) {
-    const PetscBool is_corrected = c->plan.method != FW_SAMPLER_LANGEVIN || !c->at.is_frozen ? PETSC_TRUE : PETSC_FALSE;
-    double          probability  = 0.0;
+    const PetscBool is_corrected =
+      c->plan.method != FW_SAMPLER_LANGEVIN || c->at.is_frozen == 0.0 ? PETSC_TRUE : PETSC_FALSE;
+    double probability = 0.0;
 
     PetscCall(Move(c, StepInUse(c), is_hmc ? length : 1, is_corrected, &probability));
-    if (!c->at.is_frozen) FwTuningLearn(&c->at.tuning, probability, target[c->plan.method]);
+    if (c->at.is_frozen == 0.0) FwTuningLearn(&c->at.tuning, probability, target[c->plan.method]);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -259,7 +260,7 @@ PetscErrorCode FwChainAdvance(FwChain c)
   PetscFunctionBegin;
   PetscCheck(c->at.n_done < c->plan.n_burnin + c->plan.n_sample, PETSC_COMM_SELF, PETSC_ERR_PLIB,
              "the chain is complete");
-  PetscCheck(c->at.is_frozen || c->at.n_done < FwSamplerTuning(&c->plan), PETSC_COMM_SELF, PETSC_ERR_PLIB,
+  PetscCheck(c->at.is_frozen != 0.0 || c->at.n_done < FwSamplerTuning(&c->plan), PETSC_COMM_SELF, PETSC_ERR_PLIB,
              "the step must be frozen when tuning is over");
   PetscCall(MakeMoves(c));
   if (c->at.n_done >= c->plan.n_burnin) PetscCall(Keep(c));

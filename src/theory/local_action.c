@@ -304,7 +304,7 @@ PetscErrorCode FwLocalActionEvaluateData(FwLocalAction a, const double order[], 
 
 PetscErrorCode FwLocalActionEvaluate(FwLocalAction a, const double order[], FwLocalPoint *point)
 {
-  FwLocalLawPoint law = {PETSC_FALSE};
+  FwLocalLawPoint law = {0};
 
   PetscFunctionBegin;
   point->value = INFINITY;
