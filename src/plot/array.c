@@ -5,6 +5,8 @@
 
 #include "array.h"
 
+#include <math.h>
+
 PetscErrorCode FwArrayGet(FwStore store, const char group[], const char name[], FwArray *array)
 {
   char      path[128];
@@ -16,6 +18,14 @@ PetscErrorCode FwArrayGet(FwStore store, const char group[], const char name[], 
   PetscCall(FwStoreHas(store, path, &has));
   if (has) PetscCall(FwStoreGetReals(store, path, &array->n_dim, array->size, &array->n, &array->value));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+void FwArrayFindRange(const FwArray *array, double *low, double *high)
+{
+  for (PetscInt64 i = 0; i < array->n; i++) {
+    *low  = fmin(*low, array->value[i]);
+    *high = fmax(*high, array->value[i]);
+  }
 }
 
 static PetscInt64 CountZeros(const FwArray *array)

@@ -17,5 +17,8 @@ typedef struct {
  *  Collective on the store. */
 PetscErrorCode FwArrayGet(FwStore store, const char group[], const char name[], FwArray *array);
 
+/** Extend [low, high] by the values of an array. */
+void FwArrayFindRange(const FwArray *array, double *low, double *high);
+
 /** What the average of /predict is called in a legend: exact, or over draws, which may not suffice. Collective on the store. */
 PetscErrorCode FwAverageName(FwStore store, size_t size, char text[]);

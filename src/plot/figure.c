@@ -117,6 +117,23 @@ PetscErrorCode FwPanelSetGrid(FwPanel *panel, PetscInt64 n_x, PetscInt64 n_y, do
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwPanelFitBoxes(FwPanel *panel)
+{
+  double low = INFINITY, high = 0.0;
+
+  PetscFunctionBegin;
+  for (PetscInt s = 0; s < panel->n_series; s++)
+    for (PetscInt64 i = 0; i < panel->series[s].n; i++) {
+      if (panel->series[s].y[i] > 0.0) low = fmin(low, panel->series[s].y[i]);
+      high = fmax(high, panel->series[s].y[i]);
+    }
+  panel->has_numbers = panel->has_y_range = (high > 0.0) ? PETSC_TRUE : PETSC_FALSE;
+  panel->is_log_y                         = (high > 30.0 * low) ? PETSC_TRUE : PETSC_FALSE;
+  panel->y_range[0]                       = panel->is_log_y ? pow(10.0, floor(log10(0.7 * low))) : 0.0;
+  panel->y_range[1] = panel->is_log_y ? high * pow(high / panel->y_range[0], 0.22) : 1.25 * high; /* room for numbers */
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwFigureClear(FwFigure *figure)
 {
   PetscFunctionBegin;

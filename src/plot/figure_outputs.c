@@ -24,6 +24,7 @@ PetscErrorCode FwFigureFill_Order(FwStore store, FwPanel *panel)
   for (PetscInt64 d = 0; d < n; d++) order.value[d * n + d] -= 1.0;
   PetscCall(FwPanelDescribe(panel, "Order parameter Q − 1", "output", "output"));
   PetscCall(FwPanelSetGrid(panel, n, n, order.value));
+  panel->has_numbers = (n <= 6) ? PETSC_TRUE : PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -34,10 +35,7 @@ static PetscErrorCode AddBoxes(const FwArray *error, double offset, double width
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1((size_t)error->n, &x));
-  for (PetscInt64 d = 0; d < error->n; d++) {
-    x[d]              = (double)d + offset;
-    panel->y_range[1] = fmax(panel->y_range[1], 1.1 * error->value[d]);
-  }
+  for (PetscInt64 d = 0; d < error->n; d++) x[d] = (double)d + offset;
   PetscCall(FwPanelAdd(panel, FW_MARK_BOX, colour, title, error->n, x, error->value, NULL));
   panel->series[panel->n_series - 1].box_width = width;
   PetscCall(PetscFree(x));
@@ -71,9 +69,10 @@ PetscErrorCode FwFigureFill_Outputs(FwStore store, FwPanel *panel)
         AddBoxes(&error[k], (kind++ - 0.5 * (n_kind - 1)) * 0.8 / n_kind, 0.72 / n_kind, colour[k], title[k], panel));
     PetscCall(PetscFree(error[k].value));
   }
-  panel->is_legend_outside = panel->has_x_range = panel->has_y_range = PETSC_TRUE;
-  panel->x_range[0]                                                  = -0.6;
-  panel->x_range[1]                                                  = (double)n - 0.4;
+  panel->is_legend_outside = panel->has_x_range = PETSC_TRUE;
+  panel->x_range[0]                             = -0.6;
+  panel->x_range[1]                             = (double)n - 0.4;
+  PetscCall(FwPanelFitBoxes(panel));
   PetscCall(FwTicksAddNumbers(&panel->x_tick, n));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

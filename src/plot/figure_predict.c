@@ -145,96 +145,6 @@ static PetscErrorCode Fill_Action(FwStore store, FwPanel *panel)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* --- prediction --------------------------------------------------------------------------------------------- */
-
-static void FindRange(const FwArray *array, double *low, double *high)
-{
-  for (PetscInt64 i = 0; i < array->n; i++) {
-    *low  = fmin(*low, array->value[i]);
-    *high = fmax(*high, array->value[i]);
-  }
-}
-
-/* Class labels take two values, whatever the encoding */
-static PetscBool IsTwoValued(const FwArray *target, double *low, double *high)
-{
-  *low  = INFINITY;
-  *high = -INFINITY;
-  FindRange(target, low, high);
-  if (!(*low < *high)) return PETSC_FALSE;
-  for (PetscInt64 i = 0; i < target->n; i++)
-    if (target->value[i] != *low && target->value[i] != *high) return PETSC_FALSE;
-  return PETSC_TRUE;
-}
-
-/* Share of the examples with this label in each bin of the predicted mean */
-static PetscErrorCode AddHistogram(FwPanel *panel, const FwArray *mean, const FwArray *target, double label,
-                                   FwColour colour)
-{
-  enum { N_BIN = 32 };
-  double low = INFINITY, high = -INFINITY, width, x[N_BIN], y[N_BIN] = {0};
-  char   title[64];
-
-  PetscFunctionBegin;
-  FindRange(mean, &low, &high);
-  width = fmax((high - low) / N_BIN, 1e-12 * fmax(1.0, fabs(high)));
-  for (int b = 0; b < N_BIN; b++) x[b] = low + (b + 0.5) * width;
-  for (PetscInt64 i = 0; i < mean->n; i++)
-    if (target->value[i] == label && isfinite(mean->value[i]))
-      y[PetscMin(N_BIN - 1, (int)((mean->value[i] - low) / width))]++;
-  snprintf(title, sizeof title, "label %+g", label);
-  PetscCall(FwPanelAdd(panel, FW_MARK_BOX, colour, title, N_BIN, x, y, NULL));
-  panel->series[panel->n_series - 1].box_width = width;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode AddClasses(FwPanel *panel, const FwArray *mean, const FwArray *target, double low, double high)
-{
-  const double boundary = 0.5 * (low + high);
-
-  PetscFunctionBegin;
-  PetscCall(FwPanelDescribe(panel, "Prediction on test examples", "predicted mean", "examples"));
-  PetscCall(AddHistogram(panel, mean, target, low, FW_BLUE));
-  PetscCall(AddHistogram(panel, mean, target, high, FW_ORANGE));
-  PetscCall(FwPanelAdd(panel, FW_MARK_VERTICAL, FW_GRAY, "boundary", 1, &boundary, NULL, NULL));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode AddValues(FwPanel *panel, const FwArray *mean, const FwArray *deviation, const FwArray *target)
-{
-  double ends[2] = {INFINITY, -INFINITY};
-
-  PetscFunctionBegin;
-  PetscCall(FwPanelDescribe(panel, "Prediction on test examples", "target", "predicted mean ± standard deviation"));
-  FindRange(target, &ends[0], &ends[1]);
-  PetscCall(FwPanelAdd(panel, FW_MARK_ERROR_BAR, FW_BLUE, "test example", mean->n, target->value, mean->value,
-                       deviation->value));
-  PetscCall(FwPanelAdd(panel, FW_MARK_DASHED, FW_BLACK, "perfect prediction", 2, ends, ends, NULL));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Fill_Prediction(FwStore store, FwPanel *panel)
-{
-  FwArray mean, deviation, target;
-  double  low, high;
-
-  PetscFunctionBegin;
-  PetscCall(FwArrayGet(store, home, "test_mean", &mean));
-  PetscCall(FwArrayGet(store, home, "test_std", &deviation));
-  PetscCall(FwArrayGet(store, home, "test_target", &target));
-  PetscCheck(mean.n > 0 && mean.n == target.n && mean.n == deviation.n, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "figure 'prediction': the file does not hold one mean, deviation and target for each test example");
-  panel->is_legend_outside = PETSC_TRUE;
-  if (IsTwoValued(&target, &low, &high))
-    PetscCall(AddClasses(panel, &mean, &target, low, high));
-  else
-    PetscCall(AddValues(panel, &mean, &deviation, &target));
-  PetscCall(PetscFree(mean.value));
-  PetscCall(PetscFree(deviation.value));
-  PetscCall(PetscFree(target.value));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* --- errors ------------------------------------------------------------------------------------------------- */
 
 enum { TRAIN, BIAS, VARIANCE, TEST, N_ERROR };
@@ -289,22 +199,6 @@ static PetscErrorCode AddSampledErrors(FwStore store, FwPanel *panel)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A training error of 1e-6 beside a test error of 0.3 is a bar that nobody sees: decades then */
-static void SetErrorScale(FwPanel *panel)
-{
-  double low = INFINITY, high = 0.0;
-
-  for (PetscInt s = 0; s < panel->n_series; s++)
-    for (PetscInt64 i = 0; i < panel->series[s].n; i++) {
-      if (panel->series[s].y[i] > 0.0) low = fmin(low, panel->series[s].y[i]);
-      high = fmax(high, panel->series[s].y[i]);
-    }
-  panel->has_y_range = (high > 0.0) ? PETSC_TRUE : PETSC_FALSE;
-  panel->is_log_y    = (high > 30.0 * low) ? PETSC_TRUE : PETSC_FALSE;
-  panel->y_range[0]  = panel->is_log_y ? pow(10.0, floor(log10(0.7 * low))) : 0.0;
-  panel->y_range[1]  = panel->is_log_y ? 2.0 * high : 1.1 * high;
-}
-
 static PetscBool HasTest(const FwPanel *panel)
 {
   for (PetscInt s = 0; s < panel->n_series; s++)
@@ -341,7 +235,7 @@ static PetscErrorCode Fill_Errors(FwStore store, FwPanel *panel)
   panel->is_legend_outside = panel->has_x_range = PETSC_TRUE;
   panel->x_range[0]                             = -0.6;
   panel->x_range[1]                             = n_tick - 0.4;
-  SetErrorScale(panel);
+  FwPanelFitBoxes(panel);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -370,7 +264,7 @@ static PetscErrorCode Fill_Learnt(FwStore store, FwPanel *panel)
   panel->is_legend_outside = panel->has_x_range = PETSC_TRUE;
   panel->x_range[0]                             = -0.6;
   panel->x_range[1]                             = 1.6;
-  SetErrorScale(panel);
+  FwPanelFitBoxes(panel);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -387,7 +281,7 @@ static const struct {
   {"order-sampled",   {"other_patch", "/sample/order_parameter_z_score", NULL}, NULL,          FwFigureFill_OrderSampled},
   {"order-sampled",   {"other_path", "/sample/order_parameter_z_score", NULL},  NULL,          FwFigureFill_OrderSampled},
   {"patches",         {"order_parameter", "patch_rows", "order_distance"},      NULL,          FwFigureFill_OrderGrid   },
-  {"prediction",      {"test_mean", "test_std", "test_target"},                 NULL,          Fill_Prediction          },
+  {"prediction",      {"test_mean", "test_std", "test_target"},                 NULL,          FwFigureFill_Prediction  },
   {"errors",          {"train_error", "infinite_train_error", NULL},            NULL,          Fill_Errors              },
   {"errors",          {"/sample/train_error", NULL, NULL},                      "train_error", Fill_Errors              },
   {"learnt",          {"learnt_order_parameter", "other_patch", NULL},          NULL,          FwFigureFill_LearntMatrix},

@@ -155,7 +155,7 @@ static void PutMark(FILE *script, const FwSeries *series, PetscInt p, PetscInt s
       break;
     case FW_MARK_SAMPLED:
       PutSource(script, series, p, s, "1:2:3");
-      fprintf(script, " with yerrorbars pt 7 ps 0.8 lw 1.5 lc rgb '%s'", colour);
+      fprintf(script, " with yerrorbars pt 6 ps 1.2 lw 1.5 lc rgb '%s'", colour);
       break;
     case FW_MARK_BOX:
       PutSource(script, series, p, s, "1:2");
@@ -275,6 +275,25 @@ static void PutMap(FILE *script, const FwMap *map, PetscInt p)
   fputs("END\n", script);
 }
 
+/* Into cells, dark on light and light on dark; above boxes, upright where they stand close */
+static void PutNumbers(FILE *script, const FwPanel *panel, PetscInt p)
+{
+  const FwMap *map = &panel->map;
+
+  if (map->n_x)
+    fprintf(script,
+            ", $map_%d using (($3 + $4) / 2):(($5 + $6) / 2):(sprintf('%%.3g', $7)):((abs($7) < %.9g) == %d ? 0x000000 "
+            ": 0xffffff) with labels "
+            "font ',9' textcolor rgb variable notitle",
+            (int)p, 0.6 * map->range[1], map->is_centred ? 1 : 0);
+  for (PetscInt s = 0; s < panel->n_series; s++)
+    if (panel->series[s].mark == FW_MARK_BOX && panel->series[s].n)
+      fprintf(
+        script,
+        ", $data_%d_%d using 1:2:(sprintf('%%.3g', $2)) with labels rotate by 90 left offset 0,0.6 font ',8' notitle",
+        (int)p, (int)s);
+}
+
 static void PutPanel(FILE *script, const FwFigure *figure, PetscInt p)
 {
   const FwPanel *panel = &figure->panel[p];
@@ -303,6 +322,7 @@ static void PutPanel(FILE *script, const FwFigure *figure, PetscInt p)
     if (s) fputs(", ", script);
     PutSeries(script, &panel->series[s], p, s);
   }
+  if (panel->has_numbers) PutNumbers(script, panel, p);
   fputc('\n', script);
 }
 

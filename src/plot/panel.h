@@ -19,7 +19,7 @@ typedef enum {
   FW_MARK_OPEN,      /**< open circles */
   FW_MARK_CROSS,     /**< small crosses */
   FW_MARK_ERROR_BAR, /**< small dots with bars of +- `error` */
-  FW_MARK_SAMPLED,   /**< dots with bars of +- `error`, few and to be seen */
+  FW_MARK_SAMPLED,   /**< open circles with bars of +- `error`, few and to be seen */
   FW_MARK_BOX,       /**< boxes from the axis, `box_width` wide */
   FW_MARK_VERTICAL   /**< one dashed line over the whole height at x[0] */
 } FwMark;
@@ -57,7 +57,8 @@ typedef struct {
   char      title[FW_LABEL_SIZE], x_label[FW_LABEL_SIZE], y_label[FW_LABEL_SIZE];
   char      legend_title[FW_LABEL_SIZE]; /* for a legend on the right */
   PetscBool is_log_x, is_log_y, has_x_range, has_y_range, is_legend_outside, is_legend_right;
-  PetscBool is_square; /* cells of a map have equal sides */
+  PetscBool is_square;   /* cells of a map have equal sides */
+  PetscBool has_numbers; /* written into the cells of a map, and above boxes */
   double    x_range[2], y_range[2];
   double    x_step; /* between ticks; 0 for gnuplot's choice */
   FwTicks   x_tick, y_tick;
@@ -89,6 +90,10 @@ PetscErrorCode FwTicksAddNumbers(FwTicks *ticks, PetscInt64 n);
 /** Make a panel an image of square cells, its first row on top, with colours around 0.
  * @param[in] value  [n_y][n_x] becomes the panel's */
 PetscErrorCode FwPanelSetGrid(FwPanel *panel, PetscInt64 n_x, PetscInt64 n_y, double *value);
+
+/** Heights of boxes from zero, or in decades where a training error of 1e-6 beside a test error of 0.3 would not be seen; each
+ * box gets its number. */
+PetscErrorCode FwPanelFitBoxes(FwPanel *panel);
 
 /** A figure that a file may give. */
 typedef struct {
@@ -137,6 +142,9 @@ PetscErrorCode FwFigureFill_Posterior(FwStore store, const char name[], FwFigure
 
 /** figure_predict.c: fill the panels that `name` asks for from the group /predict; collective on the store. */
 PetscErrorCode FwFigureFill_Predict(FwStore store, const char name[], FwFigure *figure);
+
+/** figure_prediction.c: what is predicted for test examples; collective on the store. */
+PetscErrorCode FwFigureFill_Prediction(FwStore store, FwPanel *panel);
 
 /** figure_outputs.c: the order parameter of several outputs as an image, and their test errors. Collective on the store. */
 PetscErrorCode FwFigureFill_Order(FwStore store, FwPanel *panel);

@@ -41,6 +41,23 @@ class Outputs(unittest.TestCase):
         self.assertEqual(r["accuracy"], np.mean(right))
         bias = np.mean((r["test_mean"] - r["test_target"]) ** 2, axis=0)
         np.testing.assert_allclose(r["test_bias"], bias, rtol=1e-12)
+        drawn = self.draw_prediction("a.h5")
+        self.assertIn("true class", drawn)
+        self.assertIn(f">{np.sum(right & (r['test_target'][:, 0] == r['test_target'].max()))}<", drawn.replace(" ", ""))
+
+    def draw_prediction(self, name):
+        done = harness.run("plot", name, "-figure", "prediction", "-output", "drawn.svg", cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+        return (self.place / "drawn.svg").read_text()
+
+    def test_picture_of_outputs_of_different_scales_has_all_of_them(self):
+        x = np.random.default_rng(4).standard_normal((60, 5))
+        path = harness.write_arrays(self.place / "d.h5", x=x, y=x[:, :2] * [1.0, 1e4])
+        predict(self.place, "a.h5", "-data_source", "hdf5", "-data_path", path, "-data_train", 40, "-data_test", 20,
+                "-save_predictions", "true")
+        drawn = self.draw_prediction("a.h5")
+        for text in ("output 0", "output 1", "in deviations of its output"):
+            self.assertIn(text, drawn)
 
     def test_equal_columns_have_the_scalar_theory_in_their_direction(self):
         """Two copies of one output: along (1, 1) labels sqrt 2 y, and across no labels at all."""
