@@ -70,7 +70,7 @@ static PetscErrorCode ReadPlan(FwSampledPlan *plan)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Also several layers of lcn and pool are sampled, which the theory does not cover */
+/* Also what the theory does not cover is sampled: paths of an lcn whose layers overlap, means of deep networks of patches */
 static PetscErrorCode CheckNetwork(void)
 {
   FwModel model;
