@@ -125,6 +125,7 @@ PetscErrorCode FwStart(int argc, char **argv, const char *input)
     return FW_ERR_INPUT;
   }
   (void)signal(SIGPIPE, SIG_IGN); /* a reader that left (`| head`) is no reason to lose the result; PETSc would abort */
+  (void)signal(SIGXFSZ, SIG_IGN); /* nor is a limit on file sizes: the write says so */
   return PETSC_SUCCESS;
 }
 

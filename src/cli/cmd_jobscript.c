@@ -14,6 +14,7 @@
 #include <finwidth/option.h>
 
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -459,6 +460,14 @@ static PetscErrorCode ReadTexts(FwJob *job, const char output[], Texts *texts)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode PrintOnRoot(const char script[])
+{
+  PetscFunctionBegin;
+  PetscCheck(fputs(script, stdout) >= 0 && !fflush(stdout), PETSC_COMM_SELF, FW_ERR_FILE,
+             "cannot write the script to the standard output: %s", strerror(errno));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode PrintScript(const FwJob *job)
 {
   char       *script;
@@ -467,8 +476,7 @@ static PetscErrorCode PrintScript(const FwJob *job)
   PetscFunctionBegin;
   PetscCall(FwJobScript(job, &script));
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
-  if (rank == 0)
-    PetscCheck(fputs(script, stdout) >= 0 && !fflush(stdout), PETSC_COMM_SELF, FW_ERR_FILE, "cannot write the script");
+  PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, rank ? PETSC_SUCCESS : PrintOnRoot(script)));
   free(script);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

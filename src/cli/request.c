@@ -217,6 +217,7 @@ static PetscErrorCode IsAlreadyDone(const FwRequest *request, const char **done)
   PetscFunctionBegin;
   *done = NULL;
   PetscCall(PetscTestFile(request->output, '\0', &exists));
+  PetscCallMPI(MPI_Bcast(&exists, 1, MPIU_BOOL, 0, PETSC_COMM_WORLD)); /* nodes may see a file at different times */
   if (!request->resume || !exists) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwStoreOpen(PETSC_COMM_WORLD, request->output, &store));
   PetscCall(FwStoreGetText(store, "/", "status", &status));
@@ -321,8 +322,7 @@ static void RemoveFamily(const char checkpoint[])
     const char next = strncmp(entry->d_name, base, (size_t)n_base) ? 'x' : entry->d_name[n_base];
 
     if (next && next != '.') continue;
-    snprintf(path, sizeof path, "%.*s%s", n_lead, checkpoint, entry->d_name);
-    (void)unlink(path);
+    if (snprintf(path, sizeof path, "%.*s%s", n_lead, checkpoint, entry->d_name) < (int)sizeof path) (void)unlink(path);
   }
   if (folder) closedir(folder);
 }

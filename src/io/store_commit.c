@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,17 +72,10 @@ static PetscErrorCode GrantByUmask(int descriptor, const char path[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A limit on file sizes must be an error that we report, not a signal that ends the run */
 static PetscErrorCode WriteTemporary(int descriptor, const char path[], const unsigned char image[], size_t n_byte)
 {
-  struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
-  PetscErrorCode   code;
-
   PetscFunctionBegin;
-  sigaction(SIGXFSZ, &ignore, &before);
-  code = WriteFully(descriptor, path, image, n_byte);
-  sigaction(SIGXFSZ, &before, NULL);
-  PetscCall(code);
+  PetscCall(WriteFully(descriptor, path, image, n_byte));
   PetscCall(GrantByUmask(descriptor, path));
   PetscCheck(!fsync(descriptor), PETSC_COMM_SELF, FW_ERR_FILE, "cannot write '%s' to disk: %s", path, strerror(errno));
   PetscFunctionReturn(PETSC_SUCCESS);

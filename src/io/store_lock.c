@@ -324,15 +324,17 @@ static PetscErrorCode CheckReplaceable(const char path[], PetscBool overwrite)
 
 PetscErrorCode FwStoreCheckPath(const char path[], PetscBool overwrite)
 {
+  enum {
+    ROOM = 48
+  }; /* for "NAME.lock", ".NAME.XXXXXX.tmp", and "NAME.chk.kernel-1234567890.part.previous" of a scan */
   char        folder[PATH_MAX];
   const char *name = strrchr(path, '/');
   struct stat status;
 
   PetscFunctionBegin;
   name = name ? name + 1 : path;
-  /* room for ".NAME.XXXXXX.tmp" and "NAME.lock" */
-  PetscCheck(name[0] && strlen(name) < NAME_MAX - 16 && strlen(path) < PATH_MAX - 32, PETSC_COMM_SELF, FW_ERR_FILE,
-             "output '%s': want the name of a file, of at most %d characters", path, NAME_MAX - 16);
+  PetscCheck(name[0] && strlen(name) <= NAME_MAX - ROOM && strlen(path) < PATH_MAX - ROOM, PETSC_COMM_SELF, FW_ERR_FILE,
+             "output '%s': want the name of a file, of at most %d characters", path, NAME_MAX - ROOM);
   FwStoreFolder(path, sizeof folder, folder);
   PetscCheck(!stat(folder, &status) && S_ISDIR(status.st_mode), PETSC_COMM_SELF, FW_ERR_FILE,
              "output '%s': there is no folder '%s'", path, folder);

@@ -55,8 +55,10 @@ typedef struct {
   uint64_t   *checksum; /* [n_test] of each row of `test` */
 } Image;
 
-#define H5Try(image, ...) \
-  PetscCheck((__VA_ARGS__) >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "'%s': HDF5 failed in %s", (image)->path, #__VA_ARGS__)
+#define H5Try(image, ...)                                                                                  \
+  PetscCheck((__VA_ARGS__) >= 0, PETSC_COMM_SELF, FW_ERR_FILE,                                             \
+             "'%s': HDF5 failed in %s: is the disk full, the size of files limited, or the file damaged?", \
+             (image)->path, #__VA_ARGS__)
 
 #define SysTry(path, condition) PetscCheck(condition, PETSC_COMM_SELF, FW_ERR_FILE, "'%s': %s", path, strerror(errno))
 

@@ -2,6 +2,7 @@
 """Bad input: one clear line from rank 0, the documented exit code on any number of ranks, no file, no hang."""
 import gzip
 import os
+import resource
 import struct
 import sys
 import unittest
@@ -145,6 +146,22 @@ class BadInput(unittest.TestCase):
             self.refused(7, "'notes.txt' exists, and is no result of finwidth", "predict", "-output", "notes.txt", *words)
         self.refused(7, "no result of finwidth", "gather", "q.h5", "d.csv", "-overwrite")
         self.assertEqual({name: (self.place / name).read_bytes() for name in before}, before)
+
+    def test_names_too_long_for_checkpoints(self):
+        self.refused(3, "at most 207 characters", "predict", "-output", "n" * 205 + ".h5")
+
+    def test_limit_on_file_sizes_in_the_way_of_a_checkpoint(self):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (512, before[1]))
+        try:
+            env = {"FINWIDTH_CHECKPOINT_SECONDS": "0"}
+            both = [run(*words, cwd=self.place, env=env) for words in
+                    (("predict", "-data_train", 20), ("mixture", "-mixture_samples", 2000))]
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        for done, words in zip(both, ("size of files limited", "File too large")):
+            self.assertEqual(done.code, 3, done.err)
+            self.assertIn(words, done.errors[0])
 
     def test_result_files(self):
         (self.place / "text.h5").write_text("this is not HDF5\n")
