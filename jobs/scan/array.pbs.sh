@@ -9,6 +9,7 @@
 #PBS -N array
 #PBS -j oe
 #PBS -r y
+#PBS -V
 #PBS -l select=1:ncpus=4:mpiprocs=4:ompthreads=1:mem=4096mb
 #PBS -l walltime=00:30:00
 

@@ -10,7 +10,8 @@
 #BSUB -o single.%J.log
 #BSUB -n 4
 #BSUB -R span[ptile=4]
-#BSUB -R rusage[mem=1024]
+# Memory of each host; where the site reserves memory for each task (RESOURCE_RESERVE_PER_TASK): mem=1024MB
+#BSUB -R rusage[mem=4096MB]
 #BSUB -W 00:30
 #BSUB -r
 #BSUB -Q 6

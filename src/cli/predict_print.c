@@ -199,6 +199,22 @@ PetscErrorCode FwPrintPrediction(const FwPrediction *p, PetscBool is_exact)
 
 /* --- scans -------------------------------------------------------------------------------------------------- */
 
+static PetscBool IsNumber(const FwScanAxis *axis)
+{
+  return (PetscBool)(axis->key->type == FW_KEY_REAL || axis->key->type == FW_KEY_INTEGER);
+}
+
+/* Of the column: its name whole, and words as far as they are not very long */
+static int WidthOf(const FwScanAxis *axis)
+{
+  const int least = 14, most = 40;
+  int       width = PetscMax(least, (int)strlen(axis->key->name));
+
+  for (PetscInt i = 0; i < axis->n && !IsNumber(axis); i++)
+    width = PetscMax(width, PetscMin(most, (int)strlen(axis->text[i])));
+  return width;
+}
+
 static PetscErrorCode PrintAxes(FwScan scan)
 {
   PetscInt n_axis;
@@ -209,21 +225,20 @@ static PetscErrorCode PrintAxes(FwScan scan)
     const FwScanAxis *axis;
 
     PetscCall(FwScanGetAxis(scan, d, &axis));
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %14.14s", axis->key->name));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %*s", WidthOf(axis), axis->key->name));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode PrintAxisValue(const FwScanAxis *axis, PetscInt i)
 {
-  char cell[32];
+  const int width = WidthOf(axis);
 
   PetscFunctionBegin;
-  if (axis->key->type == FW_KEY_REAL || axis->key->type == FW_KEY_INTEGER)
-    snprintf(cell, sizeof cell, "%.6g", axis->value[i]);
+  if (IsNumber(axis))
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %*.6g", width, axis->value[i]));
   else
-    snprintf(cell, sizeof cell, "%.14s", axis->text[i]);
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %14s", cell));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  %*.*s", width, width, axis->text[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -75,7 +75,8 @@ static void PutSlurm(FILE *out, const FwJob *job)
 
 static void PutPbs(FILE *out, const FwJob *job)
 {
-  fprintf(out, "#PBS -N %.15s\n#PBS -j oe\n#PBS -r y\n", job->name); /* 15: PBS takes no more */
+  /* 15 letters: PBS takes no more; -V: the environment comes along, as it does with Slurm and LSF, and to what is queued again */
+  fprintf(out, "#PBS -N %.15s\n#PBS -j oe\n#PBS -r y\n#PBS -V\n", job->name);
   if (job->account[0]) fprintf(out, "#PBS -A %s\n", job->account);
   if (job->queue[0]) fprintf(out, "#PBS -q %s\n", job->queue);
   fprintf(out, "#PBS -l select=%d:ncpus=%d:mpiprocs=%d:ompthreads=1:mem=%.0fmb\n#PBS -l walltime=", (int)job->n_node,
@@ -95,7 +96,10 @@ static void PutLsf(FILE *out, const FwJob *job)
   if (job->account[0]) fprintf(out, "#BSUB -P %s\n", job->account);
   if (job->queue[0]) fprintf(out, "#BSUB -q %s\n", job->queue);
   fprintf(out, "#BSUB -n %d\n#BSUB -R span[ptile=%d]\n", (int)(job->n_node * job->n_rank_node), (int)job->n_rank_node);
-  fprintf(out, "#BSUB -R rusage[mem=%.0f]\n#BSUB -W %02ld:%02ld\n", ceil(job->rank_bytes / 1048576.0), minutes / 60,
+  fprintf(out,
+          "# Memory of each host; where the site reserves memory for each task (RESOURCE_RESERVE_PER_TASK): mem=%.0fMB\n"
+          "#BSUB -R rusage[mem=%.0fMB]\n#BSUB -W %02ld:%02ld\n",
+          ceil(job->rank_bytes / 1048576.0), ceil((double)job->n_rank_node * job->rank_bytes / 1048576.0), minutes / 60,
           minutes % 60);
   fprintf(out, "#BSUB -r\n#BSUB -Q 6\n#BSUB -wa USR2\n#BSUB -wt 2\n");
 }

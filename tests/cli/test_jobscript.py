@@ -144,6 +144,11 @@ class Jobscript(unittest.TestCase):
                        (script("point.yaml", "-scheduler", "slurm", *words, cwd=self.place) for words in (scan, alone))]
             self.assertGreater(seconds[0], 0.1 * seconds[1])
 
+    def test_memory_is_that_of_what_the_scheduler_counts(self):
+        for scheduler, directive in (("slurm", "--mem-per-cpu=1024M"), ("pbs", ":ncpus=4:mpiprocs=4:ompthreads=1:mem=4096mb"),
+                                     ("lsf", "#BSUB -R rusage[mem=4096MB]")):
+            self.assertIn(directive, script("in.yaml", "-scheduler", scheduler, "-job_ranks", 4, *GIVEN, cwd=self.place))
+
     def test_examples_are_counted_before_they_are_drawn(self):
         (self.place / "point.yaml").write_text("data: {train: 1000000}\n")
         memory = re.search(r"--mem-per-cpu=(\d+)M", script("point.yaml", "-scheduler", "slurm", cwd=self.place)).group(1)
