@@ -128,7 +128,9 @@ PetscErrorCode FwTrainedFill_Alpha(const FwTrained *f, FwFigure *figure)
     c.fixed = n_other > 1 ? i * (other->n - 1) / (n_other - 1) : 0;
     FwSliceFormat(other, c.fixed, title);
     PetscCall(AddFinal(f, &c, "final_best_alpha", FW_MARK_LINE_DOT, FW_SHADE, title, panel));
-    panel->series[panel->n_series - 1].shade = 0.88 * (double)i / (double)PetscMax(1, n_other - 1);
+    PetscCall(AddFinal(f, &c, "final_best_alpha", FW_MARK_SAMPLED, FW_SHADE, "", panel)); /* over runs */
+    for (PetscInt s = 1; s <= 2; s++)
+      panel->series[panel->n_series - s].shade = 0.88 * (double)i / (double)PetscMax(1, n_other - 1);
   }
   FwPanelScale(PETSC_TRUE, panel);
   panel->is_log_y    = PETSC_FALSE;
