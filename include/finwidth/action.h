@@ -32,6 +32,8 @@ typedef struct {
   double      force;       /**< F = N dS/du */
   double      slope;       /**< dF / du */
   double      value;       /**< S; only where asked for */
+  double      above;       /**< S less fit_least / N, which no u changes: differences of S, where labels that no Q fits
+                                make S itself too large for them; only where asked for */
   FwResolvent resolvent;   /**< at (T, e^u) */
 } FwActionPoint;
 

@@ -30,6 +30,7 @@ typedef struct {
  * @param[in]  action
  * @param[in]  saddle   its minima: they say where the weight lies
  * @param[out] average  release with FwAverageDestroy()
+ * @error FW_ERR_NUMERICAL  round-off decides the weights: a tiny temperature, and labels that the network hardly fits
  */
 PetscErrorCode FwAverageCreate(FwAction action, const FwSaddle *saddle, FwAverage *average);
 

@@ -13,6 +13,7 @@
 typedef struct {
   double              log_order;   /**< u = log prod_l Q_l */
   double              value;       /**< S */
+  double              above;       /**< S less what is the same at all minima (action.h), which orders them */
   double              residual;    /**< |N dS/du| */
   PetscInt            n_iteration; /**< Newton steps */
   SNESConvergedReason reason;      /**< positive when converged */

@@ -45,6 +45,9 @@ typedef struct {
   double residual2;   /**< |A^-1 y|^2 */
   double trace_bias;  /**< s^2 1^T A^-1 1 */
   double log_det;     /**< log det A; only where asked for */
+  double fit_least;   /**< lim y^T A^-1 y for Q -> infinity: what no Q fits, for labels outside the range of K of order
+                         |y|^2 / T; zero where the bandwidth is not 0 */
+  double fit_above;   /**< fit - fit_least, without the round-off of the two */
 } FwResolvent;
 
 /** What bounds on the order parameter are made of. */
@@ -61,6 +64,8 @@ typedef struct {
 /** The forms in y of FwResolvent between each two columns of labels; symmetric, [n_label][n_label]. */
 typedef struct {
   double *fit;       /**< y_c^T A^-1 y_d */
+  double *fit_least; /**< its limit for Q -> infinity, as in FwResolvent */
+  double *fit_above; /**< fit - fit_least */
   double *fit_slope; /**< y_c^T M A^-1 y_d */
   double *fit_curve; /**< y_c^T M M A^-1 y_d */
   double *residual2; /**< y_c^T A^-2 y_d */

@@ -13,6 +13,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum { N_SUMS = 5, N_LABEL_FORMS = 6, N_FORM = N_SUMS + N_LABEL_FORMS }; /* matrices that one (T, Q) takes */
+
 static const FwSpectrumForm *const all_forms[] = {&fw_spectrum_eigen, &fw_spectrum_tridiagonal, &fw_spectrum_band};
 
 const FwSpectrumForm *FwSpectrumFindForm(PetscInt bandwidth)
@@ -140,7 +142,8 @@ PetscErrorCode FwSpectrumDestroy(FwSpectrum *spectrum)
   if (s->data) PetscCall(s->form->destroy(s));
   free(s->test);
   PetscCall(PetscFree(s->test_kernel));
-  PetscCall(PetscFree2(s->w, s->work));
+  PetscCall(PetscFree(s->outside));
+  PetscCall(PetscFree3(s->w, s->work, s->unseen));
   PetscCall(PetscFree(*spectrum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -160,8 +163,8 @@ PetscErrorCode FwSpectrumAllocateLabels(FwSpectrum s, PetscInt n_label)
   const size_t forms = (size_t)(n_label + 1) * (size_t)(n_label + 1);
 
   PetscFunctionBegin;
-  PetscCall(PetscFree2(s->w, s->work));
-  PetscCall(PetscCalloc2((size_t)(n_label + 1) * s->n, &s->w, 8 * forms, &s->work));
+  PetscCall(PetscFree3(s->w, s->work, s->unseen));
+  PetscCall(PetscCalloc3((size_t)(n_label + 1) * s->n, &s->w, N_FORM * forms, &s->work, forms, &s->unseen));
   s->h       = s->w + (size_t)n_label * s->n;
   s->n_label = n_label;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -185,6 +188,18 @@ static PetscErrorCode CheckRotation(FwSpectrum s, const double y[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+void FwSpectrumSumUnseen(FwSpectrum s)
+{
+  for (PetscInt a = 0; a <= s->n_label; a++)
+    for (PetscInt b = 0; b <= s->n_label; b++) {
+      const double *left = s->w + (size_t)a * s->n, *right = s->w + (size_t)b * s->n;
+      double        sum = 0.0;
+
+      for (PetscInt i = 0; i < s->n - s->rank; i++) sum += left[i] * right[i];
+      s->unseen[a * (s->n_label + 1) + b] = sum;
+    }
+}
+
 PetscErrorCode FwSpectrumSetLabels(FwSpectrum s, PetscInt n_label, const double y[], double bias)
 {
   FwMatrix x;
@@ -201,6 +216,7 @@ PetscErrorCode FwSpectrumSetLabels(FwSpectrum s, PetscInt n_label, const double 
   PetscCall(CheckRotation(s, y));
   s->label2 = 0.0;
   for (size_t i = 0; i < (size_t)n_label * s->n; i++) s->label2 += s->w[i] * s->w[i];
+  FwSpectrumSumUnseen(s);
   PetscCall(s->form->inverse(s, &s->fit));
   PetscCall(FwSpectrumScaleLabels(s, 1.0, bias));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -309,6 +325,16 @@ static PetscErrorCode ClearNullModes(FwSpectrum s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwSpectrumSplitTest(FwSpectrum s)
+{
+  PetscFunctionBegin;
+  if (!s->form->split) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscFree(s->outside));
+  PetscCall(PetscMalloc1(s->n_test_local, &s->outside));
+  s->form->split(s);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwSpectrumSetTest(FwSpectrum s, FwMatrix *cross, const double diagonal[])
 {
   PetscFunctionBegin;
@@ -324,6 +350,7 @@ PetscErrorCode FwSpectrumSetTest(FwSpectrum s, FwMatrix *cross, const double dia
     PetscCall(MoveToColumns(s, *cross));
     PetscCall(ClearNullModes(s));
   }
+  PetscCall(FwSpectrumSplitTest(s));
   PetscCall(FwMatrixDestroy(cross));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -357,8 +384,31 @@ PetscErrorCode FwSpectrumCheckSolvable(FwSpectrum s, double temperature)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* x.x' / T in the modes that are zero: at T = 0 there are none */
+static double Unseen(FwSpectrum s, double temperature, PetscInt a, PetscInt b)
+{
+  return s->rank < s->n ? s->unseen[a * (s->n_label + 1) + b] / temperature : 0.0;
+}
+
+/* Take the modes that are zero into the sums of all vectors; `above` is what fit was without them */
+static void AddUnseen(FwSpectrum s, double temperature, FwSums *b, double above[])
+{
+  const PetscInt n_vector = FwSpectrumVectors(s);
+
+  for (PetscInt i = 0; i < n_vector; i++)
+    for (PetscInt j = 0; j < n_vector; j++) {
+      const PetscInt at     = i * n_vector + j;
+      const double   unseen = Unseen(s, temperature, i, j);
+
+      above[at] = b->fit[at];
+      if (s->rank == s->n) continue;
+      b->fit[at] += unseen;
+      b->square[at] += unseen / temperature;
+    }
+}
+
 /* Forms of the labels without the readout bias, out of those of all vectors */
-static void CopyForms(FwSpectrum s, const FwSums *b, FwLabelForms *forms)
+static void CopyForms(FwSpectrum s, double temperature, const FwSums *b, const double above[], FwLabelForms *forms)
 {
   const PetscInt n = s->n_label, n_vector = FwSpectrumVectors(s);
   const double   f2 = s->factor * s->factor;
@@ -371,11 +421,31 @@ static void CopyForms(FwSpectrum s, const FwSums *b, FwLabelForms *forms)
       forms->fit_slope[to] = f2 * b->slope[from];
       forms->fit_curve[to] = f2 * b->curve[from];
       forms->residual2[to] = f2 * b->square[from];
+      forms->fit_least[to] = f2 * Unseen(s, temperature, i, j);
+      forms->fit_above[to] = f2 * above[from];
+    }
+}
+
+/* With X_i = 1.y_i / T in the modes that are zero, H = 1.1 / T there and f the forms of the others, c_i = sigma (X_i + f_ih):
+   what the bias takes off y_i^T A^-1 y_j goes to s^2 X_i X_j / (1 + s^2 H) as Q -> infinity */
+static void AddBiasToLimit(FwSpectrum s, double temperature, double sigma, const double above[], FwLabelForms *forms)
+{
+  const PetscInt n = s->n_label, h = n * (n + 1);
+  const double   f2 = s->factor * s->factor, ones = above[h + n], share = 1.0 + s->bias * Unseen(s, temperature, n, n);
+
+  for (PetscInt i = 0; i < n; i++)
+    for (PetscInt j = 0; j < n; j++) {
+      const double x = Unseen(s, temperature, n, i), y = Unseen(s, temperature, n, j);
+
+      forms->fit_least[i * n + j] -= f2 * s->bias * x * y / share;
+      forms->fit_above[i * n + j] -= f2 * sigma * (above[h + i] * above[h + j] + x * above[h + j] + y * above[h + i]);
+      forms->fit_above[i * n + j] += f2 * sigma * x * y * s->bias * ones / share;
     }
 }
 
 /* alpha = alpha_0 - c a with c = sigma y.a; everything is that of A_0 plus the rank-one terms */
-static void AddBias(FwSpectrum s, const FwSums *b, FwResolvent *r, FwLabelForms *forms)
+static void AddBias(FwSpectrum s, double temperature, const FwSums *b, const double above[], FwResolvent *r,
+                    FwLabelForms *forms)
 {
   const PetscInt n = s->n_label, h = n * (n + 1), hh = h + n; /* the row of the ones, and its last entry */
   const double   sigma = s->bias / (1.0 + s->bias * b->fit[hh]), f = s->factor;
@@ -384,6 +454,7 @@ static void AddBias(FwSpectrum s, const FwSums *b, FwResolvent *r, FwLabelForms 
   r->trace_slope += -sigma * b->slope[hh] + 2.0 * sigma * b->curve[hh] - PetscSqr(sigma * b->slope[hh]);
   r->trace_bias = sigma * b->fit[hh];
   r->log_det += log1p(s->bias * b->fit[hh]);
+  AddBiasToLimit(s, temperature, sigma, above, forms);
   for (PetscInt i = 0; i < n; i++)
     for (PetscInt j = 0; j < n; j++) {
       const double   c_i = sigma * f * b->fit[h + i], c_j = sigma * f * b->fit[h + j];
@@ -402,20 +473,24 @@ static void AddBias(FwSpectrum s, const FwSums *b, FwResolvent *r, FwLabelForms 
 PetscErrorCode FwSpectrumResolveForms(FwSpectrum s, double temperature, double order, PetscBool with_log_det,
                                       FwResolvent *r, FwLabelForms *forms)
 {
-  const size_t size = (size_t)(s->n_label + 1) * (size_t)(s->n_label + 1);
+  const size_t size  = (size_t)(s->n_label + 1) * (size_t)(s->n_label + 1);
+  double      *above = s->work + 4 * size;
   FwSums sums = {.fit = s->work, .slope = s->work + size, .curve = s->work + 2 * size, .square = s->work + 3 * size};
 
   PetscFunctionBegin;
   PetscCall(FwSpectrumCheckSolvable(s, temperature));
   PetscCall(s->form->sum(s, temperature, order, with_log_det, &sums));
   *r = (FwResolvent){.trace = sums.trace, .trace_slope = sums.trace_slope, .log_det = sums.log_det};
-  CopyForms(s, &sums, forms);
-  if (s->bias > 0.0) AddBias(s, &sums, r, forms);
+  AddUnseen(s, temperature, &sums, above);
+  CopyForms(s, temperature, &sums, above, forms);
+  if (s->bias > 0.0) AddBias(s, temperature, &sums, above, r, forms);
   for (PetscInt i = 0; i < s->n_label * s->n_label; i += s->n_label + 1) {
     r->fit += forms->fit[i];
     r->fit_slope += forms->fit_slope[i];
     r->fit_curve += forms->fit_curve[i];
     r->residual2 += forms->residual2[i];
+    r->fit_least += forms->fit_least[i];
+    r->fit_above += forms->fit_above[i];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -423,9 +498,13 @@ PetscErrorCode FwSpectrumResolveForms(FwSpectrum s, double temperature, double o
 PetscErrorCode FwSpectrumResolve(FwSpectrum s, double temperature, double order, PetscBool with_log_det, FwResolvent *r)
 {
   const size_t size  = (size_t)(s->n_label + 1) * (size_t)(s->n_label + 1);
-  double      *room  = s->work + 4 * size;
-  FwLabelForms forms = {
-    .fit = room, .fit_slope = room + size, .fit_curve = room + 2 * size, .residual2 = room + 3 * size};
+  double      *room  = s->work + N_SUMS * size;
+  FwLabelForms forms = {.fit       = room,
+                        .fit_slope = room + size,
+                        .fit_curve = room + 2 * size,
+                        .residual2 = room + 3 * size,
+                        .fit_least = room + 4 * size,
+                        .fit_above = room + 5 * size};
 
   PetscFunctionBegin;
   PetscCall(FwSpectrumResolveForms(s, temperature, order, with_log_det, r, &forms));

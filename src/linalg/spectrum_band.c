@@ -544,9 +544,10 @@ static PetscErrorCode PredictNode(FwSpectrum s, const FwNodes *nodes, PetscInt c
     PetscCall(SolveLower(&form->factor, 1, ones));
     PetscCall(SolveUpper(&form->factor, 1, ones));
   }
-  for (PetscInt t = 0; t < s->n_test_local && nodes->explained; t += COLUMNS)
+  if (nodes->latent) FwSpectrumAddPrior(s, nodes->weight[c] * order, nodes->latent);
+  for (PetscInt t = 0; t < s->n_test_local && nodes->latent; t += COLUMNS)
     PetscCall(Explain(&form->factor, PetscMin(COLUMNS, s->n_test_local - t), s->test + (size_t)t * s->n,
-                      nodes->weight[c] * order * order, work, nodes->explained + t));
+                      -nodes->weight[c] * order * order, work, nodes->latent + t));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

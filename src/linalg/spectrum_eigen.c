@@ -259,18 +259,21 @@ static double SumLogs(PetscInt n, const double k[], double temperature, double o
   return log(total) + (double)whole * M_LN2 + sum;
 }
 
-static void SumModes(FwSpectrum s, const double k[], double temperature, double order, double total[N_SUM])
+/* Of the modes that are not zero */
+static void SumModes(FwSpectrum s, double temperature, double order, double total[N_SUM])
 {
-  const PetscInt  n_block = s->n / FW_LANES, n_tail = s->n % FW_LANES;
-  const size_t    last                 = (size_t)(s->n - n_tail);
+  const size_t    n_zero = (size_t)(s->n - s->rank);
+  const double   *k = ((const Eigen *)s->data)->k + n_zero, *w = s->w + n_zero, *h = s->h + n_zero;
+  const PetscInt  n_block = s->rank / FW_LANES, n_tail = s->rank % FW_LANES;
+  const size_t    last                 = (size_t)(s->rank - n_tail);
   const PetscBool with_ones            = s->bias > 0.0 ? PETSC_TRUE : PETSC_FALSE;
   double          sum[N_SUM][FW_LANES] = {{0.0}}, end[N_SUM][FW_LANES] = {{0.0}}, tail[3][FW_LANES];
 
-  AddModes(n_block, k, s->w, temperature, order, sum);
-  if (with_ones) AddModesWithOnes(n_block, k, s->w, s->h, temperature, order, sum);
-  CopyTail(n_tail, k + last, k[s->n - 1], tail[0]);
-  CopyTail(n_tail, s->w + last, 0.0, tail[1]);
-  CopyTail(n_tail, s->h + last, 0.0, tail[2]);
+  AddModes(n_block, k, w, temperature, order, sum);
+  if (with_ones) AddModesWithOnes(n_block, k, w, h, temperature, order, sum);
+  CopyTail(n_tail, k + last, ((const Eigen *)s->data)->k[s->n - 1], tail[0]);
+  CopyTail(n_tail, w + last, 0.0, tail[1]);
+  CopyTail(n_tail, h + last, 0.0, tail[2]);
   AddModes(1, tail[0], tail[1], temperature, order, end);
   if (with_ones) AddModesWithOnes(1, tail[0], tail[1], tail[2], temperature, order, end);
   for (int i = 0; i < N_SUM; i++) total[i] = SumLanes(sum[i], FW_LANES) + SumLanes(end[i], (int)n_tail);
@@ -284,7 +287,7 @@ static void CopyPairs(PetscInt n_vector, const double pair[N_PAIR], double form[
   form[3]           = pair[HH];
 }
 
-/* form[a][b] = sum over modes of p^power x_a x_b / d, or p^power x_a x_b / d^2 */
+/* form[a][b] = sum over modes that are not zero of p^power x_a x_b / d, or p^power x_a x_b / d^2 */
 static void SumForm(FwSpectrum s, const double k[], double temperature, double order, int power, PetscBool squared,
                     double scaled[], double form[])
 {
@@ -293,7 +296,7 @@ static void SumForm(FwSpectrum s, const double k[], double temperature, double o
   for (PetscInt v = 0; v < n_vector; v++)
     for (PetscInt i = 0; i < s->n; i++) {
       const double value = order * k[i], inverse = 1.0 / (temperature + value);
-      double       weight = squared ? inverse * inverse : inverse;
+      double       weight = i < s->n - s->rank ? 0.0 : squared ? inverse * inverse : inverse;
 
       for (int c = 0; c < power; c++) weight *= value * inverse;
       scaled[(size_t)v * s->n + i] = weight * s->w[(size_t)v * s->n + i];
@@ -323,7 +326,7 @@ static PetscErrorCode Sum(FwSpectrum s, double temperature, double order, PetscB
   double         total[N_SUM];
 
   PetscFunctionBegin;
-  SumModes(s, k, temperature, order, total);
+  SumModes(s, temperature, order, total);
   sums->trace       = total[TRACE];
   sums->trace_slope = total[TRACE_SLOPE];
   if (s->n_label > 1) {
@@ -406,31 +409,47 @@ static double WeightedSquares(PetscInt n, const double weight[], const double z[
   return SumLanes(lane, FW_LANES) + tail;
 }
 
+/* Modes of K below 8 P eps of the largest are zero: so is what is left of a test example by as little */
+static void Split(FwSpectrum s)
+{
+  const PetscInt first = PetscMin(s->grid->rank * s->test_block, s->n_test);
+  const double  *k     = ((const Eigen *)s->data)->k;
+
+  for (PetscInt t = 0; t < s->n_test_local; t++) {
+    const double *z = s->test + (size_t)t * (size_t)s->n, all = s->test_kernel[first + t];
+    double        inside = 0.0;
+
+    for (PetscInt i = s->n - s->rank; i < s->n; i++) inside += z[i] * (z[i] / k[i]);
+    s->outside[t] = fabs(all - inside) > 8.0 * s->n * DBL_EPSILON * all ? all - inside : 0.0;
+  }
+}
+
 static PetscErrorCode Predict(FwSpectrum s, const FwNodes *nodes)
 {
-  const double *k = ((const Eigen *)s->data)->k;
-  double       *own, *mode = nodes->mode;
+  const double *k = ((const Eigen *)s->data)->k, T = nodes->temperature;
+  double       *own, *mode = nodes->mode, order_sum = 0.0;
 
   PetscFunctionBegin;
   PetscCall(PetscCalloc1(s->n, &own));
   if (!mode) mode = own;
   for (PetscInt c = 0; c < nodes->n; c++) {
-    const double order = nodes->order[c], weight = nodes->weight[c] * order * order;
+    const double order = nodes->order[c], weight = nodes->weight[c] * order;
     double      *alpha = nodes->alpha + (size_t)c * s->n_label * s->n;
 
+    order_sum += weight;
     for (PetscInt i = 0; i < s->n; i++) {
-      const double inverse = 1.0 / (nodes->temperature + order * k[i]);
+      const double inverse = 1.0 / (T + order * k[i]);
 
       for (PetscInt l = 0; l < s->n_label; l++) alpha[(size_t)l * s->n + i] = s->w[(size_t)l * s->n + i] * inverse;
       if (nodes->ones) nodes->ones[(size_t)c * s->n + i] = s->h[i] * inverse;
-      mode[i] += weight * inverse;
+      if (i >= s->n - s->rank) mode[i] += weight * (T * inverse) / k[i];
     }
   }
-  for (PetscInt t = 0; t < s->n_test_local && nodes->explained; t++)
-    nodes->explained[t] = WeightedSquares(s->n, mode, s->test + (size_t)t * s->n);
+  for (PetscInt t = 0; t < s->n_test_local && nodes->latent; t++)
+    nodes->latent[t] = order_sum * s->outside[t] + WeightedSquares(s->n, mode, s->test + (size_t)t * s->n);
   PetscCall(PetscFree(own));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 const FwSpectrumForm fw_spectrum_eigen = {
-  .bandwidth = 0, .name = "eigenvectors", .has_modes = PETSC_TRUE, FW_SPECTRUM_FUNCTIONS};
+  .bandwidth = 0, .name = "eigenvectors", .has_modes = PETSC_TRUE, .split = Split, FW_SPECTRUM_FUNCTIONS};

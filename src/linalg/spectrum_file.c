@@ -536,7 +536,9 @@ static PetscErrorCode ReadImage(Image *image, const char digest[])
   PetscCall(FwErrorAgreeAny(comm, OpenFile(image, comm, PETSC_FALSE)));
   PetscCall(FwErrorAgree(comm, 0, rank ? 0 : TransferPieces(image, PETSC_FALSE)));
   PetscCall(SharePieces(image));
+  FwSpectrumSumUnseen(image->s);
   PetscCall(FwErrorAgreeAny(comm, ReadTest(image)));
+  PetscCall(FwSpectrumSplitTest(image->s));
   PetscCall(FwErrorAgreeAny(comm, CloseFile(image)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -11,8 +11,9 @@
 
 #include "matrix_impl.h"
 
-/* Everything at one (T, Q) without the readout bias. The forms are [n_vector][n_vector], symmetric, between the columns
-   of labels and, where there is a readout bias, the ones as last vector; x, x' are two of them, a = A_0^-1 x */
+/* Everything at one (T, Q) without the readout bias; fit and square are without the modes that are zero. The forms are
+   [n_vector][n_vector], symmetric, between the columns of labels and, where there is a readout bias, the ones as last
+   vector; x, x' are two of them, a = A_0^-1 x */
 typedef struct {
   double  trace, trace_slope, log_det; /* of A_0^-1 Q B */
   double *fit;                         /* x.A_0^-1 x' */
@@ -21,21 +22,21 @@ typedef struct {
   double *square;                      /* a.a' */
 } FwSums;
 
-/* Values of Q to predict at: filled by the form are alpha, ones and, for this rank's test examples, explained */
+/* Values of Q to predict at: filled by the form are alpha, ones and, for this rank's test examples, latent */
 typedef struct {
   double        temperature;
   PetscInt      n;
   const double *order, *weight; /* [n] */
   double       *alpha, *ones;   /* [n][n_label][P] A_0^-1 w, and [n][P] A_0^-1 h or NULL */
-  double       *explained;      /* [n_test_local] sum over nodes of weight Q^2 z.A_0^-1 z, zero on entry; or NULL */
-  double       *mode; /* [P] in its place, of a form that has modes: sum over nodes of weight Q^2 / (T + Q k), zero
-                                   on entry; or NULL */
+  double       *latent; /* [n_test_local] sum over nodes of weight (Q k_** - Q^2 z.A_0^-1 z), zero on entry; or NULL */
+  double *mode; /* [P] in its place, of a form that has modes: sum over nodes of weight Q T / (k (T + Q k)), zero on
+                     entry, whose product with z^2 is what `outside` leaves of `latent`; or NULL */
 } FwNodes;
 
 /* What a readout bias adds at one value of Q */
 typedef struct {
   double alpha_sum; /* h.A^-1 w */
-  double ones_sum;  /* h.A^-1 h */
+  double shrink;    /* 1 / (1 + s^2 h.A_0^-1 h) */
 } FwBiasSums;
 
 /* A bandwidth. Functions are collective unless said otherwise. */
@@ -57,6 +58,8 @@ typedef struct {
   PetscErrorCode (*sum)(FwSpectrum spectrum, double temperature, double order, PetscBool with_log_det, FwSums *sums);
   /* Not collective */
   PetscErrorCode (*predict)(FwSpectrum spectrum, const FwNodes *nodes);
+  /* Of a form that has modes: set `outside` */
+  void (*split)(FwSpectrum spectrum);
 
   /* Step by step, not collective: factor C = T + Q B, with log det C unless NULL; then, with the last factorisation, its
      traces, x <- C^-1 x for n columns; and y <- B x */
@@ -91,12 +94,14 @@ struct FwSpectrumImpl {
   double                factor;      /* of w */
   double                label2, fit; /* sums over the columns of |w|^2, w.K^+ w */
   double                bias;        /* s^2 */
-  double               *work;        /* [8][n_label + 1][n_label + 1] forms of one (T, Q) */
-  PetscInt              n_test;      /* P_t */
-  PetscInt              test_block;  /* rank r holds the test examples from r * test_block on */
-  PetscInt              n_test_local;
-  double               *test;        /* [n_test_local][P] Z, from malloc() */
-  double               *test_kernel; /* [P_t] */
+  double               *work;        /* [11][n_label + 1][n_label + 1] forms of one (T, Q) */
+  double  *unseen; /* [n_label + 1][n_label + 1] x.x' of labels and ones in the modes that are zero, the first ones */
+  PetscInt n_test; /* P_t */
+  PetscInt test_block; /* rank r holds the test examples from r * test_block on */
+  PetscInt n_test_local;
+  double  *test;        /* [n_test_local][P] Z, from malloc() */
+  double  *test_kernel; /* [P_t] */
+  double *outside; /* [n_test_local] k_** - z.K^+ z, what of a test example no training example sees; with modes only */
 };
 
 /* The form of a bandwidth, or NULL */
@@ -111,9 +116,18 @@ void FwSpectrumShareTest(FwSpectrum spectrum, PetscInt n_test);
 /* Room for this rank's share of them; collective */
 PetscErrorCode FwSpectrumAllocateTest(FwSpectrum spectrum);
 
-/* From A_0^-1 w and A_0^-1 h to A^-1 w and A^-1 h, in place, with sums for each column of labels; `ones` is NULL where
-   there is no readout bias */
-void FwSpectrumAddBias(FwSpectrum spectrum, double alpha[], double ones[], FwBiasSums sums[]);
+/* Set `outside` from the test examples, where the form has modes */
+PetscErrorCode FwSpectrumSplitTest(FwSpectrum spectrum);
+
+/* Add weight Q k_** to `latent` of this rank's test examples */
+void FwSpectrumAddPrior(FwSpectrum spectrum, double weight_order, double latent[]);
+
+/* Variances of a form without modes, [P_t] for a mean Q of `order`, must not be round-off of the kernel they are left from */
+PetscErrorCode FwSpectrumCheckVariance(FwSpectrum spectrum, double order, const double variance[]);
+
+/* From A_0^-1 w to A^-1 w, in place, with sums for each column of labels; `ones`, A_0^-1 h, is NULL where there
+   is no readout bias */
+void FwSpectrumAddBias(FwSpectrum spectrum, double alpha[], const double ones[], FwBiasSums sums[]);
 
 /* [P_t] on every rank from each rank's share, [n_test_local]. Collective */
 PetscErrorCode FwSpectrumShare(FwSpectrum spectrum, const double local[], double all[]);
@@ -126,6 +140,9 @@ PetscErrorCode FwMatrixInvariants(FwMatrix a, double *trace, double *square);
 
 /* Room for n_label columns of labels; what was there is lost */
 PetscErrorCode FwSpectrumAllocateLabels(FwSpectrum spectrum, PetscInt n_label);
+
+/* Set `unseen` from labels and ones */
+void FwSpectrumSumUnseen(FwSpectrum spectrum);
 
 /* Number of vectors that a form's sums are about: the columns of labels, and the ones where there is a readout bias */
 PetscInt FwSpectrumVectors(FwSpectrum spectrum);

@@ -6,7 +6,7 @@
  *
  *     mean     = sum_c v_c m_c,             m_c = Q_c z.alpha_c + s^2 h.alpha_c,
  *     between  = sum_c v_c (m_c - mean)^2 = |D^T z|^2,        D the columns sqrt(v_c) (Q_c alpha_c - mean of them),
- *     within   = sum_c v_c (Q_c k_** + s^2) - sum_c v_c k*.A^-1 k*.
+ *     within   = sum_c v_c (Q_c k_** - Q_c^2 z.A_0^-1 z) + sum_c v_c s^2 (1 - Q_c z.a_c)^2 / (1 + s^2 h.a_c).
  *
  * The nodes of an average lie close together, and D has some 36 columns but a rank of 5 or 6. With V orthogonal,
  * |D^T z| = |(D V)^T z|; V are the eigenvectors of D^T D, and columns of D V that are short enough are left out: the loss is
@@ -30,14 +30,14 @@ typedef struct {
   double  *column, *offset; /* [n_column][P], and [n_column] what is added to a product */
   double  *mode;            /* [n_mode][P] */
   double  *product;         /* [n_test_local][n_column] */
-  double  *square;          /* [n_mode][n_test_local]; of a form without modes what the form itself has explained */
+  double  *square;          /* [n_mode][n_test_local]; of a form without modes the first sum of `within` */
 } Panel;
 
-/* Columns of a mixture in the panel: the mean, n_spread of the between-variance; with a readout bias one that is linear in
-   the within-variance, and n_ones whose squares add to it */
+/* Columns of a mixture in the panel: the mean, n_spread of the between-variance; with a readout bias n_ones whose squares add
+   to the within-variance */
 typedef struct {
   PetscInt first, n_spread, n_ones;
-  double   order, constant; /* sum_c v_c Q_c; what else is the same for all test examples */
+  double   order; /* sum_c v_c Q_c */
 } Parts;
 
 /* --- columns ------------------------------------------------------------------------------------------------ */
@@ -105,27 +105,16 @@ static PetscErrorCode AppendMeans(FwSpectrum s, const FwMixture *m, const FwBias
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* k*.A^-1 k* = Q^2 z.A_0^-1 z [explained] - Q^2 sigma (z.a)^2 + 2 s^2 Q z.A^-1 h + s^4 h.A^-1 h, and sigma (z.a)^2 =
-   (z.A^-1 h)^2 s^2 / (1 - s^2 h.A^-1 h) */
+/* The last sum of `within` */
 static PetscErrorCode AppendOnes(FwSpectrum s, const FwMixture *m, const FwBiasSums node[], double ones[],
                                  double offset[], Panel *panel, Parts *parts)
 {
-  const size_t n      = (size_t)s->n;
-  double      *linear = panel->column + (size_t)panel->n_column * n;
+  const size_t n = (size_t)s->n;
 
   PetscFunctionBegin;
-  PetscCall(PetscArrayzero(linear, n));
-  panel->offset[panel->n_column++] = 0.0;
   for (PetscInt c = 0; c < m->n; c++) {
-    const double once = 2.0 * s->bias * m->weight[c] * m->order[c];
-    const double root = m->order[c] * sqrt(m->weight[c] * s->bias / (1.0 - s->bias * node[c].ones_sum));
-
-    for (size_t i = 0; i < n; i++) {
-      linear[i] += once * ones[c * n + i];
-      ones[c * n + i] *= root;
-    }
-    offset[c] = 0.0;
-    parts->constant -= m->weight[c] * s->bias * s->bias * node[c].ones_sum;
+    offset[c] = sqrt(m->weight[c] * s->bias * node[c].shrink);
+    for (size_t i = 0; i < n; i++) ones[c * n + i] *= -m->order[c] * offset[c];
   }
   PetscCall(AppendSpread(panel, s->n, m->n, ones, offset, &parts->n_ones));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -146,11 +135,17 @@ static PetscErrorCode AppendMixture(FwSpectrum s, double temperature, const FwMi
   nodes.ones  = s->bias > 0.0 ? ones : NULL;
   if (with_variance && s->form->has_modes) nodes.mode = panel->mode + (size_t)panel->n_mode * n;
   if (with_variance && !s->form->has_modes)
-    nodes.explained = panel->square + (size_t)panel->n_mode * (size_t)s->n_test_local;
+    nodes.latent = panel->square + (size_t)panel->n_mode * (size_t)s->n_test_local;
   panel->n_mode++;
   PetscCall(s->form->predict(s, &nodes));
-  for (PetscInt c = 0; c < m->n; c++) FwSpectrumAddBias(s, alpha + c * n, nodes.ones ? ones + c * n : NULL, &node[c]);
-  *parts = (Parts){.first = panel->n_column, .constant = s->bias};
+  for (PetscInt c = 0; c < m->n; c++) {
+    FwSpectrumAddBias(s, alpha + c * n, nodes.ones ? ones + c * n : NULL, &node[c]);
+    /* no test example has anything in the modes that are zero, where labels are divided by T: next to that the rest would be
+       negligible */
+    PetscCall(PetscArrayzero(alpha + c * n, s->n - s->rank));
+    if (nodes.ones) PetscCall(PetscArrayzero(ones + c * n, s->n - s->rank));
+  }
+  *parts = (Parts){.first = panel->n_column};
   for (PetscInt c = 0; c < m->n; c++) parts->order += m->weight[c] * m->order[c];
   PetscCall(AppendMeans(s, m, node, alpha, offset, panel, parts));
   if (nodes.ones) PetscCall(AppendOnes(s, m, node, ones, offset, panel, parts));
@@ -198,10 +193,9 @@ static double SumSquares(PetscInt n, const double product[], const double offset
 }
 
 /* Mean, within and between of this rank's test examples, [n_test_local] each */
-static void Collect(FwSpectrum s, const Panel *panel, const Parts *parts, const double explained[], double mean[],
+static void Collect(FwSpectrum s, const Panel *panel, const Parts *parts, const double latent[], double mean[],
                     double within[], double between[])
 {
-  const PetscInt first   = PetscMin(s->grid->rank * s->test_block, s->n_test);
   const PetscInt at_ones = 1 + parts->n_spread;
   const double  *offset  = panel->offset + parts->first;
 
@@ -210,9 +204,8 @@ static void Collect(FwSpectrum s, const Panel *panel, const Parts *parts, const 
 
     mean[t]    = product[0] + offset[0];
     between[t] = SumSquares(parts->n_spread, product + 1, offset + 1);
-    within[t]  = parts->order * s->test_kernel[first + t] + parts->constant - explained[t];
-    if (s->bias > 0.0)
-      within[t] += SumSquares(parts->n_ones, product + at_ones + 1, offset + at_ones + 1) - product[at_ones];
+    within[t]  = latent[t] + (s->form->has_modes ? parts->order * s->outside[t] : 0.0);
+    if (s->bias > 0.0) within[t] += SumSquares(parts->n_ones, product + at_ones, offset + at_ones);
   }
 }
 
@@ -272,6 +265,7 @@ PetscErrorCode FwSpectrumPredict(FwSpectrum s, double temperature, PetscInt n_mi
     Collect(s, &panel, &parts[m], panel.square + m * n_test, local, local + n_test, local + 2 * n_test);
     PetscCall(FwSpectrumShare(s, local, posterior[m].mean));
     if (with_variance) PetscCall(FwSpectrumShare(s, local + n_test, posterior[m].within));
+    if (with_variance) PetscCall(FwSpectrumCheckVariance(s, parts[m].order, posterior[m].within));
     if (with_variance) PetscCall(FwSpectrumShare(s, local + 2 * n_test, posterior[m].between));
   }
   PetscCall(PetscFree2(parts, local));

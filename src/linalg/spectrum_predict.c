@@ -5,11 +5,14 @@
  * With z a column of Z, k* = Q z + s^2 h the kernel between a test example and the training examples, c = sigma w.a,
  *
  *     mean     = Q z.alpha + s^2 h.alpha,                   alpha = alpha_0 - c a = A^-1 w,
- *     variance = Q k_** + s^2 - k*.A^-1 k*.
+ *     variance = Q k_** + s^2 - k*.A^-1 k* = [Q k_** - Q^2 z.A_0^-1 z] + s^2 (1 - Q z.a)^2 / (1 + s^2 h.a),
+ *
+ * where both terms are positive.
  */
 
 #include "spectrum_impl.h"
 
+#include <float.h>
 #include <petscblaslapack.h>
 
 static double Dot(PetscInt n, const double x[], const double y[])
@@ -20,7 +23,7 @@ static double Dot(PetscInt n, const double x[], const double y[])
   return sum;
 }
 
-void FwSpectrumAddBias(FwSpectrum s, double alpha[], double ones[], FwBiasSums node[])
+void FwSpectrumAddBias(FwSpectrum s, double alpha[], const double ones[], FwBiasSums node[])
 {
   const double ones_0 = ones ? Dot(s->n, s->h, ones) : 0.0, shrink = 1.0 / (1.0 + s->bias * ones_0);
 
@@ -30,9 +33,8 @@ void FwSpectrumAddBias(FwSpectrum s, double alpha[], double ones[], FwBiasSums n
 
     for (PetscInt i = 0; i < s->n; i++) alpha[column + i] *= s->factor;
     for (PetscInt i = 0; i < s->n && ones; i++) alpha[column + i] -= sigma * ones[i];
-    node[c] = (FwBiasSums){.alpha_sum = label_0 - sigma * ones_0, .ones_sum = ones_0 * shrink};
+    node[c] = (FwBiasSums){.alpha_sum = label_0 * shrink, .shrink = shrink};
   }
-  for (PetscInt i = 0; i < s->n && ones; i++) ones[i] *= shrink;
 }
 
 /* sum[c][t] = z_t . column_c for this rank's test examples */
@@ -52,18 +54,29 @@ static void FillMean(FwSpectrum s, double order, const FwBiasSums *node, const d
   for (PetscInt t = 0; t < s->n_test_local; t++) mean[t] = order * z_alpha[t] + s->bias * node->alpha_sum;
 }
 
-/* Variance at a node but for Q^2 z.A_0^-1 z, which is taken off elsewhere: k*.A^-1 k* = Q^2 z.A_0^-1 z - Q^2 sigma
-   (z.a)^2 + 2 s^2 Q z.A^-1 h + s^4 h.A^-1 h, and sigma (z.a)^2 = (z.A^-1 h)^2 s^2 / (1 - s^2 h.A^-1 h). */
-static void AddVariance(FwSpectrum s, double order, const FwBiasSums *node, const double z_ones[], double variance[])
+void FwSpectrumAddPrior(FwSpectrum s, double weight_order, double latent[])
 {
-  const PetscInt first = s->grid->rank * s->test_block;
-  const double   bias = s->bias, gain = bias / (1.0 - bias * node->ones_sum);
+  const PetscInt first = PetscMin(s->grid->rank * s->test_block, s->n_test);
 
-  for (PetscInt t = 0; t < s->n_test_local; t++) {
-    variance[t] += order * s->test_kernel[first + t] + bias;
-    if (bias > 0.0)
-      variance[t] -= 2.0 * bias * order * z_ones[t] + bias * bias * node->ones_sum - gain * PetscSqr(order * z_ones[t]);
+  for (PetscInt t = 0; t < s->n_test_local; t++) latent[t] += weight_order * s->test_kernel[first + t];
+}
+
+PetscErrorCode FwSpectrumCheckVariance(FwSpectrum s, double order, const double variance[])
+{
+  const double least = 1000.0 * DBL_EPSILON;
+  double       sum = 0.0, prior = 0.0;
+
+  PetscFunctionBegin;
+  for (PetscInt t = 0; t < s->n_test; t++) {
+    sum += variance[t] / s->n_test;
+    prior += order * s->test_kernel[t] / s->n_test;
   }
+  PetscCheck(
+    s->form->has_modes || sum >= least * prior, FwGridComm(s->grid), FW_ERR_NUMERICAL,
+    "the variance of the test examples, %.6g, is round-off beside %.6g of the prior: set a larger temperature or "
+    "theory_bandwidth 0",
+    sum, prior);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Every entry has one owner */
@@ -83,7 +96,6 @@ PetscErrorCode FwSpectrumShare(FwSpectrum s, const double local[], double all[])
 /* Room for one value of Q */
 typedef struct {
   double *column, *product; /* [n_label + 1][P], [n_label + 1][n_test_local] of the labels' alpha, then of the ones */
-  double *explained;        /* [n_test_local] */
   FwBiasSums *node;         /* [n_label] */
 } Single;
 
@@ -99,18 +111,18 @@ static PetscErrorCode PredictOne(FwSpectrum s, double temperature, double order,
                          .weight      = &weight,
                          .alpha       = work->column,
                          .ones        = s->bias > 0.0 ? work->column + labels : NULL,
-                         .explained   = variance ? work->explained : NULL};
+                         .latent      = variance};
 
   PetscFunctionBegin;
-  PetscCall(PetscArrayzero(work->explained, n_test));
+  if (variance) PetscCall(PetscArrayzero(variance, n_test));
   PetscCall(s->form->predict(s, &nodes));
   FwSpectrumAddBias(s, nodes.alpha, nodes.ones, work->node);
   PetscCall(MultiplyTest(s, FwSpectrumVectors(s), work->column, work->product));
   for (PetscInt c = 0; c < s->n_label; c++)
     FillMean(s, order, &work->node[c], work->product + c * n_test, mean + c * n_test);
-  if (!variance) PetscFunctionReturn(PETSC_SUCCESS);
-  for (size_t t = 0; t < n_test; t++) variance[t] = -work->explained[t];
-  AddVariance(s, order, &work->node[0], work->product + s->n_label * n_test, variance);
+  for (size_t t = 0; t < n_test && variance && s->bias > 0.0; t++)
+    variance[t] +=
+      s->bias * work->node[0].shrink * PetscSqr(1.0 - order * work->product[(size_t)s->n_label * n_test + t]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -121,12 +133,11 @@ static PetscErrorCode PredictEach(FwSpectrum s, double temperature, PetscInt n, 
   Single       work;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc4(n_column * s->n, &work.column, n_column * n_test, &work.product, n_test, &work.explained,
-                         s->n_label, &work.node));
+  PetscCall(PetscMalloc3(n_column * s->n, &work.column, n_column * n_test, &work.product, s->n_label, &work.node));
   for (PetscInt c = 0; c < n; c++)
     PetscCall(PredictOne(s, temperature, order[c], &work, mean + c * s->n_label * n_test,
                          variance ? variance + c * n_test : NULL));
-  PetscCall(PetscFree4(work.column, work.product, work.explained, work.node));
+  PetscCall(PetscFree3(work.column, work.product, work.node));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -144,8 +155,10 @@ PetscErrorCode FwSpectrumPredictEach(FwSpectrum s, double temperature, PetscInt 
                             PredictEach(s, temperature, n, order, mean_local, variance ? variance_local : NULL)));
   for (PetscInt i = 0; i < n * s->n_label; i++)
     PetscCall(FwSpectrumShare(s, mean_local + i * n_test, mean + (size_t)i * s->n_test));
-  for (PetscInt i = 0; i < n && variance; i++)
+  for (PetscInt i = 0; i < n && variance; i++) {
     PetscCall(FwSpectrumShare(s, variance_local + i * n_test, variance + (size_t)i * s->n_test));
+    PetscCall(FwSpectrumCheckVariance(s, order[i], variance + (size_t)i * s->n_test));
+  }
   PetscCall(PetscFree2(mean_local, variance_local));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

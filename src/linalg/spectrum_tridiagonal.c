@@ -420,8 +420,10 @@ static PetscErrorCode Predict(FwSpectrum s, const FwNodes *nodes)
       SolveUpper(s->n, form->pivot, form->multiplier, x);
     }
     for (PetscInt i = 0; i < s->n; i++) inverse[i] = 1.0 / form->pivot[i];
-    if (nodes->explained)
-      ExplainAll(s, inverse, nodes->weight[c] * nodes->order[c] * nodes->order[c], nodes->explained);
+    if (nodes->latent) {
+      FwSpectrumAddPrior(s, nodes->weight[c] * nodes->order[c], nodes->latent);
+      ExplainAll(s, inverse, -nodes->weight[c] * nodes->order[c] * nodes->order[c], nodes->latent);
+    }
   }
   PetscCall(PetscFree(inverse));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -197,6 +197,7 @@ PetscErrorCode FwMixturePosteriorCreate(const FwMixtureLaw *law, FwSpectrum spec
   PetscCall(Allocate(&bounds, posterior));
   PetscCall(FwLikelihoodCreate(spectrum, scale, temperature, law->n_output, &likelihood));
   PetscCall(FindNodes(comm, law, &likelihood, plan, posterior, &nodes));
+  posterior->log_evidence -= 0.5 * likelihood.least;
   AverageQ(&nodes, posterior->mean_q, posterior->mean_q_error, posterior->mean_log_q);
   PetscCall(FwPosteriorPredict(comm, &likelihood, &nodes, posterior));
   FindErrors(posterior);

@@ -13,8 +13,9 @@ typedef struct {
   FwSpectrum spectrum;           /* borrowed */
   double     scale, temperature; /* the network's kernel is scale K */
   PetscInt   n_output, n_train;
+  double     least;  /* what no Q fits of the labels, fit_least of FwResolvent: left out of all that follows */
   FwPanels   panels; /* in log(scale q): log det A, then the forms y_c^T A^-1 y_d, d <= c, row by row */
-  double    *form;   /* [4][D][D] room for one resolvent */
+  double    *form;   /* [6][D][D] room for one resolvent */
 } FwLikelihood;
 
 PetscErrorCode FwLikelihoodCreate(FwSpectrum spectrum, double scale, double temperature, PetscInt n_output,
@@ -27,7 +28,7 @@ double FwLikelihoodPlace(const FwLikelihood *likelihood, double log_q);
 /* log det A and the forms [D(D+1)/2] at log q */
 PetscErrorCode FwLikelihoodForms(FwLikelihood *likelihood, double log_q, double *log_det, double fit[]);
 
-/* log p(Y | Q) without the factor of 2 pi; rotation [D, D] row-major, column d belongs to log_q[d] */
+/* log p(Y | Q) without the factor of 2 pi and `least`; rotation [D, D] row-major, column d belongs to log_q[d] */
 PetscErrorCode FwLikelihoodEvaluate(FwLikelihood *likelihood, const double log_q[], const double rotation[],
                                     double *log_value);
 
@@ -45,7 +46,7 @@ typedef struct {
 PetscErrorCode FwNodeSetCreate(PetscInt n_output, PetscInt n_group, PetscInt n_node, FwNodeSet *nodes);
 PetscErrorCode FwNodeSetDestroy(FwNodeSet *nodes);
 
-/* What a way to the posterior fills, beside the nodes: evidence (with its factor of 2 pi), method, curve */
+/* What a way to the posterior fills, beside the nodes: evidence (with its factor of 2 pi, without `least`), method, curve */
 PetscErrorCode FwPosteriorOneOutput(const FwMixtureLaw *law, FwLikelihood *likelihood, FwMixturePosterior *posterior,
                                     FwNodeSet *nodes);
 /* The others are collective on `comm` */

@@ -20,8 +20,12 @@ static PetscErrorCode FillPanel(const double x[FW_PANEL_POINTS], double value[],
 {
   FwLikelihood  *l = context;
   const PetscInt d = l->n_output, n_value = 1 + CountForms(d);
-  FwLabelForms   forms = {
-      .fit = l->form, .fit_slope = l->form + d * d, .fit_curve = l->form + 2 * d * d, .residual2 = l->form + 3 * d * d};
+  FwLabelForms   forms = {.fit       = l->form,
+                          .fit_slope = l->form + d * d,
+                          .fit_curve = l->form + 2 * d * d,
+                          .residual2 = l->form + 3 * d * d,
+                          .fit_least = l->form + 4 * d * d,
+                          .fit_above = l->form + 5 * d * d};
 
   PetscFunctionBegin;
   for (PetscInt i = 0; i < FW_PANEL_POINTS; i++) {
@@ -31,7 +35,7 @@ static PetscErrorCode FillPanel(const double x[FW_PANEL_POINTS], double value[],
     PetscCall(FwSpectrumResolveForms(l->spectrum, l->temperature, exp(x[i]), PETSC_TRUE, &r, &forms));
     *at++ = r.log_det;
     for (PetscInt c = 0; c < d; c++)
-      for (PetscInt e = 0; e <= c; e++) *at++ = forms.fit[c * d + e];
+      for (PetscInt e = 0; e <= c; e++) *at++ = forms.fit_above[c * d + e];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -40,12 +44,16 @@ PetscErrorCode FwLikelihoodCreate(FwSpectrum spectrum, double scale, double temp
                                   FwLikelihood *l)
 {
   FwSpectrumBounds bounds;
+  FwResolvent      r;
 
   PetscFunctionBegin;
   PetscCall(FwSpectrumGetBounds(spectrum, &bounds));
   *l = (FwLikelihood){
     .spectrum = spectrum, .scale = scale, .temperature = temperature, .n_output = n_output, .n_train = bounds.n};
-  PetscCall(PetscMalloc1(4 * n_output * n_output, &l->form));
+  /* the limit is the same at any Q, and its sum over outputs in any basis */
+  PetscCall(FwSpectrumResolve(spectrum, temperature, 1.0, PETSC_FALSE, &r));
+  l->least = r.fit_least;
+  PetscCall(PetscMalloc1(6 * n_output * n_output, &l->form));
   PetscCall(FwPanelsCreate(0.0, panel_width, 1 + CountForms(n_output), FillPanel, l, &l->panels));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

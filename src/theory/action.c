@@ -134,6 +134,7 @@ PetscErrorCode FwActionEvaluate(FwAction a, double log_order, PetscBool with_val
   point->force = point->shift + r->trace - r->fit_slope;
   point->slope = point->shift_slope + r->trace_slope - r->fit_slope + 2.0 * r->fit_curve;
   point->value = with_value ? (entropy + r->log_det + r->fit) / a->last : NAN;
+  point->above = with_value ? (entropy + r->log_det + r->fit_above) / a->last : NAN;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -15,6 +15,9 @@
 /* exp(-drop) is below round-off of the sum */
 static const double drop = 44.0;
 
+/* What round-off may make of the logarithm of a weight */
+static const double blur_most = 1e-4;
+
 /* The trapezoid rule on a Gaussian of two steps per deviation is exact to exp(-8 pi^2) */
 enum { NODE_MAX = 6000, STEPS_PER_DEVIATION = 2 };
 
@@ -51,7 +54,7 @@ static PetscErrorCode ValueAt(FwAction action, double u, double *value)
 
   PetscFunctionBegin;
   PetscCall(FwActionEvaluate(action, u, PETSC_TRUE, &point));
-  *value = point.value;
+  *value = point.above;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -93,7 +96,7 @@ static PetscErrorCode FindEnd(FwAction action, double start, double lowest, doub
 static PetscErrorCode FindWindow(FwAction action, const FwSaddle *saddle, double *low, double *high, double *step)
 {
   const FwModel *model = FwActionModel(action);
-  const double   last = model->width[model->depth - 1], lowest = saddle->minimum[0].value;
+  const double   last = model->width[model->depth - 1], lowest = saddle->minimum[0].above;
 
   PetscFunctionBegin;
   *low = *high = saddle->minimum[0].log_order;
@@ -102,7 +105,7 @@ static PetscErrorCode FindWindow(FwAction action, const FwSaddle *saddle, double
     const double u         = saddle->minimum[i].log_order;
     double       deviation = INFINITY;
 
-    if (0.5 * last * (saddle->minimum[i].value - lowest) > drop) continue;
+    if (0.5 * last * (saddle->minimum[i].above - lowest) > drop) continue;
     *low  = PetscMin(*low, u);
     *high = PetscMax(*high, u);
     PetscCall(NarrowestDeviation(action, u, &deviation));
@@ -186,7 +189,7 @@ static PetscErrorCode Weigh(FwAction action, const GridFunction *density, double
                             FwAverage *average)
 {
   const long begin = lround(ceil(low / step)), end = lround(floor(high / step));
-  double     total;
+  double     total, least                          = 0.0;
 
   PetscFunctionBegin;
   average->n = (PetscInt)(end - begin + 1);
@@ -197,10 +200,12 @@ static PetscErrorCode Weigh(FwAction action, const GridFunction *density, double
 
     average->order[i] = exp((double)(begin + i) * step);
     PetscCall(FwActionResolve(action, average->order[i], PETSC_TRUE, &r));
-    average->weight[i] = at >= 0 && at < density->n ? density->log_value[at] - 0.5 * (r.log_det + r.fit) : -INFINITY;
+    least = r.fit_least;
+    average->weight[i] =
+      at >= 0 && at < density->n ? density->log_value[at] - 0.5 * (r.log_det + r.fit_above) : -INFINITY;
   }
   total                 = LogSumExp(average->n, average->weight);
-  average->log_evidence = total + log(step);
+  average->log_evidence = total + log(step) - 0.5 * least;
   for (PetscInt i = 0; i < average->n; i++) average->weight[i] = exp(average->weight[i] - total);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -220,6 +225,21 @@ static void DropEmptyNodes(FwAverage *average)
   average->n = kept;
 }
 
+/* Weights are known as well as the fit is that Q changes */
+static PetscErrorCode CheckResolved(FwAction action, const FwSaddle *saddle)
+{
+  FwActionPoint point;
+
+  PetscFunctionBegin;
+  PetscCall(FwActionEvaluate(action, saddle->minimum[0].log_order, PETSC_FALSE, &point));
+  PetscCheck(
+    0.5 * DBL_EPSILON * point.resolvent.fit_above <= blur_most, PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
+    "theory_average: round-off decides the weights at temperature %.6g, where the labels cost %.6g: set a larger "
+    "temperature or theory_bandwidth 0",
+    FwActionModel(action)->temperature, point.resolvent.fit_above);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwAverageCreate(FwAction action, const FwSaddle *saddle, FwAverage *average)
 {
   GridFunction     density;
@@ -230,6 +250,7 @@ PetscErrorCode FwAverageCreate(FwAction action, const FwSaddle *saddle, FwAverag
   *average = (FwAverage){0};
   PetscCall(FindWindow(action, saddle, &low, &high, &step));
   if (!((high - low) / step < NODE_MAX)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CheckResolved(action, saddle));
   PetscCall(ProductDensity(action, low, high, step, &density));
   PetscCall(Weigh(action, &density, low, high, step, average));
   PetscCall(PetscFree(density.log_value));

@@ -70,8 +70,13 @@ typedef struct {
 
 static PetscErrorCode Resolve(FwMeanAction a, double log_order, PetscBool with_value, FwMeanPoint *p, Terms *terms)
 {
-  double       fit[4], slope[4], curve[4], square[4], F, dF, ddF;
-  FwLabelForms forms = {.fit = fit, .fit_slope = slope, .fit_curve = curve, .residual2 = square};
+  double       fit[4], slope[4], curve[4], square[4], least[4], above[4], F, dF, ddF;
+  FwLabelForms forms = {.fit       = fit,
+                        .fit_slope = slope,
+                        .fit_curve = curve,
+                        .residual2 = square,
+                        .fit_least = least,
+                        .fit_above = above};
 
   PetscFunctionBegin;
   PetscCall(FwSpectrumResolveForms(a->spectrum, a->model->temperature, a->scale * exp(log_order), with_value,

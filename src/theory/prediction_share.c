@@ -57,6 +57,7 @@ static PetscErrorCode VisitAll(Walk *walk, FwPrediction *p)
 
     Visit(walk, &m->log_order, 1);
     Visit(walk, &m->value, 1);
+    Visit(walk, &m->above, 1);
     Visit(walk, &m->residual, 1);
     VISIT_AS_REAL(walk, m->n_iteration, PetscInt);
     VISIT_AS_REAL(walk, m->reason, SNESConvergedReason);

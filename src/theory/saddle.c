@@ -181,6 +181,7 @@ static PetscErrorCode Refine(FwAction action, double left, double right, FwMinim
   PetscCall(FwActionEvaluate(action, u, PETSC_TRUE, &point));
   minimum->log_order = u;
   minimum->value     = point.value;
+  minimum->above     = point.above;
   minimum->residual  = fabs(point.force);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -189,7 +190,7 @@ static PetscErrorCode Refine(FwAction action, double left, double right, FwMinim
 
 static int CompareValue(const void *a, const void *b)
 {
-  const double x = ((const FwMinimum *)a)->value, y = ((const FwMinimum *)b)->value;
+  const double x = ((const FwMinimum *)a)->above, y = ((const FwMinimum *)b)->above;
 
   return (x > y) - (x < y);
 }

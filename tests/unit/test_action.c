@@ -267,6 +267,45 @@ static void average_over_two_layers_equals_a_double_integral(void **state)
   free_problem(&p);
 }
 
+/* Half of the modes are zero: what the labels have there costs |y|^2 / T whatever Q is, and must not be felt beside the
+   rest of the action, of order one */
+static void average_does_not_feel_labels_that_no_order_parameter_fits(void **state)
+{
+  const double width[2] = {12.0, 20.0}, temperature[2] = {1e-9, 1e-18};
+
+  (void)state;
+  for (int depth = 1; depth <= 2; depth++)
+    for (int with_bias = 0; with_bias < 2; with_bias++) {
+      double mean_order[2], least[2];
+
+      for (int i = 0; i < 2; i++) {
+        Problem   p;
+        FwSaddle  saddle;
+        FwAverage average;
+        double    k[P], y[P];
+
+        make_problem(&p, depth, width, temperature[i], 1.0, with_bias ? 0.3 : 0.0);
+        TestCall(FwActionDestroy(&p.action));
+        TestCall(FwSpectrumDestroy(&p.spectrum));
+        for (int m = 0; m < P; m++) {
+          k[m] = m % 2 ? 1.0 / (1.0 + m) : 0.0;
+          y[m] = cos(3.0 * m);
+        }
+        p.spectrum = make_spectrum(P, k, y, with_bias ? 0.3 : 0.0);
+        TestCall(FwActionCreate(p.spectrum, 1.0, &p.model, &p.action));
+        TestCall(FwSaddleFind(p.action, &saddle));
+        TestCall(FwAverageCreate(p.action, &saddle, &average));
+        mean_order[i] = average.mean_order;
+        least[i]      = temperature[i] * (saddle.minimum[0].value - saddle.minimum[0].above);
+        TestCall(FwAverageDestroy(&average));
+        TestCall(FwSaddleDestroy(&saddle));
+        free_problem(&p);
+      }
+      assert_close(mean_order[1], mean_order[0], 1e-7);
+      assert_close(least[1], least[0], 1e-7);
+    }
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
@@ -279,6 +318,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(both_minima_of_a_bistable_action_are_found),
     cmocka_unit_test(solver_that_may_not_iterate_says_so),
     cmocka_unit_test(average_over_two_layers_equals_a_double_integral),
+    cmocka_unit_test(average_does_not_feel_labels_that_no_order_parameter_fits),
   };
   int n_failed;
 

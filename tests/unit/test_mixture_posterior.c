@@ -431,6 +431,36 @@ static void many_examples_fix_the_scale(void **state)
   }
 }
 
+/* More examples than inputs: labels cost |y|^2 / T wherever the scale is, and nothing else depends on a small T */
+static void labels_that_no_scale_fits_do_not_move_it(void **state)
+{
+  enum { N = 8 };
+  const double       temperature[2] = {1e-4, 1e-12};
+  FwMixturePosterior p[2];
+
+  (void)state;
+  for (int n_output = 1; n_output <= 2; n_output++) {
+    for (int i = 0; i < 2; i++) {
+      FwMixtureLaw law = make_deep_law(n_output, 10.0, 1);
+      FwMatrix     k;
+      FwSpectrum   spectrum;
+      double       train[N * N] = {0.0}, y[2 * N];
+
+      for (int m = 0; m < N / 2; m++) train[m * (N + 1)] = 1.0 + m;
+      for (int m = 0; m < 2 * N; m++) y[m] = cos(2.0 * m);
+      TestCall(FwMatrixCreateFromCopy(grid, N, N, train, &k));
+      TestCall(FwSpectrumCreate(&k, 0, &spectrum));
+      TestCall(FwSpectrumSetLabels(spectrum, n_output, y, 0.0));
+      TestCall(FwMixturePosteriorCreate(&law, spectrum, 1.0, temperature[i], &plan, &p[i]));
+      TestCall(FwSpectrumDestroy(&spectrum));
+      TestCall(FwMixtureLawDestroy(&law));
+    }
+    assert_relative(p[1].mean_q[0], p[0].mean_q[0], 1e-3);
+    assert_relative(p[1].mean_log_q[0], p[0].mean_log_q[0], 1e-3);
+    for (int i = 0; i < 2; i++) TestCall(FwMixturePosteriorDestroy(&p[i]));
+  }
+}
+
 static void curves_are_densities(void **state)
 {
   FwMixturePosterior p        = solve(make_deep_law(1, 10.0, 5), 0.1, FW_POSTERIOR_AUTO);
@@ -691,6 +721,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(scale_of_the_kernel_may_stand_beside_it),
     cmocka_unit_test(posterior_turns_with_the_labels),
     cmocka_unit_test(many_examples_fix_the_scale),
+    cmocka_unit_test(labels_that_no_scale_fits_do_not_move_it),
     cmocka_unit_test(curves_are_densities),
     cmocka_unit_test(sampled_posteriors_have_the_same_bits_on_any_ranks),
     cmocka_unit_test(few_effective_samples_lead_to_sequential_monte_carlo),

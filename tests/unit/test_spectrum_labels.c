@@ -84,13 +84,17 @@ static void check_forms(PetscInt bandwidth, double variance)
   FwSpectrum  spectrum;
   FwResolvent all, one[N_LABEL];
   double      y[N_LABEL][P], fit[N_LABEL * N_LABEL], slope[N_LABEL * N_LABEL], curve[N_LABEL * N_LABEL];
-  double      square[N_LABEL * N_LABEL], sum = 0.0;
+  double      square[N_LABEL * N_LABEL], least[N_LABEL * N_LABEL], above[N_LABEL * N_LABEL], sum = 0.0;
 
   fill_labels(y);
   spectrum = make_spectrum(bandwidth, N_LABEL, y[0], variance);
-  TestCall(
-    FwSpectrumResolveForms(spectrum, temperature, order, PETSC_TRUE, &all,
-                           &(FwLabelForms){.fit = fit, .fit_slope = slope, .fit_curve = curve, .residual2 = square}));
+  TestCall(FwSpectrumResolveForms(spectrum, temperature, order, PETSC_TRUE, &all,
+                                  &(FwLabelForms){.fit       = fit,
+                                                  .fit_slope = slope,
+                                                  .fit_curve = curve,
+                                                  .residual2 = square,
+                                                  .fit_least = least,
+                                                  .fit_above = above}));
   for (int c = 0; c < N_LABEL; c++) {
     one[c] = resolve_one(bandwidth, y[c], variance);
     sum += one[c].fit;
@@ -162,7 +166,7 @@ static void predictions_of_several_columns_are_those_of_each(void **state)
 
 static void saved_spectrum_keeps_its_columns(void **state)
 {
-  double      y[N_LABEL][P], fit[N_LABEL * N_LABEL], unused[3][N_LABEL * N_LABEL], first;
+  double      y[N_LABEL][P], fit[N_LABEL * N_LABEL], unused[5][N_LABEL * N_LABEL], first;
   char        path[64];
   FwSpectrum  spectrum;
   FwResolvent r;
@@ -172,9 +176,13 @@ static void saved_spectrum_keeps_its_columns(void **state)
   fill_labels(y);
   spectrum = make_spectrum(0, N_LABEL, y[0], bias);
   for (int round = 0; round < 2; round++) {
-    TestCall(FwSpectrumResolveForms(
-      spectrum, temperature, order, PETSC_FALSE, &r,
-      &(FwLabelForms){.fit = fit, .fit_slope = unused[0], .fit_curve = unused[1], .residual2 = unused[2]}));
+    TestCall(FwSpectrumResolveForms(spectrum, temperature, order, PETSC_FALSE, &r,
+                                    &(FwLabelForms){.fit       = fit,
+                                                    .fit_slope = unused[0],
+                                                    .fit_curve = unused[1],
+                                                    .residual2 = unused[2],
+                                                    .fit_least = unused[3],
+                                                    .fit_above = unused[4]}));
     if (round) break;
     first = fit[1];
     TestCall(FwSpectrumSave(spectrum, path, "labels"));
@@ -185,12 +193,93 @@ static void saved_spectrum_keeps_its_columns(void **state)
   TestCall(FwSpectrumDestroy(&spectrum));
 }
 
+/* Four modes, two of them zero; the test example lies in the range of the others */
+enum { N_MODE = 4 };
+static const double mode[N_MODE] = {0.0, 0.0, 0.5, 1.0}, weight_in[N_MODE] = {0.0, 0.0, 0.2, 0.3};
+
+static FwSpectrum make_singular(const double y[], double variance)
+{
+  double     k[N_MODE * N_MODE] = {0.0}, diagonal = 0.0;
+  FwMatrix   matrix, cross;
+  FwSpectrum spectrum;
+
+  for (int i = 0; i < N_MODE; i++) {
+    k[i * (N_MODE + 1)] = mode[i];
+    diagonal += mode[i] > 0.0 ? weight_in[i] * weight_in[i] / mode[i] : 0.0;
+  }
+  TestCall(FwMatrixCreateFromCopy(grid, N_MODE, N_MODE, k, &matrix));
+  TestCall(FwMatrixCreateFromCopy(grid, N_MODE, 1, weight_in, &cross));
+  TestCall(FwSpectrumCreate(&matrix, 0, &spectrum));
+  TestCall(FwSpectrumSetLabels(spectrum, 1, y, variance));
+  TestCall(FwSpectrumSetTest(spectrum, &cross, &diagonal));
+  return spectrum;
+}
+
+/* Every example is seen, so that variances are of the order of T; a bias has the prior variance s^2 and is measured with
+   noise T by what the modes leave of it */
+static void tiny_variance_is_not_left_to_round_off(void **state)
+{
+  const double y[N_MODE] = {1.0, -2.0, 0.3, 0.4}, q[2] = {0.7, 1.9}, half[2] = {0.5, 0.5};
+
+  (void)state;
+  for (int with_bias = 0; with_bias < 2; with_bias++)
+    for (double T = 1e-6; T > 1e-25; T *= 1e-3) {
+      const double s2       = with_bias ? bias : 0.0;
+      FwSpectrum   spectrum = make_singular(y, s2);
+      double       expected[2], mean[2], variance[2], average, within, between;
+
+      for (int c = 0; c < 2; c++) {
+        double missed = 1.0, ones = 0.0;
+
+        expected[c] = 0.0;
+        for (int i = 0; i < N_MODE; i++) {
+          const double d = T + q[c] * mode[i];
+
+          expected[c] += mode[i] > 0.0 ? weight_in[i] * weight_in[i] * q[c] * T / (mode[i] * d) : 0.0;
+          missed -= q[c] * weight_in[i] / d;
+          ones += 1.0 / d;
+        }
+        expected[c] += s2 * missed * missed / (1.0 + s2 * ones);
+      }
+      TestCall(FwSpectrumPredictEach(spectrum, T, 2, q, mean, variance));
+      for (int c = 0; c < 2; c++) assert_close(variance[c] / expected[c], 1.0, 1e-9);
+      TestCall(FwSpectrumPredict(spectrum, T, 1, &(FwMixture){2, q, half},
+                                 &(FwPosterior){.mean = &average, .within = &within, .between = &between}));
+      assert_close(within / (0.5 * (expected[0] + expected[1])), 1.0, 1e-9);
+      assert_close(average, 0.5 * (mean[0] + mean[1]), 1e-12);
+      assert_close(between, 0.25 * PetscSqr(mean[0] - mean[1]), 1e-12);
+      TestCall(FwSpectrumDestroy(&spectrum));
+    }
+}
+
+static void fit_is_what_no_order_fits_and_the_rest(void **state)
+{
+  const double y[N_MODE] = {1.0, -2.0, 0.3, 0.4};
+
+  (void)state;
+  for (int with_bias = 0; with_bias < 2; with_bias++) {
+    FwSpectrum  spectrum = make_singular(y, with_bias ? bias : 0.0);
+    FwResolvent here, far, tiny, small;
+
+    TestCall(FwSpectrumResolve(spectrum, 0.01, 1.3, PETSC_FALSE, &here));
+    TestCall(FwSpectrumResolve(spectrum, 0.01, 1e16, PETSC_FALSE, &far));
+    assert_close(here.fit, here.fit_least + here.fit_above, 1e-12);
+    assert_close(far.fit, here.fit_least, 1e-10);
+    TestCall(FwSpectrumResolve(spectrum, 1e-9, 1.3, PETSC_FALSE, &small));
+    TestCall(FwSpectrumResolve(spectrum, 1e-20, 1.3, PETSC_FALSE, &tiny));
+    assert_close(tiny.fit_above, small.fit_above, 1e-7);
+    TestCall(FwSpectrumDestroy(&spectrum));
+  }
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(forms_of_several_columns_follow_from_single_ones),
     cmocka_unit_test(predictions_of_several_columns_are_those_of_each),
     cmocka_unit_test(saved_spectrum_keeps_its_columns),
+    cmocka_unit_test(tiny_variance_is_not_left_to_round_off),
+    cmocka_unit_test(fit_is_what_no_order_fits_and_the_rest),
   };
   int n_failed;
 
