@@ -288,55 +288,51 @@ static void counterexamples_have_the_closed_forms_of_the_file(void **state)
   check_counterexample(FW_CASE_TANH_STATIC, 2, wide, 1.0, 0.0, reference_get(closed, "tanh_static_w2_kappa0.03"));
 }
 
-/* Eigenvalues 1 and 2.3e-22 of A: by hand det A = w^2 s^2 (2/9) tanh^4 kappa, tr A = w^2 s^2 + <t^2>. The smaller one makes
-   the cosine at alpha = 0.1. Numbers of mpmath with 60 digits */
-static void eigenvalues_that_are_far_apart_are_right(void **state)
+/* A case at the weights of its closed form */
+static Row measure_case(FwCaseKind kind, PetscInt n, const double value[])
 {
-  const double values[] = {8.0, 0.003},
-               cosine[] = {1.40653246623659e-7, 1.40653246623659e-7, 1.40637968253477e-7, 0.00686774335381199};
   FwCase     c;
   AnsatzCase data;
   FwLearner  learner;
   Row        r;
   double     x[64], y[32];
 
-  (void)state;
   memset(&data, 0, sizeof data);
-  TestCall(FwCaseCreate(FW_CASE_TANH_STATIC, 2, values, 1.0, &c));
+  TestCall(FwCaseCreate(kind, n, value, 1.0, &c));
   data.shape = c.shape;
   TestCall(FwCaseExamples(&c, x, y));
   TestCall(FwCaseExact(&c, 0.0, data.theta));
   TestCall(FwLearnerCreate(PETSC_COMM_SELF, &c.shape, FW_LOSS_MSE, c.n_example, x, y, &learner));
   r = measure(&data, learner, data.theta);
+  TestCall(FwLearnerDestroy(&learner));
+  return r;
+}
+
+/* Eigenvalues 1 and 2.3e-22 of A: by hand det A = w^2 s^2 (2/9) tanh^4 kappa, tr A = w^2 s^2 + <t^2>. The smaller one makes
+   the cosine at alpha = 0.1. Numbers of mpmath with 60 digits */
+static void eigenvalues_that_are_far_apart_are_right(void **state)
+{
+  const double values[] = {8.0, 0.003},
+               cosine[] = {1.40653246623659e-7, 1.40653246623659e-7, 1.40637968253477e-7, 0.00686774335381199};
+  Row r                 = measure_case(FW_CASE_TANH_STATIC, 2, values);
+
+  (void)state;
   assert_close(at(&r, FW_ALIGNMENT_AGOP_EIGENVALUE, 0), 0.999988000138967, 1e-14);
   assert_close(at(&r, FW_ALIGNMENT_AGOP_EIGENVALUE, 1) / 2.33425794316686e-22, 1.0, 1e-8);
   for (PetscInt a = 0; a < 4; a++) assert_close(at(&r, FW_ALIGNMENT_SIMILARITY, a) / cosine[a], 1.0, 1e-8);
-  TestCall(FwLearnerDestroy(&learner));
   free(r.row);
 }
 
 /* loss 0, AGOP exactly 0, |W_1^T W_1| = 8: no cosine exists */
 static void biases_can_hide_all_features(void **state)
 {
-  FwCase     c;
-  AnsatzCase data;
-  FwLearner  learner;
-  Row        r;
-  double     x[16], y[8];
+  Row r = measure_case(FW_CASE_RELU_BIAS, 0, NULL);
 
   (void)state;
-  memset(&data, 0, sizeof data);
-  TestCall(FwCaseCreate(FW_CASE_RELU_BIAS, 0, NULL, 1.0, &c));
-  data.shape = c.shape;
-  TestCall(FwCaseExamples(&c, x, y));
-  TestCall(FwCaseExact(&c, 0.0, data.theta));
-  TestCall(FwLearnerCreate(PETSC_COMM_SELF, &c.shape, FW_LOSS_MSE, c.n_example, x, y, &learner));
-  r = measure(&data, learner, data.theta);
   assert_close(at(&r, FW_ALIGNMENT_LOSS, 0), 0.0, 0.0);
   assert_close(at(&r, FW_ALIGNMENT_AGOP_NORM, 0), 0.0, 0.0);
   assert_close(at(&r, FW_ALIGNMENT_FEATURE_NORM, 0), 8.0, 1e-15);
   assert_close(isnan(at(&r, FW_ALIGNMENT_SIMILARITY, 0)), 1, 0.0);
-  TestCall(FwLearnerDestroy(&learner));
   free(r.row);
 }
 
