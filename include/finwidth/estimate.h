@@ -10,6 +10,7 @@
  */
 
 #include <finwidth/grid.h>
+#include <finwidth/memory.h>
 #include <finwidth/spectrum.h>
 
 /** Sizes that a prediction is made of. */
@@ -35,12 +36,6 @@ typedef struct {
  * @error FW_ERR_MEMORY  it would not fit: names what is needed, what there is, and the largest P that would fit
  */
 PetscErrorCode FwEstimatePredict(FwGrid grid, const FwWork *work, FwEstimate *estimate);
-
-/** Memory that one rank may use: the key `memory`, or what the node has, divided by its ranks. Collective. */
-PetscErrorCode FwEstimateMemory(MPI_Comm comm, double *bytes);
-
-/** Program, libraries and MPI's buffers, of each rank. */
-#define FW_ESTIMATE_BASE_BYTES 60e6
 
 /** Operations per second of a matrix product in cache, all ranks together, measured now: a yardstick. Collective. */
 PetscErrorCode FwEstimateRate(MPI_Comm comm, double *rate);

@@ -18,3 +18,7 @@
  * @return 0 when the file is good, FW_EXIT_INPUT or FW_EXIT_FILE
  */
 int FwInputCheck(const char path[], char message[], size_t size);
+
+/** Where the last file that was checked has a key, "PATH:LINE: "; "" where it has not, and on other ranks.
+ * @param[in] key  with the keys around it: "network_width" */
+void FwInputPlace(const char key[], size_t size, char place[]);

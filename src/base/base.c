@@ -184,14 +184,21 @@ static void LeaveAtOnce(int signal_number)
   _exit(exit_code);
 }
 
-/* MPI_Finalize has HDF5 close its files, and HDF5 1.10 crashes there where closing one has failed before. The message is
-   out, nothing is half-written: what is left is the exit code. */
-static void FinaliseFailed(PetscErrorCode code)
+/* MPI_Finalize has HDF5 close its files, and HDF5 1.10 crashes there where closing one has failed before; and it unloads
+   libraries, in which a thread of theirs may still run. The message is out, nothing is half-written: what is left is the
+   exit code. */
+static void FinaliseMpi(FwExit code)
 {
-  exit_code = FwExitOf(code);
-  signal(SIGSEGV, LeaveAtOnce);
-  signal(SIGABRT, LeaveAtOnce);
+  void (*on_segment)(int);
+  void (*on_abort)(int);
+
+  fflush(stdout);
+  exit_code  = code;
+  on_segment = signal(SIGSEGV, LeaveAtOnce);
+  on_abort   = signal(SIGABRT, LeaveAtOnce);
   MPI_Finalize();
+  signal(SIGSEGV, on_segment);
+  signal(SIGABRT, on_abort);
 }
 
 int FwFinish(PetscErrorCode code)
@@ -212,8 +219,7 @@ int FwFinish(PetscErrorCode code)
   }
   if (code) { /* objects of the failed computation are still alive: PetscFinalize would complain about each */
     MPI_Barrier(MPI_COMM_WORLD);
-    fflush(stdout);
-    FinaliseFailed(code);
+    FinaliseMpi(FwExitOf(code));
     _exit(FwExitOf(code)); /* HDF5 and PETSc must not look at half-closed objects on the way out */
   }
   PetscInitialized(&is_started);
@@ -222,7 +228,7 @@ int FwFinish(PetscErrorCode code)
   free(state.held);
   state.warnings = state.printed = state.held = NULL;
   if (is_started && PetscFinalize()) return FW_EXIT_INTERNAL;
-  MPI_Finalize();
+  FinaliseMpi(FW_EXIT_DONE);
   return FW_EXIT_DONE;
 }
 

@@ -28,12 +28,17 @@ typedef struct {
 typedef struct {
   const char *path;
   Level       level[MAX_DEPTH];
-  int         depth; /* open mappings and lists */
-  char       *keys;  /* all that were seen, a line each */
+  int         depth;          /* open mappings and lists */
+  char       *keys, *anchors; /* all that were seen, a line each */
   int         n_document;
   char       *message;
   size_t      size;
 } Check;
+
+/* Of the last file */
+static struct {
+  char path[4096], *keys;
+} seen;
 
 static int __attribute__((format(printf, 3, 4))) Fail(Check *check, size_t line, const char format[], ...)
 {
@@ -59,24 +64,38 @@ static int SetKey(Check *check, size_t line, const char name[])
   return Fail(check, line, "out of memory");
 }
 
+/* Whether a list has a word already; it is added with its line where not */
+static int FindOrAdd(char **list, const char word[], size_t at, int *is_found)
+{
+  enum { ROOM = 24 }; /* ":" and a line */
+  const size_t old = *list ? strlen(*list) : 0;
+  char        *line, *all;
+
+  if (asprintf(&line, "\n%s\n", word) < 0) return -1;
+  *is_found = *list && strstr(*list, line);
+  all       = *is_found ? *list : realloc(*list, old + strlen(line) + ROOM);
+  if (all && !*is_found) snprintf(all + old, strlen(line) + ROOM, "%s:%zu", line, at + 1);
+  if (all) *list = all;
+  free(line);
+  return all ? 0 : -1;
+}
+
 static int AddKey(Check *check, size_t line)
 {
-  const char  *name = check->level[check->depth - 1].key;
-  const size_t old  = check->keys ? strlen(check->keys) : 0;
-  char        *line_of_key, *all;
+  const char *name = check->level[check->depth - 1].key;
+  int         is_found;
 
-  if (asprintf(&line_of_key, "\n%s\n", name) < 0) return Fail(check, line, "out of memory");
-  if (check->keys && strstr(check->keys, line_of_key)) {
-    free(line_of_key);
-    return Fail(check, line, "key '%s' stands here a second time", name);
-  }
-  all = realloc(check->keys, old + strlen(line_of_key) + 1);
-  if (all) {
-    strcpy(all + old, line_of_key);
-    check->keys = all;
-  }
-  free(line_of_key);
-  return all ? 0 : Fail(check, line, "out of memory");
+  if (FindOrAdd(&check->keys, name, line, &is_found)) return Fail(check, line, "out of memory");
+  return is_found ? Fail(check, line, "key '%s' stands here a second time", name) : 0;
+}
+
+static int AddAnchor(Check *check, size_t line, const yaml_char_t *anchor)
+{
+  int is_found;
+
+  if (anchor && FindOrAdd(&check->anchors, (const char *)anchor, line, &is_found))
+    return Fail(check, line, "out of memory");
+  return 0;
 }
 
 static int OnScalar(Check *check, const yaml_event_t *event)
@@ -88,10 +107,12 @@ static int OnScalar(Check *check, const yaml_event_t *event)
   int          code;
 
   if (!check->depth) return Fail(check, line, "want 'key: value' lines, found '%s'", text);
+  if ((code = AddAnchor(check, line, event->data.scalar.anchor))) return code;
   level = &check->level[check->depth - 1];
   if (!level->is_list && level->want_key) {
     level->want_key = 0;
     if (!*text) return Fail(check, line, "a key is empty");
+    if (!strncmp(text, "$$", 2)) return Fail(check, line, "'%s': what begins with '$$' would be passed over", text);
     if ((code = SetKey(check, line, text))) return code;
     return strcmp(text, "<<") ? AddKey(check, line) : 0;
   }
@@ -111,6 +132,7 @@ static int OnOpen(Check *check, const yaml_event_t *event, int is_list)
     return Fail(check, line, "a list can hold only plain values");
   if (check->depth && check->level[check->depth - 1].want_key) return Fail(check, line, "a key must be a plain word");
   if (check->depth == MAX_DEPTH) return Fail(check, line, "keys nested more than %d deep", MAX_DEPTH);
+  if (AddAnchor(check, line, (const yaml_char_t *)anchor)) return FW_EXIT_INPUT;
   check->level[check->depth++] = (Level){.is_list = is_list, .want_key = 1, .anchor = anchor ? strdup(anchor) : NULL};
   return 0;
 }
@@ -127,11 +149,15 @@ static int OnClose(Check *check)
 /* PETSc would follow an alias inside what it stands for, for ever */
 static int OnAlias(Check *check, const yaml_event_t *event)
 {
-  const char *anchor = (const char *)event->data.alias.anchor;
+  const char  *anchor = (const char *)event->data.alias.anchor;
+  const size_t line   = event->start_mark.line;
+  int          is_found;
 
   for (int i = 0; i < check->depth; i++)
     if (check->level[i].anchor && !strcmp(check->level[i].anchor, anchor))
-      return Fail(check, event->start_mark.line, "'*%s' stands inside itself", anchor);
+      return Fail(check, line, "'*%s' stands inside itself", anchor);
+  if (FindOrAdd(&check->anchors, anchor, line, &is_found)) return Fail(check, line, "out of memory");
+  if (!is_found) return Fail(check, line, "'*%s' stands for nothing: there is no '&%s' before it", anchor, anchor);
   if (check->depth) check->level[check->depth - 1].want_key = 1;
   return 0;
 }
@@ -139,6 +165,10 @@ static int OnAlias(Check *check, const yaml_event_t *event)
 static int OnEvent(Check *check, const yaml_event_t *event)
 {
   switch (event->type) {
+    case YAML_STREAM_START_EVENT:
+      return event->data.stream_start.encoding == YAML_UTF8_ENCODING
+               ? 0
+               : Fail(check, 0, "this is UTF-16: save it as UTF-8");
     case YAML_DOCUMENT_START_EVENT:
       return ++check->n_document > 1 ? Fail(check, event->start_mark.line, "a second document ('---') begins here") : 0;
     case YAML_SCALAR_EVENT:
@@ -198,8 +228,22 @@ int FwInputCheck(const char path[], char message[], size_t size)
   yaml_parser_set_input_file(&parser, file);
   code = Walk(&check, &parser);
   while (check.depth) OnClose(&check);
-  free(check.keys);
+  free(seen.keys);
+  seen.keys = check.keys;
+  snprintf(seen.path, sizeof seen.path, "%s", path);
+  free(check.anchors);
   yaml_parser_delete(&parser);
   fclose(file);
   return code;
+}
+
+void FwInputPlace(const char key[], size_t size, char place[])
+{
+  char *line;
+
+  place[0] = '\0';
+  if (!seen.keys || asprintf(&line, "\n%s\n:", key) < 0) return;
+  if (strstr(seen.keys, line))
+    snprintf(place, size, "%s:%lu: ", seen.path, strtoul(strstr(seen.keys, line) + strlen(line), NULL, 10));
+  free(line);
 }

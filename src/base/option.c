@@ -3,6 +3,7 @@
  * Reading and checking keys.
  */
 
+#include <finwidth/input.h>
 #include <finwidth/option.h>
 
 #include <ctype.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <petscsnes.h>
 
 enum { TEXT_SIZE = 8192, LIST_MAX = 4096, NAME_SIZE = 128 };
@@ -155,7 +157,7 @@ static PetscBool ParseBoolean(const char text[], double *value)
 
   for (int truth = 0; truth < 2; truth++)
     for (int i = 0; i < 4; i++)
-      if (!strcmp(text, names[truth][i])) {
+      if (!strcasecmp(text, names[truth][i])) {
         *value = truth;
         return PETSC_TRUE;
       }
@@ -235,6 +237,8 @@ static PetscErrorCode ParseList(const FwKey *key, const char text[], PetscInt ro
 
     if (comma) *comma = '\0';
     while (*entry == ' ') entry++;
+    PetscCheck(*entry, PETSC_COMM_WORLD, FW_ERR_INPUT, "key '%s' is '%s': an entry between the commas is empty",
+               key->name, text);
     PetscCheck(*n < room, PETSC_COMM_WORLD, FW_ERR_INPUT, "key '%s' has more than %" PetscInt_FMT " entries", key->name,
                room);
     PetscCall(Parse(key, entry, &value[*n]));
@@ -398,7 +402,7 @@ static int Distance(const char a[], const char b[])
 
     row[0] = (int)i;
     for (size_t j = 1; j <= n; j++) {
-      const int change = diagonal + (a[i - 1] != b[j - 1]);
+      const int change = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
 
       diagonal = row[j];
       row[j]   = PetscMin(change, PetscMin(row[j], row[j - 1]) + 1);
@@ -407,15 +411,33 @@ static int Distance(const char a[], const char b[])
   return row[n];
 }
 
-static const char *NearestKey(const char name[])
+/* `width` is near to network_width: the last words of a key count, too */
+static int DistanceToKey(const char name[], const char key[])
 {
-  PetscInt     n;
-  const FwKey *keys    = FwKeyTable(&n);
-  const char  *nearest = keys[0].name;
+  int least = Distance(name, key);
 
-  for (PetscInt i = 1; i < n; i++)
-    if (Distance(name, keys[i].name) < Distance(name, nearest)) nearest = keys[i].name;
-  return nearest;
+  for (const char *word = strchr(key, '_'); word; word = strchr(word + 1, '_'))
+    least = PetscMin(least, Distance(name, word + 1));
+  return least;
+}
+
+/* The nearest keys, up to three; none where more than a third of the letters differ */
+static void SuggestKeys(const char name[], size_t size, char text[])
+{
+  enum { MOST = 3 };
+  PetscInt     n, n_named = 0;
+  const FwKey *keys  = FwKeyTable(&n);
+  int          least = (int)strlen(name) / 3;
+  size_t       used;
+
+  snprintf(text, size, "'finwidth help keys' lists all");
+  for (PetscInt i = 0; i < n; i++) least = PetscMin(least, DistanceToKey(name, keys[i].name));
+  for (PetscInt i = 0; i < n && n_named < MOST; i++) {
+    if (DistanceToKey(name, keys[i].name) != least) continue;
+    used = n_named ? strlen(text) : 0;
+    snprintf(text + used, size - used, "%s'%s'", n_named ? " or " : "the nearest known key is ", keys[i].name);
+    n_named++;
+  }
 }
 
 /* Options that PETSc reads late, when it prints: not yet looked at when we check */
@@ -473,7 +495,7 @@ static PetscErrorCode CheckNames(void)
 {
   PetscInt n;
   char   **names, **values;
-  char     unknown[NAME_SIZE] = "";
+  char     unknown[NAME_SIZE] = "", nearest[4 * NAME_SIZE], place[1024];
 
   PetscFunctionBegin;
   PetscCall(LetSolverReadItsOptions(SNESNEWTONLS));
@@ -483,9 +505,10 @@ static PetscErrorCode CheckNames(void)
     if (!FwKeyFind(names[i]) && !IsScanKey(names[i]) && !IsLatePetscOption(names[i]))
       PetscCall(PetscStrncpy(unknown, names[i], sizeof unknown));
   PetscCall(PetscOptionsLeftRestore(NULL, &n, &names, &values));
-  PetscCheck(!unknown[0], PETSC_COMM_WORLD, FW_ERR_INPUT, "unknown key '%s': the nearest known key is '%s'", unknown,
-             NearestKey(unknown));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  if (!unknown[0]) PetscFunctionReturn(PETSC_SUCCESS);
+  SuggestKeys(unknown, sizeof nearest, nearest);
+  FwInputPlace(unknown, sizeof place, place);
+  SETERRQ(PETSC_COMM_WORLD, FW_ERR_INPUT, "%sunknown key '%s': %s", place, unknown, nearest);
 }
 
 PetscErrorCode FwOptionsCheck(void)
@@ -605,7 +628,7 @@ PetscErrorCode FwOptionsResolved(unsigned command, char **text)
 static PetscBool IsHow(const char line[])
 {
   static const char *const how[] = {
-    "output:",    "overwrite:", "resume:", "walltime:", "memory:", "dry_run:", "theory_decomposition:",
+    "output:",    "overwrite:",  "resume:", "walltime:", "memory:", "dry_run:", "theory_decomposition:",
     "scan_farm:", "scan_ranks:", "figure:"};
 
   for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(how); i++)

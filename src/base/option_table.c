@@ -140,7 +140,7 @@ static const FwKey table[] = {
           "alignment, hidden Gram matrix and first-layer weights after learning"),
   BOOLEAN("theory_average", NULL, PREDICT,
           "exact average over the order parameter beside the saddle point (true where it is cheap)"),
-  INTEGER("theory_starts", "1", 1, PREDICT,
+  COUNT("theory_starts", "1", 1, 10000, PREDICT,
           "starts of the search for minima: Q = 1 and drawn ones (patches; with 1 a scan begins at the point before)"),
   INTEGER("theory_draws", "64", 2, PREDICT,
           "draws of each of the 8 chains of the average (patches: an average only where theory_average is given)"),

@@ -105,6 +105,7 @@ PetscErrorCode FwCommandRun_Gather(PetscInt n, const char *const file[])
   PetscCall(CheckIsNoPart(request.output));
   PetscCall(FwGatherCreate(n - 1, file + 1, request.output, ignored, &gather));
   PetscCall(FwGatherGetScan(gather, &request.command, &input, &request.scan));
+  PetscCall(FwCommandFigureCheck(request.command));
   PetscCall(FwGatherGetFiles(gather, &files));
   PetscCall(PetscStrncpy(request.files, files, sizeof request.files));
   PetscCall(PetscStrallocpy(input, &request.resolved));

@@ -227,10 +227,13 @@ static PetscErrorCode CheckMemory(MPI_Comm comm, const Mixture *mixture, const P
   double bytes;
 
   PetscFunctionBegin;
+  PetscCheck(batch * D < largest, comm, FW_ERR_MEMORY, "network_outputs %.0f: more than %.0f are not kept", D,
+             floor(largest / batch));
   PetscCheck(P * fmax(P, fmax((double)point->n_component, batch * D)) < largest, comm, FW_ERR_MEMORY,
-             "mixture_inputs %" PetscInt_FMT ": more than %.0f are not kept", point->n_input,
-             fmin(sqrt(largest), largest / fmax((double)point->n_component, batch * D)));
-  PetscCheck((double)point->n_sample < most, comm, FW_ERR_MEMORY, "mixture_samples: more than %.0f are not kept", most);
+             "mixture_inputs %" PetscInt_FMT ": more than %.0f are not kept with network_outputs %.0f", point->n_input,
+             floor(fmin(sqrt(largest), largest / fmax((double)point->n_component, batch * D))), D);
+  PetscCheck((double)point->n_sample < most, comm, FW_ERR_MEMORY,
+             "mixture_samples: more than %.0f are not kept with network_outputs %.0f", floor(most), D);
   PetscCall(FwEstimateMemory(comm, &bytes));
   PetscCheck(need.bytes <= bytes, comm, FW_ERR_MEMORY,
              "mixture_samples %" PetscInt_FMT " and mixture_inputs %" PetscInt_FMT

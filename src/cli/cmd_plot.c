@@ -27,6 +27,44 @@ PetscErrorCode FwCommandRun_Plot(const char *file)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What a file can give is known when it is there; here are all names that src/plot knows */
+static const struct {
+  const char *command, *names;
+} figures[] = {
+  {"predict",
+   "action,order-parameter,order-sampled,patches,prediction,errors,learnt,order,outputs,best-prior,agreement,map,"
+   "accuracy"                                                                                             },
+  {"sample",
+   "action,order-parameter,order-sampled,patches,prediction,errors,learnt,order,outputs,best-prior,agreement,map,"
+   "accuracy"                                                                                             },
+  {"mixture", "density,survival,distance,eigenvalues,outputs,posterior,band,evidence,scale,test"          },
+  {"optimal", "potential,curve,trajectory,errors,experiment,information,learnable,transitions,map"        },
+  {"ansatz",  "similarity,alpha,layers,directions,imbalance,bound,drift,collapse,update,case,map,matrices"},
+};
+
+static PetscBool IsListed(const char names[], const char name[])
+{
+  const size_t n = strlen(name);
+
+  for (const char *at = names; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+    if (strcspn(at, ",") == n && !strncmp(at, name, n)) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
+PetscErrorCode FwCommandFigureCheck(const char command[])
+{
+  char      name[64];
+  PetscBool is_set;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionText("figure", sizeof name, name, &is_set));
+  if (!is_set || IsListed("none,overview", name)) PetscFunctionReturn(PETSC_SUCCESS);
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(figures); i++)
+    PetscCheck(strcmp(command, figures[i].command) || IsListed(figures[i].names, name), PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "'%s' has no figure '%s': want none, overview, or one of %s", command, name, figures[i].names);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwCommandFigure(const char result[])
 {
   FwStore        store;

@@ -40,3 +40,7 @@ FwCommandFunction FwCommandRun_Predict, FwCommandRun_Sample, FwCommandRun_Mixtur
  *  `none`, and without that key where the result is a part of a scan (`scan_index`), nothing. A missing gnuplot, or no such
  *  figure, is a warning. Collective. */
 PetscErrorCode FwCommandFigure(const char result[]);
+
+/** Refuse a key `figure` that names none of the figures of a command, before anything is computed. Not collective.
+ * @error FW_ERR_INPUT  names those that there are */
+PetscErrorCode FwCommandFigureCheck(const char command[]);

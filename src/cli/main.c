@@ -7,13 +7,20 @@
 #include "help.h"
 
 #include <finwidth/blas.h>
+#include <finwidth/memory.h>
 #include <finwidth/option.h>
 #include <finwidth/provenance.h>
 #include <finwidth/stop.h>
 
 #include <ctype.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+extern void __gcov_dump(void) __attribute__((weak)); /* there where executed lines are counted */
 
 static const FwCommand commands[] = {
   {.name    = "predict",
@@ -233,10 +240,60 @@ static PetscErrorCode CheckCall(const Call *call)
   PetscCheck(is_known, PETSC_COMM_WORLD, FW_ERR_INPUT, "unknown command '%s': try 'finwidth help'", call->word);
   PetscCheck(!Surplus(call), PETSC_COMM_WORLD, FW_ERR_INPUT, "'%s' takes no further words: what is '%s' for?",
              call->word, Surplus(call));
+  PetscCheck(!call->stray || call->file || !call->command || access(call->stray, F_OK), PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "the file comes before the options: finwidth %s %s ...", call->word, call->stray);
   PetscCheck(!call->stray, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "stray word '%s' on the command line: options are '-key value'", call->stray);
   PetscCheck(!call->command || !call->command->wants_result || call->file || call->is_help, PETSC_COMM_WORLD,
              FW_ERR_INPUT, "usage: finwidth %s %s", call->command->name, call->command->usage);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Keys of other commands are no mistake in an input file, which several commands may share; on the command line they are */
+static PetscErrorCode WarnOfForeignKeys(const Call *call)
+{
+  static const char *const of_results[] = {"output", "overwrite", "figure"};
+  char                     names[256]   = "";
+
+  PetscFunctionBegin;
+  for (int i = 1; i < call->n_word && !call->command->run_words; i++) {
+    const FwKey *key    = IsOption(call->words[i]) ? FwKeyFind(call->words[i] + strspn(call->words[i], "-")) : NULL;
+    PetscBool    is_own = (!key || key->commands & call->command->keys) ? PETSC_TRUE : PETSC_FALSE;
+    const size_t n      = strlen(names);
+
+    for (size_t k = 0; k < PETSC_STATIC_ARRAY_LENGTH(of_results) && !is_own && !call->command->keys; k++)
+      if (!strcmp(key->name, of_results[k])) is_own = PETSC_TRUE;
+    if (!is_own) snprintf(names + n, sizeof names - n, "%s-%s", n ? ", " : "", key->name);
+  }
+  if (names[0]) PetscCall(FwWarn("%s: without meaning for '%s'", names, call->command->name));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A pipe whose reader has seen enough */
+static PetscBool ReaderHasLeft(void)
+{
+  struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+
+  return (poll(&out, 1, 0) == 1 && out.revents & POLLERR) ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* Where the printed text is all that there is, it must have come out */
+static PetscErrorCode CheckPrinted(const Call *call)
+{
+  PetscBool      is_dry = PETSC_FALSE;
+  PetscErrorCode code   = PETSC_SUCCESS;
+  PetscMPIInt    rank;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionBoolean("dry_run", &is_dry, NULL));
+  if (call->command && !call->is_help && !is_dry &&
+      (call->command->keys || call->command->run_files || call->n_word > 1))
+    PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  if (rank == 0 && (fflush(stdout) || ferror(stdout)) && !ReaderHasLeft())
+    code = PetscError(PETSC_COMM_SELF, __LINE__, PETSC_FUNCTION_NAME, __FILE__, FW_ERR_FILE, PETSC_ERROR_INITIAL,
+                      "the text cannot be written to standard output: %s", strerror(errno ? errno : EIO));
+  PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, code));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -258,6 +315,7 @@ static PetscErrorCode Run(const Call *call)
     PetscCall(PrintUsage());
   else {
     PetscCall(FwOptionsCheck());
+    PetscCall(WarnOfForeignKeys(call));
     PetscCall(FwStopSetUp());
     if (call->command->run_words)
       PetscCall(call->command->run_words(call->file, call->n_word, call->words));
@@ -266,7 +324,31 @@ static PetscErrorCode Run(const Call *call)
     else
       PetscCall(call->command->run(call->file));
   }
+  PetscCall(CheckPrinted(call));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Before MPI and BLAS ask for memory; one line of the ranks that mpirun has started */
+static int CheckAddressSpace(void)
+{
+  const char *rank = getenv("OMPI_COMM_WORLD_RANK");
+  char        message[256];
+  const int   code = FwMemoryCheckLimit(message, sizeof message);
+
+  if (code && (!rank || !strcmp(rank, "0"))) fprintf(stderr, "finwidth: error: %s\n", message);
+  return code;
+}
+
+/* A thread of one of MPI's libraries may still run in code that is gone when the process takes itself down. Everything is
+   written by now; only who counts executed lines or leaks wants an orderly end. */
+static int Leave(int code)
+{
+#if !defined(__SANITIZE_ADDRESS__)
+  if (fflush(NULL)) return code;
+  if (__gcov_dump) __gcov_dump();
+  _exit(code);
+#endif
+  return code;
 }
 
 int main(int argc, char **argv)
@@ -276,6 +358,7 @@ int main(int argc, char **argv)
   PetscErrorCode code;
   const char    *input;
 
+  if (CheckAddressSpace()) return FW_EXIT_MEMORY;
   FwBlasTune(argv);
   FwStopCatch();
   if (!words || FwCommandLineSet(argc, argv)) return FW_EXIT_MEMORY;
@@ -284,5 +367,5 @@ int main(int argc, char **argv)
   code  = FwStart(call.n_word, call.words, input);
   if (!code) code = Run(&call);
   free(words);
-  return FwFinish(code);
+  return Leave(FwFinish(code));
 }

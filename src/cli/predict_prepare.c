@@ -77,10 +77,24 @@ PetscErrorCode FwPredictIntroduce(const FwRequest *request)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Patches that would not fit are refused before examples are read or drawn */
+static PetscErrorCode CheckLocal(const FwRequest *request, FwDataset data, const FwPredictPoint *point)
+{
+  double seconds, bytes;
+  FwGrid grid;
+
+  PetscFunctionBegin;
+  if (!FwPredictIsLocal(&point->model) || strcmp(request->command, "predict")) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwGridCreate(PETSC_COMM_WORLD, &grid));
+  PetscCall(FwPredictLocalCost(grid, data, 1, point, &seconds, &bytes));
+  PetscCall(FwGridDestroy(&grid));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode CheckPoint(const FwRequest *request, PetscInt p, FwDataSizes *sizes)
 {
   PetscBool      is_same = PETSC_FALSE;
-  FwDataset      data;
+  FwDataset      data    = NULL;
   FwPredictPoint point;
 
   PetscFunctionBegin;
@@ -89,10 +103,11 @@ static PetscErrorCode CheckPoint(const FwRequest *request, PetscInt p, FwDataSiz
   if (!is_same) {
     PetscCall(Inspect(&data));
     PetscCall(FwDatasetGetSizes(data, sizes));
-    PetscCall(FwDatasetDestroy(&data));
   }
   PetscCall(FwPredictPointRead(&point));
   PetscCall(FwPredictPointCheck(sizes, &point));
+  if (data) PetscCall(CheckLocal(request, data, &point));
+  PetscCall(FwDatasetDestroy(&data));
   PetscCall(FwPredictPointDestroy(&point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

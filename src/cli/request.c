@@ -175,6 +175,7 @@ PetscErrorCode FwRequestCreate(const char *input, const char command[], unsigned
   *request = (FwRequest){.command = command};
   PetscCall(ReadOutput(input, command, sizeof request->output, request->output, &has_output));
   snprintf(request->checkpoint, sizeof request->checkpoint, "%.*s.chk", PETSC_MAX_PATH_LEN - 32, request->output);
+  PetscCall(FwCommandFigureCheck(command));
   PetscCall(FwOptionBoolean("overwrite", &request->overwrite, NULL));
   PetscCall(FwOptionBoolean("resume", &request->resume, NULL));
   PetscCall(FwOptionBoolean("dry_run", &request->is_dry, NULL));

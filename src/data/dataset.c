@@ -5,6 +5,9 @@
 
 #include "dataset_impl.h"
 
+#include <finwidth/memory.h>
+
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -83,12 +86,52 @@ static PetscErrorCode OpenOnReader(FwDataset data)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* On each rank, before anything is drawn or read */
+static PetscErrorCode CheckMemory(FwDataset data, double numbers, const char what[])
+{
+  const FwDataKeys *keys  = &data->keys;
+  const double      bytes = sizeof(double) * numbers;
+
+  PetscFunctionBegin;
+  PetscCheck(bytes <= data->source.memory, data->comm, FW_ERR_MEMORY,
+             "data_train %" PetscInt_FMT ", data_test %" PetscInt_FMT ", data_validation %" PetscInt_FMT
+             "%s: %s, need %.3g GiB on each of %d ranks and %.3g GiB may be used: want fewer, or more ranks",
+             keys->n_train, keys->n_test, keys->n_validation, keys->shuffle ? ", shuffled with those of data_skip" : "",
+             what, bytes / 1073741824.0, data->n_rank, data->source.memory / 1073741824.0);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Labels, and the list of examples in use with its random order */
+static PetscErrorCode CheckList(FwDataset data)
+{
+  const double n = (double)FwLabelled(&data->keys), n_label = data->source.info.n_label;
+
+  PetscFunctionBegin;
+  PetscCall(CheckMemory(
+    data, 2.0 * n * (n_label + 1.0) + (data->keys.shuffle ? 3.0 * (double)data->source.info.n_example : 0.0),
+    "their labels"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckRows(FwDataset data)
+{
+  const double n = ceil((double)FwLabelled(&data->keys) / data->n_rank);
+  char         what[64];
+
+  PetscFunctionBegin;
+  snprintf(what, sizeof what, "their %" PetscInt_FMT " inputs", data->sizes.n_input);
+  PetscCall(CheckMemory(data, n * data->sizes.n_input, what));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Open(FwDataset data)
 {
   PetscFunctionBegin;
+  PetscCall(FwEstimateMemory(data->comm, &data->source.memory));
   PetscCall(FwDatasetAgree(data, data->is_reader ? OpenOnReader(data) : PETSC_SUCCESS));
   PetscCallMPI(MPI_Bcast(&data->source.info, (int)sizeof data->source.info, MPI_BYTE, 0, data->comm));
   PetscCallMPI(MPI_Bcast(&data->sizes, (int)sizeof data->sizes, MPI_BYTE, 0, data->comm));
+  PetscCall(CheckList(data));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -143,6 +186,7 @@ PetscErrorCode FwDatasetSetUp(FwDataset data)
   PetscCheck(data->has_options, data->comm, PETSC_ERR_ORDER, "call FwDatasetSetFromOptions() first");
   PetscCall(Open(data));
   PetscCall(FwDatasetSelect(data));
+  PetscCall(CheckRows(data));
   PetscCall(FwDatasetLoad(data));
   PetscCall(FwDatasetScrambleLabels(data));
   PetscCall(FwDatasetEncode(data));

@@ -128,13 +128,18 @@ static PetscErrorCode CheckTeacher(const FwDataKeys *keys, const FwSourceOps *op
 static PetscErrorCode CheckFiles(const FwDataKeys *keys, const FwSourceOps *ops)
 {
   const PetscBool is_idx = ops == &FwSourceOps_Mnist ? PETSC_TRUE : PETSC_FALSE;
+  PetscBool       has_source;
 
   PetscFunctionBegin;
+  PetscCall(FwOptionIsSet("data_source", &has_source));
   PetscCheck(!keys->images[0] == !keys->labels[0], PETSC_COMM_WORLD, FW_ERR_INPUT,
              "key '%s' is given without '%s': images and labels come as a pair",
              keys->images[0] ? "data_images" : "data_labels", keys->images[0] ? "data_labels" : "data_images");
   PetscCheck(is_idx || !keys->images[0], PETSC_COMM_WORLD, FW_ERR_INPUT,
              "keys 'data_images' and 'data_labels' are for data_source 'mnist', not '%s'", ops->name);
+  PetscCheck(has_source || !keys->path[0], PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "data_path '%s' is given without data_source, which says what kind of file it is: want %s", keys->path,
+             FwKeyFind("data_source")->choices);
   PetscCheck(keys->split == FW_SPLIT_SEQUENCE || is_idx || ops == &FwSourceOps_Cifar10, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "data_split 'files' needs a test file of its own: data_source '%s' has none, use 'sequence'", ops->name);
   PetscFunctionReturn(PETSC_SUCCESS);

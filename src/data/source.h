@@ -77,6 +77,7 @@ typedef struct {
   const FwDataKeys  *keys;                     /* borrowed from the dataset */
   char               path[PETSC_MAX_PATH_LEN]; /* of files: as given, or the default */
   FwSourceInfo       info;
+  double             memory;        /* bytes that this rank may use */
   PetscBool          has_no_labels; /* of hdf5: the file holds inputs alone */
   double            *label;         /* files, on rank 0: [n_example, n_label] */
   void              *context;

@@ -73,14 +73,18 @@ static PetscBool IsHeader(const char line[])
   return PETSC_TRUE;
 }
 
-/* 0,1,2,...: what some programs write above columns without names */
+/* 0,1,2,... or 1,2,3,...: what some programs write above columns without names; 1,2 may well be an example */
 static PetscBool CountsColumns(const char line[])
 {
-  double value, n = 0.0;
+  double     value, n;
+  PetscInt64 n_field = 0;
 
-  for (const char *field = line; field; field = strchr(field, ',') ? strchr(field, ',') + 1 : NULL)
+  if (!ParseField(line, &n) || (n != 0.0 && n != 1.0)) return PETSC_FALSE;
+  for (const char *field = line; field; field = strchr(field, ',') ? strchr(field, ',') + 1 : NULL) {
     if (!ParseField(field, &value) || value != n++) return PETSC_FALSE;
-  return PETSC_TRUE;
+    n_field++;
+  }
+  return (n == (double)n_field || n_field > 2) ? PETSC_TRUE : PETSC_FALSE;
 }
 
 static PetscErrorCode ParseLine(Csv *csv, const char path[], PetscInt64 line_number)
@@ -153,7 +157,7 @@ static PetscErrorCode ReadAll(FwSource *source, Csv *csv)
       if (IsHeader(csv->line)) continue;
       PetscCheck(!CountsColumns(csv->line), PETSC_COMM_SELF, FW_ERR_INPUT,
                  "'%s': line %" PetscInt64_FMT
-                 " counts its columns from 0, as a header without names does: put '#' before "
+                 " counts its columns, as a header without names does: put '#' before "
                  "it, or if it is an example a header of names above it",
                  source->path, csv->line_number);
     }

@@ -69,6 +69,10 @@ static PetscErrorCode OpenTeacher(FwSource *source)
   source->info.n_example = source->info.n_training = keys->skip + FwLabelled(keys);
   teacher->n_unit                                  = CountUnits(keys);
   PetscCall(FwCountProduct(teacher->n_unit, n_input, "weights of the teacher", &n));
+  PetscCheck(sizeof(double) * (double)n <= source->memory, PETSC_COMM_SELF, FW_ERR_MEMORY,
+             "the teacher has %" PetscInt64_FMT " units (teacher_width, network_outputs) of %" PetscInt64_FMT
+             " inputs (teacher_inputs): its weights need %.3g GiB on each rank and %.3g GiB may be used",
+             teacher->n_unit, n_input, sizeof(double) * (double)n / 1073741824.0, source->memory / 1073741824.0);
   PetscCall(PetscMalloc1(n, &teacher->weight));
   PetscCall(PetscMalloc1(teacher->n_unit * n_label, &teacher->readout));
   for (PetscInt64 j = 0; j < teacher->n_unit; j++)

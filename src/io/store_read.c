@@ -79,7 +79,9 @@ static PetscErrorCode CheckTrailer(int descriptor, const char path[], PetscInt64
              (long long)n_byte);
   PetscCall(ReadFully(descriptor, path, n_byte - FW_STORE_TRAILER, sizeof found, found));
   PetscCheck(!memcmp(found, trailer_magic, 16), PETSC_COMM_SELF, FW_ERR_FILE,
-             "'%s' is damaged, cut off, or was changed after finwidth wrote it: its trailer is missing", path);
+             "'%s' is not a result of finwidth, or is damaged, cut off, or was changed after finwidth wrote it: its "
+             "trailer is missing",
+             path);
   PetscCall(HashFile(descriptor, path, n_byte - FW_STORE_TRAILER, &hash));
   MakeTrailer(n_byte - FW_STORE_TRAILER, hash, expected);
   PetscCheck(!memcmp(found, expected, sizeof found), PETSC_COMM_SELF, FW_ERR_FILE,

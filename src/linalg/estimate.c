@@ -8,7 +8,6 @@
 
 #include <math.h>
 #include <petscblaslapack.h>
-#include <unistd.h>
 
 /* (T, Q) at which the search for the saddle point of one point evaluates the action */
 static const double evaluations_per_search = 60.0;
@@ -40,24 +39,6 @@ static double PeakBytes(const FwWork *w, double kernels, double n_rank)
   return 8.0 * (peak + everyone) / n_rank + FW_ESTIMATE_BASE_BYTES;
 }
 
-PetscErrorCode FwEstimateMemory(MPI_Comm comm, double *bytes)
-{
-  PetscBool   is_set;
-  MPI_Comm    node;
-  PetscMPIInt n_rank;
-
-  PetscFunctionBegin;
-  PetscCall(FwOptionReal("memory", bytes, &is_set));
-  if (!is_set) {
-    PetscCallMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
-    PetscCallMPI(MPI_Comm_size(node, &n_rank));
-    PetscCallMPI(MPI_Comm_free(&node));
-    *bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE) / n_rank;
-  }
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, bytes, 1, MPI_DOUBLE, MPI_MIN, comm));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode Refuse(FwGrid grid, const FwWork *work, double kernels, double n_rank, double bytes)
 {
   FwWork smaller = *work;
@@ -68,6 +49,13 @@ static PetscErrorCode Refuse(FwGrid grid, const FwWork *work, double kernels, do
     smaller.n_train                                                 = floor(0.5 * (low + high));
     *(PeakBytes(&smaller, kernels, n_rank) <= bytes ? &low : &high) = smaller.n_train;
   }
+  smaller.n_train = 1.0;
+  smaller.n_test  = 0.0;
+  PetscCheck(
+    low >= 1.0 || PeakBytes(&smaller, kernels, n_rank) > bytes, FwGridComm(grid), FW_ERR_MEMORY,
+    "%.0f examples of data_test (with data_validation and data_predict) need %.2f GiB on each of %.0f ranks and "
+    "%.2f GiB may be used: use more ranks, or fewer of them",
+    work->n_test, PeakBytes(work, kernels, n_rank) / 1073741824.0, n_rank, bytes / 1073741824.0);
   PetscCheck(low >= 1.0, FwGridComm(grid), FW_ERR_MEMORY,
              "%.2f GiB for each of %.0f ranks is less than any run needs: use more memory", bytes / 1073741824.0,
              n_rank);

@@ -385,7 +385,8 @@ static void FirstComplaint(int descriptor, size_t size, char complaint[])
   }
 }
 
-static PetscErrorCode RunGnuplot(int script, int complaints, const char output[])
+/* gnuplot runs in the folder of the picture, whose name need not be one that it can write */
+static PetscErrorCode RunGnuplot(int script, int complaints, const char folder[], const char output[])
 {
   char                       program[] = "gnuplot", no_init_file[] = "-d", stdin_name[] = "-", complaint[512];
   char *const                arguments[] = {program, no_init_file, stdin_name, NULL};
@@ -398,6 +399,7 @@ static PetscErrorCode RunGnuplot(int script, int complaints, const char output[]
   posix_spawn_file_actions_adddup2(&actions, script, STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, complaints, STDERR_FILENO);
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_addchdir_np(&actions, folder);
   failed = posix_spawnp(&child, program, &actions, NULL, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
   PetscCheck(!failed, PETSC_COMM_SELF, FW_ERR_FILE, "cannot draw '%s': gnuplot is not installed or cannot run (%s)",
@@ -409,7 +411,8 @@ static PetscErrorCode RunGnuplot(int script, int complaints, const char output[]
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode DrawTo(const FwFigure *figure, const char extension[], const char target[], const char output[])
+static PetscErrorCode DrawTo(const FwFigure *figure, const char extension[], const char folder[], const char target[],
+                             const char output[])
 {
   int            script = -1, complaints = -1;
   PetscErrorCode code;
@@ -418,7 +421,7 @@ static PetscErrorCode DrawTo(const FwFigure *figure, const char extension[], con
   PetscCall(OpenMemory("finwidth-script", &script));
   PetscCall(OpenMemory("finwidth-complaints", &complaints));
   code = WriteScript(figure, extension, target, script);
-  if (!code) code = RunGnuplot(script, complaints, output);
+  if (!code) code = RunGnuplot(script, complaints, folder, output);
   close(script);
   close(complaints);
   PetscCall(code);
@@ -459,19 +462,48 @@ static PetscErrorCode Finish(const char temporary[], const char output[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Pictures are drawn anew without a word, but what is no picture of that kind is another's */
+static PetscErrorCode CheckReplaceable(const char output[])
+{
+  static const struct {
+    const char *extension, *begin;
+  } kinds[] = {
+    {"png", "\x89PNG"},
+    {"pdf", "%PDF"   },
+    {"svg", "<?xml"  },
+    {"svg", "<svg"   }
+  };
+  char      begin[8] = "";
+  PetscBool is_same  = PETSC_FALSE;
+  FILE     *file     = fopen(output, "rb");
+  size_t    n        = file ? fread(begin, 1, sizeof begin - 1, file) : 0;
+
+  PetscFunctionBegin;
+  if (file) (void)fclose(file);
+  for (size_t k = 0; k < PETSC_STATIC_ARRAY_LENGTH(kinds); k++)
+    if (!strcasecmp(kinds[k].extension, ExtensionOf(output)) && !strncmp(kinds[k].begin, begin, strlen(kinds[k].begin)))
+      is_same = PETSC_TRUE;
+  PetscCheck(!n || is_same, PETSC_COMM_SELF, FW_ERR_EXISTS,
+             "'%s' exists and is no %s picture: give another name, or remove it yourself", output, ExtensionOf(output));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwFigureRender(const FwFigure *figure, const char output[])
 {
-  char           temporary[PATH_MAX];
-  const char    *slash = strrchr(output, '/'), *name = slash ? slash + 1 : output;
+  char           temporary[PATH_MAX], folder[PATH_MAX];
+  const char    *slash  = strrchr(output, '/');
+  const int      n_lead = slash ? (int)(slash + 1 - output) : 0;
   int            descriptor;
   PetscErrorCode code;
 
   PetscFunctionBegin;
-  PetscCall(PetscSNPrintf(temporary, sizeof temporary, "%.*s.%s.XXXXXX.tmp", (int)(name - output), output, name));
+  PetscCall(CheckReplaceable(output));
+  PetscCall(PetscSNPrintf(folder, sizeof folder, "%.*s", n_lead ? n_lead : 1, n_lead ? output : "."));
+  PetscCall(PetscSNPrintf(temporary, sizeof temporary, "%.*s.finwidth-figure.XXXXXX.tmp", n_lead, output));
   descriptor = mkostemps(temporary, 4, O_CLOEXEC);
   PetscCheck(descriptor >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot write '%s': %s", output, strerror(errno));
   close(descriptor);
-  code = DrawTo(figure, ExtensionOf(output), temporary, output);
+  code = DrawTo(figure, ExtensionOf(output), folder, temporary + n_lead, output);
   if (!code) code = Finish(temporary, output);
   if (code) unlink(temporary);
   PetscCall(code);

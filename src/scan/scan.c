@@ -59,10 +59,12 @@ static PetscErrorCode ParseRange(const FwScanAxis *axis, const char text[], doub
   n_part  = sscanf(text, "%lf:%lf:%ld%n:%7[a-z]%n", &ends[0], &ends[1], count, &n_read, word, &n_read);
   *is_log = n_part == 4 && !strcmp(word, "log");
   is_good = is_number && n_part >= 3 && (n_part == 3 || *is_log) && !text[n_read] && isfinite(ends[0]) &&
-            isfinite(ends[1]) && *count >= 1 && *count <= VALUES_MAX;
+            isfinite(ends[1]) && *count >= 1;
   PetscCheck(is_good, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "key 'scan_%s': '%s' is no range, want first:last:count or first:last:count:log of numbers",
              axis->key->name, text);
+  PetscCheck(*count <= VALUES_MAX, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "key 'scan_%s': '%s' has %ld values, want at most %d", axis->key->name, text, *count, VALUES_MAX);
   PetscCheck(!*is_log || (ends[0] > 0.0 && ends[1] > 0.0), PETSC_COMM_WORLD, FW_ERR_INPUT,
              "key 'scan_%s': '%s' is logarithmic, both ends must be positive", axis->key->name, text);
   PetscFunctionReturn(PETSC_SUCCESS);

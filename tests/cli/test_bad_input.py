@@ -4,6 +4,7 @@ import gzip
 import os
 import resource
 import struct
+import subprocess
 import sys
 import unittest
 from pathlib import Path
@@ -58,6 +59,9 @@ class BadInput(unittest.TestCase):
     def test_commands_and_words(self):
         self.refused(2, "no command")
         self.refused(2, ["unknown command 'predcit'", "finwidth help"], "predcit")
+        (self.place / "q.yaml").write_text("seed: 1\n")
+        self.refused(2, "finwidth predict q.yaml", "predict", "-network_width", "5", "q.yaml")
+        self.refused(2, ["no figure 'nosuch'", "action"], "predict", "-figure", "nosuch")
         self.refused(2, "stray word '7'", "predict", "-network_width", "5", "7")
         self.refused(2, "usage: finwidth plot", "plot")
         self.refused(2, "'extra'", "version", "extra")
@@ -70,7 +74,12 @@ class BadInput(unittest.TestCase):
         self.refused(2, ["'network_widht'", "'network_width'"], "predict", "-network_widht", 5)
         self.refused(2, ["'network_widht'", "'network_width'"], file="network: {widht: 5}\n")
         self.refused(2, ["'temprature'", "'temperature'"], file="temprature: 5\n")
-        self.refused(2, "snes_montior", "predict", "-snes_montior")
+        self.refused(2, ["snes_montior", "help keys"], "predict", "-snes_montior")
+        self.refused(2, ["'network_width'", "'teacher_width'"], "predict", "-width", 5)
+        self.refused(2, ["in.yaml:2: unknown key 'network_widht'", "'network_width'"], file="network:\n  widht: 5\n")
+        done = run("predict", "-optimal_alpha", 3, "-dry_run", cwd=self.place)
+        self.assertEqual((done.code, len(done.lines)), (0, 1), done.err)
+        self.assertIn("-optimal_alpha: without meaning for 'predict'", done.err)
 
     def test_values_out_of_range(self):
         for key, value, word in [("network_width", "-3", ">= 1"), ("network_width", "0", ">= 1"),
@@ -97,6 +106,10 @@ class BadInput(unittest.TestCase):
         self.refused(2, "second document", file="seed: 1\n---\nseed: 2\n")
         self.refused(2, "stands inside itself", file="a: &a [*a]\n")
         self.refused(2, "a key is empty", file='"": 3\n')
+        self.refused(2, ["in.yaml:2", "'*nope'"], file="seed: 1\ntemperature: *nope\n")
+        self.refused(2, ["in.yaml:1", "'$$temperature'"], file="$$temperature: 1\n")
+        (self.place / "wide.yaml").write_bytes("seed: 1\n".encode("utf-16"))
+        self.refused(2, "UTF-8", "predict", "wide.yaml")
         os.mkfifo(self.place / "pipe")
         self.refused(2, "not a regular file", "predict", "pipe")
 
@@ -104,6 +117,34 @@ class BadInput(unittest.TestCase):
         self.refused(2, "bogus", "predict", "-snes_type", "bogus")
         self.refused(2, "abc", "predict", "-snes_max_it", "abc")
         self.refused(2, "missing.txt", "predict", "-options_file", "missing.txt")
+
+    def test_what_is_only_printed_must_come_out(self):
+        for words in (["version"], ["help", "man"], ["predict", "-dry_run"]):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([harness.PROGRAM, *words], stdout=full, stderr=subprocess.PIPE, text=True,
+                                      cwd=self.place)
+            self.assertEqual(done.returncode, 3, done.stderr)
+
+    def test_sizes_that_would_not_fit_are_refused_at_once(self):
+        for code, words, key, value in [
+            (2, "from 0 to 4096", "network_depth", 1000000000), (2, "want at most", "scan_temperature", "0.001:1:1000000"),
+            (2, "from 1 to 10000", "theory_starts", 2147483647), (5, "data_test", "data_test", 1000000000)]:
+            self.refused(code, words, "predict", "-" + key, value, "-memory", "1G")
+        teacher = ("predict", "-memory", "1G", "-data_source", "teacher")
+        self.refused(5, "teacher_inputs", *teacher, "-teacher_inputs", 1000000000)
+        self.refused(5, "teacher_width", *teacher, "-teacher_kind", "one-layer", "-teacher_width", 2147483647)
+        self.refused(5, "data_skip", "predict", "-memory", "1G", "-data_shuffle", "-data_skip", 2147483647)
+        self.refused(5, "patches", "predict", "-memory", "16G", "-network_type", "cnn", "-network_mask", 1, "-data_size", 1000)
+        for key in ("data_train", "data_test"):
+            self.refused(5, key, "ansatz", "-memory", "1G", "-" + key, 2147483647)
+        self.refused(5, "network_outputs", "mixture", "-network_outputs", 2147483647)
+
+    @unittest.skipUnless(sys.platform == "linux", "ulimit -v")
+    def test_an_address_space_that_is_too_small(self):
+        done = subprocess.run(["sh", "-c", 'ulimit -v 400000; exec "$0" predict', harness.PROGRAM], cwd=self.place,
+                              env={**os.environ, **harness.ALONE}, capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stderr.count("finwidth: error")), (5, 1), done.stderr)
+        self.assertIn("ulimit -v", done.stderr)
 
     def test_numbers_out_of_reach(self):
         self.unsolved("not finite", "predict", "-temperature", "1e308")
@@ -169,7 +210,7 @@ class BadInput(unittest.TestCase):
         self.refused(3, "text.h5", "verify", "text.h5")
         self.refused(3, "nowhere.h5", "verify", "nowhere.h5")
         harness.write_arrays(self.place / "foreign.h5", x=np.zeros(3))
-        self.refused(3, "foreign.h5", "verify", "foreign.h5")
+        self.refused(3, "'foreign.h5' is not a result of finwidth", "verify", "foreign.h5")
 
     def test_image_files(self):
         images, labels = np.arange(6 * 4 * 4).reshape(6, 4, 4) % 251, np.array([0, 1, 0, 1, 1, 0])
@@ -212,8 +253,11 @@ class BadInput(unittest.TestCase):
         harness.write_arrays(self.place / "d.h5", x=x, y=y)
         self.refused(2, "d.h5", *command, "d.h5", "-data_source", "hdf5")
         self.refused(2, "'z'", *command, "d.h5", "-data_source", "hdf5", "-data_inputs", "z")
-        (self.place / "d.csv").write_text("1,2,3\n1,2,x\n4,5,6\n1,2,2\n")
+        (self.place / "d.csv").write_text("4,2,3\n1,2,x\n4,5,6\n1,2,2\n")
         self.refused(2, ["d.csv", "2"], *command, "d.csv", "-data_source", "csv")
+        self.refused(2, "without data_source", *command, "d.csv")
+        (self.place / "d.csv").write_text("1,2,3\n4,5,6\n7,8,9\n1,2,2\n")
+        self.refused(2, "counts its columns", *command, "d.csv", "-data_source", "csv")
 
     def test_singular_kernel_at_zero_temperature_is_exit_4(self):
         x = np.random.default_rng(1).normal(size=(8, 3))

@@ -105,7 +105,7 @@ class Jobscript(unittest.TestCase):
             self.skipTest("shellcheck is not installed")
         for scheduler, mode in MODES:
             text = script("in.yaml", "-scheduler", scheduler, "-mode", mode, *GIVEN, "-job_modules", "gcc/12,openmpi",
-                          "-job_account", "ab12", "-job_queue", "long", "-data_path", "it's", cwd=self.place)
+                          "-job_account", "ab12", "-job_queue", "long", "-data_source", "glyphs", "-data_path", "it's", cwd=self.place)
             done = subprocess.run(["shellcheck", "-s", "bash", "-"], input=text, capture_output=True, text=True)
             self.assertEqual(done.returncode, 0, done.stdout)
 
@@ -253,7 +253,8 @@ class Jobscript(unittest.TestCase):
         self.stand_in("stopping", "#!/bin/bash\nprintf '%s\\0' \"$@\" >\"$STAND_IN/words\"\n")
         for name in ("it's", "$(touch oops)", "`touch oops`", "a b;touch oops", "new\nline", "\"q\"", "é*?[x]"):
             (self.place / f"{name}.yaml").write_text(INPUT)
-            text = script(f"./{name}.yaml", "-scheduler", "slurm", "-mode", "single", "-data_path", name, *GIVEN,
+            text = script(f"./{name}.yaml", "-scheduler", "slurm", "-mode", "single", "-data_source", "glyphs", "-data_path",
+                          name, *GIVEN,
                           "-job_name", "x", cwd=self.place)
             done = subprocess.run(["bash", "-c", text], cwd=self.place, env=self.environment(), capture_output=True, text=True)
             self.assertEqual(done.returncode, 0, done.stderr)

@@ -98,7 +98,7 @@ class Scan(unittest.TestCase):
             self.assertEqual(harness.attribute(self.place / "predict.h5", "status"), "partial")
 
     def test_task_of_an_array_draws_a_figure_only_where_it_is_asked_to(self):
-        for words, is_drawn in ([], False), (["-figure", "bogus"], True):
+        for words, is_drawn in ([], False), (["-figure", "map"], True):
             done = subprocess.run([harness.PROGRAM, "predict", "-data_train", "20", "-data_test", "5", "-scan_temperature", "0.1,1",
                                    "-scan_index", "1", "-overwrite", "true", *words], cwd=self.place, capture_output=True, text=True)
             self.assertEqual(done.returncode, 0, done.stderr)

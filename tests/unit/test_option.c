@@ -96,7 +96,7 @@ static void bad_values_are_refused_with_what_would_be_right(void **state)
     {"-network_width",      "-3",                   {"'network_width' is '-3'", "an integer >= 1"}             },
     {"-network_width",      "40,0",                 {"'0'", "or a list"}                                       },
     {"-network_width",      "40.5",                 {"'40.5'", "an integer"}                                   },
-    {"-network_width",      "40,",                  {"network_width", "an integer"}                            },
+    {"-network_width",      "40,",                  {"'network_width' is '40,'", "empty"}                      },
     {"-network_width",      "99999999999999999999", {"'network_width'", "an integer from 1 to 2147483647"}     },
     {"-temperature",        "-1",                   {"'temperature' is '-1'", ">= 0"}                          },
     {"-temperature",        "nan",                  {"'nan'", "a number"}                                      },

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/** @file
+ * How much memory there is.
+ */
+
+#include <finwidth/base.h>
+
+/** Memory that one rank may use: the key `memory`, or what the node has, divided by its ranks; never more than the limit on
+ *  its address space leaves. Collective. */
+PetscErrorCode FwEstimateMemory(MPI_Comm comm, double *bytes);
+
+/** Program, libraries and MPI's buffers, of each rank. */
+#define FW_ESTIMATE_BASE_BYTES 60e6
+
+/** Whether the limit on the address space (ulimit -v) leaves enough for the libraries. With less, OpenBLAS asks the system
+ *  for its buffers again and again and never ends. Plain C, usable before MPI runs.
+ *
+ * @param[out] message  one line, where not
+ * @param[in]  size     room in `message`
+ * @return 0, or FW_EXIT_MEMORY
+ */
+int FwMemoryCheckLimit(char message[], size_t size);

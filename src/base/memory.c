@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/** @file
+ * How much memory there is.
+ */
+
+#include <finwidth/memory.h>
+#include <finwidth/option.h>
+
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* What the address space of a rank grows by in the smallest run: buffers of MPI and BLAS */
+static const double least_room = 400e6;
+
+/* Address space still free under the limit; all there is without one */
+static double RoomLeft(void)
+{
+  struct rlimit limit;
+  long          pages = 0;
+  FILE         *file;
+
+  if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY) return PETSC_MAX_REAL;
+  file = fopen("/proc/self/statm", "r");
+  if (!file) return (double)limit.rlim_cur;
+  if (fscanf(file, "%ld", &pages) != 1) pages = 0;
+  (void)fclose(file);
+  return PetscMax((double)limit.rlim_cur - (double)pages * (double)sysconf(_SC_PAGE_SIZE), 0.0);
+}
+
+int FwMemoryCheckLimit(char message[], size_t size)
+{
+  struct rlimit limit;
+  const double  room = RoomLeft();
+
+  if (room >= least_room || getrlimit(RLIMIT_AS, &limit)) return 0;
+  snprintf(message, size,
+           "the address space is limited to %.2f GiB (ulimit -v), and the smallest run needs %.2f GiB: raise the limit",
+           (double)limit.rlim_cur / 1073741824.0, ((double)limit.rlim_cur - room + least_room) / 1073741824.0);
+  return FW_EXIT_MEMORY;
+}
+
+PetscErrorCode FwEstimateMemory(MPI_Comm comm, double *bytes)
+{
+  PetscBool   is_set;
+  MPI_Comm    node;
+  PetscMPIInt n_rank;
+
+  PetscFunctionBegin;
+  PetscCall(FwOptionReal("memory", bytes, &is_set));
+  if (!is_set) {
+    PetscCallMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+    PetscCallMPI(MPI_Comm_size(node, &n_rank));
+    PetscCallMPI(MPI_Comm_free(&node));
+    *bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE) / n_rank;
+  }
+  *bytes = PetscMin(*bytes, RoomLeft() + FW_ESTIMATE_BASE_BYTES);
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, bytes, 1, MPI_DOUBLE, MPI_MIN, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
