@@ -44,6 +44,7 @@ typedef struct {
   const char       *tag;        /**< what the checkpoint belongs to (checkpoint.h) */
   PetscBool         resume;     /**< go on from the checkpoint if there is one, with the same bits on any ranks */
   double            interval;   /**< seconds between checkpoints */
+  const double     *target;     /**< [P_t, D] labels of the test examples, for error bars of test errors; or NULL */
 } FwMixturePosteriorPlan;
 
 /** A posterior. The same bits on every rank; on any number of ranks, given the same bits of the spectrum. */
@@ -56,12 +57,14 @@ typedef struct {
   PetscInt    n_stage, n_unmixed;    /**< temperatures of the sequential Monte Carlo; those of which moves have not
                                           refreshed the particles, where errors are larger than stated */
   double     *mean_q;                /**< [D, D] E[Q | Y] */
-  double     *mean_q_error;    /**< [D, D] deviation of Q over the root of the effective samples; 0 if not sampled */
-  double     *mean_log_q;      /**< [D] E[log q_d | Y], q descending; -INFINITY where Q is singular */
-  double     *mean;            /**< [P_t, D] */
-  double     *mean_error;      /**< [P_t, D] as mean_q_error */
-  double     *covariance;      /**< [P_t, D, D] */
-  double     *within;          /**< [P_t, D, D] the part E[Cov(f | Q)] of it */
+  double     *mean_q_error; /**< [D, D] deviation of Q over the root of the effective samples; 0 if not sampled */
+  double     *mean_log_q;   /**< [D] E[log q_d | Y], q descending; -INFINITY where Q is singular */
+  double     *mean;         /**< [P_t, D] */
+  double     *mean_error;   /**< [P_t, D] as mean_q_error */
+  double      test_error_error, test_bias_error, test_variance_error; /**< of means over test examples and outputs, as
+                                          mean_q_error; 0 if not sampled, NaN without targets */
+  double     *covariance;                                             /**< [P_t, D, D] */
+  double     *within;                                                 /**< [P_t, D, D] the part E[Cov(f | Q)] of it */
   PetscInt    n_curve;         /**< one output: points of the curves, otherwise 0 */
   double     *curve_log_q;     /**< [n_curve] ascending, equally spaced */
   double     *curve_prior;     /**< [n_curve] density of log q */

@@ -222,6 +222,19 @@ static Errors FindErrors(PetscInt n_test, PetscInt n_output, const double mean[]
   return errors;
 }
 
+/* Of the laws alone that may be sampled */
+static PetscErrorCode RecordErrorBars(const FwMixturePosterior *p, FwRecord record)
+{
+  static const char words[] = "statistical error; 0 where it is not sampled";
+
+  PetscFunctionBegin;
+  if (p->n_output == 1) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwRecordReal(record, "test_error_error_bar", p->test_error_error, "label^2", words));
+  PetscCall(FwRecordReal(record, "test_bias_error_bar", p->test_bias_error, "label^2", words));
+  PetscCall(FwRecordReal(record, "test_variance_error_bar", p->test_variance_error, "label^2", words));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode RecordErrors(const Errors *errors, FwRecord record)
 {
   PetscFunctionBegin;
@@ -361,6 +374,7 @@ static PetscErrorCode AddLaw(const Point *point, int which, const FwMixtureLaw *
   PetscCall(FwMixturePosteriorRecord(&p, record));
   errors = FindErrors(point->n_test, group->n_output, p.mean, p.covariance, point->target);
   if (point->n_test) PetscCall(RecordErrors(&errors, record));
+  if (point->n_test) PetscCall(RecordErrorBars(&p, record));
   if (mean_q) PetscCall(PetscArraycpy(mean_q, p.mean_q, group->n_output * group->n_output));
   PetscCall(PrintRow(point, law_name[which], &p, &errors));
   PetscCall(WarnOfSampling(law_name[which], &p));
@@ -441,6 +455,7 @@ static PetscErrorCode FillPoint(const FwPosteriorGroup *group, const FwModel *mo
                .interval   = run->interval}
   };
   if (sizes.n_test) PetscCall(FwDatasetGetTargets(group->data, FW_TEST, &point->target));
+  point->plan.target = point->target;
   for (PetscInt l = 0; l <= model->depth; l++) point->scale /= model->prior[l];
   PetscFunctionReturn(PETSC_SUCCESS);
 }

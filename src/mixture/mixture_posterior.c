@@ -199,7 +199,7 @@ PetscErrorCode FwMixturePosteriorCreate(const FwMixtureLaw *law, FwSpectrum spec
   PetscCall(FindNodes(comm, law, &likelihood, plan, posterior, &nodes));
   posterior->log_evidence -= 0.5 * likelihood.least;
   AverageQ(&nodes, posterior->mean_q, posterior->mean_q_error, posterior->mean_log_q);
-  PetscCall(FwPosteriorPredict(comm, &likelihood, &nodes, posterior));
+  PetscCall(FwPosteriorPredict(comm, &likelihood, &nodes, plan->target, posterior));
   FindErrors(posterior);
   PetscCall(FwNodeSetDestroy(&nodes));
   PetscCall(FwLikelihoodDestroy(&likelihood));

@@ -59,6 +59,6 @@ PetscErrorCode FwPosteriorSequential(MPI_Comm comm, const FwMixtureLaw *law, FwL
                                      const FwMixturePosteriorPlan *plan, FwMixturePosterior *posterior,
                                      FwNodeSet *nodes);
 
-/* Means and covariances of the predictions. Collective on the spectrum's grid */
+/* Means and covariances of the predictions, and what sampling leaves open of test errors. Collective on the spectrum's grid */
 PetscErrorCode FwPosteriorPredict(MPI_Comm comm, const FwLikelihood *likelihood, const FwNodeSet *nodes,
-                                  FwMixturePosterior *posterior);
+                                  const double target[], FwMixturePosterior *posterior);

@@ -123,31 +123,122 @@ static void AverageExample(const FwNodeSet *nodes, const Interpolation *at, Exam
   for (PetscInt c = 0; c < n; c++) mean[c] += origin[c];
 }
 
-/* Test examples first to last - 1; the arrays of all predictions are [n_point][D][P_t] and [n_point][P_t] */
+/* The predictions for test example t out of those for all, [n_point][D][P_t] and [n_point][P_t] */
+static void TakeExample(const Interpolation *at, PetscInt n, PetscInt n_test, PetscInt t, const double mean[],
+                        const double variance[], Example *e)
+{
+  for (PetscInt k = 0; k < at->n_point; k++) {
+    e->variance[k] = variance[(size_t)k * n_test + t];
+    for (PetscInt c = 0; c < n; c++) e->mean[k * n + c] = mean[(size_t)(k * n + c) * n_test + t];
+  }
+}
+
+static PetscErrorCode CreateExample(const Interpolation *at, PetscInt n, Example *e)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc5((size_t)at->n_point * n, &e->mean, at->n_point, &e->variance, n * n, &e->m, n, &e->v, n,
+                         &e->prediction));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode DestroyExample(Example *e)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscFree5(e->mean, e->variance, e->m, e->v, e->prediction));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Test examples first to last - 1 */
 static PetscErrorCode AverageShare(const FwNodeSet *nodes, const Interpolation *at, PetscInt first, PetscInt last,
                                    const double mean[], const double variance[], FwMixturePosterior *posterior)
 {
-  const PetscInt n = nodes->n_output, n_test = posterior->n_test;
+  const PetscInt n = nodes->n_output;
   double        *origin;
   Example        e;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc6((size_t)at->n_point * n, &e.mean, at->n_point, &e.variance, n * n, &e.m, n, &e.v, n,
-                         &e.prediction, n, &origin));
+  PetscCall(CreateExample(at, n, &e));
+  PetscCall(PetscMalloc1(n, &origin));
   for (PetscInt t = first; t < last; t++) {
-    for (PetscInt k = 0; k < at->n_point; k++) {
-      e.variance[k] = variance[(size_t)k * n_test + t];
-      for (PetscInt c = 0; c < n; c++) e.mean[k * n + c] = mean[(size_t)(k * n + c) * n_test + t];
-    }
+    TakeExample(at, n, posterior->n_test, t, mean, variance, &e);
     AverageExample(nodes, at, &e, origin, posterior->mean + (size_t)t * n, posterior->covariance + (size_t)t * n * n,
                    posterior->within + (size_t)t * n * n);
   }
-  PetscCall(PetscFree6(e.mean, e.variance, e.m, e.v, e.prediction, origin));
+  PetscCall(PetscFree(origin));
+  PetscCall(DestroyExample(&e));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* --- what sampling leaves open of test errors --------------------------------------------------------------- */
+
+/* What the nodes of groups first to last - 1 add to the test error of an example, and to first order to its bias: the error
+   E |f - y|^2 is a mean over the nodes, the bias |E f - y|^2 is not */
+static void AddShares(const FwNodeSet *nodes, const Interpolation *at, PetscInt first, PetscInt last, Example *e,
+                      const double mean[], const double target[], double error[], double bias[])
+{
+  const PetscInt n = nodes->n_output;
+
+  for (PetscInt group = first; group < last; group++) {
+    InterpolateGroup(at, n, group, e);
+    for (PetscInt i = nodes->first[group]; i < nodes->first[group + 1]; i++) {
+      PredictNode(n, nodes->rotation + (size_t)i * n * n, e);
+      for (PetscInt c = 0; c < n; c++) {
+        error[i] += PetscSqr(e->prediction[c] - target[c]) + e->v[c]; /* v: their sum is the trace of the covariance */
+        bias[i] += 2.0 * (mean[c] - target[c]) * (e->prediction[c] - mean[c]);
+      }
+    }
+  }
+}
+
+/* Deviation of a mean over nodes: of what they differ in, over the root of the effective samples */
+static double Deviation(const FwNodeSet *nodes, const double value[], double effective)
+{
+  double mean = 0.0, square = 0.0;
+
+  for (PetscInt i = 0; i < nodes->n_node; i++) mean += nodes->weight[i] * value[i];
+  for (PetscInt i = 0; i < nodes->n_node; i++) square += nodes->weight[i] * PetscSqr(value[i] - mean);
+  return sqrt(square / effective);
+}
+
+/* Each rank has a share of the nodes, so that the sums over test examples do not depend on the number of ranks */
+static PetscErrorCode FindTestErrors(MPI_Comm comm, const FwNodeSet *nodes, const Interpolation *at,
+                                     const double mean[], const double variance[], const double target[],
+                                     FwMixturePosterior *p)
+{
+  const PetscInt n = nodes->n_output, n_group = nodes->n_group;
+  const double   norm = (double)p->n_test * n, effective = p->effective_sample_size;
+  PetscMPIInt    rank, size, n_sum;
+  PetscInt       share;
+  double        *error, *bias;
+  Example        e;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCall(PetscMPIIntCast(2 * nodes->n_node, &n_sum));
+  PetscCall(PetscCalloc1(n_sum, &error));
+  PetscCall(CreateExample(at, n, &e));
+  bias  = error + nodes->n_node;
+  share = (n_group + size - 1) / size;
+  for (PetscInt t = 0; t < p->n_test; t++) {
+    TakeExample(at, n, p->n_test, t, mean, variance, &e);
+    AddShares(nodes, at, PetscMin(rank * share, n_group), PetscMin((rank + 1) * share, n_group), &e,
+              p->mean + (size_t)t * n, target + (size_t)t * n, error, bias);
+  }
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, error, n_sum, MPI_DOUBLE, MPI_SUM, comm)); /* each entry is one rank's */
+  p->test_error_error = Deviation(nodes, error, effective) / norm;
+  p->test_bias_error  = Deviation(nodes, bias, effective) / norm;
+  for (PetscInt i = 0; i < nodes->n_node; i++) error[i] -= bias[i];
+  p->test_variance_error = Deviation(nodes, error, effective) / norm;
+  PetscCall(DestroyExample(&e));
+  PetscCall(PetscFree(error));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- the whole ---------------------------------------------------------------------------------------------- */
+
 PetscErrorCode FwPosteriorPredict(MPI_Comm comm, const FwLikelihood *likelihood, const FwNodeSet *nodes,
-                                  FwMixturePosterior *posterior)
+                                  const double target[], FwMixturePosterior *posterior)
 {
   const PetscInt n = nodes->n_output, n_test = posterior->n_test;
   PetscMPIInt    rank, size;
@@ -156,6 +247,7 @@ PetscErrorCode FwPosteriorPredict(MPI_Comm comm, const FwLikelihood *likelihood,
   double        *mean, *variance;
 
   PetscFunctionBegin;
+  posterior->test_error_error = posterior->test_bias_error = posterior->test_variance_error = target ? 0.0 : NAN;
   if (!n_test) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Comm_size(comm, &size));
@@ -165,12 +257,14 @@ PetscErrorCode FwPosteriorPredict(MPI_Comm comm, const FwLikelihood *likelihood,
   PetscCall(FwSpectrumPredictEach(likelihood->spectrum, likelihood->temperature, at.n_point, at.order, mean, variance));
   PetscCall(AverageShare(nodes, &at, PetscMin(rank * share, n_test), PetscMin((rank + 1) * share, n_test), mean,
                          variance, posterior));
-  PetscCall(PetscFree2(mean, variance));
-  PetscCall(PetscFree2(at.start, at.weight));
-  PetscCall(PetscFree(at.order));
   /* each entry is one rank's, zero elsewhere */
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, posterior->mean, n_test * n, MPI_DOUBLE, MPI_SUM, comm));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, posterior->covariance, n_test * n * n, MPI_DOUBLE, MPI_SUM, comm));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, posterior->within, n_test * n * n, MPI_DOUBLE, MPI_SUM, comm));
+  if (target && !isnan(posterior->effective_sample_size))
+    PetscCall(FindTestErrors(comm, nodes, &at, mean, variance, target, posterior));
+  PetscCall(PetscFree2(mean, variance));
+  PetscCall(PetscFree2(at.start, at.weight));
+  PetscCall(PetscFree(at.order));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

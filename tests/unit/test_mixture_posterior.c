@@ -507,10 +507,13 @@ static PetscErrorCode try_on(FwGrid where, const FwMixturePosteriorPlan *with, F
   return code;
 }
 
+static const double test_target[] = {1.0, -0.5, 2.0};
+
 static FwMixturePosterior solve_on(FwGrid where, FwPosteriorMethod method)
 {
-  const FwMixturePosteriorPlan with = {.method = method, .n_sample = 3000, .n_particle = 1100, .seed = 7};
-  FwMixturePosterior           p;
+  const FwMixturePosteriorPlan with = {
+    .method = method, .n_sample = 3000, .n_particle = 1100, .seed = 7, .target = test_target};
+  FwMixturePosterior p;
 
   TestCall(try_on(where, &with, &p));
   return p;
@@ -521,6 +524,7 @@ static void assert_same_bits(const FwMixturePosterior *p, const FwMixturePosteri
   assert_close(p->log_evidence, q->log_evidence, 0.0);
   assert_close(p->log_evidence_error, q->log_evidence_error, 0.0);
   assert_close(p->effective_sample_size, q->effective_sample_size, 0.0);
+  assert_close(p->test_bias_error, q->test_bias_error, 0.0);
   for (int c = 0; c < 3; c++) assert_close(p->mean[c], q->mean[c], 0.0);
   for (int c = 0; c < 9; c++) {
     assert_close(p->covariance[c], q->covariance[c], 0.0);
@@ -556,6 +560,53 @@ static void sampled_posteriors_have_the_same_bits_on_any_ranks(void **state)
   assert_agree(3, p[0].mean, p[0].mean_error, p[1].mean, p[1].mean_error);
   for (int k = 0; k < 2; k++) TestCall(FwMixturePosteriorDestroy(&p[k]));
   TestCall(FwGridDestroy(&alone));
+}
+
+enum { ERROR, BIAS, VARIANCE, N_ERROR };
+
+static void test_errors(const FwMixturePosterior *p, const double target[3], double error[N_ERROR])
+{
+  error[BIAS] = error[VARIANCE] = 0.0;
+  for (int c = 0; c < 3; c++) {
+    error[BIAS] += PetscSqr(p->mean[c] - target[c]) / 3.0;
+    error[VARIANCE] += p->covariance[4 * c] / 3.0;
+  }
+  error[ERROR] = error[BIAS] + error[VARIANCE];
+}
+
+/* 16 seeds: a scatter is known to 18 %, and half or twice the bar is three of that away */
+static void error_bars_of_test_errors_are_their_scatter_over_seeds(void **state)
+{
+  enum { SEEDS = 16 };
+  double sum[N_ERROR] = {0.0}, square[N_ERROR] = {0.0}, bar[N_ERROR] = {0.0};
+
+  (void)state;
+  for (int s = 0; s < SEEDS; s++) {
+    const FwMixturePosteriorPlan with = {.method     = FW_POSTERIOR_IMPORTANCE,
+                                         .n_sample   = 2000,
+                                         .n_particle = 100,
+                                         .seed       = (uint64_t)s,
+                                         .target     = test_target};
+    FwMixturePosterior           p;
+    double                       error[N_ERROR];
+
+    TestCall(try_on(grid, &with, &p));
+    test_errors(&p, test_target, error);
+    for (int e = 0; e < N_ERROR; e++) {
+      sum[e] += error[e] / SEEDS;
+      square[e] += error[e] * error[e] / SEEDS;
+    }
+    bar[ERROR] += p.test_error_error / SEEDS;
+    bar[BIAS] += p.test_bias_error / SEEDS;
+    bar[VARIANCE] += p.test_variance_error / SEEDS;
+    TestCall(FwMixturePosteriorDestroy(&p));
+  }
+  for (int e = 0; e < N_ERROR; e++) {
+    const double scatter = sqrt((square[e] - sum[e] * sum[e]) * SEEDS / (SEEDS - 1.0));
+
+    assert_true(bar[e] > 0.0);
+    assert_close(log(scatter / bar[e]), 0.0, log(2.0));
+  }
 }
 
 /* Particles that the moves hardly displace: a narrow posterior of a deep network */
@@ -612,6 +663,7 @@ static PetscErrorCode go_on(PetscBool is_alone, const FwMixturePosteriorPlan *wi
 static void stopped_after_every_move_it_comes_to_the_same_bits_on_other_ranks(void **state)
 {
   FwMixturePosteriorPlan with  = {.method     = FW_POSTERIOR_SEQUENTIAL,
+                                  .target     = test_target,
                                   .n_sample   = 3000,
                                   .n_particle = 1100,
                                   .seed       = 7,
@@ -724,6 +776,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(labels_that_no_scale_fits_do_not_move_it),
     cmocka_unit_test(curves_are_densities),
     cmocka_unit_test(sampled_posteriors_have_the_same_bits_on_any_ranks),
+    cmocka_unit_test(error_bars_of_test_errors_are_their_scatter_over_seeds),
     cmocka_unit_test(few_effective_samples_lead_to_sequential_monte_carlo),
     cmocka_unit_test(stages_that_do_not_mix_are_counted),
     cmocka_unit_test(bad_input_is_refused),
