@@ -95,14 +95,6 @@ static PetscErrorCode CheckOptionFiles(int argc, char **argv)
   return PETSC_SUCCESS;
 }
 
-/* Open MPI's own MPI-IO guards a shared file pointer, which nobody here uses, by a semaphore of the node that is named after
- * the file alone. A run that is killed while it holds the semaphore makes every later one wait for ever, and another user's
- * file of that name cannot be opened. ROMIO, which Open MPI brings along, has nothing of the kind. */
-static void PreferRomio(void)
-{
-  (void)setenv("OMPI_MCA_io_ompio_priority", "1", 0);
-}
-
 PetscErrorCode FwStart(int argc, char **argv, const char *input)
 {
   int            is_running;
@@ -111,7 +103,6 @@ PetscErrorCode FwStart(int argc, char **argv, const char *input)
   MPI_Initialized(&is_running);
   /* OpenBLAS' kernels for a processor that it does not know are slow, and its dsymv reads past the end */
   if (!is_running) FwBlasTune(argv);
-  if (!is_running) PreferRomio();
   if (!is_running && MPI_Init(&argc, &argv)) return PETSC_ERR_MPI;
   if ((code = CheckOptionFiles(argc, argv))) return code;
   if (input && (code = CheckInputFile(input))) return code;

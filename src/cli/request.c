@@ -308,24 +308,39 @@ PetscErrorCode FwRequestSummarise(const FwRequest *request, FwRecord all, FwRequ
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The checkpoint, and what stands beside it with more behind its name: those before, of points and of kernels */
-static void RemoveFamily(const char checkpoint[])
+/* --- the family of a checkpoint: it, and what stands beside it with more behind its name, those before, of points and of
+   kernels ------------------------------------------------------------------------------------------------------ */
+
+typedef int FamilyFunction(const char path[], const char rest[], void *context); /* rest: what is behind the base */
+
+/* The sum of what the function returns. On one rank */
+static int VisitFamily(const char base[], FamilyFunction *function, void *context)
 {
-  const char    *slash = strrchr(checkpoint, '/'), *base = slash ? slash + 1 : checkpoint;
-  const int      n_lead = (int)(base - checkpoint), n_base = (int)strlen(base);
+  const char    *slash = strrchr(base, '/'), *name = slash ? slash + 1 : base;
+  const int      n_lead = (int)(name - base), n_name = (int)strlen(name);
   char           path[PETSC_MAX_PATH_LEN];
+  int            sum = 0;
   DIR           *folder;
   struct dirent *entry;
 
-  snprintf(path, sizeof path, "%.*s.", n_lead, checkpoint);
+  snprintf(path, sizeof path, "%.*s.", n_lead, base);
   folder = opendir(path);
   while (folder && (entry = readdir(folder))) {
-    const char next = strncmp(entry->d_name, base, (size_t)n_base) ? 'x' : entry->d_name[n_base];
+    const char *rest = entry->d_name + n_name;
 
-    if (next && next != '.') continue;
-    if (snprintf(path, sizeof path, "%.*s%s", n_lead, checkpoint, entry->d_name) < (int)sizeof path) (void)unlink(path);
+    if (strncmp(entry->d_name, name, (size_t)n_name) || (*rest && *rest != '.')) continue;
+    if (snprintf(path, sizeof path, "%.*s%s", n_lead, base, entry->d_name) < (int)sizeof path)
+      sum += function(path, rest, context);
   }
   if (folder) closedir(folder);
+  return sum;
+}
+
+static int Remove(const char path[], const char rest[], void *context)
+{
+  (void)rest;
+  (void)context;
+  return unlink(path) ? 0 : 1;
 }
 
 static PetscErrorCode RemoveCheckpoints(const FwRequest *request)
@@ -334,8 +349,62 @@ static PetscErrorCode RemoveCheckpoints(const FwRequest *request)
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
-  if (rank == 0) RemoveFamily(request->checkpoint);
+  if (rank == 0) (void)VisitFamily(request->checkpoint, Remove, NULL);
   PetscCallMPI(MPI_Barrier(PETSC_COMM_WORLD));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What was not yet whole when a run was killed is of no use */
+static PetscBool IsScrap(const char rest[])
+{
+  const size_t n = strlen(rest);
+
+  return n >= 4 && !strcmp(rest + n - 4, ".tmp") ? PETSC_TRUE : PETSC_FALSE;
+}
+
+static int Count(const char path[], const char rest[], void *context)
+{
+  (void)path;
+  (void)context;
+  return IsScrap(rest) ? 0 : 1;
+}
+
+/* The number that could not be moved */
+static int SetAside(const char path[], const char rest[], void *context)
+{
+  char to[PETSC_MAX_PATH_LEN];
+
+  snprintf(to, sizeof to, "%s%s", (const char *)context, rest);
+  if (IsScrap(rest)) (void)unlink(path);
+  return !IsScrap(rest) && rename(path, to) ? 1 : 0;
+}
+
+/* A run that begins anew must neither overwrite the checkpoints of one that was stopped, which may be of another input, nor
+   leave them where -resume would look for its own */
+static PetscErrorCode SetAsideOnRoot(const FwRequest *request)
+{
+  char aside[PETSC_MAX_PATH_LEN];
+  int  n = 0;
+
+  PetscFunctionBegin;
+  if (!VisitFamily(request->checkpoint, Count, NULL)) PetscFunctionReturn(PETSC_SUCCESS);
+  do snprintf(aside, sizeof aside, "%.*s.aside-%d", PETSC_MAX_PATH_LEN - 32, request->output, ++n);
+  while (VisitFamily(aside, Count, NULL));
+  PetscCheck(!VisitFamily(request->checkpoint, SetAside, aside), PETSC_COMM_SELF, FW_ERR_FILE,
+             "cannot rename checkpoint '%s' of a run that was not finished to '%s'", request->checkpoint, aside);
+  PetscCall(PetscPrintf(
+    PETSC_COMM_SELF, "aside   %s: checkpoint of a run that was not finished, which -resume would have gone on with\n",
+    aside));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetCheckpointsAside(const FwRequest *request)
+{
+  PetscMPIInt rank;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  PetscCall(FwErrorAgree(PETSC_COMM_WORLD, 0, rank ? PETSC_SUCCESS : SetAsideOnRoot(request)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -374,6 +443,7 @@ static PetscErrorCode Compute(const FwRequest *request, const FwRequestPlan *pla
   PetscCall(FwOptionInteger("scan_ranks", &n_rank, NULL));
   scan.n_rank = (PetscInt)n_rank;
   PetscCall(FwStoreCreate(PETSC_COMM_WORLD, request->output, request->overwrite || request->resume, &store));
+  if (!request->resume) PetscCall(SetCheckpointsAside(request));
   if (plan->prepare) PetscCall(plan->prepare(request, plan->context));
   PetscCall(FwScanRun(request->scan, &scan, plan->function, plan->context, &all));
   PetscCall(FwRequestSummarise(request, all, &summary));

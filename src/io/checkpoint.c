@@ -4,6 +4,7 @@
  */
 
 #include <finwidth/checkpoint.h>
+#include <finwidth/disk.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,24 +30,11 @@ static uint64_t DigestOf(Header header, const char bytes[])
   return XXH3_64bits_withSeed(bytes, (size_t)header.n, XXH3_64bits(&header, sizeof header));
 }
 
-static PetscErrorCode WriteFully(int file, const char path[], size_t n, const void *data)
-{
-  PetscFunctionBegin;
-  for (size_t done = 0; done < n;) {
-    const ssize_t put = write(file, (const char *)data + done, n - done);
-
-    if (put < 0 && errno == EINTR) continue;
-    PetscCheck(put > 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot write checkpoint '%s': %s", path, strerror(errno));
-    done += (size_t)put;
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode WriteBoth(int file, const char path[], const Header *header, const char bytes[])
 {
   PetscFunctionBegin;
-  PetscCall(WriteFully(file, path, sizeof *header, header));
-  PetscCall(WriteFully(file, path, (size_t)header->n, bytes));
+  PetscCall(FwDiskWrite(file, path, 0, sizeof *header, header));
+  PetscCall(FwDiskWrite(file, path, sizeof *header, (size_t)header->n, bytes));
   PetscCheck(!fsync(file), PETSC_COMM_SELF, FW_ERR_FILE, "cannot write checkpoint '%s': %s", path, strerror(errno));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

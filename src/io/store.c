@@ -163,7 +163,7 @@ PetscErrorCode FwStoreDestroy(FwStore *store)
   *store = NULL;
   code   = FwStoreCloseFile(s);
   FwStoreUnlock(s);
-  free(s->image);
+  free(s->memory.byte);
   PetscCall(PetscFree(s->path));
   PetscCall(PetscCommDestroy(&s->comm));
   PetscCall(PetscFree(s));

@@ -25,7 +25,7 @@ static size_t EndOfFile(const unsigned char image[])
 }
 
 /* Close the file in memory and put the trailer behind it */
-static PetscErrorCode FinishImage(FwStore store, size_t *n_byte)
+static PetscErrorCode FinishImage(FwStore store)
 {
   const hid_t    file = store->file;
   unsigned char *image;
@@ -35,28 +35,13 @@ static PetscErrorCode FinishImage(FwStore store, size_t *n_byte)
   store->file = H5I_INVALID_HID;
   H5Call(store, H5Fflush(file, H5F_SCOPE_GLOBAL));
   H5Call(store, H5Fclose(file));
-  end = store->n_image < 48 ? 0 : EndOfFile(store->image);
-  PetscCheck(end && end <= store->n_image, PETSC_COMM_SELF, PETSC_ERR_LIB, "HDF5 left %zu of %zu bytes", store->n_image,
-             end);
-  image = realloc(store->image, end + FW_STORE_TRAILER);
+  end = store->memory.n < 48 ? 0 : EndOfFile(store->memory.byte);
+  PetscCheck(end && end <= store->memory.n, PETSC_COMM_SELF, PETSC_ERR_LIB, "HDF5 left %zu of %zu bytes",
+             store->memory.n, end);
+  image = realloc(store->memory.byte, end + FW_STORE_TRAILER);
   PetscCheck(image, PETSC_COMM_SELF, PETSC_ERR_MEM, "out of memory for '%s'", store->path);
   FwStoreTrailer(image, end, image + end);
-  store->image = image;
-  *n_byte      = end + FW_STORE_TRAILER;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode WriteFully(int descriptor, const char path[], const unsigned char image[], size_t n_byte)
-{
-  PetscFunctionBegin;
-  for (size_t done = 0; done < n_byte;) {
-    const ssize_t n = write(descriptor, image + done, PetscMin(n_byte - done, (size_t)1 << 30));
-
-    if (n < 0 && errno == EINTR) continue;
-    PetscCheck(n > 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot write '%s': %s", path,
-               n < 0 ? strerror(errno) : "nothing is taken");
-    done += (size_t)n;
-  }
+  store->memory = (FwMemoryFile){image, end + FW_STORE_TRAILER};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -75,7 +60,7 @@ static PetscErrorCode GrantByUmask(int descriptor, const char path[])
 static PetscErrorCode WriteTemporary(int descriptor, const char path[], const unsigned char image[], size_t n_byte)
 {
   PetscFunctionBegin;
-  PetscCall(WriteFully(descriptor, path, image, n_byte));
+  PetscCall(FwDiskWrite(descriptor, path, 0, n_byte, image));
   PetscCall(GrantByUmask(descriptor, path));
   PetscCheck(!fsync(descriptor), PETSC_COMM_SELF, FW_ERR_FILE, "cannot write '%s' to disk: %s", path, strerror(errno));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -96,21 +81,42 @@ static PetscErrorCode SyncFolder(const char folder[], const char path[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode WriteAndVerify(FwStore store, char temporary[], const unsigned char image[], size_t n_byte)
+/* What the disk gives back is what was written, byte by byte */
+static PetscErrorCode ReadBack(int descriptor, const char path[], const FwMemoryFile *image)
 {
-  char           report[256];
-  const int      descriptor = mkostemps(temporary, 4, O_CLOEXEC);
-  PetscErrorCode code;
+  enum { PIECE = 1 << 20 };
+  char     *buffer;
+  PetscBool is_same = PETSC_TRUE;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1(PIECE, &buffer));
+  for (size_t done = 0; done < image->n && is_same; done += PIECE) {
+    const size_t n = PetscMin((size_t)PIECE, image->n - done);
+
+    PetscCall(FwDiskRead(descriptor, path, done, n, buffer));
+    PetscCall(PetscMemcmp(buffer, image->byte + done, n, &is_same));
+  }
+  PetscCall(PetscFree(buffer));
+  PetscCheck(is_same, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' does not read back as it was written: a failing disk?", path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode WriteAndVerify(FwStore store, char temporary[])
+{
+  const FwMemoryFile *image      = &store->memory;
+  const int           descriptor = mkostemps(temporary, 4, O_CLOEXEC);
+  PetscErrorCode      code;
 
   PetscFunctionBegin;
   PetscCheck(descriptor >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot write '%s': no temporary file beside it: %s",
              store->path, strerror(errno));
   PetscCall(FwStoreSetTemporary(store, temporary));
-  code = WriteTemporary(descriptor, store->path, image, n_byte);
+  code = WriteTemporary(descriptor, store->path, image->byte, image->n);
+  if (!code) code = ReadBack(descriptor, temporary, image);
   PetscCheck(!close(descriptor) || code, PETSC_COMM_SELF, FW_ERR_FILE, "cannot write '%s': %s", store->path,
              strerror(errno));
   PetscCall(code);
-  PetscCall(FwStoreVerifyFile(temporary, report, sizeof report));
+  PetscCall(FwStoreVerifyMemory(store->path, image));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -118,16 +124,15 @@ static PetscErrorCode WriteAndVerify(FwStore store, char temporary[], const unsi
 PetscErrorCode FwStoreCommitFile(FwStore store)
 {
   char        folder[PATH_MAX], temporary[PATH_MAX];
-  const char *slash  = strrchr(store->path, '/');
-  size_t      n_byte = 0;
+  const char *slash = strrchr(store->path, '/');
 
   PetscFunctionBegin;
   PetscCheck(store->is_writing && store->file >= 0, PETSC_COMM_SELF, PETSC_ERR_PLIB, "'%s' is not open for writing",
              store->path);
   FwStoreFolder(store->path, sizeof folder, folder);
   PetscCall(PetscSNPrintf(temporary, sizeof temporary, "%s/.%s.XXXXXX.tmp", folder, slash ? slash + 1 : store->path));
-  PetscCall(FinishImage(store, &n_byte));
-  PetscCall(WriteAndVerify(store, temporary, store->image, n_byte));
+  PetscCall(FinishImage(store));
+  PetscCall(WriteAndVerify(store, temporary));
   PetscCheck(!rename(temporary, store->path), PETSC_COMM_SELF, FW_ERR_FILE, "cannot rename '%s' to '%s': %s", temporary,
              store->path, strerror(errno));
   PetscCall(FwStoreSetTemporary(store, NULL));

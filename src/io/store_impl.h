@@ -5,15 +5,15 @@
  * Private layout of a store, and what its four sources share. Everything here happens on rank 0 alone unless it says
  * otherwise; errors are made collective by the public functions.
  *
- * A store that is written lives in memory (HDF5's core driver without a backing file) until FwStoreCommit() takes its
- * image and writes it with plain system calls. HDF5 1.10 reports success after a full disk and crashes at exit; in
- * memory it never meets the disk, and we see every errno.
+ * A store lives in memory (HDF5's core driver without a backing file) until FwStoreCommit() writes it with plain system
+ * calls, or since FwStoreOpen() read it with them: see disk.h.
  *
  * The last FW_STORE_TRAILER bytes of a file, behind the end that HDF5 knows, hold a magic word, the length and the
  * XXH3-64 digest of everything before them. They are looked at before HDF5 is: its reader has been known to crash on
  * damaged metadata, and not all metadata carry checksums.
  */
 
+#include <finwidth/disk.h>
 #include <finwidth/store.h>
 
 #include <hdf5.h>
@@ -21,16 +21,14 @@
 enum { FW_STORE_TRAILER = 32, FW_STORE_SCHEMA = 1 };
 
 struct FwStoreImpl {
-  MPI_Comm    comm; /* from PetscCommDuplicate() */
-  PetscMPIInt rank;
-  PetscBool   is_writing;
-  PetscBool   has_lock;
-  char       *path;
-  hid_t       file;   /* on rank 0; H5I_INVALID_HID elsewhere and when closed */
-  PetscInt64  n_byte; /* size of a file being read: no array can be larger */
-  void       *image;  /* the file being written, in memory; from malloc() */
-  size_t      n_image;
-  int         slot; /* what FwStoreAbandonAll() would remove; -1 for none */
+  MPI_Comm     comm; /* from PetscCommDuplicate() */
+  PetscMPIInt  rank;
+  PetscBool    is_writing;
+  PetscBool    has_lock;
+  char        *path;
+  hid_t        file; /* on rank 0; H5I_INVALID_HID elsewhere and when closed */
+  FwMemoryFile memory;
+  int          slot; /* what FwStoreAbandonAll() would remove; -1 for none */
 };
 
 /** Call HDF5 on rank 0; a negative result is FW_ERR_FILE with the path and HDF5's innermost reason. */
@@ -38,8 +36,7 @@ struct FwStoreImpl {
   PetscCheck((__VA_ARGS__) >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot %s '%s': %s", \
              (store)->is_writing ? "write" : "read", (store)->path, FwStoreReason())
 
-/** Close what is open, in memory or on disk. An error must end the run: HDF5 1.10 would crash over such a file at its end.
- *  @error FW_ERR_FILE */
+/** Close what is open. @error FW_ERR_FILE */
 PetscErrorCode FwStoreCloseFile(FwStore store);
 
 /** Innermost line of HDF5's error stack. Borrowed until the next call. */
@@ -73,6 +70,7 @@ PetscErrorCode FwStoreReadAxes(FwStore store, const char path[], PetscInt *n_dim
                                char axis[FW_STORE_MAX_DIM][FW_STORE_NAME_SIZE]);
 PetscErrorCode FwStoreListArrays(FwStore store, PetscInt *n, char **names); /* each with its NUL; PetscFree() */
 PetscErrorCode FwStoreVerifyFile(const char path[], char report[], size_t size);
+PetscErrorCode FwStoreVerifyMemory(const char path[], const FwMemoryFile *memory);
 PetscBool      FwStoreIsResult(const char path[]); /* by what stands at its end: one that is cut off is none */
 
 /** store_write.c: an empty file in memory, and one attribute of it. */

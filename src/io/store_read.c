@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <hdf5_hl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,8 +19,10 @@
 
 static const char trailer_magic[16] = "finwidth-end-01"; /* with its NUL */
 
-static void MakeTrailer(PetscInt64 n_byte, XXH64_hash_t hash, unsigned char trailer[FW_STORE_TRAILER])
+void FwStoreTrailer(const void *image, size_t n_byte, unsigned char trailer[FW_STORE_TRAILER])
 {
+  const XXH64_hash_t hash = XXH3_64bits(image, n_byte);
+
   memcpy(trailer, trailer_magic, 16);
   for (int i = 0; i < 8; i++) {
     trailer[16 + i] = (unsigned char)((uint64_t)n_byte >> (8 * i));
@@ -27,65 +30,22 @@ static void MakeTrailer(PetscInt64 n_byte, XXH64_hash_t hash, unsigned char trai
   }
 }
 
-void FwStoreTrailer(const void *image, size_t n_byte, unsigned char trailer[FW_STORE_TRAILER])
+/* What need not be read to the end: other files, and those that another program has changed, which have no trailer */
+static PetscErrorCode CheckEnds(int descriptor, const char path[], size_t n_byte)
 {
-  MakeTrailer((PetscInt64)n_byte, XXH3_64bits(image, n_byte), trailer);
-}
-
-static PetscErrorCode ReadFully(int descriptor, const char path[], PetscInt64 offset, size_t n, void *buffer)
-{
-  PetscFunctionBegin;
-  for (size_t done = 0; done < n;) {
-    const ssize_t got = pread(descriptor, (char *)buffer + done, n - done, (off_t)(offset + (PetscInt64)done));
-
-    if (got < 0 && errno == EINTR) continue;
-    PetscCheck(got >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot read '%s': %s", path, strerror(errno));
-    PetscCheck(got > 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot read '%s': it has become shorter", path);
-    done += (size_t)got;
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode HashFile(int descriptor, const char path[], PetscInt64 n_byte, XXH64_hash_t *hash)
-{
-  enum { PIECE = 1 << 20 };
-  XXH3_state_t *state = XXH3_createState();
-  char         *buffer;
+  static const unsigned char signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
+  unsigned char              start[8]     = {0}, end[16];
 
   PetscFunctionBegin;
-  PetscCheck(state, PETSC_COMM_SELF, PETSC_ERR_MEM, "out of memory");
-  PetscCall(PetscMalloc1(PIECE, &buffer));
-  XXH3_64bits_reset(state);
-  for (PetscInt64 done = 0; done < n_byte; done += PIECE) {
-    const size_t n = (size_t)PetscMin(PIECE, n_byte - done);
-
-    PetscCall(ReadFully(descriptor, path, done, n, buffer));
-    XXH3_64bits_update(state, buffer, n);
-  }
-  *hash = XXH3_64bits_digest(state);
-  XXH3_freeState(state);
-  PetscCall(PetscFree(buffer));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Beyond the trailer there is nothing; a file that another program has changed has none */
-static PetscErrorCode CheckTrailer(int descriptor, const char path[], PetscInt64 n_byte)
-{
-  unsigned char found[FW_STORE_TRAILER], expected[FW_STORE_TRAILER];
-  XXH64_hash_t  hash = 0;
-
-  PetscFunctionBegin;
-  PetscCheck(n_byte > FW_STORE_TRAILER, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is cut off after %lld bytes", path,
-             (long long)n_byte);
-  PetscCall(ReadFully(descriptor, path, n_byte - FW_STORE_TRAILER, sizeof found, found));
-  PetscCheck(!memcmp(found, trailer_magic, 16), PETSC_COMM_SELF, FW_ERR_FILE,
+  if (n_byte >= 8) PetscCall(FwDiskRead(descriptor, path, 0, 8, start));
+  PetscCheck(!memcmp(start, signature, 8), PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s' is not a result of finwidth: it is not an HDF5 file", path);
+  PetscCheck(n_byte > FW_STORE_TRAILER, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is cut off after %zu bytes", path, n_byte);
+  PetscCall(FwDiskRead(descriptor, path, n_byte - FW_STORE_TRAILER, sizeof end, end));
+  PetscCheck(!memcmp(end, trailer_magic, 16), PETSC_COMM_SELF, FW_ERR_FILE,
              "'%s' is not a result of finwidth, or is damaged, cut off, or was changed after finwidth wrote it: its "
              "trailer is missing",
              path);
-  PetscCall(HashFile(descriptor, path, n_byte - FW_STORE_TRAILER, &hash));
-  MakeTrailer(n_byte - FW_STORE_TRAILER, hash, expected);
-  PetscCheck(!memcmp(found, expected, sizeof found), PETSC_COMM_SELF, FW_ERR_FILE,
-             "'%s' is damaged: its bytes do not match their checksum", path);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -106,20 +66,25 @@ PetscBool FwStoreIsResult(const char path[])
 
 /* --- opening ------------------------------------------------------------------------------------------------ */
 
-static PetscErrorCode CheckBytes(int descriptor, const char path[], PetscInt64 *n_byte)
+/* All of it, and nothing but what was written */
+static PetscErrorCode ReadBytes(int descriptor, const char path[], FwMemoryFile *memory)
 {
-  static const unsigned char signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
-  unsigned char              start[8]     = {0};
-  struct stat                status;
+  unsigned char trailer[FW_STORE_TRAILER];
+  struct stat   status;
+  size_t        n_byte;
 
   PetscFunctionBegin;
   PetscCheck(!fstat(descriptor, &status), PETSC_COMM_SELF, FW_ERR_FILE, "cannot read '%s': %s", path, strerror(errno));
   PetscCheck(S_ISREG(status.st_mode), PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is not a file", path);
-  *n_byte = (PetscInt64)status.st_size;
-  if (*n_byte >= 8) PetscCall(ReadFully(descriptor, path, 0, 8, start));
-  PetscCheck(!memcmp(start, signature, 8), PETSC_COMM_SELF, FW_ERR_FILE,
-             "'%s' is not a result of finwidth: it is not an HDF5 file", path);
-  PetscCall(CheckTrailer(descriptor, path, *n_byte));
+  n_byte = (size_t)status.st_size;
+  PetscCall(CheckEnds(descriptor, path, n_byte));
+  memory->byte = malloc(n_byte);
+  PetscCheck(memory->byte, PETSC_COMM_SELF, PETSC_ERR_MEM, "no memory for the %zu bytes of '%s'", n_byte, path);
+  memory->n = n_byte;
+  PetscCall(FwDiskRead(descriptor, path, 0, n_byte, memory->byte));
+  FwStoreTrailer(memory->byte, n_byte - FW_STORE_TRAILER, trailer);
+  PetscCheck(!memcmp(trailer, memory->byte + n_byte - FW_STORE_TRAILER, sizeof trailer), PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s' is damaged: its bytes do not match their checksum", path);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -169,26 +134,26 @@ static PetscErrorCode CheckSchema(FwStore store)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* HDF5's own file locks fail on some network file systems, and a committed result never changes */
+static PetscErrorCode OpenMemory(FwStore store)
+{
+  PetscFunctionBegin;
+  PetscCall(FwStoreQuietHdf5());
+  H5Call(store, store->file = FwMemoryFileOpen(&store->memory));
+  PetscCall(CheckSchema(store));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwStoreOpenFile(FwStore store)
 {
-  hid_t          access;
-  int            descriptor = open(store->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  const int      descriptor = open(store->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   PetscErrorCode code;
 
   PetscFunctionBegin;
-  PetscCall(FwStoreQuietHdf5());
   PetscCheck(descriptor >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot open '%s': %s", store->path, strerror(errno));
-  code = CheckBytes(descriptor, store->path, &store->n_byte);
+  code = ReadBytes(descriptor, store->path, &store->memory);
   close(descriptor);
   PetscCall(code);
-  H5Call(store, access = H5Pcreate(H5P_FILE_ACCESS));
-  H5Call(store, H5Pset_fapl_sec2(access));
-  H5Call(store, H5Pset_file_locking(access, 0, 1));
-  H5Call(store, H5Pset_fclose_degree(access, H5F_CLOSE_STRONG));
-  H5Call(store, store->file = H5Fopen(store->path, H5F_ACC_RDONLY, access));
-  H5Call(store, H5Pclose(access));
-  PetscCall(CheckSchema(store));
+  PetscCall(OpenMemory(store));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -246,15 +211,15 @@ static PetscErrorCode DescribeSpace(FwStore store, hid_t set, const char path[],
   array->n_dim = n_dim;
   array->n     = 1;
   for (int d = 0; d < n_dim; d++) {
-    PetscCheck(store->is_writing || size[d] <= (hsize_t)store->n_byte / array->entry, PETSC_COMM_SELF, FW_ERR_FILE,
+    PetscCheck(store->is_writing || size[d] <= (hsize_t)store->memory.n / array->entry, PETSC_COMM_SELF, FW_ERR_FILE,
                "'%s': array '%s' claims to be larger than its file", store->path, path);
     array->size[d] = (PetscInt64)size[d];
     PetscCheck(!size[d] || array->n <= INT64_MAX / (PetscInt64)array->entry / array->size[d], PETSC_COMM_SELF,
                FW_ERR_FILE, "'%s': array '%s' has an impossible shape", store->path, path);
     array->n *= array->size[d];
   }
-  PetscCheck(store->is_writing || array->n * (PetscInt64)array->entry <= store->n_byte, PETSC_COMM_SELF, FW_ERR_FILE,
-             "'%s': array '%s' claims to be larger than its file", store->path, path);
+  PetscCheck(store->is_writing || array->n * (PetscInt64)array->entry <= (PetscInt64)store->memory.n, PETSC_COMM_SELF,
+             FW_ERR_FILE, "'%s': array '%s' claims to be larger than its file", store->path, path);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -270,7 +235,7 @@ static PetscErrorCode PackTexts(FwStore store, const char path[], char *const te
     longest = PetscMax(longest, length);
     n_byte += length;
   }
-  PetscCheck(store->is_writing || n_byte <= (size_t)store->n_byte, PETSC_COMM_SELF, FW_ERR_FILE,
+  PetscCheck(store->is_writing || n_byte <= store->memory.n, PETSC_COMM_SELF, FW_ERR_FILE,
              "'%s': array '%s' claims to be larger than its file", store->path, path);
   array->entry = longest + 1;
   PetscCall(PetscCalloc((size_t)PetscMax(1, array->n) * array->entry, &array->data));
@@ -549,7 +514,6 @@ static PetscErrorCode VerifyOpen(FwStore store, char report[], size_t size)
   htri_t has_status;
 
   PetscFunctionBegin;
-  PetscCall(FwStoreOpenFile(store));
   H5Call(store, H5Lvisit(store->file, H5_INDEX_NAME, H5_ITER_INC, VisitLink, &walk));
   PetscCall(walk.code);
   H5Call(store, has_status = H5Aexists(store->file, "status"));
@@ -562,17 +526,41 @@ static PetscErrorCode VerifyOpen(FwStore store, char report[], size_t size)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode VerifyAndClose(FwStore store, char report[], size_t size)
+{
+  PetscErrorCode code = VerifyOpen(store, report, size);
+
+  PetscFunctionBegin;
+  if (code) {
+    (void)H5Fclose(store->file);
+    PetscFunctionReturn(code);
+  }
+  PetscCall(FwStoreCloseFile(store));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwStoreVerifyMemory(const char path[], const FwMemoryFile *memory)
+{
+  struct FwStoreImpl store = {.path = (char *)path, .file = H5I_INVALID_HID, .slot = -1, .memory = *memory};
+  char               report[256];
+
+  PetscFunctionBegin;
+  PetscCall(OpenMemory(&store));
+  PetscCall(VerifyAndClose(&store, report, sizeof report));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwStoreVerifyFile(const char path[], char report[], size_t size)
 {
   struct FwStoreImpl store = {.path = (char *)path, .file = H5I_INVALID_HID, .slot = -1};
-  PetscErrorCode     code;
+  PetscErrorCode     code  = FwStoreOpenFile(&store);
 
   PetscFunctionBegin;
-  code = VerifyOpen(&store, report, size);
   if (!code)
-    code = FwStoreCloseFile(&store);
+    code = VerifyAndClose(&store, report, size);
   else if (store.file >= 0)
     (void)H5Fclose(store.file);
+  free(store.memory.byte);
   PetscCall(code);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -10,7 +10,6 @@
 #include <string.h>
 
 static const size_t largest_chunk = (size_t)1 << 20; /* bytes */
-static const size_t core_growth   = (size_t)1 << 16; /* bytes by which the file in memory grows */
 
 /* No object times, and links in the order in which they were made, which netCDF readers want */
 static PetscErrorCode MakeGroupList(FwStore store, hid_t class, hid_t *list)
@@ -24,78 +23,13 @@ static PetscErrorCode MakeGroupList(FwStore store, hid_t class, hid_t *list)
 
 /* --- the file in memory ------------------------------------------------------------------------------------- */
 
-/* HDF5 hands its memory to these, and the last one leaves it to us when the file is closed. (H5Fget_file_image() would
-   be shorter, but in 1.10 its superblock has a wrong checksum.) */
-
-static void *GrowImage(void *image, size_t n_byte, H5FD_file_image_op_t operation, void *context)
-{
-  FwStore        store = context;
-  unsigned char *grown = realloc(image, n_byte);
-
-  (void)operation;
-  if (!grown) return NULL;
-  if (n_byte > store->n_image) memset(grown + store->n_image, 0, n_byte - store->n_image);
-  store->image   = grown;
-  store->n_image = n_byte;
-  return grown;
-}
-
-static void *MakeImage(size_t n_byte, H5FD_file_image_op_t operation, void *context)
-{
-  return GrowImage(NULL, n_byte, operation, context);
-}
-
-static herr_t KeepImage(void *image, H5FD_file_image_op_t operation, void *context)
-{
-  FwStore store = context;
-
-  (void)operation;
-  if (image != store->image) free(image);
-  return 0;
-}
-
-static void *ShareContext(void *context)
-{
-  return context;
-}
-
-static herr_t KeepContext(void *context)
-{
-  (void)context;
-  return 0;
-}
-
-static PetscErrorCode KeepInMemory(FwStore store, hid_t access)
-{
-  H5FD_file_image_callbacks_t callbacks = {.image_malloc  = MakeImage,
-                                           .image_realloc = GrowImage,
-                                           .image_free    = KeepImage,
-                                           .udata_copy    = ShareContext,
-                                           .udata_free    = KeepContext,
-                                           .udata         = store};
-
-  PetscFunctionBegin;
-  H5Call(store, H5Pset_fapl_core(access, core_growth, 0));
-  H5Call(store, H5Pset_file_image_callbacks(access, &callbacks));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* The format of HDF5 1.8 has checksums on most metadata, and every reader knows it. The name stands for nothing: it must
-   differ between open stores, and must not exist, or HDF5 would read that file first. */
 PetscErrorCode FwStoreCreateFile(FwStore store)
 {
-  hid_t access, creation;
-  char  name[64];
+  hid_t creation;
 
   PetscFunctionBegin;
-  H5Call(store, access = H5Pcreate(H5P_FILE_ACCESS));
-  PetscCall(KeepInMemory(store, access));
-  H5Call(store, H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18));
-  H5Call(store, H5Pset_fclose_degree(access, H5F_CLOSE_STRONG));
   PetscCall(MakeGroupList(store, H5P_FILE_CREATE, &creation));
-  PetscCall(PetscSNPrintf(name, sizeof name, "/dev/null/store-%d", store->slot));
-  H5Call(store, store->file = H5Fcreate(name, H5F_ACC_TRUNC, creation, access));
-  H5Call(store, H5Pclose(access));
+  H5Call(store, store->file = FwMemoryFileCreate(&store->memory, creation, 0));
   H5Call(store, H5Pclose(creation));
   PetscCall(FwStorePutText(store, "/", "schema", "finwidth"));
   PetscCall(FwStorePutInteger(store, "/", "schema_version", FW_STORE_SCHEMA));

@@ -9,6 +9,8 @@
 
 #include "band.h"
 
+#include <finwidth/disk.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -38,35 +40,6 @@ typedef struct {
 } Image;
 
 #define SysTry(path, condition) PetscCheck(condition, PETSC_COMM_SELF, FW_ERR_FILE, "'%s': %s", path, strerror(errno))
-
-/* --- bytes -------------------------------------------------------------------------------------------------- */
-
-static PetscErrorCode Write(const Image *image, size_t at, size_t n, const void *data)
-{
-  PetscFunctionBegin;
-  for (size_t done = 0; done < n;) {
-    const ssize_t put = pwrite(image->file, (const char *)data + done, n - done, (off_t)(at + done));
-
-    if (put < 0 && errno == EINTR) continue;
-    SysTry(image->path, put > 0);
-    done += (size_t)put;
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Read(const Image *image, size_t at, size_t n, void *data)
-{
-  PetscFunctionBegin;
-  for (size_t done = 0; done < n;) {
-    const ssize_t got = pread(image->file, (char *)data + done, n - done, (off_t)(at + done));
-
-    if (got < 0 && errno == EINTR) continue;
-    SysTry(image->path, got >= 0);
-    PetscCheck(got, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' ends too early: remove it to start anew", image->path);
-    done += (size_t)got;
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 
 /* --- tiles -------------------------------------------------------------------------------------------------- */
 
@@ -101,14 +74,14 @@ static PetscErrorCode WriteTile(Image *image, PetscInt row, PetscInt column, siz
   PetscCall(PetscArrayzero(tile, BLOCK_SIZE));
   MoveTile(image->r->reflectors.v, row, column, PETSC_TRUE, tile);
   image->checksum[index] = XXH64(tile, tile_bytes, 0);
-  PetscCall(Write(image, head_bytes + index * tile_bytes, tile_bytes, tile));
+  PetscCall(FwDiskWrite(image->file, image->path, head_bytes + index * tile_bytes, tile_bytes, tile));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode ReadTile(Image *image, PetscInt row, PetscInt column, size_t index, double tile[])
 {
   PetscFunctionBegin;
-  PetscCall(Read(image, head_bytes + index * tile_bytes, tile_bytes, tile));
+  PetscCall(FwDiskRead(image->file, image->path, head_bytes + index * tile_bytes, tile_bytes, tile));
   PetscCheck(image->checksum[index] == XXH64(tile, tile_bytes, 0), PETSC_COMM_SELF, FW_ERR_FILE,
              "'%s' is damaged: remove it to start anew", image->path);
   MoveTile(image->r->reflectors.v, row, column, PETSC_FALSE, tile);
@@ -182,8 +155,9 @@ static PetscErrorCode WriteEnds(Image *image, const char digest[])
   head.self   = XXH64(&head, offsetof(Head, self), 0);
   image->file = open(image->path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
   SysTry(image->path, image->file >= 0);
-  for (int i = 0; i < N_PIECE; at += bytes[i++]) PetscCall(Write(image, at, bytes[i], piece[i]));
-  PetscCall(Write(image, 0, sizeof head, &head));
+  for (int i = 0; i < N_PIECE; at += bytes[i++])
+    PetscCall(FwDiskWrite(image->file, image->path, at, bytes[i], piece[i]));
+  PetscCall(FwDiskWrite(image->file, image->path, 0, sizeof head, &head));
   SysTry(image->path, !fsync(image->file) && !close(image->file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -193,7 +167,7 @@ static PetscErrorCode ReadHead(Image *image, const char digest[], Head *head)
   PetscFunctionBegin;
   image->file = open(image->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   SysTry(image->path, image->file >= 0);
-  PetscCall(Read(image, 0, sizeof *head, head));
+  PetscCall(FwDiskRead(image->file, image->path, 0, sizeof *head, head));
   SysTry(image->path, !close(image->file));
   PetscCheck(!memcmp(head->magic, magic, sizeof head->magic) && head->self == XXH64(head, offsetof(Head, self), 0),
              PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is no unfinished reduction, or damaged: remove it to start anew",
@@ -212,7 +186,8 @@ static PetscErrorCode ReadTail(Image *image, const Head *head)
   ListTail(image, piece, bytes);
   image->file = open(image->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   SysTry(image->path, image->file >= 0);
-  for (int i = 0; i < N_PIECE; at += bytes[i++]) PetscCall(Read(image, at, bytes[i], piece[i]));
+  for (int i = 0; i < N_PIECE; at += bytes[i++])
+    PetscCall(FwDiskRead(image->file, image->path, at, bytes[i], piece[i]));
   SysTry(image->path, !close(image->file));
   PetscCheck(HashTail(piece, bytes) == head->tail, PETSC_COMM_SELF, FW_ERR_FILE,
              "'%s' is damaged: remove it to start anew", image->path);

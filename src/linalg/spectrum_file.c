@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * A spectrum in an HDF5 file, written and read in parallel.
+ * A spectrum in a file that HDF5 can read: every rank writes and reads its own part.
  *
- * Data sets: `header`, the arrays of B (`form0`, `form1`), `labels`, `ones`, `test_kernel`, `test` [P_t][P], of which
- * each rank writes and reads the examples that it holds, and `checksums` [P_t], an xxh64 of each row of it. The
- * attribute `digest` names what was decomposed. Nothing in the file depends on the number of ranks.
+ * Data sets: `header`, the arrays of B (`form0`, `form1`), `labels`, `ones`, `test_kernel`, `checksums` [P_t], an xxh64 of
+ * each row of `test` [P_t][P], which stands last: each rank writes and reads the examples that it holds. The attribute
+ * `digest` names what was decomposed. Nothing in the file depends on the number of ranks.
  *
- * Behind the end that HDF5 knows stands a seal with an xxh64 of all bytes outside `test`. It is looked at before HDF5
- * is, whose reader has been known to crash on damaged metadata.
+ * HDF5 makes what stands before `test` in the memory of rank 0, and never meets the disk (disk.h). Behind the end that it
+ * knows stands a seal: where everything is, and an xxh64 of all bytes outside `test`. Reading needs no more than that.
  */
 
 #include "spectrum_impl.h"
+
+#include <finwidth/disk.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,119 +25,48 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { VERSION = 2, N_HEADER = 12, N_PIECE = 6 };
+enum { VERSION = 2, N_HEADER = 12, N_PIECE = 8, N_DIGEST = 256 };
 
-static const size_t at_once = (size_t)1 << 26; /* numbers in one transfer: MPI counts bytes with an int */
-static const char   magic[] = "FWSPECT1";
+static const size_t at_once    = (size_t)1 << 26; /* numbers in one transfer: MPI counts bytes with an int */
+static const size_t n_metadata = (size_t)1 << 14; /* bytes, ample for eight data sets */
+static const char   magic[]    = "FWSPECT2";
 
 /* All words as in memory: a file is read on the kind of machine that wrote it, as doubles are */
 typedef struct {
   char     magic[8];
-  uint64_t length;                  /* of the file without the seal */
-  uint64_t test_offset, test_bytes; /* the part that is not sealed here: its rows have their own checksums */
-  uint64_t digest;                  /* of the rest */
-  uint64_t self;                    /* of the words above */
+  uint64_t length;          /* of the file without the seal */
+  uint64_t head;            /* bytes before `test`, which reaches to the end */
+  uint64_t offset[N_PIECE]; /* of the pieces */
+  char     name[N_DIGEST];  /* of what was decomposed */
+  uint64_t digest;          /* of the head */
+  uint64_t self;            /* of the words above */
 } Seal;
 
 typedef struct {
   const char *name;
-  double     *value;
-  size_t      n;
+  void       *value;
+  size_t      n; /* of eight bytes each */
 } Piece;
 
-/* What is written or read, beside the test examples: small pieces, which every rank holds */
+/* What is written or read, beside the test examples: small pieces, which every rank holds. The first is the header, the
+   last are the checksums of the rows of `test` */
 typedef struct {
-  FwSpectrum  s;
-  FwGrid      grid;
-  const char *path;
-  hid_t       file;
-  double      header[N_HEADER];
-  PetscInt    n_piece;
-  Piece       piece[N_PIECE];
-  uint64_t   *checksum; /* [n_test] of each row of `test` */
+  FwSpectrum   s;
+  FwGrid       grid;
+  const char  *path;
+  hid_t        file;
+  FwMemoryFile memory; /* on rank 0: the head */
+  Seal         seal;   /* the same on all ranks once it is known */
+  double       header[N_HEADER];
+  PetscInt     n_piece;
+  Piece        piece[N_PIECE];
+  uint64_t    *checksum; /* [n_test] of each row of `test` */
 } Image;
 
-#define H5Try(image, ...)                                                                                  \
-  PetscCheck((__VA_ARGS__) >= 0, PETSC_COMM_SELF, FW_ERR_FILE,                                             \
-             "'%s': HDF5 failed in %s: is the disk full, the size of files limited, or the file damaged?", \
-             (image)->path, #__VA_ARGS__)
+#define H5Try(image, ...) \
+  PetscCheck((__VA_ARGS__) >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "'%s': HDF5 failed in %s", (image)->path, #__VA_ARGS__)
 
 #define SysTry(path, condition) PetscCheck(condition, PETSC_COMM_SELF, FW_ERR_FILE, "'%s': %s", path, strerror(errno))
-
-/* --- the seal; on one rank ---------------------------------------------------------------------------------- */
-
-static PetscErrorCode HashRange(const char path[], FILE *file, XXH64_state_t *state, uint64_t from, uint64_t to)
-{
-  enum { CHUNK = 1 << 20 };
-  unsigned char *buffer;
-
-  PetscFunctionBegin;
-  PetscCall(PetscMalloc1(CHUNK, &buffer));
-  SysTry(path, !fseeko(file, (off_t)from, SEEK_SET));
-  while (from < to) {
-    const size_t n = (size_t)PetscMin((uint64_t)CHUNK, to - from);
-
-    PetscCheck(fread(buffer, 1, n, file) == n, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' ends too early", path);
-    XXH64_update(state, buffer, n);
-    from += n;
-  }
-  PetscCall(PetscFree(buffer));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode HashOutside(const char path[], FILE *file, const Seal *seal, uint64_t *digest)
-{
-  XXH64_state_t *state = XXH64_createState();
-
-  PetscFunctionBegin;
-  PetscCheck(state, PETSC_COMM_SELF, PETSC_ERR_MEM, "no memory for a checksum");
-  XXH64_reset(state, 0);
-  PetscCall(HashRange(path, file, state, 0, seal->test_offset));
-  PetscCall(HashRange(path, file, state, seal->test_offset + seal->test_bytes, seal->length));
-  *digest = XXH64_digest(state);
-  XXH64_freeState(state);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Seal a file that HDF5 has closed, and have it on the disk */
-static PetscErrorCode WriteSeal(const char path[], uint64_t test_offset, uint64_t test_bytes)
-{
-  Seal  seal = {.test_offset = test_offset, .test_bytes = test_bytes};
-  FILE *file = fopen(path, "r+b");
-
-  PetscFunctionBegin;
-  SysTry(path, file);
-  SysTry(path, !fseeko(file, 0, SEEK_END));
-  memcpy(seal.magic, magic, sizeof seal.magic);
-  seal.length = (uint64_t)ftello(file);
-  PetscCall(HashOutside(path, file, &seal, &seal.digest));
-  seal.self = XXH64(&seal, offsetof(Seal, self), 0);
-  SysTry(path, !fseeko(file, 0, SEEK_END) && fwrite(&seal, sizeof seal, 1, file) == 1 && !fflush(file));
-  SysTry(path, !fsync(fileno(file)));
-  SysTry(path, !fclose(file));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode CheckSeal(const char path[])
-{
-  Seal     seal;
-  FILE    *file   = fopen(path, "rb");
-  uint64_t digest = 0, length;
-
-  PetscFunctionBegin;
-  PetscCheck(file, PETSC_COMM_SELF, FW_ERR_FILE, "cannot read '%s': %s", path, strerror(errno));
-  SysTry(path, !fseeko(file, 0, SEEK_END));
-  length = (uint64_t)ftello(file);
-  PetscCheck(length > sizeof seal && !fseeko(file, -(off_t)sizeof seal, SEEK_END) &&
-               fread(&seal, sizeof seal, 1, file) == 1 && !memcmp(seal.magic, magic, sizeof seal.magic) &&
-               seal.self == XXH64(&seal, offsetof(Seal, self), 0) && seal.length + sizeof seal == length &&
-               seal.test_offset + seal.test_bytes <= seal.length,
-             PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is no saved decomposition, or its end is damaged", path);
-  PetscCall(HashOutside(path, file, &seal, &digest));
-  fclose(file);
-  PetscCheck(digest == seal.digest, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is damaged: its checksum does not fit", path);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 
 /* --- what is in it ------------------------------------------------------------------------------------------ */
 
@@ -152,14 +83,16 @@ static PetscErrorCode ListPieces(Image *image)
   FwSpectrum s = image->s;
   double    *array[2];
   size_t     size[2];
-  PetscInt   n = 0;
+  PetscInt   n_array, n = 0;
 
   PetscFunctionBegin;
-  PetscCall(s->form->arrays(s, &n, array, size));
-  for (PetscInt i = 0; i < n; i++) image->piece[i] = (Piece){i ? "form1" : "form0", array[i], size[i]};
-  image->piece[n++] = (Piece){"labels", s->w, (size_t)s->n_label * s->n};
+  PetscCall(s->form->arrays(s, &n_array, array, size));
+  image->piece[n++] = (Piece){"header", image->header, N_HEADER};
+  for (PetscInt i = 0; i < n_array; i++) image->piece[n++] = (Piece){i ? "form1" : "form0", array[i], size[i]};
+  image->piece[n++] = (Piece){"labels", s->w, (size_t)s->n_label * (size_t)s->n};
   image->piece[n++] = (Piece){"ones", s->h, (size_t)s->n};
   if (s->n_test) image->piece[n++] = (Piece){"test_kernel", s->test_kernel, (size_t)s->n_test};
+  if (s->n_test) image->piece[n++] = (Piece){"checksums", image->checksum, (size_t)s->n_test};
   image->n_piece = n;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -176,12 +109,15 @@ static PetscErrorCode HashTest(const FwSpectrum s, uint64_t checksum[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* --- data sets ---------------------------------------------------------------------------------------------- */
+/* --- the head; on one rank ---------------------------------------------------------------------------------- */
 
-static PetscErrorCode MakeDataset(Image *image, const char name[], hid_t type, size_t n, size_t row)
+/* Its values are allocated where it is made, and written nowhere if there are none */
+static PetscErrorCode MakeDataset(Image *image, const char name[], hid_t type, size_t n, size_t row, const void *value,
+                                  uint64_t *offset)
 {
   const hsize_t size[2] = {n, row};
   hid_t         list, space, set;
+  haddr_t       address;
 
   PetscFunctionBegin;
   H5Try(image, list = H5Pcreate(H5P_DATASET_CREATE));
@@ -190,9 +126,13 @@ static PetscErrorCode MakeDataset(Image *image, const char name[], hid_t type, s
   H5Try(image, H5Pset_fill_time(list, H5D_FILL_TIME_NEVER));
   H5Try(image, space = H5Screate_simple(row ? 2 : 1, size, NULL));
   H5Try(image, set = H5Dcreate2(image->file, name, type, space, H5P_DEFAULT, list, H5P_DEFAULT));
+  if (value) H5Try(image, H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, value));
+  address = H5Dget_offset(set);
   H5Try(image, H5Dclose(set));
   H5Try(image, H5Sclose(space));
   H5Try(image, H5Pclose(list));
+  PetscCheck(!n || address != HADDR_UNDEF, PETSC_COMM_SELF, PETSC_ERR_LIB, "HDF5 has no place for '%s'", name);
+  *offset = n ? (uint64_t)address : 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -212,91 +152,21 @@ static PetscErrorCode MakeDigest(Image *image, const char digest[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* All data sets, by all ranks: HDF5 wants that */
+/* `test` comes last: all that HDF5 writes stands before it */
 static PetscErrorCode MakeDatasets(Image *image, const char digest[])
 {
   const FwSpectrum s = image->s;
 
   PetscFunctionBegin;
   PetscCall(MakeDigest(image, digest));
-  PetscCall(MakeDataset(image, "header", H5T_NATIVE_DOUBLE, N_HEADER, 0));
-  for (PetscInt i = 0; i < image->n_piece; i++)
-    PetscCall(MakeDataset(image, image->piece[i].name, H5T_NATIVE_DOUBLE, image->piece[i].n, 0));
-  if (!s->n_test) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(MakeDataset(image, "checksums", H5T_NATIVE_UINT64, (size_t)s->n_test, 0));
-  PetscCall(MakeDataset(image, "test", H5T_NATIVE_DOUBLE, (size_t)s->n_test, (size_t)s->n));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
+  for (PetscInt i = 0; i < image->n_piece; i++) {
+    const Piece *piece = &image->piece[i];
+    const hid_t  type  = piece->value == image->checksum ? H5T_NATIVE_UINT64 : H5T_NATIVE_DOUBLE;
 
-/* Write, or read, rows `first` to `first + n - 1` of a data set whose rows have `row` numbers (0: one dimension) */
-static PetscErrorCode Transfer(Image *image, const char name[], PetscBool write, hid_t type, size_t first, size_t n,
-                               size_t row, void *value)
-{
-  const hsize_t start[2] = {first, 0}, count[2] = {n, row};
-  hid_t         set, space, memory;
-
-  PetscFunctionBegin;
-  H5Try(image, set = H5Dopen2(image->file, name, H5P_DEFAULT));
-  H5Try(image, space = H5Dget_space(set));
-  H5Try(image, H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL));
-  H5Try(image, memory = H5Screate_simple(row ? 2 : 1, count, NULL));
-  if (write)
-    H5Try(image, H5Dwrite(set, type, memory, space, H5P_DEFAULT, value));
-  else
-    H5Try(image, H5Dread(set, type, memory, space, H5P_DEFAULT, value));
-  H5Try(image, H5Sclose(memory));
-  H5Try(image, H5Sclose(space));
-  H5Try(image, H5Dclose(set));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* What all ranks hold, by one of them */
-static PetscErrorCode TransferPieces(Image *image, PetscBool write)
-{
-  PetscFunctionBegin;
-  for (PetscInt k = 0; k < image->n_piece; k++) {
-    const Piece *piece = &image->piece[k];
-
-    for (size_t i = 0; i < piece->n; i += at_once)
-      PetscCall(Transfer(image, piece->name, write, H5T_NATIVE_DOUBLE, i, PetscMin(at_once, piece->n - i), 0,
-                         piece->value + i));
+    PetscCall(MakeDataset(image, piece->name, type, piece->n, 0, piece->value, &image->seal.offset[i]));
   }
-  if (image->s->n_test)
-    PetscCall(Transfer(image, "checksums", write, H5T_NATIVE_UINT64, 0, (size_t)image->s->n_test, 0, image->checksum));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* This rank's test examples */
-static PetscErrorCode TransferTest(Image *image, PetscBool write)
-{
-  FwSpectrum   s     = image->s;
-  const size_t first = (size_t)s->grid->rank * (size_t)s->test_block, n_local = (size_t)s->n_test_local;
-  const size_t rows = PetscMax(1, at_once / (size_t)s->n);
-
-  PetscFunctionBegin;
-  for (size_t t = 0; t < n_local; t += rows)
-    PetscCall(Transfer(image, "test", write, H5T_NATIVE_DOUBLE, first + t, PetscMin(rows, n_local - t), (size_t)s->n,
-                       s->test + t * (size_t)s->n));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* --- opening ------------------------------------------------------------------------------------------------ */
-
-static PetscErrorCode OpenFile(Image *image, MPI_Comm comm, PetscBool create)
-{
-  hid_t access;
-
-  PetscFunctionBegin;
-  H5Try(image, H5Eset_auto2(H5E_DEFAULT, NULL, NULL));
-  H5Try(image, access = H5Pcreate(H5P_FILE_ACCESS));
-  H5Try(image, H5Pset_fapl_mpio(access, comm, MPI_INFO_NULL));
-  H5Try(image, H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18));
-  H5Try(image, H5Pset_fclose_degree(access, H5F_CLOSE_STRONG));
-  image->file =
-    create ? H5Fcreate(image->path, H5F_ACC_TRUNC, H5P_DEFAULT, access) : H5Fopen(image->path, H5F_ACC_RDONLY, access);
-  PetscCheck(image->file >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' cannot be %s by HDF5", image->path,
-             create ? "created" : "read");
-  H5Try(image, H5Pclose(access));
+  if (s->n_test)
+    PetscCall(MakeDataset(image, "test", H5T_NATIVE_DOUBLE, (size_t)s->n_test, (size_t)s->n, NULL, &image->seal.head));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -306,13 +176,53 @@ static PetscErrorCode CloseFile(Image *image)
 
   PetscFunctionBegin;
   image->file = H5I_INVALID_HID;
-  if (file >= 0) H5Try(image, H5Fclose(file));
+  H5Try(image, H5Fclose(file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The memory may be longer than the file, whose end is in its superblock, or shorter where nothing was written */
+static PetscErrorCode CutHead(Image *image)
+{
+  enum { END_OF_FILE = 28 };
+  Seal          *seal   = &image->seal;
+  FwMemoryFile  *memory = &image->memory;
+  const uint64_t test   = 8 * (uint64_t)image->s->n * (uint64_t)image->s->n_test;
+  unsigned char *head;
+
+  PetscFunctionBegin;
+  memcpy(&seal->length, memory->byte + END_OF_FILE, sizeof seal->length);
+  if (!test) seal->head = seal->length;
+  PetscCheck(seal->head + test == seal->length, PETSC_COMM_SELF, PETSC_ERR_LIB, "HDF5 has put data behind the last");
+  for (size_t i = (size_t)seal->head; i < memory->n; i++)
+    PetscCheck(!memory->byte[i], PETSC_COMM_SELF, PETSC_ERR_LIB, "HDF5 has put metadata behind the data");
+  head = realloc(memory->byte, (size_t)seal->head);
+  PetscCheck(head, PETSC_COMM_SELF, PETSC_ERR_MEM, "no memory for '%s'", image->path);
+  memory->byte = head;
+  if (memory->n < seal->head) memset(head + memory->n, 0, (size_t)seal->head - memory->n);
+  memory->n = (size_t)seal->head;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode MakeHead(Image *image, const char digest[])
+{
+  Seal *seal = &image->seal;
+
+  PetscFunctionBegin;
+  H5Try(image, H5Eset_auto2(H5E_DEFAULT, NULL, NULL));
+  H5Try(image, image->file = FwMemoryFileCreate(&image->memory, H5P_DEFAULT, n_metadata));
+  PetscCall(MakeDatasets(image, digest));
+  PetscCall(CloseFile(image));
+  PetscCall(CutHead(image));
+  memcpy(seal->magic, magic, sizeof seal->magic);
+  PetscCall(PetscStrncpy(seal->name, digest, sizeof seal->name));
+  seal->digest = XXH64(image->memory.byte, image->memory.n, 0);
+  seal->self   = XXH64(seal, offsetof(Seal, self), 0);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------ */
 
-/* On rank 0: the folder is there and has room. HDF5 crashes on a full disk, so it is asked for before. */
+/* On rank 0: the folder is there and has room. To say so at once is better than to fail on the way */
 static PetscErrorCode CheckRoom(const Image *image)
 {
   const double   margin = 16777216.0;
@@ -336,54 +246,61 @@ static PetscErrorCode GatherChecksums(Image *image)
   const FwSpectrum s = image->s;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc1(s->n_test, &image->checksum));
   PetscCall(HashTest(s, image->checksum));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, image->checksum, s->n_test, MPI_UINT64_T, MPI_SUM, image->grid->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What this rank writes */
-static PetscErrorCode WriteOwn(Image *image)
+/* Where this rank's test examples stand in the file, and in memory: one piece of both */
+static size_t TestOffset(const Image *image)
+{
+  const FwSpectrum s = image->s;
+
+  return (size_t)image->seal.head + 8 * (size_t)s->grid->rank * (size_t)s->test_block * (size_t)s->n;
+}
+
+static size_t TestBytes(const Image *image)
+{
+  return 8 * (size_t)image->s->n_test_local * (size_t)image->s->n;
+}
+
+static PetscErrorCode WriteParts(const Image *image, int file)
 {
   PetscFunctionBegin;
-  if (image->grid->rank == 0) {
-    PetscCall(Transfer(image, "header", PETSC_TRUE, H5T_NATIVE_DOUBLE, 0, N_HEADER, 0, image->header));
-    PetscCall(TransferPieces(image, PETSC_TRUE));
+  PetscCall(FwDiskWrite(file, image->path, TestOffset(image), TestBytes(image), image->s->test));
+  if (!image->grid->rank) {
+    PetscCall(FwDiskWrite(file, image->path, 0, image->memory.n, image->memory.byte));
+    PetscCall(FwDiskWrite(file, image->path, (size_t)image->seal.length, sizeof image->seal, &image->seal));
   }
-  PetscCall(TransferTest(image, PETSC_TRUE));
+  SysTry(image->path, !fsync(file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode FindTest(Image *image, uint64_t *offset, uint64_t *bytes)
+/* What this rank has; on the disk afterwards */
+static PetscErrorCode WriteOwn(const Image *image)
 {
-  hid_t   set;
-  haddr_t address;
+  const int      file = open(image->path, O_WRONLY | O_CLOEXEC);
+  PetscErrorCode code;
 
   PetscFunctionBegin;
-  *offset = *bytes = 0;
-  if (!image->s->n_test) PetscFunctionReturn(PETSC_SUCCESS);
-  H5Try(image, set = H5Dopen2(image->file, "test", H5P_DEFAULT));
-  address = H5Dget_offset(set);
-  PetscCheck(address != HADDR_UNDEF, PETSC_COMM_SELF, FW_ERR_FILE, "'%s': HDF5 has no place for the test examples",
-             image->path);
-  H5Try(image, H5Dclose(set));
-  *offset = (uint64_t)address;
-  *bytes  = (uint64_t)image->s->n_test * (uint64_t)image->s->n * sizeof(double);
+  SysTry(image->path, file >= 0);
+  code = WriteParts(image, file);
+  SysTry(image->path, !close(file) || code);
+  PetscCall(code);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode WriteImage(Image *image, const char digest[])
 {
-  const MPI_Comm comm   = image->grid->comm;
-  uint64_t       offset = 0, bytes = 0;
+  const MPI_Comm    comm = image->grid->comm;
+  const PetscMPIInt rank = image->grid->rank;
 
   PetscFunctionBegin;
-  PetscCall(FwErrorAgreeAny(comm, OpenFile(image, comm, PETSC_TRUE)));
-  PetscCall(FwErrorAgreeAny(comm, MakeDatasets(image, digest)));
+  PetscCall(FwErrorAgree(comm, 0, rank ? 0 : CheckRoom(image)));
+  PetscCall(GatherChecksums(image));
+  PetscCall(FwErrorAgree(comm, 0, rank ? 0 : MakeHead(image, digest)));
+  PetscCallMPI(MPI_Bcast(&image->seal, (int)sizeof image->seal, MPI_BYTE, 0, comm));
   PetscCall(FwErrorAgreeAny(comm, WriteOwn(image)));
-  PetscCall(FwErrorAgreeAny(comm, FindTest(image, &offset, &bytes)));
-  PetscCall(FwErrorAgreeAny(comm, CloseFile(image)));
-  PetscCall(FwErrorAgree(comm, 0, image->grid->rank ? 0 : WriteSeal(image->path, offset, bytes)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -403,55 +320,74 @@ PetscErrorCode FwSpectrumSave(FwSpectrum s, const char path[], const char digest
 
   PetscFunctionBegin;
   PetscCheck(strlen(path) + 8 < sizeof temporary, comm, FW_ERR_FILE, "'%s' is too long a path", path);
+  PetscCheck(strlen(digest) < N_DIGEST, comm, PETSC_ERR_PLIB, "'%s' is too long a digest", digest);
   PetscCall(PetscSNPrintf(temporary, sizeof temporary, "%s.tmp", path));
   image.path = temporary;
   FillHeader(s, image.header);
+  PetscCall(PetscMalloc1(s->n_test, &image.checksum));
   PetscCall(ListPieces(&image));
-  code = FwErrorAgree(comm, 0, s->grid->rank ? 0 : CheckRoom(&image));
-  if (!code) code = GatherChecksums(&image);
-  if (!code) code = WriteImage(&image, digest);
-  if (code) {
-    if (image.file >= 0) (void)H5Fclose(image.file);
-    if (!s->grid->rank) (void)unlink(temporary);
-  }
+  code = WriteImage(&image, digest);
+  if (!code) code = FwErrorAgree(comm, 0, s->grid->rank ? 0 : Rename(temporary, path));
+  if (code && !s->grid->rank) (void)unlink(temporary);
+  if (image.file >= 0) (void)H5Fclose(image.file);
+  free(image.memory.byte);
   PetscCall(PetscFree(image.checksum));
   PetscCall(code);
-  PetscCall(FwErrorAgree(comm, 0, s->grid->rank ? 0 : Rename(temporary, path)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------ */
 
-static PetscErrorCode CheckDigest(Image *image, const char digest[])
+/* The end of a file of so many bytes */
+static PetscErrorCode ReadSeal(Image *image, int file, off_t n_byte)
 {
-  hid_t  attribute, type;
-  size_t size;
-  char  *text;
+  const size_t length = (size_t)n_byte - sizeof image->seal; /* wrong where it is too short, which is seen first */
+  Seal        *seal   = &image->seal;
 
   PetscFunctionBegin;
-  H5Try(image, attribute = H5Aopen(image->file, "digest", H5P_DEFAULT));
-  H5Try(image, type = H5Aget_type(attribute));
-  size = H5Tget_size(type);
-  PetscCall(PetscCalloc1(size + 1, &text));
-  H5Try(image, H5Aread(attribute, type, text));
-  H5Try(image, H5Tclose(type));
-  H5Try(image, H5Aclose(attribute));
-  PetscCheck(!strcmp(text, digest), PETSC_COMM_SELF, FW_ERR_FILE,
-             "'%s' holds the decomposition of another kernel: its digest is '%s', that of the input is '%s'",
-             image->path, text, digest);
-  PetscCall(PetscFree(text));
+  PetscCheck(n_byte > (off_t)sizeof *seal, PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is no saved decomposition, or cut off",
+             image->path);
+  PetscCall(FwDiskRead(file, image->path, length, sizeof *seal, seal));
+  PetscCheck(!memcmp(seal->magic, magic, sizeof seal->magic) && seal->self == XXH64(seal, offsetof(Seal, self), 0) &&
+               seal->length == length && seal->head <= length && seal->head >= 8 * N_HEADER &&
+               seal->offset[0] <= seal->head - 8 * N_HEADER,
+             PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is no saved decomposition, or its end is damaged", image->path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadHead(Image *image, int file)
+{
+  FwMemoryFile *memory = &image->memory;
+  struct stat   status;
+
+  PetscFunctionBegin;
+  SysTry(image->path, !fstat(file, &status));
+  PetscCheck(S_ISREG(status.st_mode), PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is not a file", image->path);
+  PetscCall(ReadSeal(image, file, status.st_size));
+  memory->n    = (size_t)image->seal.head;
+  memory->byte = malloc(memory->n);
+  PetscCheck(memory->byte, PETSC_COMM_SELF, PETSC_ERR_MEM, "no memory for '%s'", image->path);
+  PetscCall(FwDiskRead(file, image->path, 0, memory->n, memory->byte));
+  PetscCheck(image->seal.digest == XXH64(memory->byte, memory->n, 0), PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s' is damaged: its checksum does not fit", image->path);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* On one rank: everything about the file that does not need the spectrum */
 static PetscErrorCode ReadHeader(Image *image, const char digest[])
 {
+  const int      file = open(image->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  PetscErrorCode code;
+
   PetscFunctionBegin;
-  PetscCall(CheckSeal(image->path));
-  PetscCall(OpenFile(image, MPI_COMM_SELF, PETSC_FALSE));
-  PetscCall(CheckDigest(image, digest));
-  PetscCall(Transfer(image, "header", PETSC_FALSE, H5T_NATIVE_DOUBLE, 0, N_HEADER, 0, image->header));
-  PetscCall(CloseFile(image));
+  PetscCheck(file >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot read '%s': %s", image->path, strerror(errno));
+  code = ReadHead(image, file);
+  close(file);
+  PetscCall(code);
+  PetscCheck(!strcmp(image->seal.name, digest), PETSC_COMM_SELF, FW_ERR_FILE,
+             "'%s' holds the decomposition of another kernel: its digest is '%s', that of the input is '%s'",
+             image->path, image->seal.name, digest);
+  memcpy(image->header, image->memory.byte + image->seal.offset[0], sizeof image->header);
   PetscCheck(image->header[0] == VERSION, PETSC_COMM_SELF, FW_ERR_FILE,
              "'%s' has version %.6g of the format, this program reads %d", image->path, image->header[0], VERSION);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -485,18 +421,34 @@ static PetscErrorCode MakeSpectrum(Image *image)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* On one rank: from the head to where they belong */
+static PetscErrorCode TakePieces(Image *image)
+{
+  const Seal *seal = &image->seal;
+
+  PetscFunctionBegin;
+  for (PetscInt i = 0; i < image->n_piece; i++) {
+    const Piece *piece = &image->piece[i];
+
+    PetscCheck(seal->offset[i] <= seal->head && piece->n <= (seal->head - seal->offset[i]) / 8, PETSC_COMM_SELF,
+               FW_ERR_FILE, "'%s': '%s' does not fit in", image->path, piece->name);
+    memcpy(piece->value, image->memory.byte + seal->offset[i], 8 * piece->n);
+  }
+  PetscCheck(TestOffset(image) + 8 * (size_t)image->s->n_test * (size_t)image->s->n == seal->length, PETSC_COMM_SELF,
+             FW_ERR_FILE, "'%s': the test examples do not fit in", image->path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SharePieces(Image *image)
 {
-  const MPI_Comm comm = image->grid->comm;
-
   PetscFunctionBegin;
   for (PetscInt k = 0; k < image->n_piece; k++) {
     const Piece *piece = &image->piece[k];
 
     for (size_t i = 0; i < piece->n; i += at_once)
-      PetscCallMPI(MPI_Bcast(piece->value + i, (int)PetscMin(at_once, piece->n - i), MPI_DOUBLE, 0, comm));
+      PetscCallMPI(
+        MPI_Bcast((double *)piece->value + i, (int)PetscMin(at_once, piece->n - i), MPI_DOUBLE, 0, image->grid->comm));
   }
-  PetscCallMPI(MPI_Bcast(image->checksum, image->s->n_test, MPI_UINT64_T, 0, comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -516,10 +468,17 @@ static PetscErrorCode CheckTest(const Image *image)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* This rank's test examples */
 static PetscErrorCode ReadTest(Image *image)
 {
+  const int      file = open(image->path, O_RDONLY | O_CLOEXEC);
+  PetscErrorCode code;
+
   PetscFunctionBegin;
-  PetscCall(TransferTest(image, PETSC_FALSE));
+  SysTry(image->path, file >= 0);
+  code = FwDiskRead(file, image->path, TestOffset(image), TestBytes(image), image->s->test);
+  close(file);
+  PetscCall(code);
   PetscCall(CheckTest(image));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -532,26 +491,25 @@ static PetscErrorCode ReadImage(Image *image, const char digest[])
   PetscFunctionBegin;
   PetscCall(FwErrorAgree(comm, 0, rank ? 0 : ReadHeader(image, digest)));
   PetscCallMPI(MPI_Bcast(image->header, N_HEADER, MPI_DOUBLE, 0, comm));
+  PetscCallMPI(MPI_Bcast(&image->seal, (int)sizeof image->seal, MPI_BYTE, 0, comm));
   PetscCall(MakeSpectrum(image));
-  PetscCall(FwErrorAgreeAny(comm, OpenFile(image, comm, PETSC_FALSE)));
-  PetscCall(FwErrorAgree(comm, 0, rank ? 0 : TransferPieces(image, PETSC_FALSE)));
+  PetscCall(FwErrorAgree(comm, 0, rank ? 0 : TakePieces(image)));
   PetscCall(SharePieces(image));
   FwSpectrumSumUnseen(image->s);
   PetscCall(FwErrorAgreeAny(comm, ReadTest(image)));
   PetscCall(FwSpectrumSplitTest(image->s));
-  PetscCall(FwErrorAgreeAny(comm, CloseFile(image)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwSpectrumLoad(FwGrid grid, const char path[], const char digest[], FwSpectrum *spectrum)
 {
-  Image          image = {.grid = grid, .path = path, .file = H5I_INVALID_HID};
+  Image          image = {.grid = grid, .path = path};
   PetscErrorCode code;
 
   PetscFunctionBegin;
   *spectrum = NULL;
   code      = ReadImage(&image, digest);
-  if (image.file >= 0) (void)H5Fclose(image.file);
+  free(image.memory.byte);
   PetscCall(PetscFree(image.checksum));
   if (code) PetscCall(FwSpectrumDestroy(&image.s));
   PetscCall(code);

@@ -172,6 +172,20 @@ class Scan(unittest.TestCase):
         self.assertEqual(self.scan(*words, "-overwrite").code, 0)
         np.testing.assert_array_equal(read(self.place / "predict.h5")["temperature"], [0.2, 1])
 
+    def test_run_that_begins_anew_sets_the_checkpoints_of_another_aside(self):
+        words = ["-scan_temperature", "0.1,1"]
+        for name in ("predict.h5.chk", "predict.h5.chk.previous", "predict.h5.aside-1.0"):
+            (self.place / name).write_text(name)
+        (self.place / "predict.h5.chk.kernel-0.tmp").write_text("half")
+        done = self.scan(*words, ranks=2)
+        self.assertEqual(done.code, 0, done.err)
+        self.assertIn("predict.h5.aside-2", done.out)
+        self.assertEqual(sorted(os.listdir(self.place)),
+                         ["predict.h5", "predict.h5.aside-1.0", "predict.h5.aside-2", "predict.h5.aside-2.previous"])
+        self.assertEqual((self.place / "predict.h5.aside-2").read_text(), "predict.h5.chk")
+        (self.place / "predict.h5.aside-2").replace(self.place / "predict.h5.chk")
+        self.assertEqual(self.scan(*words, "-resume", "-output", "predict.h5").code, 0)  # there is a result
+
     def test_bad_scans_are_refused_before_anything_is_computed(self):
         for words, message in [(("-scan_temperature", "1:2"), "want first:last:count"),
                                (("-scan_temperature", "1:2:3:lin"), "want first:last:count"),

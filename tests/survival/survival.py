@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Injects faults into finwidth and counts what survives.
-usage: survival.py [state=FILE] [seconds=LIMIT] [CLASS=COUNT ...]   (all classes, few each)
+usage: survival.py [state=FILE] [seconds=LIMIT] [CLASS=COUNT ...]   (all classes, few each, a minute at most)
+       survival.py table STATE ...                                  (what several calls with a state file have counted)
 
     kills     KILL to a random rank, or mpirun, at a random time; every third time again; then -resume to the end
     signals   TERM, INT, USR2 to the ranks: exit 6; USR1: the run goes on
@@ -14,7 +15,9 @@ usage: survival.py [state=FILE] [seconds=LIMIT] [CLASS=COUNT ...]   (all classes
 A run passes where its exit code is a documented one, no result that is there is damaged or has other numbers than an
 undisturbed run, no finished point is lost on the way, and a repeated run with -resume ends with exactly these numbers. The
 table goes to stdout as Markdown; in brackets where the faults hit: how many left a checkpoint, how many a result. With
-a state file a call goes on where the last one ended, at its limit of seconds or otherwise; the classes take turns.
+a state file a call goes on where the last one ended, at its limit of seconds or otherwise; the classes take turns. Calls
+with other state files and other values of FINWIDTH_SURVIVAL_SEED can run side by side. A run that neither ends nor is ended
+within LIMIT seconds has hung, which is a failure of its row; the stacks of its ranks go to stderr where gdb is there.
 """
 import functools
 import hashlib
@@ -58,6 +61,7 @@ ALONE = ("faults", "disks", "races", "flips")  # classes that run on one rank: a
 SEED = os.environ.get("FINWIDTH_SURVIVAL_SEED", "1")
 RANDOM = random.Random(SEED)
 HEADER = 96  # bytes of a checkpoint before its records
+LIMIT = 120  # seconds of a run of less than one
 TURN = 5  # injections into one workload before it is the next one's turn
 
 
@@ -129,12 +133,10 @@ class Bench(Folder):
             self.words.insert(2, str(self.make_parts()))
         else:
             self.words += ["-output", "out.h5"]
-        process = self.start()
-        wait_for_ranks(self, process)
         begin = time.time()
-        _, err = process.communicate(timeout=300)
-        check(process.returncode in (0, 4), f"{name} does not run: {err}")
-        self.code, self.seconds = process.returncode, time.time() - begin
+        done = self.run()
+        check(done.returncode in (0, 4), f"{name} does not run: {done.stderr}")
+        self.code, self.seconds = done.returncode, time.time() - begin
         (self.place / "out.h5").rename(self.place / "whole.h5")
         self.reference = digest(self.place / "whole.h5")
 
@@ -154,37 +156,43 @@ class Bench(Folder):
         alone = {**harness.ALONE, "OMPI_MCA_orte_tmpdir_base": str(self.place)} if self.ranks == 1 else {}
         return {**os.environ, **alone, "FINWIDTH_CHECKPOINT_SECONDS": "0", "OMPI_MCA_odls_base_sigkill_timeout": "0"}
 
-    def run(self, *words, ranks=None, **more):
-        return subprocess.run(self.command(*words, ranks=ranks), cwd=self.place, env=self.environment(),
-                              capture_output=True, text=True, timeout=300, **more)
+    def run(self, *words, ranks=None):
+        """To its end; again where mpirun alone hung, which hides how the ranks ended."""
+        for _ in range(3):
+            process = self.start(*words, ranks=ranks)
+            err = self.wait(process)
+            if err is not None:
+                return subprocess.CompletedProcess(process.args, process.returncode, None, err)
+        raise Failure("mpirun hung three times")
 
-    def start(self, *words):
-        return subprocess.Popen(self.command(*words), cwd=self.place, env=self.environment(), stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True)
+    def start(self, *words, ranks=None):
+        return subprocess.Popen(self.command(*words, ranks=ranks), cwd=self.place, env=self.environment(),
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def trace(self, words):
         """A run under strace: the lines of its trace; the run itself is `done`."""
         traced = ["strace", "-qq", "-y", "-o", str(self.place / "trace"), "-e", f"trace={','.join(CALLS)}", *words]
         self.done = subprocess.run([*traced, *self.command(ranks=1)], cwd=self.place, env=self.environment(),
-                                   capture_output=True, text=True, timeout=300)
+                                   capture_output=True, text=True, timeout=LIMIT)
         return (self.place / "trace").read_text(errors="replace").splitlines()
 
     def wait(self, process):
-        """For its end; what it said on stderr. mpirun of Open MPI 4.1 now and then locks itself up in PMIx_server_finalize()
-        when its ranks are gone."""
-        for seconds in (15, 60):
+        """For its end: what it said on stderr. None where mpirun of Open MPI 4.1 has locked itself up in
+        PMIx_server_finalize(), its ranks gone, as it now and then does."""
+        for seconds in (15, LIMIT - 15):
             try:
                 return process.communicate(timeout=seconds)[1]
             except subprocess.TimeoutExpired:
                 ranks = self.processes(process)[1:]
             if not ranks:
                 break
+        for pid in ranks:
+            print_stack(pid)
         for pid in (process.pid, *ranks):
             kill_quietly(pid)
         process.communicate()
-        check(not ranks, "hung")
-        self.hit = "mpirun hung"
-        return ""
+        check(not ranks, f"hung: {len(ranks)} ranks had not ended after {LIMIT} s")
+        return None
 
     def note(self):
         """What there was when the fault hit."""
@@ -218,6 +226,8 @@ class Bench(Folder):
         self.check_result()
         left = [path.name for path in self.place.iterdir() if path.name.endswith((".lock", ".chk"))]
         check(not left, f"left behind: {left}")
+        left = [path.name for path in Path("/dev/shm").glob("sem.OMPIO_out.h5*")]
+        check(not left, f"semaphores left behind, for which other runs would wait: {left}")
 
 
 def wait_for_ranks(bench, process):
@@ -251,6 +261,14 @@ def has_ended(process, seconds):
         return False
 
 
+def print_stack(pid):
+    """To stderr: where a process hangs."""
+    if shutil.which("gdb"):
+        stack = subprocess.run(["gdb", "-p", str(pid), "-batch", "-ex", "thread apply all bt 20"], capture_output=True, text=True)
+        print(f"process {pid} hangs:", *[line for line in stack.stdout.splitlines() if line.startswith("#")], sep="\n  ",
+              file=sys.stderr, flush=True)
+
+
 def kill_quietly(pid, number=signal.SIGKILL):
     """It may have ended meanwhile."""
     try:
@@ -271,7 +289,8 @@ def kill(bench):
     for pid in bench.processes(process)[1:]:  # with mpirun gone they would notice after a while
         if victim == process.pid:
             kill_quietly(pid)
-    bench.wait(process)
+    if bench.wait(process) is None:
+        bench.hit = "mpirun hung"
     return was_there
 
 
@@ -305,9 +324,7 @@ def signal_once(bench):
     err = bench.wait(process)
     wanted = (bench.code,) if number == signal.SIGUSR1 else (bench.code, 6)
     bench.note()
-    if bench.hit == "mpirun hung":
-        wanted = (process.returncode,)
-    check(process.returncode in wanted, f"{signal.Signals(number).name}: exit code {process.returncode}: {err[-500:]}")
+    check(err is None or process.returncode in wanted, f"{signal.Signals(number).name}: exit code {process.returncode}: {err[-500:]}")
     bench.check_result()
     bench.finish()
 
@@ -370,7 +387,7 @@ def disk_once(bench):
         room = int(RANDOM.uniform(0, 1.5) * (bench.place / "whole.h5").stat().st_size)
         (disk / "filler").write_bytes(bytes(64 * 1024 * 1024 - 16384 - room))
         done = subprocess.run(bench.command(ranks=1), cwd=disk, env=environment, capture_output=True, text=True,
-                              timeout=300)
+                              timeout=LIMIT)
         check(done.returncode in (bench.code, 3), f"{room} bytes: exit code {done.returncode}: {done.stderr[-500:]}")
         left = [path.name for path in disk.iterdir() if path.name.endswith((".lock", ".tmp"))]
         check(not left, f"{room} bytes: left behind: {left}")
@@ -379,7 +396,7 @@ def disk_once(bench):
         check((disk / "out.h5").exists() or done.returncode == 3, "exit 0 without a result")
         (disk / "filler").unlink()
         done = subprocess.run(bench.command(*bench.again, ranks=1), cwd=disk, env=environment,
-                              capture_output=True, text=True, timeout=300)
+                              capture_output=True, text=True, timeout=LIMIT)
         check(done.returncode == bench.code and digest(disk / "out.h5") == bench.reference,
               f"{room} bytes: does not resume: {done.stderr[-500:]}")
     finally:
@@ -390,7 +407,7 @@ def race_once(bench):
     both = [subprocess.Popen(bench.command(ranks=1), cwd=bench.place, env=bench.environment(), stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
-        process.communicate(timeout=300)
+        bench.wait(process)
     codes = sorted(process.returncode for process in both)
     check(codes == sorted([bench.code, 7]), f"exit codes {codes}")
     bench.check_result()
@@ -518,16 +535,18 @@ class Row:
     def inject(self):
         """The next one; each has random numbers of its own, whatever went before."""
         number = self.tally["injected"]
-        self.folder = self.folder or self.make_folder()
-        self.folder.hit = None
         RANDOM.seed(f"{SEED} {self.name} {self.workload} {number}")
         try:
+            self.folder = self.folder or self.make_folder()
+            self.folder.hit = None
             CLASSES[self.name](self.folder)
             self.tally["passed"] += 1
-        except (Failure, subprocess.TimeoutExpired) as failure:
+        except (Failure, subprocess.TimeoutExpired, OSError) as failure:
             self.tally["failures"].append(f"{number}: {failure}")
             print(f"{self.name} {self.workload} {number}: {failure}", file=sys.stderr, flush=True)
         self.tally["injected"] += 1
+        if not self.folder:
+            return
         if self.folder.hit:
             hits = self.tally.setdefault("hits", {})
             hits[self.folder.hit] = hits.get(self.folder.hit, 0) + 1
@@ -550,15 +569,16 @@ def is_for(name, workload):
 
 
 def make_rows(wanted, state):
+    """One of each class first: where the time is short each has its turn."""
     rows = []
     for name, total in wanted.items():
         if not is_possible(name):
             print(f"{name}: skipped, not possible here", file=sys.stderr)
             continue
         workloads = [workload for workload in WORKLOADS if is_for(name, workload)][:total]
-        rows += [Row(name, workload, total // len(workloads) + (i < total % len(workloads)), state)
+        rows += [(i, Row(name, workload, total // len(workloads) + (i < total % len(workloads)), state))
                  for i, workload in enumerate(workloads)]
-    return rows
+    return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
 
 def run_in_turn(rows, end, save):
@@ -573,9 +593,25 @@ def run_in_turn(rows, end, save):
                 save()
 
 
+def print_table(states):
+    """Of all states together."""
+    print("| class | workload | injected | passed |\n| --- | --- | --- | --- |")
+    for key in sorted({key for state in states for key in state}):
+        tallies = [state[key] for state in states if key in state]
+        hits = {}
+        for name, count in (item for tally in tallies for item in tally.get("hits", {}).items()):
+            hits[name] = hits.get(name, 0) + count
+        where = ", ".join(f"{name} {count}" for name, count in sorted(hits.items()))
+        injected, passed = (sum(tally[what] for tally in tallies) for what in ("injected", "passed"))
+        print(f"| {' | '.join(key.split())} | {injected}{where and f' ({where})'} | {passed} |")
+
+
 def main():
+    if sys.argv[1:2] == ["table"]:
+        print_table([json.loads(Path(path).read_text()) for path in sys.argv[2:]])
+        return
     words = dict(word.split("=") for word in sys.argv[1:])
-    path, seconds = words.pop("state", None), float(words.pop("seconds", "inf"))
+    path, seconds = words.pop("state", None), float(words.pop("seconds", "inf" if words else "60"))
     state = json.loads(Path(path).read_text()) if path and Path(path).exists() else {}
     rows = make_rows({name: int(total) for name, total in (words or FEW).items()}, state)
 
@@ -590,10 +626,9 @@ def main():
         for row in rows:
             if row.folder:
                 row.folder.remove()
-    print("| class | workload | injected | passed |\n| --- | --- | --- | --- |")
-    for row in rows:
-        hits = ", ".join(f"{name} {count}" for name, count in sorted(row.tally.get("hits", {}).items()))
-        print(f"| {row.name} | {row.workload} | {row.tally['injected']}{hits and f' ({hits})'} | {row.tally['passed']} |")
+    print_table([state])
+    if not all(row.is_through for row in rows):
+        print(f"stopped by the limit of {seconds:.0f} s")
     sys.exit(any(row.tally["injected"] != row.tally["passed"] for row in rows))
 
 
