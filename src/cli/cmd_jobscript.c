@@ -284,6 +284,10 @@ static PetscErrorCode MakeTasks(const Scan *scan, FwJob *job)
   PetscCall(FwOptionIsSet("scan_index", &has_index));
   PetscCheck(!has_index, PETSC_COMM_WORLD, FW_ERR_INPUT, "mode array: scan_index is given by the tasks themselves");
   if (!is_set) n_task = TASKS_BY_DEFAULT;
+  if (is_set && n_task > scan->n_group)
+    PetscCall(FwWarn("the points of this scan are on %" PetscInt_FMT
+                     " kernels, each of which is computed in one task: job_tasks %" PetscInt64_FMT " makes no more",
+                     scan->n_group, n_task));
   job->n_task = (PetscInt)PetscMin(n_task, scan->n_group);
   PetscCall(FillTasks(scan, job));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -325,7 +329,7 @@ static PetscErrorCode ReadSizes(const Scan *scan, FwJob *job, char estimate[TEXT
   PetscCall(FwOptionReal("job_memory", &job->rank_bytes, NULL));
   if (scan->group_seconds >= 0.0)
     snprintf(estimate, TEXT_SIZE,
-             "about %.2g s here on one rank and %.2f GiB for each of %" PetscInt_FMT " parts, with a margin",
+             "about %.2g s here on one rank and %.2f GiB for each of %" PetscInt_FMT " groups of points, with a margin",
              scan->group_seconds, PetscMax(scan->rank_bytes, scan->first_bytes) / 1073741824.0, scan->n_group);
   else
     snprintf(estimate, TEXT_SIZE, "as given (job_time, job_memory)");
