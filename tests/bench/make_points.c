@@ -59,6 +59,7 @@ static PetscErrorCode WritePoint(const char folder[], PetscInt point)
   PetscCall(FwScanWriteAxes(scan, store, "/predict"));
   PetscCall(FwRecordWrite(all, store, "/predict"));
   PetscCall(FwOptionsResolved(FW_FOR_PREDICT, &resolved));
+  PetscCall(FwStoreSetText(store, "/", "files_digest", ""));
   PetscCall(FwStoreProvenance(store, resolved, "", "partial"));
   PetscCall(FwStoreCommit(&store));
   PetscCall(PetscFree(resolved));
