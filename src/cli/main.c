@@ -15,12 +15,11 @@
 #include <ctype.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-extern void __gcov_dump(void) __attribute__((weak)); /* there where executed lines are counted */
 
 static const FwCommand commands[] = {
   {.name    = "predict",
@@ -277,6 +276,16 @@ static PetscBool ReaderHasLeft(void)
   return (poll(&out, 1, 0) == 1 && out.revents & POLLERR) ? PETSC_TRUE : PETSC_FALSE;
 }
 
+/* A result, or a figure, whose name is an option; jobscript looks after its script itself */
+static PetscBool WritesFile(const Call *call)
+{
+  const FwCommand *command = call->command;
+
+  if (!command || call->is_help) return PETSC_FALSE;
+  return (command->keys || command->run_files || (command->wants_result && call->n_word > 1)) ? PETSC_TRUE
+                                                                                              : PETSC_FALSE;
+}
+
 /* Where the printed text is all that there is, it must have come out */
 static PetscErrorCode CheckPrinted(const Call *call)
 {
@@ -286,9 +295,7 @@ static PetscErrorCode CheckPrinted(const Call *call)
 
   PetscFunctionBegin;
   PetscCall(FwOptionBoolean("dry_run", &is_dry, NULL));
-  if (call->command && !call->is_help && !is_dry &&
-      (call->command->keys || call->command->run_files || call->n_word > 1))
-    PetscFunctionReturn(PETSC_SUCCESS);
+  if (WritesFile(call) && !is_dry) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
   if (rank == 0 && (fflush(stdout) || ferror(stdout)) && !ReaderHasLeft())
     code = PetscError(PETSC_COMM_SELF, __LINE__, PETSC_FUNCTION_NAME, __FILE__, FW_ERR_FILE, PETSC_ERROR_INITIAL,
@@ -339,15 +346,21 @@ static int CheckAddressSpace(void)
   return code;
 }
 
+static int exit_code;
+
+static void LeaveAtOnce(int signal_number)
+{
+  (void)signal_number;
+  _exit(exit_code);
+}
+
 /* A thread of one of MPI's libraries may still run in code that is gone when the process takes itself down. Everything is
-   written by now; only who counts executed lines or leaks wants an orderly end. */
+   written by now, and that is no reason for another exit code. */
 static int Leave(int code)
 {
-#if !defined(__SANITIZE_ADDRESS__)
-  if (fflush(NULL)) return code;
-  if (__gcov_dump) __gcov_dump();
-  _exit(code);
-#endif
+  (void)fflush(NULL);
+  exit_code = code;
+  (void)signal(SIGSEGV, LeaveAtOnce);
   return code;
 }
 
