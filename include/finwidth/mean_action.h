@@ -34,14 +34,17 @@ typedef struct FwMeanActionImpl *FwMeanAction;
 
 /** The action at one point. Pairs of labels: y with y, y with m, m with m. */
 typedef struct {
-  double      log_order; /**< u = log Q */
-  double      log_shift; /**< v = log t */
-  double      force[2];  /**< N dS/du, N dS/dv */
-  double      slope[3];  /**< N times the second derivatives: uu, uv, vv */
-  double      value;     /**< S; only where asked for */
-  FwResolvent resolvent; /**< at (T, Q): traces and log det of A_0 */
-  double      fit[3];    /**< y.A_0^-1 y, y.A_0^-1 m, m.A_0^-1 m */
-  double      square[3]; /**< the same with A_0^-2 */
+  double      log_order;    /**< u = log Q */
+  double      log_shift;    /**< v = log t */
+  double      force[2];     /**< N dS/du, N dS/dv */
+  double      slope[3];     /**< N times the second derivatives: uu, uv, vv */
+  double      value;        /**< S; only where asked for */
+  double      above;        /**< S less what is the same at all points (action.h); only where asked for */
+  double      size;         /**< sum of the terms that the forces are differences of */
+  FwResolvent resolvent;    /**< at (T, Q): traces and log det of A_0 */
+  double      fit[3];       /**< y.A_0^-1 y, y.A_0^-1 m, m.A_0^-1 m */
+  double      fit_above[3]; /**< the same less their limits for Q -> infinity */
+  double      square[3];    /**< the same with A_0^-2 */
 } FwMeanPoint;
 
 /** Create the action of a model on a decomposed K with two columns of labels, y and m; both are borrowed.
@@ -68,6 +71,10 @@ typedef struct {
 } FwMeanData;
 
 PetscErrorCode FwMeanActionData(FwMeanAction action, double log_order, double coefficient, FwMeanData *data);
+
+/** Whether round-off in m, where it lies outside the range of K, is felt at a solution: divided by T it enters m^T A_0^-1 y.
+ * @error FW_ERR_NUMERICAL  it is: the temperature is too small */
+PetscErrorCode FwMeanActionCheckResolved(FwMeanAction action, double log_order, double coefficient);
 
 /** Bounds of the decomposed kernel and of the labels y and m together. */
 PetscErrorCode FwMeanActionBounds(FwMeanAction action, FwSpectrumBounds *bounds);

@@ -153,6 +153,7 @@ static PetscErrorCode PrintTests(const FwMixtureRequest *request, FwRecord recor
   PetscInt n;
 
   PetscFunctionBegin;
+  if (!FwRecordIntegerAt(record, "test_count", 0)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwMixtureTestNames(request, &n, &name));
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n  %-34s%11s%11s%11s%10s\n", "sampler, quantity, law", "KS or z", "p",
                         "CvM p", "expected"));
@@ -167,6 +168,7 @@ static PetscErrorCode PrintVerdict(FwRecord record)
             n_wrong = (int)FwRecordIntegerAt(record, "test_unexpected", 0);
 
   PetscFunctionBegin;
+  if (!n) PetscFunctionReturn(PETSC_SUCCESS);
   if (n_wrong)
     PetscCall(PetscPrintf(PETSC_COMM_SELF, "\nverdict %d of %d tests against expectation\n\n", n_wrong, n));
   else

@@ -27,21 +27,21 @@ static double SumValue(const Sum *s)
   return s->sum + s->lost;
 }
 
-/* Sum over the inputs of an example of x - shift, or of its square */
-static double ExampleSum(PetscInt n, const double x[], double shift, int power)
+/* Sum over the inputs of an example of (x - shift) / unit, or of its square */
+static double ExampleSum(PetscInt n, const double x[], double shift, double unit, int power)
 {
   Sum s = {0.0, 0.0};
 
   for (PetscInt i = 0; i < n; i++) {
-    const double term = x[i] - shift;
+    const double term = (x[i] - shift) / unit;
 
     SumAdd(&s, power == 2 ? term * term : term);
   }
   return SumValue(&s);
 }
 
-/* Mean over all training inputs of (x - shift)^power */
-static PetscErrorCode TrainingMoment(FwDataset data, double shift, int power, double *moment)
+/* Mean over all training inputs of ((x - shift) / unit)^power */
+static PetscErrorCode TrainingMoment(FwDataset data, double shift, double unit, int power, double *moment)
 {
   const PetscInt n_input = data->sizes.n_input, n = data->keys.n_train;
   PetscInt       block, first, n_local;
@@ -52,7 +52,7 @@ static PetscErrorCode TrainingMoment(FwDataset data, double shift, int power, do
   FwPartLayout(data, FW_TRAIN, data->rank, &block, &first, &n_local);
   PetscCall(PetscMalloc2(n_local, &local, n, &all));
   for (PetscInt i = 0; i < n_local; i++)
-    local[i] = ExampleSum(n_input, data->x[FW_TRAIN] + (PetscInt64)i * n_input, shift, power);
+    local[i] = ExampleSum(n_input, data->x[FW_TRAIN] + (PetscInt64)i * n_input, shift, unit, power);
   PetscCall(FwDatasetGather(data, FW_TRAIN, MPI_DOUBLE, local, all));
   for (PetscInt i = 0; i < n; i++) SumAdd(&total, all[i]);
   PetscCall(PetscFree2(local, all));
@@ -60,8 +60,9 @@ static PetscErrorCode TrainingMoment(FwDataset data, double shift, int power, do
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* By comparison, not by the deviation: the mean of equal numbers need not have their bits */
-static PetscErrorCode CheckNotConstant(FwDataset data)
+/* Sets the largest absolute value. By comparison, not by the deviation: the mean of equal numbers need not have their
+   bits */
+static PetscErrorCode CheckNotConstant(FwDataset data, double *largest)
 {
   PetscInt block, first, n_local;
   double   mine[2] = {-DBL_MAX, -DBL_MAX}, extreme[2]; /* maximum of x and of -x */
@@ -77,22 +78,24 @@ static PetscErrorCode CheckNotConstant(FwDataset data)
              "all inputs of the training examples (data_source '%s') are %.6g: data_normalise 'standard' cannot scale "
              "them",
              data->source.ops->name, extreme[0]);
+  *largest = fmax(extreme[0], extreme[1]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode Standardise(FwDataset data)
 {
-  double mean, variance;
+  double largest, unit, mean, variance;
 
   PetscFunctionBegin;
-  PetscCall(CheckNotConstant(data));
-  PetscCall(TrainingMoment(data, 0.0, 1, &mean));
-  PetscCall(TrainingMoment(data, mean, 2, &variance));
+  PetscCall(CheckNotConstant(data, &largest));
+  unit = ldexp(1.0, ilogb(largest)); /* no square leaves the range, and no digit changes */
+  PetscCall(TrainingMoment(data, 0.0, 1.0, 1, &mean));
+  PetscCall(TrainingMoment(data, mean, unit, 2, &variance));
   PetscCheck(isfinite(variance) && variance > 0.0, data->comm, FW_ERR_INPUT,
              "the training inputs have mean %.6g and variance %.6g: data_normalise 'standard' cannot scale them", mean,
              variance);
   data->shift = mean;
-  data->scale = sqrt(variance);
+  data->scale = unit * sqrt(variance);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -104,7 +107,7 @@ static void ScaleToUnit(PetscInt n, double x[])
   for (PetscInt i = 0; i < n; i++) largest = fmax(largest, fabs(x[i]));
   if (!(largest > 0.0)) return; /* nothing can be made of zeros */
   for (PetscInt i = 0; i < n; i++) x[i] /= largest;
-  norm = sqrt(ExampleSum(n, x, 0.0, 2) / n);
+  norm = sqrt(ExampleSum(n, x, 0.0, 1.0, 2) / n);
   for (PetscInt i = 0; i < n; i++) x[i] /= norm;
 }
 

@@ -188,6 +188,22 @@ static PetscErrorCode CheckRotation(FwSpectrum s, const double y[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Labels and ones that lie in the range of the kernel: what round-off leaves of them in modes that are zero would be
+   divided by T */
+static void ClearUnseen(FwSpectrum s)
+{
+  const PetscInt n_zero = s->n - s->rank;
+  const double   least  = 8.0 * s->n * DBL_EPSILON;
+
+  for (PetscInt v = 0; v <= s->n_label; v++) {
+    double *x = s->w + (size_t)v * s->n, zero = 0.0, all = 0.0;
+
+    for (PetscInt i = 0; i < n_zero; i++) zero += x[i] * x[i];
+    for (PetscInt i = 0; i < s->n; i++) all += x[i] * x[i];
+    for (PetscInt i = 0; i < n_zero && zero <= least * least * all; i++) x[i] = 0.0;
+  }
+}
+
 void FwSpectrumSumUnseen(FwSpectrum s)
 {
   for (PetscInt a = 0; a <= s->n_label; a++)
@@ -214,6 +230,7 @@ PetscErrorCode FwSpectrumSetLabels(FwSpectrum s, PetscInt n_label, const double 
   PetscCall(FwMatrixGather(x, s->w)); /* each entry has one owner: the same bits on every rank */
   PetscCall(FwMatrixDestroy(&x));
   PetscCall(CheckRotation(s, y));
+  ClearUnseen(s);
   s->label2 = 0.0;
   for (size_t i = 0; i < (size_t)n_label * s->n; i++) s->label2 += s->w[i] * s->w[i];
   FwSpectrumSumUnseen(s);

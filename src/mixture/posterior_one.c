@@ -16,6 +16,8 @@
 
 enum { STEPS_MAX = 1000000, NODES_FIRST = 64, NODES_MAX = 1 << 18, CURVE = 201 };
 
+enum { LOG_Q_MOST = 700 }; /* exp() of more is no number */
+
 static const double drop = 46.0; /* e^-46 = 1e-20: round-off of the sum */
 
 typedef struct {
@@ -68,8 +70,9 @@ static PetscErrorCode March(const Target *target, double                        
   if (p.value > best->value) *best = p;
   for (PetscInt i = 1;; i++) {
     before = p;
-    PetscCheck(i < STEPS_MAX, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
-               "the posterior of log q has no end in sight at log q = %.6g", p.x);
+    PetscCheck(
+      i < STEPS_MAX, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
+      "the posterior of log q has no end in sight at log q = %.6g: set a larger temperature, or smaller labels", p.x);
     PetscCall(Evaluate(target, target->start + direction * i * target->step, &p));
     if (p.value > best->value) *best = p;
     if ((p.prior < before.prior || !target->density) && p.value <= before.value &&

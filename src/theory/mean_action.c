@@ -65,26 +65,25 @@ PetscErrorCode FwMeanActionBounds(FwMeanAction action, FwSpectrumBounds *bounds)
 /* g and w with their first and second derivatives in u */
 typedef struct {
   double g[3], w[3];
+  double unseen[N_PAIR];       /* limits of the forms for Q -> infinity */
   double fit_slope, fit_curve; /* y.M A_0^-1 y, y.M M A_0^-1 y */
 } Terms;
 
 static PetscErrorCode Resolve(FwMeanAction a, double log_order, PetscBool with_value, FwMeanPoint *p, Terms *terms)
 {
   double       fit[4], slope[4], curve[4], square[4], least[4], above[4], F, dF, ddF;
-  FwLabelForms forms = {.fit       = fit,
-                        .fit_slope = slope,
-                        .fit_curve = curve,
-                        .residual2 = square,
-                        .fit_least = least,
-                        .fit_above = above};
+  FwLabelForms forms = {
+    .fit = fit, .fit_slope = slope, .fit_curve = curve, .residual2 = square, .fit_least = least, .fit_above = above};
 
   PetscFunctionBegin;
   PetscCall(FwSpectrumResolveForms(a->spectrum, a->model->temperature, a->scale * exp(log_order), with_value,
                                    &p->resolvent, &forms));
   p->log_order = log_order;
   for (int i = 0; i < N_PAIR; i++) {
-    p->fit[i]    = fit[place[i]];
-    p->square[i] = square[place[i]];
+    p->fit[i]        = fit[place[i]];
+    p->fit_above[i]  = above[place[i]];
+    p->square[i]     = square[place[i]];
+    terms->unseen[i] = least[place[i]];
   }
   F                = fit[place[YM]];
   dF               = -slope[place[YM]];
@@ -102,6 +101,17 @@ static PetscErrorCode Resolve(FwMeanAction a, double log_order, PetscBool with_v
 
 /* --- derivatives -------------------------------------------------------------------------------------------- */
 
+/* y.A^-1 y less y.y / T - (m.y)^2 / (T m.m) in the modes that are zero, with x = t + g */
+static double FitAbove(FwMeanAction a, double t, double x, const Terms *terms, const FwMeanPoint *p)
+{
+  const double *above = p->fit_above, y = terms->unseen[YM], m = terms->unseen[MM], prior = a->prior;
+  const double  at_least = t + m / prior; /* x for Q -> infinity */
+  double        fit      = above[YY] - (2.0 * y + above[YM]) * above[YM] / (prior * x);
+
+  if (m > 0.0) fit += y * (y / (prior * x)) * (above[MM] / (prior * at_least)) + y * (y / m) * (t / at_least);
+  return fit;
+}
+
 static void FillPoint(FwMeanAction a, double log_shift, PetscBool with_value, const Terms *terms, FwMeanPoint *p)
 {
   const double *g = terms->g, *w = terms->w, N = a->width, Q = exp(p->log_order), t = exp(log_shift), x = t + g[0];
@@ -118,6 +128,11 @@ static void FillPoint(FwMeanAction a, double log_shift, PetscBool with_value, co
   p->value    = with_value
                   ? log_shift - Q * expm1(log_shift) + (p->resolvent.log_det + log1p(g[0] / t) + p->fit[YY] - w[0] / x) / N
                   : NAN;
+  p->above    = with_value ? log_shift - Q * expm1(log_shift) +
+                            (p->resolvent.log_det + log1p(g[0] / t) + FitAbove(a, t, x, terms, p)) / N
+                           : NAN;
+  p->size     = N * (1.0 + Q) * (1.0 + t) + p->resolvent.trace + terms->fit_slope + 1.0 + fabs(w[1]) / x +
+            w[0] * (fabs(g[1]) + t) / (x * x);
 }
 
 PetscErrorCode FwMeanActionEvaluate(FwMeanAction a, double log_order, double log_shift, PetscBool with_value,
@@ -148,6 +163,33 @@ PetscErrorCode FwMeanActionData(FwMeanAction a, double log_order, double b, FwMe
   data->order_slope =
     p.resolvent.trace - terms.fit_slope + b * (terms.g[1] - terms.w[1]) / x + w * b * b * terms.g[1] / (x * x);
   data->coefficient_slope = g / x - w / (x * x);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The error of m^T A_0^-1 y enters w, and with it the forces, which are to be known to 1e-6 of the width */
+PetscErrorCode FwMeanActionCheckResolved(FwMeanAction a, double log_order, double b)
+{
+  const double     T = a->model->temperature;
+  FwSpectrumBounds bounds;
+  FwMeanPoint      p;
+  Terms            terms;
+  double           blur, x, felt;
+
+  PetscFunctionBegin;
+  PetscCall(Resolve(a, log_order, PETSC_FALSE, &p, &terms));
+  if (terms.unseen[MM] == 0.0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwSpectrumGetBounds(a->spectrum, &bounds));
+  blur = 8.0 * (double)bounds.n * DBL_EPSILON * sqrt(bounds.label2 * terms.unseen[YY] / (T * a->prior));
+  x    = 1.0 / b + terms.g[0];
+  felt = blur *
+         ((2.0 * sqrt(terms.w[0]) + blur) * (fabs(terms.g[1]) + 1.0 / b) / x +
+          fabs(terms.w[1]) / PetscMax(sqrt(terms.w[0]), DBL_MIN)) /
+         x;
+  PetscCheck(
+    felt <= 1e-6 * a->width, PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
+    "theory_mean: temperature %.6g is so small that round-off in the mean of the activation decides (%.3g of the "
+    "forces): set a larger temperature",
+    T, felt / a->width);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

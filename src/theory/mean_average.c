@@ -76,7 +76,7 @@ static PetscErrorCode WeighNode(FwMeanAction action, double u, double *log_weigh
   PetscCall(FwMeanActionEvaluate(action, u, 0.0, PETSC_TRUE, &p));
   *inner = IntegrateAngle(N, root, root * p.fit[1] / sqrt(model->prior[1]), root * root * p.fit[2] / model->prior[1]);
   *log_weight = half * log(0.5 * N) - lgamma(half) - 0.5 * log(2.0 * M_PI) + 0.5 * log(N) + 0.5 * N * u - 0.5 * N * Q +
-                inner->log_sum - 0.5 * (p.resolvent.log_det + p.fit[0]);
+                inner->log_sum - 0.5 * (p.resolvent.log_det + p.fit_above[0]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -91,7 +91,7 @@ static PetscErrorCode FindCore(FwMeanAction action, const FwSaddle *saddle, doub
   for (PetscInt i = 0; i < saddle->n_minimum; i++) {
     FwMeanPoint p;
 
-    if (0.5 * N * (saddle->minimum[i].value - saddle->minimum[0].value) > drop) continue;
+    if (0.5 * N * (saddle->minimum[i].above - saddle->minimum[0].above) > drop) continue;
     PetscCall(FwMeanActionEliminate(action, saddle->minimum[i].log_order, PETSC_FALSE, &p));
     *low  = PetscMin(*low, p.log_order);
     *high = PetscMax(*high, p.log_order);
@@ -144,10 +144,28 @@ static void Normalise(double n_train, double step, double largest, FwMeanAverage
   average->n = kept;
 }
 
+/* What no Q fits stands in front of the whole; the terms of the weights beside it must be known */
+static PetscErrorCode TakeLeast(FwMeanAction action, const FwSaddle *saddle, double *least)
+{
+  FwMeanPoint p;
+  Inner       inner      = {0};
+  double      log_weight = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(FwMeanActionEvaluate(action, saddle->minimum[0].log_order, 0.0, PETSC_FALSE, &p));
+  PetscCall(WeighNode(action, saddle->minimum[0].log_order, &log_weight, &inner));
+  PetscCheck(0.5 * DBL_EPSILON * (fabs(p.fit_above[0]) + fabs(inner.log_sum)) <= 1e-4, PETSC_COMM_WORLD,
+             FW_ERR_NUMERICAL,
+             "theory_average: round-off decides the weights at temperature %.6g: set a larger temperature",
+             FwMeanActionModel(action)->temperature);
+  *least = p.fit[0] - p.fit_above[0];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwMeanAverageCreate(FwMeanAction action, const FwSaddle *saddle, FwMeanAverage *average)
 {
   FwSpectrumBounds bounds;
-  double           low, high, step, largest = -INFINITY;
+  double           low, high, step, least = 0.0, largest = -INFINITY;
   PetscBool        is_up_complete = PETSC_FALSE, is_down_complete = PETSC_FALSE;
 
   PetscFunctionBegin;
@@ -161,6 +179,8 @@ PetscErrorCode FwMeanAverageCreate(FwMeanAction action, const FwSaddle *saddle, 
   if (!is_up_complete || !is_down_complete) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwMeanActionBounds(action, &bounds));
   Normalise((double)bounds.n, step, largest, average);
+  PetscCall(TakeLeast(action, saddle, &least));
+  average->log_evidence -= 0.5 * least;
   average->is_available = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

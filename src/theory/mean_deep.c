@@ -111,7 +111,7 @@ static PetscErrorCode SetMinimum(const Path *p, const double x[], FwMinimum *min
 {
   const FwModel *model = FwMeanActionModel(p->action);
   const PetscInt L     = p->n_layer;
-  double         force[2 * LAYER_MAX], sum = 0.0;
+  double         force[2 * LAYER_MAX], R[LAYER_MAX], log_order, b, sum = 0.0, most = 0.0;
   FwMeanData     data;
 
   PetscFunctionBegin;
@@ -123,6 +123,10 @@ static PetscErrorCode SetMinimum(const Path *p, const double x[], FwMinimum *min
     minimum->residual = hypot(minimum->residual, hypot(force[l], force[L + l]));
   }
   minimum->value = sum / model->width[L - 1];
+  for (PetscInt l = 0; l < L; l++) most = PetscMax(most, model->width[l]);
+  if (!(minimum->residual <= 1e-8 * most)) minimum->reason = SNES_DIVERGED_LOCAL_MIN;
+  Compose(L, x, &log_order, R, &b);
+  if (minimum->reason > 0) PetscCall(FwMeanActionCheckResolved(p->action, log_order, b));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -4,7 +4,7 @@
  *
  * With v eliminated N dS/du is F(u) = N (Q - 1) + tr A^-1 B - y.A^-1 B A^-1 y, B the part of A that K and m give. The
  * first trace is at least 0 and at most 1 + min(rank K, Q tr K / T), the last term at most |y|^2 / (4 T), and y.K^+ y
- * where Q >= 1; so a zero of F has
+ * where Q >= 1 and m lies in the range of K; so a zero of F has
  *
  *     N (1 - Q) <= 1 + min(rank K, Q tr K / T),   N (Q - 1) <= min(|y|^2 / (4 T), y.K^+ y).
  */
@@ -28,12 +28,15 @@ static PetscErrorCode Bracket(FwMeanAction action, double *low, double *high)
   const FwModel   *model = FwMeanActionModel(action);
   const double     N = model->width[0], T = model->temperature;
   FwSpectrumBounds b;
+  FwMeanPoint      rest = {0};
   double           by_noise;
 
   PetscFunctionBegin;
   PetscCall(FwMeanActionBounds(action, &b));
   by_noise = T > 0.0 ? b.label2 / (4.0 * T) : INFINITY;
-  if (model->bias[1] == 0.0 || b.rank == b.n) by_noise = PetscMin(by_noise, b.inverse);
+  if (b.rank < b.n) PetscCall(FwMeanActionEvaluate(action, 0.0, 0.0, PETSC_FALSE, &rest));
+  if (b.rank == b.n || (model->bias[1] == 0.0 && rest.fit[2] == rest.fit_above[2]))
+    by_noise = PetscMin(by_noise, b.inverse);
   PetscCheck(isfinite(by_noise), PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
              "there is no finite solution at T = %.6g: set a larger temperature", T);
   *high = log1p(by_noise / N) + 1e-6;
@@ -127,12 +130,10 @@ static PetscErrorCode Newton(FwMeanAction action, double tolerance, double at[2]
 
 static double RoundOff(FwMeanAction action, const FwMeanPoint *p)
 {
-  const double     N      = FwMeanActionModel(action)->width[0];
   FwSpectrumBounds bounds = {0};
 
   (void)FwMeanActionBounds(action, &bounds);
-  return DBL_EPSILON * (100.0 + (double)bounds.n) *
-         (1.0 + N * (1.0 + exp(p->log_order)) * (1.0 + exp(p->log_shift)) + p->resolvent.trace + fabs(p->fit[0]));
+  return DBL_EPSILON * (100.0 + (double)bounds.n) * p->size;
 }
 
 /* A rising zero of F between left and right: a few halvings, then Newton; where it leaves, more halvings */
@@ -156,15 +157,19 @@ static PetscErrorCode Refine(FwMeanAction action, double left, double right, FwM
   PetscCall(FwMeanActionEvaluate(action, at[0], at[1], PETSC_TRUE, &p));
   minimum->log_order = at[0];
   minimum->value     = p.value;
+  minimum->above     = p.above;
   minimum->residual  = hypot(p.force[0], p.force[1]);
-  *shift             = expm1(at[1]);
+  if (!(minimum->residual <= PetscMax(10.0 * RoundOff(action, &p), 1e-8 * FwMeanActionModel(action)->width[0])))
+    minimum->reason = SNES_DIVERGED_LOCAL_MIN; /* Newton may have stopped because its steps got short */
+  PetscCall(FwMeanActionCheckResolved(action, at[0], exp(-at[1])));
+  *shift = expm1(at[1]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static void Sort(FwSaddle *saddle, double shift[])
 {
   for (PetscInt m = 1; m < saddle->n_minimum; m++)
-    for (PetscInt k = m; k > 0 && saddle->minimum[k].value < saddle->minimum[k - 1].value; k--) {
+    for (PetscInt k = m; k > 0 && saddle->minimum[k].above < saddle->minimum[k - 1].above; k--) {
       const FwMinimum other = saddle->minimum[k];
       const double    s     = shift[k];
 

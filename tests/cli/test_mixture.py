@@ -30,6 +30,12 @@ class Mixture(unittest.TestCase):
     def result(self, name="mixture.h5"):
         return read(self.place / name, "mixture")
 
+    def test_without_samplers_there_is_no_verdict(self):
+        done = self.mixture(*SMALL, "-mixture_method", "exact")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertNotIn("verdict", done.out)
+        self.assertNotIn("CvM", done.out)
+
     def test_report_holds_exact_moments_beside_sampled_ones(self):
         done = self.mixture(*SMALL, "-mixture_method", "brute,bartlett,exact,limit")
         self.assertEqual(done.code, 0, done.err)

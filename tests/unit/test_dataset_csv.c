@@ -34,6 +34,30 @@ static void numbers_are_taken_as_they_are(void **state)
   folder_destroy();
 }
 
+/* 1..9 again, in units whose squares are not normal numbers, or none at all */
+static void standard_knows_no_unit(void **state)
+{
+  const int exponent[] = {-160, 160, -300};
+
+  (void)state;
+  for (size_t k = 0; k < sizeof exponent / sizeof *exponent; k++) {
+    FwDataset data;
+    char      text[256];
+
+    snprintf(text, sizeof text, "a,b,c,y\n1e%d,2e%d,3e%d,0.5\n4e%d,5e%d,6e%d,-1\n7e%d,8e%d,9e%d,2\n-1e%d,0,1e%d,3\n",
+             exponent[k], exponent[k], exponent[k], exponent[k], exponent[k], exponent[k], exponent[k], exponent[k],
+             exponent[k], exponent[k], exponent[k]);
+    folder_create();
+    write_text("t.csv", text);
+    data = open_data("-data_source csv -data_path %s/t.csv -data_train 3 -data_test 1 -data_normalise standard");
+    for (int i = 0; i < 9; i++)
+      assert_close(input_at(data, FW_TRAIN, i / 3, i % 3), (i - 4.0) / sqrt(60.0 / 9.0), 1e-14);
+    assert_close(input_at(data, FW_TEST, 0, 0), -6.0 / sqrt(60.0 / 9.0), 1e-14);
+    TestCall(FwDatasetDestroy(&data));
+    folder_destroy();
+  }
+}
+
 static void standard_has_mean_zero_and_deviation_one(void **state)
 {
   FwDataset data;
@@ -134,7 +158,8 @@ int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(numbers_are_taken_as_they_are), cmocka_unit_test(standard_has_mean_zero_and_deviation_one),
-    cmocka_unit_test(whole_targets_may_be_classes), cmocka_unit_test(mistakes_are_named_by_line_and_column)};
+    cmocka_unit_test(standard_knows_no_unit), cmocka_unit_test(whole_targets_may_be_classes),
+    cmocka_unit_test(mistakes_are_named_by_line_and_column)};
   int n_failed;
 
   if (FwStart(argc, argv, NULL)) return 1;

@@ -257,7 +257,7 @@ static void average_is_the_double_integral(void **state)
 /* A start so far up that the nodes, as dense as they are there, do not reach the weight */
 static void average_that_runs_out_of_nodes_is_not_given(void **state)
 {
-  FwMinimum      far = {.log_order = 13.0};
+  FwMinimum      far    = {.log_order = 13.0};
   const FwSaddle saddle = {.n_minimum = 1, .minimum = &far};
   Problem        p;
   FwMeanAverage  average;
@@ -268,6 +268,58 @@ static void average_that_runs_out_of_nodes_is_not_given(void **state)
   assert_close(average.is_available, 0, 0.0);
   TestCall(FwMeanAverageDestroy(&average));
   free_problem(&p);
+}
+
+/* Each example stands twice, with labels that differ, and so does the mean where it is to leave the range of the kernel */
+static void make_twins(Problem *p, double temperature, PetscBool with_same_mean)
+{
+  const int half = P / 2;
+  FwMatrix  matrix;
+
+  make_problem(p, 0, 12.0, temperature, 0.0, 1.0, 0.8);
+  free_problem(p);
+  for (int i = 0; i < P; i++) {
+    for (int j = 0; j < P; j++) p->kernel[i + j * P] = p->kernel[i % half + j % half * P];
+    if (with_same_mean) p->column[P + i] = p->column[P + i % half];
+  }
+  TestCall(FwMatrixCreateFromCopy(grid, P, P, p->kernel, &matrix));
+  TestCall(FwSpectrumCreate(&matrix, 0, &p->spectrum));
+  TestCall(FwSpectrumSetLabels(p->spectrum, 2, p->column, 0.0));
+  TestCall(FwMeanActionCreate(p->spectrum, 1.3, &p->model, &p->action));
+}
+
+static void tiny_temperatures_have_a_limit(void **state)
+{
+  (void)state;
+  for (int with_same_mean = 0; with_same_mean < 2; with_same_mean++) {
+    const double temperature[] = {1e-8, 1e-13, 1e-16};
+    double       log_order[3], shift[3], mean_order[3];
+
+    for (int i = 0; i < 3; i++) {
+      Problem       p;
+      FwSaddle      saddle;
+      FwMeanAverage average;
+      double       *s;
+
+      make_twins(&p, temperature[i], with_same_mean ? PETSC_TRUE : PETSC_FALSE);
+      TestCall(FwMeanSaddleFind(p.action, &saddle, &s));
+      assert_close(saddle.is_converged, 1, 0.0);
+      assert_close(saddle.minimum[0].residual, 0.0, 1e-7);
+      log_order[i] = saddle.minimum[0].log_order;
+      shift[i]     = s[0];
+      if (with_same_mean) {
+        TestCall(FwMeanAverageCreate(p.action, &saddle, &average));
+        mean_order[i] = average.mean_order;
+        TestCall(FwMeanAverageDestroy(&average));
+        if (i) assert_close(mean_order[i], mean_order[0], 1e-5);
+      }
+      if (i) assert_close(log_order[i], log_order[0], 1e-5);
+      if (i) assert_close(shift[i], shift[0], 1e-5);
+      TestCall(PetscFree(s));
+      TestCall(FwSaddleDestroy(&saddle));
+      free_problem(&p);
+    }
+  }
 }
 
 int main(int argc, char **argv)
@@ -281,6 +333,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(balanced_labels_agree_with_the_plain_form),
     cmocka_unit_test(average_is_the_double_integral),
     cmocka_unit_test(average_that_runs_out_of_nodes_is_not_given),
+    cmocka_unit_test(tiny_temperatures_have_a_limit),
   };
   int n_failed;
 
