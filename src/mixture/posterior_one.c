@@ -71,7 +71,7 @@ static PetscErrorCode March(const Target *target, double                        
   for (PetscInt i = 1;; i++) {
     before = p;
     PetscCheck(
-      i < STEPS_MAX, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
+      i < STEPS_MAX && p.x < LOG_Q_MOST, PETSC_COMM_SELF, FW_ERR_NUMERICAL,
       "the posterior of log q has no end in sight at log q = %.6g: set a larger temperature, or smaller labels", p.x);
     PetscCall(Evaluate(target, target->start + direction * i * target->step, &p));
     if (p.value > best->value) *best = p;
