@@ -109,7 +109,7 @@ static const FwKey table[] = {
          "none: bytes / 255; unit: each example to norm sqrt(N_0); standard: mean 0, deviation 1 over training pixels"),
 
   CHOICE("network_type", "fc", "fc,cnn,lcn,pool", NETWORK, "architecture"),
-  COUNT("network_depth", NULL, 0, 4096, NETWORK, "hidden layers L, of 'optimal' also 0 (the number of widths, or 1)"),
+  COUNT("network_depth", NULL, 0, 1e5, NETWORK, "hidden layers L, of 'optimal' also 0 (the number of widths, or 1)"),
   INTEGERS("network_width", "100", 1, NETWORK, "width N, or one per hidden layer; channels for cnn, lcn, pool"),
   {                                                                                                     .name          = "network_activation",
                                                                      .type          = FW_KEY_CHOICE,

@@ -69,7 +69,7 @@ static PetscErrorCode ChooseDepth(const Mixture *mixture)
   PetscCall(FwOptionReal("mixture_a", &a, &has_a));
   PetscCall(FwOptionIntegers("network_width", &n, width));
   if (!has_a || !isfinite(a) || n != 1) PetscFunctionReturn(PETSC_SUCCESS);
-  snprintf(text, sizeof text, "%.0f", fmin(1e6, fmax(1.0, rint(a * (double)width[0]))));
+  snprintf(text, sizeof text, "%.0f", fmin(1e5, fmax(1.0, rint(a * (double)width[0]))));
   PetscCall(PetscOptionsSetValue(NULL, "-network_depth", text));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

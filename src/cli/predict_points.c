@@ -102,8 +102,12 @@ PetscBool FwPredictIsLocal(const FwModel *model)
 
 PetscErrorCode FwPredictPointRead(FwPredictPoint *point)
 {
+  enum { DEPTH_MAX = 4096 }; /* order parameters with a matrix of second derivatives */
+
   PetscFunctionBegin;
   PetscCall(FwModelFromOptions(&point->model));
+  PetscCheck(point->model.depth <= DEPTH_MAX, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "network_depth is %" PetscInt_FMT ": want at most %d hidden layers here", point->model.depth, DEPTH_MAX);
   PetscCall(ReadTheory(&point->model, &point->theory));
   if (point->model.type != FW_NETWORK_FC) PetscCall(CheckPatches(point));
   PetscCall(FwOptionBoolean("theory_observables", &point->with_observables, NULL));

@@ -127,7 +127,8 @@ class BadInput(unittest.TestCase):
 
     def test_sizes_that_would_not_fit_are_refused_at_once(self):
         for code, words, key, value in [
-            (2, "from 0 to 4096", "network_depth", 1000000000), (2, "want at most", "scan_temperature", "0.001:1:1000000"),
+            (2, "from 0 to 100000", "network_depth", 1000000000), (2, "at most 4096", "network_depth", 100000),
+            (2, "want at most", "scan_temperature", "0.001:1:1000000"),
             (2, "from 1 to 10000", "theory_starts", 2147483647), (5, "data_test", "data_test", 1000000000)]:
             self.refused(code, words, "predict", "-" + key, value, "-memory", "1G")
         teacher = ("predict", "-memory", "1G", "-data_source", "teacher")
