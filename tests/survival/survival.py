@@ -34,6 +34,7 @@ import time
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
@@ -71,7 +72,8 @@ def digest(path):
     with h5py.File(path) as file:
         def add(name, item):
             if isinstance(item, h5py.Dataset) and "seconds" not in name:
-                hash_.update(name.encode() + item[()].tobytes())
+                value = np.asarray(item[()])
+                hash_.update(name.encode() + (b"\0".join(value.ravel()) if value.dtype == object else value.tobytes()))
         file.visititems(add)
     return hash_.hexdigest()
 
