@@ -147,7 +147,7 @@ class Posterior(unittest.TestCase):
 
     def test_dry_run_counts_the_kernel_and_the_predictions(self):
         for more in (["-data_train", 100000, "-data_test", 5], ["-data_train", 20, "-data_test", 1000000]):
-            done = self.mixture("-data_source", "glyphs", *more, "-network_outputs", 2, "-memory", "4G", "-dry_run")
+            done = self.mixture("-data_source", "glyphs", *more, "-data_encoding", "onehot", "-memory", "4G", "-dry_run")
             self.assertEqual((done.code, len(done.errors)), (5, 1), (more, done.err))
 
     def test_bad_input_is_one_line(self):
