@@ -167,6 +167,7 @@ class Laws(unittest.TestCase):
         recorder.chmod(0o755)
         done = run("plot", file, "-figure", name, "-output", "figure.svg", cwd=self.place, env={"PATH": f"{recorder.parent}:/usr/bin:/bin"})
         self.assertEqual(done.code, 0, done.err)
+        (self.place / "figure.svg").unlink()  # no picture, which the next one would be refused to replace
         script = (self.place / "script.gp").read_text()
         blocks = {key: np.array([[float(v) for v in line.split()[:2]] for line in text.splitlines()])
                   for key, text in re.findall(r"^\$(data_\d+_\d+) << END\n(.*?)^END$", script, re.M | re.S)}

@@ -254,6 +254,12 @@ class Predict(unittest.TestCase):
         self.assertGreater(r["alignment_after"], r["alignment_before"])
         self.assertEqual(len(r["weight_eigenvalue"]), 256)
 
+    def test_cold_linear_network_with_more_examples_than_inputs_converges(self):
+        """Its kernel has modes that are zero, which bands of some size do not see."""
+        done = run("predict", "-data_train", 600, "-data_test", 20, "-data_size", 16, "-network_activation", "linear",
+                   "-temperature", 1e-7, cwd=self.place)
+        self.assertEqual(done.code, 0, done.err)
+
     def test_petsc_options_pass_through(self):
         done = self.predict("-snes_monitor", "-snes_converged_reason")
         self.assertEqual(done.code, 0, done.err)

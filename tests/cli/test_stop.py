@@ -108,7 +108,7 @@ class Stop(unittest.TestCase):
         done = self.predict(*MANY_COLUMNS, "-resume")
         self.assertEqual(done.code, 3, done.err)
         self.assertIn("remove it to start anew", done.errors[0])
-        self.check(*MANY_COLUMNS, resume=())
+        self.check(*MANY_COLUMNS, resume=(), kept=["out.h5.aside-1.kernel-0.part"])
 
 
 if __name__ == "__main__":
