@@ -105,8 +105,9 @@ static const FwKey table[] = {
   BOOLEAN("data_gray", "true", DATA, "colour to luminance"),
   CHOICE("data_scramble", "none", "none,pixels,patches,labels", DATA,
          "control: pixels of the image, pixels inside each patch of network_mask, or labels, in an order given by the seed"),
-  CHOICE("data_normalise", "standard", "none,unit,standard", DATA,
-         "none: bytes / 255; unit: each example to norm sqrt(N_0); standard: mean 0, deviation 1 over training pixels"),
+  CHOICE("data_normalise", "standard", "none,unit,standard,columns", DATA,
+         "none: bytes / 255; unit: each example to norm sqrt(N_0); standard: mean 0, deviation 1 over all training pixels; "
+         "columns: of each input for itself"),
 
   CHOICE("network_type", "fc", "fc,cnn,lcn,pool", NETWORK, "architecture"),
   COUNT("network_depth", NULL, 0, 1e5, NETWORK, "hidden layers L, of 'optimal' also 0 (the number of widths, or 1)"),

@@ -282,6 +282,7 @@ PetscErrorCode FwDatasetDestroy(FwDataset *data)
   if (!d) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(CloseSource(d));
   for (int part = 0; part < FW_PART_COUNT; part++) PetscCall(PetscFree(d->x[part]));
+  PetscCall(PetscFree(d->column));
   PetscCall(PetscFree(d->place));
   PetscCall(PetscFree(d->y));
   PetscCall(PetscFree(d->class_index));

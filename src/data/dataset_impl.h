@@ -33,6 +33,7 @@ struct FwDatasetImpl {
   double     *label;            /* [FwLabelled(), n_label] as stored; released after encoding */
   double     *x[FW_PART_COUNT]; /* [n_local, N_0] by part */
   double      shift, scale;     /* of data_normalise standard: x becomes (x - shift) / scale */
+  double     *column;           /* of columns: [N_0] shifts, then [N_0] scales; NULL otherwise */
   PetscInt64 *place;            /* [height, width] pixel that data_scramble puts here; NULL where all stay */
   double     *y;                /* [FwLabelled(), D] */
   PetscInt   *class_index;      /* [FwLabelled()], or NULL */

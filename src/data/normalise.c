@@ -8,6 +8,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 /* Neumaier's compensated sum */
 typedef struct {
@@ -99,6 +100,88 @@ static PetscErrorCode Standardise(FwDataset data)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* --- columns ------------------------------------------------------------------------------------------------ */
+
+/* Mean over the training examples of ((x - shift) / unit)^power for each input. The sums go from rank to rank, which adds
+   its examples in their order: the same bits for any number of ranks. */
+static PetscErrorCode ColumnMoments(FwDataset data, const double shift[], const double unit[], int power,
+                                    double moment[])
+{
+  const PetscInt n_input = data->sizes.n_input, last = data->n_rank - 1;
+  PetscInt       block, first, n_local;
+  Sum           *sum;
+
+  PetscFunctionBegin;
+  FwPartLayout(data, FW_TRAIN, data->rank, &block, &first, &n_local);
+  PetscCall(PetscCalloc1(n_input, &sum));
+  if (data->rank > 0)
+    PetscCallMPI(MPI_Recv(sum, 2 * n_input, MPI_DOUBLE, data->rank - 1, data->tag, data->comm, MPI_STATUS_IGNORE));
+  for (PetscInt64 i = 0; i < n_local; i++)
+    for (PetscInt64 j = 0; j < n_input; j++) {
+      const double term = (data->x[FW_TRAIN][i * n_input + j] - shift[j]) / unit[j];
+
+      SumAdd(&sum[j], power == 2 ? term * term : term);
+    }
+  if (data->rank < last) PetscCallMPI(MPI_Send(sum, 2 * n_input, MPI_DOUBLE, data->rank + 1, data->tag, data->comm));
+  for (PetscInt j = 0; j < n_input; j++) moment[j] = SumValue(&sum[j]) / data->keys.n_train;
+  PetscCallMPI(MPI_Bcast(moment, n_input, MPI_DOUBLE, last, data->comm));
+  PetscCall(PetscFree(sum));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The power of two below the largest absolute value of each input. Where all are equal it is 0, and the shift that value: by
+   comparison, since the mean of equal numbers need not have their bits */
+static PetscErrorCode ColumnUnits(FwDataset data, double shift[], double unit[])
+{
+  const PetscInt n_input = data->sizes.n_input;
+  PetscInt       block, first, n_local;
+  double        *extreme; /* maxima of x, then of -x */
+
+  PetscFunctionBegin;
+  FwPartLayout(data, FW_TRAIN, data->rank, &block, &first, &n_local);
+  PetscCall(PetscMalloc1(2 * (size_t)n_input, &extreme));
+  for (PetscInt j = 0; j < 2 * n_input; j++) extreme[j] = -DBL_MAX;
+  for (PetscInt64 i = 0; i < n_local; i++)
+    for (PetscInt64 j = 0; j < n_input; j++) {
+      const double x = data->x[FW_TRAIN][i * n_input + j];
+
+      extreme[j]           = fmax(extreme[j], x);
+      extreme[n_input + j] = fmax(extreme[n_input + j], -x);
+    }
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, extreme, 2 * n_input, MPI_DOUBLE, MPI_MAX, data->comm));
+  for (PetscInt j = 0; j < n_input; j++) {
+    const double largest = fmax(extreme[j], extreme[n_input + j]);
+
+    unit[j] = extreme[j] > -extreme[n_input + j] ? ldexp(1.0, ilogb(largest)) : 0.0;
+    if (unit[j] == 0.0) shift[j] = extreme[j];
+  }
+  PetscCall(PetscFree(extreme));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* An input that is the same in all training examples becomes zero in them */
+static PetscErrorCode StandardiseColumns(FwDataset data)
+{
+  const PetscInt n_input = data->sizes.n_input;
+  double        *shift, *scale, *unit;
+
+  PetscFunctionBegin;
+  PetscCall(PetscCalloc1(2 * (size_t)n_input, &data->column));
+  PetscCall(PetscMalloc1(n_input, &unit));
+  shift = data->column;
+  scale = data->column + n_input;
+  for (PetscInt j = 0; j < n_input; j++) scale[j] = 1.0;
+  PetscCall(ColumnMoments(data, shift, scale, 1, shift));
+  PetscCall(ColumnUnits(data, shift, unit));
+  for (PetscInt j = 0; j < n_input; j++) scale[j] = unit[j] > 0.0 ? unit[j] : 1.0;
+  PetscCall(ColumnMoments(data, shift, scale, 2, scale));
+  for (PetscInt j = 0; j < n_input; j++) scale[j] = unit[j] > 0.0 && scale[j] > 0.0 ? unit[j] * sqrt(scale[j]) : 1.0;
+  PetscCall(PetscFree(unit));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- all parts ---------------------------------------------------------------------------------------------- */
+
 /* One example to norm sqrt(N_0); divided by its largest entry first, so that no square leaves the range */
 static void ScaleToUnit(PetscInt n, double x[])
 {
@@ -120,14 +203,42 @@ void FwDatasetScalePart(FwDataset data, FwPart part)
   if (data->keys.normalise == FW_NORMALISE_STANDARD)
     for (PetscInt64 i = 0; i < n_local * n_input; i++)
       data->x[part][i] = (data->x[part][i] - data->shift) / data->scale;
+  if (data->keys.normalise == FW_NORMALISE_COLUMNS)
+    for (PetscInt64 i = 0; i < n_local * n_input; i++)
+      data->x[part][i] = (data->x[part][i] - data->column[i % n_input]) / data->column[n_input + i % n_input];
   if (data->keys.normalise == FW_NORMALISE_UNIT)
     for (PetscInt i = 0; i < n_local; i++) ScaleToUnit(data->sizes.n_input, data->x[part] + i * n_input);
+}
+
+/* One deviation for all of a table lets its largest column drown the others */
+static PetscErrorCode WarnOfColumns(FwDataset data)
+{
+  const PetscInt n_input = data->sizes.n_input;
+  double         least = INFINITY, most = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(StandardiseColumns(data));
+  for (PetscInt j = 0; j < n_input; j++) {
+    least = fmin(least, data->column[n_input + j]);
+    most  = fmax(most, data->column[n_input + j]);
+  }
+  PetscCall(PetscFree(data->column));
+  if (most > 30.0 * least)
+    PetscCall(
+      FwWarn("columns of data_path '%s' have deviations from %.3g to %.3g, and the largest drown the others: "
+             "data_normalise 'columns' gives each its own",
+             data->keys.path, least, most));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwDatasetNormalise(FwDataset data)
 {
   PetscFunctionBegin;
-  if (data->keys.normalise == FW_NORMALISE_STANDARD) PetscCall(Standardise(data));
+  if (data->keys.normalise == FW_NORMALISE_STANDARD) {
+    if (!strcmp(data->source.ops->name, "csv")) PetscCall(WarnOfColumns(data));
+    PetscCall(Standardise(data));
+  }
+  if (data->keys.normalise == FW_NORMALISE_COLUMNS) PetscCall(StandardiseColumns(data));
   for (int part = FW_TRAIN; part <= FW_VALIDATION; part++) FwDatasetScalePart(data, (FwPart)part);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

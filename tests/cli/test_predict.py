@@ -254,6 +254,19 @@ class Predict(unittest.TestCase):
         self.assertGreater(r["alignment_after"], r["alignment_before"])
         self.assertEqual(len(r["weight_eigenvalue"]), 256)
 
+    def test_columns_of_other_sizes_are_warned_of_and_scaled_each_for_itself(self):
+        x = np.random.default_rng(7).standard_normal((40, 4))
+        np.savetxt(self.place / "one.csv", x, delimiter=",")
+        np.savetxt(self.place / "two.csv", x * [1.0, 1000.0, 1.0, 1.0] + [0.0, 300.0, 0.0, 0.0], delimiter=",")
+        results = []
+        for name, ranks in (("one", 1), ("two", 3)):
+            words = ["predict", "-data_source", "csv", "-data_path", f"{name}.csv", "-data_train", 30, "-data_test", 10, "-overwrite"]
+            done = run(*words, "-data_normalise", "columns", cwd=self.place, ranks=ranks)
+            self.assertEqual((done.code, done.err.count("warning")), (0, 0), done.err)
+            results.append(read(self.place / "predict.h5"))
+            self.assertEqual("drown" in run(*words, cwd=self.place).err, name == "two")
+        np.testing.assert_allclose(results[0]["test_error"], results[1]["test_error"], rtol=1e-10)
+
     def test_cold_linear_network_with_more_examples_than_inputs_converges(self):
         """Its kernel has modes that are zero, which bands of some size do not see."""
         done = run("predict", "-data_train", 600, "-data_test", 20, "-data_size", 16, "-network_activation", "linear",

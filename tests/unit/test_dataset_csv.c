@@ -86,6 +86,25 @@ static void standard_has_mean_zero_and_deviation_one(void **state)
   folder_destroy();
 }
 
+static void columns_have_mean_zero_and_deviation_one_each(void **state)
+{
+  const double deviation = sqrt(2.0 / 3.0);
+  FwDataset    data;
+
+  (void)state;
+  folder_create();
+  write_text("t.csv", "1,2e8,5,7\n2,4e8,5,7\n3,6e8,5,7\n4,2e8,6,7\n");
+  data = open_data("-data_source csv -data_path %s/t.csv -data_normalise columns -data_train 3 -data_test 1");
+  for (int i = 0; i < 9; i++)
+    assert_close(input_at(data, FW_TRAIN, i / 3, i % 3), i % 3 == 2 ? 0.0 : (i / 3 - 1) / deviation, 1e-15);
+  /* by the training examples' means and deviations, and a column that never changed in them keeps its unit */
+  assert_close(input_at(data, FW_TEST, 0, 0), 2.0 / deviation, 1e-15);
+  assert_close(input_at(data, FW_TEST, 0, 1), -1.0 / deviation, 1e-15);
+  assert_close(input_at(data, FW_TEST, 0, 2), 1.0, 0);
+  TestCall(FwDatasetDestroy(&data));
+  folder_destroy();
+}
+
 static void whole_targets_may_be_classes(void **state)
 {
   FwDataset data;
@@ -158,8 +177,8 @@ int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(numbers_are_taken_as_they_are), cmocka_unit_test(standard_has_mean_zero_and_deviation_one),
-    cmocka_unit_test(standard_knows_no_unit), cmocka_unit_test(whole_targets_may_be_classes),
-    cmocka_unit_test(mistakes_are_named_by_line_and_column)};
+    cmocka_unit_test(standard_knows_no_unit),        cmocka_unit_test(columns_have_mean_zero_and_deviation_one_each),
+    cmocka_unit_test(whole_targets_may_be_classes),  cmocka_unit_test(mistakes_are_named_by_line_and_column)};
   int n_failed;
 
   if (FwStart(argc, argv, NULL)) return 1;
