@@ -7,8 +7,8 @@
 
 #include <finwidth/base.h>
 
-/** Memory that one rank may use: the key `memory`, or what the node has, divided by its ranks; never more than the limit on
- *  its address space leaves. Collective. */
+/** Memory that one rank may use: the key `memory`, or what the node has, divided by its ranks, and no more than the limit on
+ *  its address space left when this was first called. Collective. */
 PetscErrorCode FwEstimateMemory(MPI_Comm comm, double *bytes);
 
 /** Program, libraries and MPI's buffers, of each rank. */

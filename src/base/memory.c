@@ -42,19 +42,21 @@ int FwMemoryCheckLimit(char message[], size_t size)
 
 PetscErrorCode FwEstimateMemory(MPI_Comm comm, double *bytes)
 {
-  PetscBool   is_set;
-  MPI_Comm    node;
-  PetscMPIInt n_rank;
+  static double room = -1.0; /* when it was first asked for: before data that later needs count in */
+  PetscBool     is_set;
+  MPI_Comm      node;
+  PetscMPIInt   n_rank;
 
   PetscFunctionBegin;
+  if (room < 0.0) room = RoomLeft();
   PetscCall(FwOptionReal("memory", bytes, &is_set));
   if (!is_set) {
     PetscCallMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
     PetscCallMPI(MPI_Comm_size(node, &n_rank));
     PetscCallMPI(MPI_Comm_free(&node));
     *bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE) / n_rank;
+    *bytes = PetscMin(*bytes, room + FW_ESTIMATE_BASE_BYTES);
   }
-  *bytes = PetscMin(*bytes, RoomLeft() + FW_ESTIMATE_BASE_BYTES);
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, bytes, 1, MPI_DOUBLE, MPI_MIN, comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

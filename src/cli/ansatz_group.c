@@ -7,6 +7,7 @@
 #include "predict.h"
 
 #include <finwidth/estimate.h>
+#include <finwidth/vector.h>
 
 const char *const FwAnsatzSharedKeys[] = {"ansatz_decay", "ansatz_bias_decay", "ansatz_step",
                                           "ansatz_init",  "ansatz_init_scale", NULL};
@@ -107,13 +108,13 @@ static PetscErrorCode MakePlan(FwAnsatzGroupData *g)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CheckMemory(const FwAnsatzGroupData *g)
+static PetscErrorCode CheckMemory(const FwAnsatzGroupData *g, PetscInt n_seed)
 {
   FwEnsemblePlan plan = g->plan;
   double         bytes, needed;
 
   PetscFunctionBegin;
-  plan.n_run = g->n_point * g->ansatz->n_seed;
+  plan.n_run = g->n_point * n_seed;
   needed     = FW_ESTIMATE_BASE_BYTES + FwEnsembleBytes(&plan);
   PetscCall(FwEstimateMemory(g->comm, &bytes));
   PetscCheck(needed <= bytes, g->comm, FW_ERR_MEMORY,
@@ -196,12 +197,13 @@ static PetscErrorCode TrainGroup(FwAnsatzGroupData *g, PetscInt first, FwRecord 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode PrepareGroup(FwAnsatzGroupData *g, FwScan scan, const PetscInt point[])
+/* n_seed: for which there must be room */
+static PetscErrorCode PrepareGroup(FwAnsatzGroupData *g, FwScan scan, const PetscInt point[], PetscInt n_seed)
 {
   PetscFunctionBegin;
   PetscCall(ReadPoints(g, scan, point));
   PetscCall(MakePlan(g));
-  PetscCall(CheckMemory(g));
+  PetscCall(CheckMemory(g, n_seed));
   PetscCall(MakeRuns(g));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -210,7 +212,6 @@ static PetscErrorCode PrepareGroup(FwAnsatzGroupData *g, FwScan scan, const Pets
 static PetscErrorCode Try(const FwAnsatzGroupData *g, double budget, FwAnsatzNeed *need)
 {
   PetscFunctionBegin;
-  need->rank_bytes     = FW_ESTIMATE_BASE_BYTES + FwEnsembleBytes(&g->plan);
   need->gradient_flops = FwEnsembleGradientCost(&g->plan);
   PetscCall(FwErrorAgreeAny(PETSC_COMM_WORLD, FwEnsembleTrial(&g->plan, budget, &need->seconds)));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &need->seconds, 1, MPI_DOUBLE, MPI_MAX, PETSC_COMM_WORLD));
@@ -220,12 +221,19 @@ static PetscErrorCode Try(const FwAnsatzGroupData *g, double budget, FwAnsatzNee
 PetscErrorCode FwAnsatzEstimate(const FwAnsatz *ansatz, PetscInt n, const PetscInt point[], double budget,
                                 FwAnsatzNeed *need)
 {
-  FwAnsatzGroupData g = {.comm = PETSC_COMM_WORLD, .ansatz = ansatz, .n_point = n};
+  FwAnsatz          few = *ansatz; /* seeds are alike: this machine need not have room for all */
+  FwAnsatzGroupData g   = {.comm = PETSC_COMM_WORLD, .ansatz = &few, .n_point = n};
   PetscErrorCode    code;
 
   PetscFunctionBegin;
-  code = PrepareGroup(&g, ansatz->request->scan, point);
+  few.n_seed = PetscMin(few.n_seed, FW_LANES);
+  code       = PrepareGroup(&g, ansatz->request->scan, point, ansatz->n_seed);
   if (!code) code = Try(&g, budget, need);
+  if (!code) {
+    g.plan.n_run     = n * ansatz->n_seed;
+    need->rank_bytes = FW_ESTIMATE_BASE_BYTES + FwEnsembleBytes(&g.plan);
+    need->seconds *= (double)ansatz->n_seed / few.n_seed;
+  }
   PetscCall(DestroyGroup(&g));
   PetscFunctionReturn(code);
 }
@@ -237,7 +245,7 @@ PetscErrorCode FwAnsatzGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Petsc
   PetscErrorCode    code;
 
   PetscFunctionBegin;
-  code = PrepareGroup(&g, scan, point);
+  code = PrepareGroup(&g, scan, point, g.ansatz->n_seed);
   if (!code) code = TrainGroup(&g, point[0], record);
   PetscCall(DestroyGroup(&g));
   PetscFunctionReturn(code);

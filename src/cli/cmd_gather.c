@@ -62,17 +62,26 @@ static PetscErrorCode Save(FwRequest *request, FwGather gather, FwStore *store)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* `gather a.h5 b.h5 c.h5 -overwrite` would replace the first part by what the others hold */
+/* `gather a.h5 b.h5 c.h5 -overwrite` would replace the first part by what the others hold. What cannot be read is no loss,
+   or is refused where it is written. */
 static PetscErrorCode CheckIsNoPart(const char path[])
 {
-  FwStore   store;
-  char     *input;
-  PetscBool exists, is_part;
+  FwStore        store;
+  char          *input;
+  PetscBool      exists = PETSC_FALSE, is_part;
+  PetscMPIInt    rank;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
-  PetscCall(PetscTestFile(path, '\0', &exists));
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  if (rank == 0) PetscCall(PetscTestFile(path, '\0', &exists));
+  PetscCallMPI(MPI_Bcast(&exists, 1, MPIU_BOOL, 0, PETSC_COMM_WORLD)); /* nodes may see a file at different times */
   if (!exists) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(FwStoreOpen(PETSC_COMM_WORLD, path, &store));
+  code = FwStoreOpen(PETSC_COMM_WORLD, path, &store);
+  if (code) {
+    FwErrorClear();
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(FwStoreGetText(store, "/", "input", &input));
   PetscCall(FwStoreDestroy(&store));
   is_part = strstr(input, "scan_index:") ? PETSC_TRUE : PETSC_FALSE;

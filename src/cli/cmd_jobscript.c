@@ -60,24 +60,33 @@ static PetscErrorCode PutBack(const Option *option)
 }
 
 /* One kernel, and n points on it */
-static PetscErrorCode EstimateFull(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint *point, Scan *group)
+static PetscErrorCode AskFull(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint *point, Scan *group)
 {
   const FwPredictUse use = {.n_point = (double)n, .temperature_lowest = point->model.temperature};
-  Option             memory;
   FwDataSizes        sizes;
   FwEstimate         e;
   double             flops, seconds, bytes;
 
   PetscFunctionBegin;
-  PetscCall(SetForNow("-memory", "1000000G",
-                      &memory)); /* the machine that prints the script need not be the one that computes */
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwPredictEstimate(grid, &sizes, point, &use, &e));
   PetscCall(FwPredictLearnCost(grid, data, n, point, &flops, &seconds, &bytes));
   group->group_seconds = e.assembly_seconds + e.decomposition_seconds + e.use_seconds + seconds;
   group->rank_bytes    = e.peak_bytes + bytes;
-  PetscCall(PutBack(&memory));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The machine that prints the script need not be the one that computes */
+static PetscErrorCode EstimateFull(FwGrid grid, FwDataset data, PetscInt n, const FwPredictPoint *point, Scan *group)
+{
+  Option         memory;
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCall(SetForNow("-memory", "1000000G", &memory));
+  code = AskFull(grid, data, n, point, group);
+  PetscCall(PutBack(&memory));
+  PetscFunctionReturn(code);
 }
 
 /* n points on one kernel or family of kernels, like the one whose keys are set. How many features of patches are kept depends

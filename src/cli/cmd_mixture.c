@@ -57,11 +57,12 @@ static PetscErrorCode MakeLinear(void)
 static PetscErrorCode ChooseDepth(const Mixture *mixture)
 {
   enum { WIDTH_MAX = 4096 };
-  PetscInt64 width[WIDTH_MAX];
-  PetscInt   n = WIDTH_MAX;
-  PetscBool  has_a;
-  double     a;
-  char       text[32];
+  const double depth_most = 1e5; /* of the key */
+  PetscInt64   width[WIDTH_MAX];
+  PetscInt     n = WIDTH_MAX;
+  PetscBool    has_a;
+  double       a, depth;
+  char         text[32];
 
   PetscFunctionBegin;
   if (!mixture->is_depth_free) PetscFunctionReturn(PETSC_SUCCESS);
@@ -69,7 +70,11 @@ static PetscErrorCode ChooseDepth(const Mixture *mixture)
   PetscCall(FwOptionReal("mixture_a", &a, &has_a));
   PetscCall(FwOptionIntegers("network_width", &n, width));
   if (!has_a || !isfinite(a) || n != 1) PetscFunctionReturn(PETSC_SUCCESS);
-  snprintf(text, sizeof text, "%.0f", fmin(1e5, fmax(1.0, rint(a * (double)width[0]))));
+  depth = fmax(1.0, rint(a * (double)width[0]));
+  PetscCheck(depth <= depth_most, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "mixture_a %.6g with network_width %" PetscInt64_FMT " are %.0f layers, want at most %.0f", a, width[0],
+             depth, depth_most);
+  snprintf(text, sizeof text, "%.0f", depth);
   PetscCall(PetscOptionsSetValue(NULL, "-network_depth", text));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

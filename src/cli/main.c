@@ -335,13 +335,15 @@ static PetscErrorCode Run(const Call *call)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Before MPI and BLAS ask for memory; one line of the ranks that mpirun has started */
+/* Before MPI and BLAS ask for memory; one line of the ranks that mpirun or srun has started */
 static int CheckAddressSpace(void)
 {
-  const char *rank = getenv("OMPI_COMM_WORLD_RANK");
-  char        message[256];
-  const int   code = FwMemoryCheckLimit(message, sizeof message);
+  static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"};
+  const char              *rank    = NULL;
+  char                     message[256];
+  const int                code = FwMemoryCheckLimit(message, sizeof message);
 
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(names) && !rank; i++) rank = getenv(names[i]);
   if (code && (!rank || !strcmp(rank, "0"))) fprintf(stderr, "finwidth: error: %s\n", message);
   return code;
 }
