@@ -61,3 +61,6 @@ PetscErrorCode FwLocalLearn(FwLocalAction action, FwPatchCross cross, const doub
 
 /** Release the arrays. */
 PetscErrorCode FwLocalLearntDestroy(FwLocalLearnt *learnt);
+
+/** Directions that the search keeps, three numbers of each for every one of the unknowns: what it holds on each rank. */
+PetscInt FwLocalLearntHistory(double n_unknown);

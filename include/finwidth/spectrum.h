@@ -24,7 +24,8 @@
  *
  * With bandwidth 0, modes of K below 8 P eps times the largest count as zero: round-off there would be divided by tiny
  * temperatures. The other two have no modes to look at: for a rank-deficient kernel they are only right where T is well
- * above the round-off of K, and FwSpectrumChoose() takes 0 below T = 1e-10 tr K / P.
+ * above the round-off of K, and FwSpectrumChoose() takes 0 below T = 1e4 P eps tr K / P,
+ * and no lower than 1e-10 tr K / P.
  *
  * Life cycle: Create, SetLabels, SetTest (optional), Freeze (optional), then only reads; Destroy. Or Load, which stands
  * for the first four.
@@ -53,9 +54,9 @@ typedef struct {
 /** What bounds on the order parameter are made of. */
 typedef struct {
   PetscInt n_label, n_test; /**< columns of labels, P_t */
-  PetscInt n, rank; /**< P, and the number of modes of K that are not zero (P where the bandwidth is not 0) */
-  double   trace;   /**< tr K */
-  double   label2;  /**< |y|^2, summed over the columns of labels */
+  PetscInt n, rank;         /**< P, and the number of modes of K that are not zero (P where the bandwidth is not 0) */
+  double   trace;           /**< tr K */
+  double   label2;          /**< |y|^2, summed over the columns of labels */
   double
     inverse; /**< y^T K^+ y, summed likewise, over the modes that are not zero; INFINITY where the bandwidth is not 0 and K is
                          singular */
@@ -90,7 +91,7 @@ typedef struct {
   double    n_evaluation;       /**< number of (T, Q) at which FwSpectrumResolve() will be called */
   double    n_prediction;       /**< number of (T, Q) in calls of FwSpectrumPredict() */
   PetscBool with_variance;      /**< whether those want the variances of test examples too */
-  double    temperature_lowest; /**< in units of tr K / P; anything above 1e-10 is the same */
+  double    temperature_lowest; /**< in units of tr K / P; anything above 1e4 P eps is the same */
 } FwSpectrumUse;
 
 /** What a spectrum of one bandwidth costs. */

@@ -58,12 +58,19 @@ static PetscInt BatchSize(const FwEnsemblePlan *plan)
   return FwLaneNetHasWidths(&plan->shape) ? FW_LANES : 1;
 }
 
-/* Copies of W_1 and of the AGOP's factor, their decompositions, and the sensitivity of each layer */
+/* Copies of W_1 and of the AGOP's factor, their decompositions, and the sensitivity of each layer; of networks that are not
+   linear with what a factor by QR takes, which they may need: eight blocks, and rows of 128 examples */
 static double MeasureBytes(const FwLearnerShape *shape)
 {
-  double numbers = 6.0 * (double)shape->width[1] * (double)shape->width[0];
+  const double c       = (double)shape->width[shape->n_layer];
+  double       numbers = 6.0 * (double)shape->width[1] * (double)shape->width[0];
 
-  for (PetscInt l = 1; l <= shape->n_layer; l++) numbers += 4.0 * (double)shape->width[l] * (double)shape->width[l];
+  for (PetscInt l = 1; l <= shape->n_layer; l++) {
+    const double n = (double)shape->width[l];
+
+    numbers += 4.0 * n * n;
+    if (shape->activation != FW_ACTIVATION_LINEAR && l < shape->n_layer) numbers += 8.0 * n * n + (8.0 + 129.0) * c * n;
+  }
   return 8.0 * numbers;
 }
 

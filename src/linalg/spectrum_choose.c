@@ -5,6 +5,7 @@
 
 #include "spectrum_impl.h"
 
+#include <float.h>
 #include <math.h>
 
 /* Measured at P = 1000 to 4000 by tests/bench/bench_linalg on one and two cores. They are constants, not measurements
@@ -52,7 +53,10 @@ static const Constants constants[] = {
 enum { N_FORM = sizeof constants / sizeof *constants };
 
 /* Below this temperature, in units of the mean diagonal entry, round-off in modes that should be zero decides */
-static const double temperature_floor = 1e-10;
+static double TemperatureFloor(double n)
+{
+  return PetscMax(1e-10, 1e4 * n * DBL_EPSILON);
+}
 
 static void Estimate(const Constants *c, PetscMPIInt n_rank, const FwSpectrumUse *use, FwSpectrumCost *cost)
 {
@@ -83,7 +87,7 @@ PetscErrorCode FwSpectrumChoose(FwGrid grid, const FwSpectrumUse *use, PetscInt 
   PetscFunctionBegin;
   *bandwidth = 0;
   Estimate(&constants[0], grid->size, use, cost);
-  if (use->temperature_lowest < temperature_floor) PetscFunctionReturn(PETSC_SUCCESS);
+  if (use->temperature_lowest < TemperatureFloor(use->n)) PetscFunctionReturn(PETSC_SUCCESS);
   for (int i = 1; i < N_FORM; i++) {
     FwSpectrumCost other;
 

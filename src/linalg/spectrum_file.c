@@ -276,10 +276,11 @@ static PetscErrorCode WriteParts(const Image *image, int file)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What this rank has; on the disk afterwards */
+/* What this rank has; on the disk afterwards. O_DSYNC: an NFS client may otherwise fill the rest of a page at the end of its
+   part with zeros, which are the neighbour's numbers. */
 static PetscErrorCode WriteOwn(const Image *image)
 {
-  const int      file = open(image->path, O_WRONLY | O_CLOEXEC);
+  const int      file = open(image->path, O_WRONLY | O_CLOEXEC | O_DSYNC);
   PetscErrorCode code;
 
   PetscFunctionBegin;

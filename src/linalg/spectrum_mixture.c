@@ -251,6 +251,7 @@ PetscErrorCode FwSpectrumPredict(FwSpectrum s, double temperature, PetscInt n_mi
   Panel           panel;
   Parts          *parts;
   double         *local;
+  PetscErrorCode  code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
   if (!s->n_test) PetscFunctionReturn(PETSC_SUCCESS);
@@ -261,14 +262,14 @@ PetscErrorCode FwSpectrumPredict(FwSpectrum s, double temperature, PetscInt n_mi
   PetscCall(PetscMalloc2(n_mixture, &parts, 3 * n_test, &local));
   PetscCall(
     FwErrorAgreeAny(s->grid->comm, FillPanel(s, temperature, n_mixture, mixture, with_variance, &panel, parts)));
-  for (PetscInt m = 0; m < n_mixture; m++) {
+  for (PetscInt m = 0; m < n_mixture && !code; m++) {
     Collect(s, &panel, &parts[m], panel.square + m * n_test, local, local + n_test, local + 2 * n_test);
     PetscCall(FwSpectrumShare(s, local, posterior[m].mean));
     if (with_variance) PetscCall(FwSpectrumShare(s, local + n_test, posterior[m].within));
-    if (with_variance) PetscCall(FwSpectrumCheckVariance(s, parts[m].order, posterior[m].within));
     if (with_variance) PetscCall(FwSpectrumShare(s, local + 2 * n_test, posterior[m].between));
+    if (with_variance) code = FwSpectrumCheckVariance(s, parts[m].order, posterior[m].within);
   }
   PetscCall(PetscFree2(parts, local));
   PetscCall(DestroyPanel(&panel));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code); /* the caller may go on with other points */
 }

@@ -144,8 +144,9 @@ static PetscErrorCode PredictEach(FwSpectrum s, double temperature, PetscInt n, 
 PetscErrorCode FwSpectrumPredictEach(FwSpectrum s, double temperature, PetscInt n, const double order[], double mean[],
                                      double variance[])
 {
-  const size_t n_test = (size_t)s->n_test_local;
-  double      *mean_local, *variance_local;
+  const size_t   n_test = (size_t)s->n_test_local;
+  double        *mean_local, *variance_local;
+  PetscErrorCode code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
   if (!s->n_test) PetscFunctionReturn(PETSC_SUCCESS);
@@ -155,10 +156,10 @@ PetscErrorCode FwSpectrumPredictEach(FwSpectrum s, double temperature, PetscInt 
                             PredictEach(s, temperature, n, order, mean_local, variance ? variance_local : NULL)));
   for (PetscInt i = 0; i < n * s->n_label; i++)
     PetscCall(FwSpectrumShare(s, mean_local + i * n_test, mean + (size_t)i * s->n_test));
-  for (PetscInt i = 0; i < n && variance; i++) {
+  for (PetscInt i = 0; i < n && variance && !code; i++) {
     PetscCall(FwSpectrumShare(s, variance_local + i * n_test, variance + (size_t)i * s->n_test));
-    PetscCall(FwSpectrumCheckVariance(s, order[i], variance + (size_t)i * s->n_test));
+    code = FwSpectrumCheckVariance(s, order[i], variance + (size_t)i * s->n_test);
   }
   PetscCall(PetscFree2(mean_local, variance_local));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code); /* the caller may go on with other points */
 }

@@ -4,6 +4,7 @@
  */
 
 #include <finwidth/estimate.h>
+#include <finwidth/local_learnt.h>
 #include <finwidth/local_prediction.h>
 #include <finwidth/option.h>
 
@@ -14,16 +15,16 @@
 static const double map_seconds = 4.0e-9, read_rate = 8e9, patch_share = 0.3, factor_share = 0.35;
 /* Evaluations of the action from Q = 1 */
 static const double evaluations_per_start = 20.0;
-/* Evaluations of the validation error, from both starts */
-static const double evaluations_learning = 200.0;
+/* Evaluations of the validation error, from both starts: those of the flattest valleys seen, and no less than of few unknowns */
+static const double learning_most = 8000.0, learning_least = 200.0, learning_per_unknown = 100.0;
 /* Six a move, half as many moves again of burn-in, and the prediction's own */
 enum { EVALUATIONS_PER_DRAW = 10 };
 /* Kernels of test examples at once, where memory allows */
 static const double n_set_most = 8.0;
 
 typedef struct {
-  double n_rank, n_train, n_test, n_validation, n_input, n_patch, n_pixel, n_site, n_walk, n_feature, n_map,
-    n_output; /* n_map: maps per entry */
+  double n_rank, n_train, n_test, n_validation, n_input, n_patch, n_pixel, n_site, n_walk, n_feature, n_map, n_output,
+    n_unknown; /* n_map: maps per entry; n_unknown: of Q */
 } Sizes;
 
 static PetscErrorCode GetSizes(FwGrid grid, const FwModel *model, FwDataset data, const FwLocalPlan *plan, Sizes *s)
@@ -53,6 +54,8 @@ static PetscErrorCode GetSizes(FwGrid grid, const FwModel *model, FwDataset data
                  : plan->form == FW_PATCH_PAIRS ? 0.5 * s->n_site * (s->n_site + 1.0)
                                                 : PetscSqr(s->n_site);
   s->n_output  = sizes.n_output;
+  s->n_unknown = is_diagonal ? 0.5 * s->n_site * s->n_output * (s->n_output + 1.0)
+                             : 0.5 * s->n_site * s->n_output * (s->n_site * s->n_output + 1.0);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -67,7 +70,8 @@ static double FixedNumbers(const Sizes *s)
          (2.0 * s->n_train + s->n_test + s->n_validation) / side * s->n_patch * (s->n_pixel + 5.0) +
          256.0 * (s->n_patch * s->n_patch + s->n_walk * s->n_walk + s->n_feature) +
          8.0 * pow(s->n_output, 2.0) * s->n_feature + (s->n_test + 1024.0) * pow(s->n_output, 2.0) +
-         40.0 * pow(s->n_output * s->n_site, 2.0);
+         40.0 * pow(s->n_output * s->n_site, 2.0) +
+         (s->n_validation > 0.0 ? 3.0 * (double)FwLocalLearntHistory(s->n_unknown) * s->n_unknown : 0.0);
 }
 
 /* Features between training and validation examples, on a rank; it may have a block more than its share */
@@ -109,15 +113,20 @@ static PetscErrorCode DivideMemory(FwGrid grid, const Sizes *s, PetscBool with_a
 /* One third of the factorisation and inverse of an evaluation of the action, and the passes over both stores */
 static void EstimateLearning(const Sizes *s, double rate, double per_entry, PetscInt n_point, FwLocalEstimate *e)
 {
-  const double n       = s->n_validation > 0.0 ? evaluations_learning * n_point : 0.0;
+  const double each    = PetscMin(learning_most, PetscMax(learning_least, learning_per_unknown * s->n_unknown));
+  const double n       = s->n_validation > 0.0 ? each * n_point : 0.0;
   const double entries = 0.5 * s->n_train * s->n_train, others = s->n_train * s->n_validation;
   const double n_pair = s->n_output * s->n_output, kept = e->cross_bytes / PetscMax(CrossBytes(s), 1.0);
   const double factor = pow(s->n_output * s->n_train, 3.0) / 3.0;
   const double passes = 4.0 * n_pair * s->n_feature * (entries + others);
   const double again  = (1.0 - e->stored) * entries + (1.0 - kept) * others;
 
-  e->learnt_flops   = n * (factor + passes);
-  e->learnt_seconds = n * (factor / (factor_share * rate) +
+  /* of Q and its directions, by every rank for itself */
+  const double order =
+    50.0 * pow(s->n_output * s->n_site, 3.0) + 4.0 * (double)FwLocalLearntHistory(s->n_unknown) * s->n_unknown;
+
+  e->learnt_flops   = n * (factor + passes + order);
+  e->learnt_seconds = n * (factor / (factor_share * rate) + order * s->n_rank / (factor_share * rate) +
                            2.0 * s->n_feature * (entries + others) * sizeof(double) / (read_rate * s->n_rank) +
                            (n_pair > 1.0 ? passes / (factor_share * rate) : 0.0) + 2.0 * again * per_entry);
 }

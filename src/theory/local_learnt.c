@@ -21,9 +21,17 @@ static const double tolerance = 1e-4;
    L is a few thousandths above its limit */
 static const double rest_weight = 1e-5;
 
-/* Flat valleys, where Q has as many entries as there are examples, take thousands of steps. HISTORY: directions; there fifty take
-   three times as many steps, elsewhere five twice as many */
-enum { STEP_MAX = 5000, EVALUATION_MAX = 10000, HISTORY = 500 };
+/* Flat valleys, where Q has as many entries as there are examples, take thousands of steps */
+enum { STEP_MAX = 5000, EVALUATION_MAX = 10000 };
+
+/* In such valleys fifty directions take three times as many steps as five hundred, elsewhere five twice as many; three numbers
+   of each direction are kept for every unknown */
+PetscInt FwLocalLearntHistory(double n_unknown)
+{
+  const double most = 500.0, least = 50.0, numbers = 4e6;
+
+  return (PetscInt)PetscMin(n_unknown, PetscMax(least, PetscMin(most, numbers / PetscMax(n_unknown, 1.0))));
+}
 
 /* --- the objective ------------------------------------------------------------------------------------------ */
 
@@ -234,7 +242,7 @@ static PetscErrorCode CreateTao(Search *s, Vec v, Tao *tao)
   PetscCall(TaoSetMaximumFunctionEvaluations(*tao, EVALUATION_MAX));
   PetscCall(TaoSetSolution(*tao, v));
   PetscCall(TaoGetLMVMMatrix(*tao, &matrix));
-  PetscCall(MatLMVMSetHistorySize(matrix, PetscMin(HISTORY, s->n_unknown)));
+  PetscCall(MatLMVMSetHistorySize(matrix, FwLocalLearntHistory((double)s->n_unknown)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -80,6 +80,11 @@ static PetscErrorCode FormForce(SNES snes, Vec x, Vec force, void *context)
 }
 
 /* Forces are differences of numbers as large as the widths and the labels' fit */
+static double RoundOff(double widest, PetscInt n_example)
+{
+  return 1000.0 * DBL_EPSILON * (widest + (double)n_example);
+}
+
 static PetscErrorCode Follow(Path *p, Vec x, FwMinimum *minimum)
 {
   FwSpectrumBounds bounds;
@@ -94,8 +99,7 @@ static PetscErrorCode Follow(Path *p, Vec x, FwMinimum *minimum)
   for (int k = HALVINGS; k >= 0; k--) {
     p->factor = ldexp(1.0, k);
     for (PetscInt l = 0; l < p->n_layer; l++) most = PetscMax(most, Width(p, l));
-    PetscCall(
-      SNESSetTolerances(snes, 100.0 * DBL_EPSILON * (most + (double)bounds.n) * 10.0, 0.0, 1e-14, 50, PETSC_DEFAULT));
+    PetscCall(SNESSetTolerances(snes, RoundOff(most, bounds.n), 0.0, 1e-14, 50, PETSC_DEFAULT));
     PetscCall(SNESSolve(snes, NULL, x));
     PetscCall(SNESGetIterationNumber(snes, &n_iteration));
     PetscCall(SNESGetConvergedReason(snes, &minimum->reason));
@@ -109,12 +113,14 @@ static PetscErrorCode Follow(Path *p, Vec x, FwMinimum *minimum)
 /* S and what is left of the force at the end */
 static PetscErrorCode SetMinimum(const Path *p, const double x[], FwMinimum *minimum)
 {
-  const FwModel *model = FwMeanActionModel(p->action);
-  const PetscInt L     = p->n_layer;
-  double         force[2 * LAYER_MAX], R[LAYER_MAX], log_order, b, sum = 0.0, most = 0.0;
-  FwMeanData     data;
+  const FwModel   *model = FwMeanActionModel(p->action);
+  const PetscInt   L     = p->n_layer;
+  double           force[2 * LAYER_MAX], R[LAYER_MAX], log_order, b, sum = 0.0, most = 0.0;
+  FwMeanData       data;
+  FwSpectrumBounds bounds;
 
   PetscFunctionBegin;
+  PetscCall(FwMeanActionBounds(p->action, &bounds));
   PetscCall(Forces(p, x, force, &data));
   sum = data.value;
   for (PetscInt l = 0; l < L; l++) {
@@ -124,7 +130,8 @@ static PetscErrorCode SetMinimum(const Path *p, const double x[], FwMinimum *min
   }
   minimum->value = sum / model->width[L - 1];
   for (PetscInt l = 0; l < L; l++) most = PetscMax(most, model->width[l]);
-  if (!(minimum->residual <= 1e-8 * most)) minimum->reason = SNES_DIVERGED_LOCAL_MIN;
+  if (!(minimum->residual <= PetscMax(1e-8 * most, 10.0 * RoundOff(most, bounds.n))))
+    minimum->reason = SNES_DIVERGED_LOCAL_MIN;
   Compose(L, x, &log_order, R, &b);
   if (minimum->reason > 0) PetscCall(FwMeanActionCheckResolved(p->action, log_order, b));
   PetscFunctionReturn(PETSC_SUCCESS);
