@@ -206,12 +206,12 @@ class Jobscript(unittest.TestCase):
             gathered = run("gather", f"{command}.h5", f"{command}.parts", cwd=self.place)
             self.assertIn("2 of 2 points", gathered.out, gathered.err)  # also of chains that have not converged
 
-    def test_estimate_is_right_within_a_factor_for_what_is_trained_or_sampled(self):
+    def test_estimate_has_the_right_order_for_what_is_trained_or_sampled(self):
         (self.place / "one.yaml").write_text("data: {source: glyphs, train: 100, test: 20, size: 8}\n")
-        for words, least, most in ((("-ansatz_time", 20), 0.001, 5), (("-ansatz_optimiser", "gd", "-ansatz_steps", 100000000,
-                                                                      "-ansatz_step", 1e-6), 50, 1e5),
-                                   (("-mixture_posterior", "true", "-data_encoding", "onehot"), 0.5, 8),
-                                   (("-sampler_samples", 100000, "-network_type", "lcn"), 50, 1e5)):
+        for words, least, most in ((("-ansatz_time", 20), 1e-4, 50), (("-ansatz_optimiser", "gd", "-ansatz_steps", 100000000,
+                                                                      "-ansatz_step", 1e-6), 5, 1e6),
+                                   (("-mixture_posterior", "true", "-data_encoding", "onehot"), 0.02, 200),
+                                   (("-sampler_samples", 100000, "-network_type", "lcn"), 5, 1e6)):
             text = script("one.yaml", "-scheduler", "slurm", "-network_width", 10, *words, cwd=self.place)
             seconds = float(re.search(r"about ([0-9.e+-]+) s here", text).group(1))
             self.assertTrue(least <= seconds <= most, (words, seconds))
