@@ -9,7 +9,7 @@
 #include <finwidth/option.h>
 
 const char *const FwEncodingNames[]  = {"sign", "onehot", "value", "default"};
-const char *const FwNormaliseNames[] = {"none", "unit", "standard"};
+const char *const FwNormaliseNames[] = {"none", "unit", "standard", "columns"};
 const char *const FwScrambleNames[]  = {"none", "pixels", "patches", "labels"};
 
 static PetscErrorCode ReadSource(FwDataKeys *keys)

@@ -262,7 +262,7 @@ class Predict(unittest.TestCase):
         for name, ranks in (("one", 1), ("two", 3)):
             words = ["predict", "-data_source", "csv", "-data_path", f"{name}.csv", "-data_train", 30, "-data_test", 10, "-overwrite"]
             done = run(*words, "-data_normalise", "columns", cwd=self.place, ranks=ranks)
-            self.assertEqual((done.code, done.err.count("warning")), (0, 0), done.err)
+            self.assertEqual((done.code, done.err.count("warning"), done.out.count("columns")), (0, 0, 1), done.err)
             results.append(read(self.place / "predict.h5"))
             self.assertEqual("drown" in run(*words, cwd=self.place).err, name == "two")
         np.testing.assert_allclose(results[0]["test_error"], results[1]["test_error"], rtol=1e-10)
