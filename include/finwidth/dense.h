@@ -30,6 +30,16 @@ static inline double FwDot(PetscInt n, const double x[], const double y[])
   return n > 0 ? BLASdot_(&n, x, &one, y, &one) : 0.0;
 }
 
+/** Place of the largest of n >= 1 numbers, the first of equal ones. */
+static inline PetscInt FwArgMax(PetscInt n, const double x[])
+{
+  PetscInt best = 0;
+
+  for (PetscInt i = 1; i < n; i++)
+    if (x[i] > x[best]) best = i;
+  return best;
+}
+
 /** y += alpha x. */
 static inline void FwAxpy(PetscInt n, double alpha, const double x[], double y[])
 {

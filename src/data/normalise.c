@@ -159,7 +159,7 @@ static PetscErrorCode ColumnUnits(FwDataset data, double shift[], double unit[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* An input that is the same in all training examples becomes zero in them */
+/* An input that is the same in all training examples has no deviation, becomes zero in them and keeps its unit */
 static PetscErrorCode StandardiseColumns(FwDataset data)
 {
   const PetscInt n_input = data->sizes.n_input;
@@ -175,7 +175,7 @@ static PetscErrorCode StandardiseColumns(FwDataset data)
   PetscCall(ColumnUnits(data, shift, unit));
   for (PetscInt j = 0; j < n_input; j++) scale[j] = unit[j] > 0.0 ? unit[j] : 1.0;
   PetscCall(ColumnMoments(data, shift, scale, 2, scale));
-  for (PetscInt j = 0; j < n_input; j++) scale[j] = unit[j] > 0.0 && scale[j] > 0.0 ? unit[j] * sqrt(scale[j]) : 1.0;
+  for (PetscInt j = 0; j < n_input; j++) scale[j] = unit[j] * sqrt(scale[j]);
   PetscCall(PetscFree(unit));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -204,8 +204,11 @@ void FwDatasetScalePart(FwDataset data, FwPart part)
     for (PetscInt64 i = 0; i < n_local * n_input; i++)
       data->x[part][i] = (data->x[part][i] - data->shift) / data->scale;
   if (data->keys.normalise == FW_NORMALISE_COLUMNS)
-    for (PetscInt64 i = 0; i < n_local * n_input; i++)
-      data->x[part][i] = (data->x[part][i] - data->column[i % n_input]) / data->column[n_input + i % n_input];
+    for (PetscInt64 i = 0; i < n_local * n_input; i++) {
+      const double scale = data->column[n_input + i % n_input];
+
+      data->x[part][i] = (data->x[part][i] - data->column[i % n_input]) / (scale > 0.0 ? scale : 1.0);
+    }
   if (data->keys.normalise == FW_NORMALISE_UNIT)
     for (PetscInt i = 0; i < n_local; i++) ScaleToUnit(data->sizes.n_input, data->x[part] + i * n_input);
 }
@@ -219,8 +222,8 @@ static PetscErrorCode WarnOfColumns(FwDataset data)
   PetscFunctionBegin;
   PetscCall(StandardiseColumns(data));
   for (PetscInt j = 0; j < n_input; j++) {
-    least = fmin(least, data->column[n_input + j]);
-    most  = fmax(most, data->column[n_input + j]);
+    if (data->column[n_input + j] > 0.0) least = fmin(least, data->column[n_input + j]);
+    most = fmax(most, data->column[n_input + j]);
   }
   PetscCall(PetscFree(data->column));
   if (most > 30.0 * least)

@@ -389,8 +389,6 @@ static PetscErrorCode ReadHeader(Image *image, const char digest[])
              "'%s' holds the decomposition of another kernel: its digest is '%s', that of the input is '%s'",
              image->path, image->seal.name, digest);
   memcpy(image->header, image->memory.byte + image->seal.offset[0], sizeof image->header);
-  PetscCheck(image->header[0] == VERSION, PETSC_COMM_SELF, FW_ERR_FILE,
-             "'%s' has version %.6g of the format, this program reads %d", image->path, image->header[0], VERSION);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

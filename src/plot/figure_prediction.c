@@ -6,6 +6,8 @@
 #include "array.h"
 #include "panel.h"
 
+#include <finwidth/dense.h>
+
 #include <math.h>
 #include <stdio.h>
 
@@ -89,15 +91,6 @@ static PetscErrorCode AddHistograms(FwPanel *panel, const Predictions *p)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscInt64 Highest(PetscInt64 n, const double value[])
-{
-  PetscInt64 highest = 0;
-
-  for (PetscInt64 d = 1; d < n; d++)
-    if (value[d] > value[highest]) highest = d;
-  return highest;
-}
-
 /* How many test examples of each class are taken for which */
 static PetscErrorCode SetConfusion(FwPanel *panel, const Predictions *p)
 {
@@ -107,8 +100,8 @@ static PetscErrorCode SetConfusion(FwPanel *panel, const Predictions *p)
   PetscCall(FwPanelDescribe(panel, "Test examples by class", "class with the largest mean", "true class"));
   PetscCall(PetscCalloc1((size_t)(p->n_output * p->n_output), &count));
   for (PetscInt64 t = 0; t < p->n_example; t++)
-    count[Highest(p->n_output, p->target.value + t * p->n_output) * p->n_output +
-          Highest(p->n_output, p->mean.value + t * p->n_output)]++;
+    count[FwArgMax((PetscInt)p->n_output, p->target.value + t * p->n_output) * p->n_output +
+          FwArgMax((PetscInt)p->n_output, p->mean.value + t * p->n_output)]++;
   PetscCall(FwPanelSetGrid(panel, p->n_output, p->n_output, count));
   panel->has_numbers    = (p->n_output <= 12) ? PETSC_TRUE : PETSC_FALSE;
   panel->map.is_centred = PETSC_FALSE;

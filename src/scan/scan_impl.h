@@ -37,9 +37,9 @@ struct FwScanWork {
   PetscLogDouble    last_checkpoint, last_kept; /**< of all, and of this rank's group */
   PetscBool         is_owed;                    /**< a checkpoint was asked for while the group was computed */
   double            expected;       /**< seconds of the group that is computed; 0 where nothing is expected of it */
-  double    all_expected, all_took; /**< seconds of this rank's finished groups of which something was expected */
-  PetscInt  n_timed;                /**< those groups */
-  PetscBool is_farm;                /**< rank 0 hands out groups and computes none */
+  double            all_expected, all_took; /**< seconds of this rank's finished groups of which something was expected */
+  PetscInt          n_timed;        /**< those groups */
+  PetscBool         is_farm;        /**< rank 0 hands out groups and computes none */
 };
 
 /** scan_run.c: compute a group on this rank's sub-communicator; put what it has warned about into a record, NULL to drop

@@ -12,6 +12,7 @@
 #include "predictor_impl.h"
 #include "symmetric.h"
 
+#include <finwidth/dense.h>
 #include <finwidth/matrix_saddle.h>
 #include <finwidth/option.h>
 #include <finwidth/progress.h>
@@ -130,20 +131,11 @@ static PetscErrorCode TrainAt(FwSpectrum spectrum, double temperature, const Bas
 
 /* --- errors ------------------------------------------------------------------------------------------------- */
 
-static PetscInt Largest(PetscInt n, const double x[])
-{
-  PetscInt best = 0;
-
-  for (PetscInt d = 1; d < n; d++)
-    if (x[d] > x[best]) best = d;
-  return best;
-}
-
 static double Accuracy(PetscInt n, PetscInt n_output, const double mean[], const PetscInt classes[])
 {
   PetscInt n_right = 0;
 
-  for (PetscInt t = 0; t < n; t++) n_right += Largest(n_output, mean + (size_t)t * n_output) == classes[t];
+  for (PetscInt t = 0; t < n; t++) n_right += FwArgMax(n_output, mean + (size_t)t * n_output) == classes[t];
   return n ? (double)n_right / (double)n : NAN;
 }
 

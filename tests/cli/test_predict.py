@@ -256,6 +256,9 @@ class Predict(unittest.TestCase):
 
     def test_columns_of_other_sizes_are_warned_of_and_scaled_each_for_itself(self):
         x = np.random.default_rng(7).standard_normal((40, 4))
+        np.savetxt(self.place / "constant.csv", np.column_stack([np.full(40, 7.0), 1000.0 * x]), delimiter=",")
+        self.assertNotIn("drown", run("predict", "-data_source", "csv", "-data_path", "constant.csv", "-data_train", 30,
+                                      "-data_test", 10, "-temperature", 10, "-output", "c.h5", cwd=self.place).err)
         np.savetxt(self.place / "one.csv", x, delimiter=",")
         np.savetxt(self.place / "two.csv", x * [1.0, 1000.0, 1.0, 1.0] + [0.0, 300.0, 0.0, 0.0], delimiter=",")
         results = []
