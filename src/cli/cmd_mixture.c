@@ -426,7 +426,7 @@ static PetscErrorCode AddReport(MPI_Comm comm, const Mixture *mixture, PetscInt 
 }
 
 static PetscErrorCode AddPosterior(const Mixture *mixture, const FwPosteriorGroup *group, PetscInt number,
-                                   const Point *point, FwRecord record)
+                                   const Point *point, FwRecord record, PetscBool *is_converged)
 {
   char path[PETSC_MAX_PATH_LEN];
 
@@ -439,7 +439,7 @@ static PetscErrorCode AddPosterior(const Mixture *mixture, const FwPosteriorGrou
                               .resume     = mixture->request->resume,
                               .interval   = FwRequestCheckpointSeconds()};
 
-  PetscCall(FwPosteriorPoint(group, &point->model, &point->finite, &point->limit, &run, record));
+  PetscCall(FwPosteriorPoint(group, &point->model, &point->finite, &point->limit, &run, record, is_converged));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -470,7 +470,7 @@ static PetscErrorCode RunPoint(MPI_Comm comm, const Mixture *mixture, const FwPo
     PetscCall(Forgive(AddReport(comm, mixture, number, &point, record), record, &is_converged));
   else if (has_posterior)
     PetscCall(FwPosteriorRecordDigest(group, record));
-  if (has_posterior) PetscCall(Forgive(AddPosterior(mixture, group, number, &point, record), record, &is_converged));
+  if (has_posterior) PetscCall(AddPosterior(mixture, group, number, &point, record, &is_converged));
   PetscCall(FwRecordInteger(record, "converged", is_converged, "1", "1: every number can be trusted"));
   PetscCall(DestroyPoint(&point));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -18,19 +18,21 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 const char *const FwPosteriorSharedKeys[] = {
   "temperature", "network_depth",  "network_width",   "network_prior",  "network_prior_readout", "network_bias",
   "mixture_a",   "mixture_method", "mixture_samples", "mixture_inputs", "mixture_bottleneck",    "mixture_moments",
   NULL};
 
-enum { LAWS = 3, LEAST_SAMPLES = 1000, DRAWS_PER_PARTICLE = 25 };
+enum { SADDLE = 3, PARTS, LEAST_SAMPLES = 1000, DRAWS_PER_PARTICLE = 25 };
 
 static const double few_samples = 300.0; /* below, errors of means are above 6 % of a deviation */
 
-static const char *const law_prefix[LAWS] = {"/mixture/posterior/", "/mixture/posterior/limit_",
-                                             "/mixture/posterior/infinite_"};
-static const char *const law_name[LAWS]   = {"network", "limit", "infinite"};
+/* The laws, and the saddle point beside them */
+static const char *const part_prefix[PARTS] = {"/mixture/posterior/", "/mixture/posterior/limit_",
+                                               "/mixture/posterior/infinite_", "/mixture/posterior/saddle_"};
+static const char *const part_name[PARTS]   = {"network", "limit", "infinite", "saddle point"};
 
 /* --- checks ------------------------------------------------------------------------------------------------- */
 
@@ -250,6 +252,7 @@ static PetscErrorCode RecordErrors(const Errors *errors, FwRecord record)
 static PetscErrorCode FindSaddle(const FwPosteriorGroup *group, const FwModel *model, double scale, double order[])
 {
   const PetscInt d = group->n_output;
+  PetscBool      is_converged;
   FwSaddle       saddle;
 
   PetscFunctionBegin;
@@ -270,7 +273,9 @@ static PetscErrorCode FindSaddle(const FwPosteriorGroup *group, const FwModel *m
     PetscCall(PetscFree(all));
     PetscCall(FwMatrixActionDestroy(&action));
   }
+  is_converged = saddle.is_converged;
   PetscCall(FwSaddleDestroy(&saddle));
+  PetscCheck(is_converged, group->comm, FW_ERR_NUMERICAL, "the search for the saddle point did not converge");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -316,7 +321,8 @@ typedef struct {
   PetscInt                n_test;
   double                  scale; /* of the kernel: one over the product of the priors */
   const FwPosteriorRun   *run;
-  FwMixturePosteriorPlan  plan; /* of any law: without its checkpoint */
+  FwMixturePosteriorPlan  plan;                /* of any law: without its checkpoint */
+  char                    failure[PARTS][256]; /* why a part has no numbers that can be trusted; "" where it has */
 } Point;
 
 static PetscErrorCode PrintRow(const Point *point, const char name[], const FwMixturePosterior *p, const Errors *e)
@@ -367,17 +373,17 @@ static PetscErrorCode AddLaw(const Point *point, int which, const FwMixtureLaw *
   char                    path[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBegin;
-  PetscCall(PetscSNPrintf(path, sizeof path, "%s.%s", point->run->checkpoint, law_name[which]));
+  PetscCall(PetscSNPrintf(path, sizeof path, "%s.%s", point->run->checkpoint, part_name[which]));
   plan.checkpoint = path;
   PetscCall(FwMixturePosteriorCreate(law, group->spectrum, point->scale, point->model->temperature, &plan, &p));
-  PetscCall(FwRecordSetPrefix(record, law_prefix[which]));
+  PetscCall(FwRecordSetPrefix(record, part_prefix[which]));
   PetscCall(FwMixturePosteriorRecord(&p, record));
   errors = FindErrors(point->n_test, group->n_output, p.mean, p.covariance, point->target);
   if (point->n_test) PetscCall(RecordErrors(&errors, record));
   if (point->n_test) PetscCall(RecordErrorBars(&p, record));
   if (mean_q) PetscCall(PetscArraycpy(mean_q, p.mean_q, group->n_output * group->n_output));
-  PetscCall(PrintRow(point, law_name[which], &p, &errors));
-  PetscCall(WarnOfSampling(law_name[which], &p));
+  PetscCall(PrintRow(point, part_name[which], &p, &errors));
+  PetscCall(WarnOfSampling(part_name[which], &p));
   PetscCall(FwMixturePosteriorDestroy(&p));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -393,9 +399,20 @@ static PetscErrorCode AddSaddleErrors(const Point *point, double order, FwRecord
   PetscCall(PetscMalloc2(point->n_test, &mean, point->n_test, &variance));
   PetscCall(FwSpectrumPredictEach(point->group->spectrum, point->model->temperature, 1, &scaled, mean, variance));
   errors = FindErrors(point->n_test, 1, mean, variance, point->target);
-  PetscCall(FwRecordSetPrefix(record, "/mixture/posterior/saddle_"));
+  PetscCall(FwRecordSetPrefix(record, part_prefix[SADDLE]));
   PetscCall(RecordErrors(&errors, record));
   PetscCall(PetscFree2(mean, variance));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode PrintSaddle(const Point *point, double order, double mean_q)
+{
+  char beside[48] = "";
+
+  PetscFunctionBegin;
+  if (point->run->is_quiet) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!isnan(mean_q)) snprintf(beside, sizeof beside, ", %+.2g %% of E Q_11", 100.0 * (order / mean_q - 1.0));
+  PetscCall(PetscPrintf(point->group->comm, "  saddle point of the action: Q_11 = %.8g%s\n", order, beside));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -405,16 +422,49 @@ static PetscErrorCode AddSaddle(const Point *point, const double mean_q[], FwRec
   double        *order;
 
   PetscFunctionBegin;
-  if (!HasSaddle(point->group, point->model)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc1(d * d, &order));
   PetscCall(FindSaddle(point->group, point->model, point->scale, order));
   PetscCall(FwRecordSetPrefix(record, "/mixture/posterior/"));
   PetscCall(RecordSaddle(point->group, order, mean_q, record));
   if (d == 1 && point->n_test) PetscCall(AddSaddleErrors(point, order[0], record));
-  if (!point->run->is_quiet)
-    PetscCall(PetscPrintf(point->group->comm, "  saddle point of the action: Q_11 = %.8g, %+.2g %% of E Q_11\n",
-                          order[0], 100.0 * (order[0] / mean_q[0] - 1.0)));
+  PetscCall(PrintSaddle(point, order[0], mean_q[0]));
   PetscCall(PetscFree(order));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A numerical error is the end of its own part alone */
+static PetscErrorCode Judge(Point *point, int which, PetscErrorCode code, FwRecord record)
+{
+  PetscFunctionBegin;
+  if (code != FW_ERR_NUMERICAL) PetscCall(code);
+  if (code) {
+    PetscCall(PetscStrncpy(point->failure[which], FwErrorMessage(), sizeof point->failure[which]));
+    FwErrorClear();
+    if (!point->run->is_quiet) PetscCall(PetscPrintf(point->group->comm, "  %-10s failed\n", part_name[which]));
+  }
+  PetscCall(FwRecordSetPrefix(record, part_prefix[which]));
+  PetscCall(FwRecordInteger(record, "converged", code ? 0 : 1, "1", "1: these numbers can be trusted"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Those that have failed for the same reason together */
+static PetscErrorCode WarnOfFailures(const Point *point, PetscBool *is_converged)
+{
+  char names[96];
+
+  PetscFunctionBegin;
+  for (int i = 0; i < PARTS; i++) {
+    int n = 0, n_before = 0;
+
+    if (!point->failure[i][0]) continue;
+    for (int j = 0; j < PARTS; j++) {
+      if (strcmp(point->failure[i], point->failure[j])) continue;
+      n_before += j < i;
+      n += snprintf(names + n, sizeof names - (size_t)n, "%s'%s'", n ? ", " : "", part_name[j]);
+    }
+    if (!n_before) PetscCall(FwWarn("no posterior of %s: %s", names, point->failure[i]));
+    *is_converged = PETSC_FALSE;
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -461,11 +511,13 @@ static PetscErrorCode FillPoint(const FwPosteriorGroup *group, const FwModel *mo
 }
 
 PetscErrorCode FwPosteriorPoint(const FwPosteriorGroup *group, const FwModel *model, const FwMixtureLaw *finite,
-                                const FwMixtureLaw *limit, const FwPosteriorRun *run, FwRecord record)
+                                const FwMixtureLaw *limit, const FwPosteriorRun *run, FwRecord record,
+                                PetscBool *is_converged)
 {
-  const FwMixtureLaw infinite = {.n_output = finite->n_output};
-  Point              point;
-  double            *mean_q;
+  const FwMixtureLaw        infinite = {.n_output = finite->n_output};
+  const FwMixtureLaw *const law[]    = {finite, limit, &infinite};
+  Point                     point;
+  double                   *mean_q;
 
   PetscFunctionBegin;
   PetscCheck(finite->n_output == group->n_output, group->comm, FW_ERR_INPUT,
@@ -474,11 +526,13 @@ PetscErrorCode FwPosteriorPoint(const FwPosteriorGroup *group, const FwModel *mo
   PetscCall(FillPoint(group, model, run, &point));
   PetscCall(FwSpectrumScaleLabels(group->spectrum, 1.0, model->bias[model->depth]));
   PetscCall(PetscMalloc1(group->n_output * group->n_output, &mean_q));
+  for (PetscInt i = 0; i < group->n_output * group->n_output; i++)
+    mean_q[i] = NAN; /* where the network has no posterior */
   PetscCall(PrintHeader(&point));
-  PetscCall(AddLaw(&point, 0, finite, mean_q, record));
-  PetscCall(AddLaw(&point, 1, limit, NULL, record));
-  PetscCall(AddLaw(&point, 2, &infinite, NULL, record));
-  PetscCall(AddSaddle(&point, mean_q, record));
+  for (int i = 0; i < SADDLE; i++)
+    PetscCall(Judge(&point, i, AddLaw(&point, i, law[i], i ? NULL : mean_q, record), record));
+  if (HasSaddle(group, model)) PetscCall(Judge(&point, SADDLE, AddSaddle(&point, mean_q, record), record));
+  PetscCall(WarnOfFailures(&point, is_converged));
   PetscCall(AddTargets(&point, record));
   PetscCall(FwRecordSetPrefix(record, ""));
   PetscCall(PetscFree(mean_q));

@@ -71,12 +71,16 @@ PetscErrorCode FwPosteriorGroupCreate(MPI_Comm comm, const FwPosteriorGroupPlan 
 /** The posteriors at one point: of the network (names as in the issue of the file), of its limit (`limit_`), of the
  *  infinitely wide network (`infinite_`), and the saddle point beside them, into /mixture/posterior of the record.
  *
+ * A law without trustworthy numbers, or the saddle point, is warned of with the reason; its `converged` is 0, the others stand.
+ *
  * @collective{group->comm}
  * @param[in]     finite, limit  laws of Q with the data's number of outputs
- * @error FW_ERR_INPUT, FW_ERR_FILE, FW_ERR_NUMERICAL, FW_ERR_STOPPED  as FwMixturePosteriorCreate()
+ * @param[in,out] is_converged   PETSC_FALSE where one of them has not
+ * @error FW_ERR_INPUT, FW_ERR_FILE, FW_ERR_STOPPED  as FwMixturePosteriorCreate()
  */
 PetscErrorCode FwPosteriorPoint(const FwPosteriorGroup *group, const FwModel *model, const FwMixtureLaw *finite,
-                                const FwMixtureLaw *limit, const FwPosteriorRun *run, FwRecord record);
+                                const FwMixtureLaw *limit, const FwPosteriorRun *run, FwRecord record,
+                                PetscBool *is_converged);
 
 PetscErrorCode FwPosteriorGroupDestroy(FwPosteriorGroup *group);
 
