@@ -67,6 +67,7 @@ typedef struct {
   double n_parameter, n_gram, n_feature; /**< n; numbers of FW_MEASURE_READOUT_GRAM and FW_MEASURE_PATH_GRAM; F */
   double rank_bytes;                     /**< of each of the ranks: P^2 numbers, under `collapsed` where P < F */
   double gradient_flops;
+  double gram_flops;   /**< to measure FW_MEASURE_READOUT_GRAM and FW_MEASURE_PATH_GRAM, beside a gradient */
   double n_activation; /**< values of the activation in a gradient */
 } FwPotentialCost;
 

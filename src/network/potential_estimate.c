@@ -115,6 +115,24 @@ static double Gram(const FwTrunk *trunk, double n_output)
   return n;
 }
 
+/* paths.c: rows of Phi, B and of the unit matrix carried down to every layer, and their products between paths */
+static double GramFlops(const FwTrunk *trunk, const Counts *c)
+{
+  const double N = trunk->layer[trunk->depth - 1].n_out, n_top = FwTrunkReadoutPlaces(trunk);
+  const double n_row = c->factor > 0.0 ? 2.0 * c->train * n_top + N : 0.0, n_carried = n_row + c->n_output * n_top;
+  double       flops = 0.0;
+
+  for (PetscInt l = FwTrunkHasPaths(trunk) ? 0 : trunk->depth - 1; l < trunk->depth; l++) {
+    const double n = FwTrunkCountPaths(trunk, l), own = n / n_top;
+    const double pairs = PetscSqr(c->n_output * n) + (c->factor > 0.0 ? c->train * n * n + N * own * own : 0.0);
+
+    flops += 2.0 * trunk->layer[l].n_out * pairs;
+    for (PetscInt k = l + 1; k < trunk->depth; k++)
+      flops += 2.0 * n_carried * FwTrunkCountPaths(trunk, k) / n_top * trunk->layer[k].n_in * trunk->layer[k].n_out;
+  }
+  return flops;
+}
+
 PetscErrorCode FwPotentialEstimate(const FwModel *model, const FwDataSizes *sizes, FwPotentialKind kind,
                                    PetscInt n_rank, FwPotentialCost *cost)
 {
@@ -129,6 +147,7 @@ PetscErrorCode FwPotentialEstimate(const FwModel *model, const FwDataSizes *size
                             .n_feature      = trunk.n_feature,
                             .rank_bytes     = 8.0 * Numbers(&trunk, &c),
                             .gradient_flops = GradientFlops(&trunk, &c),
+                            .gram_flops     = GramFlops(&trunk, &c),
                             .n_activation   = CountActivations(&trunk, &c)};
   PetscCall(FwTrunkDestroy(&trunk));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -104,11 +104,21 @@ static PetscErrorCode Refuse(MPI_Comm comm, const Estimate *e, const FwDataSizes
           e->plan->with_hidden ? ", or no theory_observables" : "");
 }
 
-/* Of one gradient, on the ranks of its chain; `rate` is that of all ranks */
-static double GradientSeconds(const Estimate *e, double rate)
+/* On the ranks of a chain; `rate` is that of all ranks */
+static double Seconds(const Estimate *e, double rate, double flops, double n_activation)
 {
-  return e->potential.gradient_flops * e->n_part / (gradient_share * rate) +
-         e->potential.n_activation * activation_seconds * e->n_part / e->n_rank;
+  return flops * e->n_part / (gradient_share * rate) + n_activation * activation_seconds * e->n_part / e->n_rank;
+}
+
+/* A sample is measured: another gradient, and the Gram matrices */
+static void AddUp(const Estimate *e, double rate, FwSampledCost *cost)
+{
+  const FwSamplerPlan *s          = &e->plan->chains.sampler;
+  const double         n_gradient = FwSamplerGradients(s) * (s->n_burnin + s->n_sample) + s->n_sample;
+  const double         flops      = n_gradient * e->potential.gradient_flops + s->n_sample * e->potential.gram_flops;
+
+  cost->flops   = e->n_all * flops;
+  cost->seconds = ceil((double)e->n_all / e->n_part) * Seconds(e, rate, flops, n_gradient * e->potential.n_activation);
 }
 
 PetscErrorCode FwSampledEstimate(MPI_Comm comm, const FwModel *model, const FwDataSizes *sizes,
@@ -116,7 +126,7 @@ PetscErrorCode FwSampledEstimate(MPI_Comm comm, const FwModel *model, const FwDa
 {
   const FwSamplerPlan *s    = &plan->chains.sampler;
   Estimate             e    = {.model = model, .plan = plan, .n_all = FwChainsSets(s->method) * s->n_chain};
-  double               rate = 1.0, bytes = 0.0, n_gradient;
+  double               rate = 1.0, bytes = 0.0;
   PetscMPIInt          n_rank;
 
   PetscFunctionBegin;
@@ -129,10 +139,7 @@ PetscErrorCode FwSampledEstimate(MPI_Comm comm, const FwModel *model, const FwDa
              e.potential.n_parameter);
   if (e.bytes > bytes) PetscCall(Refuse(comm, &e, sizes, bytes));
   PetscCall(FwEstimateRate(comm, &rate));
-  n_gradient = FwSamplerGradients(s) * (s->n_burnin + s->n_sample) + s->n_sample;
-  *cost      = (FwSampledCost){.n_rank_chain = e.n_rank / e.n_part,
-                               .flops        = n_gradient * e.n_all * e.potential.gradient_flops,
-                               .seconds      = n_gradient * ceil((double)e.n_all / e.n_part) * GradientSeconds(&e, rate),
-                               .peak_bytes   = e.bytes};
+  *cost = (FwSampledCost){.n_rank_chain = e.n_rank / e.n_part, .peak_bytes = e.bytes};
+  AddUp(&e, rate, cost);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -17,15 +17,15 @@
 
 enum { TAG_ASK = 73, TAG_GROUP = 74, NO_GROUP = -1 };
 
-/* What the first rank of a sub-communicator sends: it is followed by the records of the group before */
+/* What the first rank of a sub-communicator sends: it is followed by the records of the group before, if it had one */
 typedef struct {
-  int n_record, has_failed, is_stopping;
+  int n_record, has_group, has_failed, is_stopping;
 } Request;
 
 /* --- rank 0 ------------------------------------------------------------------------------------------------- */
 
 typedef struct {
-  PetscInt       next, n_active;
+  PetscInt       next, n_done, n_active;
   PetscBool      is_ending, is_stopping;
   PetscErrorCode code; /* of a checkpoint that could not be written: the farm ends in order, then it is passed on */
 } Counter;
@@ -38,6 +38,7 @@ static PetscErrorCode Serve(FwScanWork *w, Counter *c, PetscMPIInt from)
   PetscFunctionBegin;
   PetscCallMPI(MPI_Recv(&request, (int)sizeof request, MPI_BYTE, from, TAG_ASK, PETSC_COMM_WORLD, MPI_STATUS_IGNORE));
   for (int i = 0; i < request.n_record; i++) PetscCall(FwScanReceiveRecord(w, from));
+  c->n_done += request.has_group;
   if (request.has_failed) c->is_ending = PETSC_TRUE;
   if (request.is_stopping) c->is_stopping = PETSC_TRUE;
   group = c->is_ending || c->is_stopping || c->next >= w->n_group ? NO_GROUP : (int)c->next++;
@@ -76,7 +77,7 @@ static PetscErrorCode RunServer(FwScanWork *w, FwProgress progress, Counter *c)
       (void)nanosleep(&pause, NULL);
     } else {
       PetscCall(Serve(w, c, status.MPI_SOURCE));
-      PetscCall(FwProgressStep(progress, c->next));
+      PetscCall(FwProgressStep(progress, c->n_done));
     }
     PetscCall(WriteIfDue(w, c));
   }
@@ -85,11 +86,11 @@ static PetscErrorCode RunServer(FwScanWork *w, FwProgress progress, Counter *c)
 
 /* --- the others --------------------------------------------------------------------------------------------- */
 
-/* Hand in the records of the last group and learn the next one */
+/* Hand in the records of the last group, if there was one, and learn the next one */
 static PetscErrorCode Ask(FwScanWork *w, PetscErrorCode code, PetscInt n, const PetscInt point[], FwRecord record[],
                           int *group)
 {
-  Request   request = {.n_record = (int)n, .has_failed = code != PETSC_SUCCESS};
+  Request   request = {.n_record = (int)n, .has_group = *group != NO_GROUP, .has_failed = code != PETSC_SUCCESS};
   PetscBool stop;
 
   PetscFunctionBegin;
