@@ -88,12 +88,13 @@ PetscErrorCode FwOptionChoices(const char key[], PetscInt *n_value, PetscInt val
 /** Check every option in the database before anything is computed.
  *
  * A name that is neither in the table nor an option of PETSc's own objects is an error that names the nearest key; so
- * is a value that its row does not allow.
+ * is a value that its row does not allow, whichever command reads it.
  *
  * @collective{PETSC_COMM_WORLD}
+ * @param[in] command  FW_FOR_... bits: of keys that are equally near, those of these commands are named
  * @error FW_ERR_INPUT
  */
-PetscErrorCode FwOptionsCheck(void);
+PetscErrorCode FwOptionsCheck(unsigned command);
 
 /** Print the keys of a command (a bit of FW_FOR_...), one line each, on stdout from rank 0. Collective. */
 PetscErrorCode FwOptionsPrintHelp(unsigned command);

@@ -321,7 +321,7 @@ static PetscErrorCode Run(const Call *call)
   else if (call->is_help)
     PetscCall(PrintUsage());
   else {
-    PetscCall(FwOptionsCheck());
+    PetscCall(FwOptionsCheck(call->command->keys));
     PetscCall(WarnOfForeignKeys(call));
     PetscCall(FwStopSetUp());
     if (call->command->run_words)

@@ -160,7 +160,7 @@ static PetscErrorCode ReadReference(FwGather g)
   PetscCall(ShareText(&g->input));
   PetscCall(ShareText(&g->version));
   PetscCall(PetscOptionsInsertStringYAML(NULL, g->input));
-  PetscCall(FwOptionsCheck());
+  PetscCall(FwOptionsCheck(FW_FOR_ALL));
   PetscCall(FwScanCreate(&g->scan));
   PetscCheck(g->scan->n_axis, PETSC_COMM_WORLD, FW_ERR_INPUT, "'%s' is not of a scan: there is nothing to gather",
              g->file[g->reference]);

@@ -24,7 +24,7 @@ static void set(const char name[], const char value[])
 /* The check fails as bad input, with all the given words in its message */
 static void assert_refused(const char *const words[])
 {
-  assert_close(FwOptionsCheck(), FW_ERR_INPUT, 0.0);
+  assert_close(FwOptionsCheck(FW_FOR_PREDICT), FW_ERR_INPUT, 0.0);
   for (; *words; words++) {
     if (!strstr(FwErrorMessage(), *words)) print_error("no '%s' in: %s\n", *words, FwErrorMessage());
     assert_close(strstr(FwErrorMessage(), *words) != NULL, 1, 0.0);
@@ -65,7 +65,7 @@ static void defaults_and_given_values_are_read(void **state)
   assert_close(temperature, 3723.0, 0.0);
   TestCall(FwOptionText("data_path", sizeof text, text, &is_set));
   assert_close(is_set, 0, 0.0);
-  TestCall(FwOptionsCheck());
+  TestCall(FwOptionsCheck(FW_FOR_PREDICT));
 }
 
 static void misspelt_key_names_the_nearest(void **state)
@@ -75,13 +75,22 @@ static void misspelt_key_names_the_nearest(void **state)
   assert_refused((const char *[]){"network_widht", "'network_width'", NULL});
 }
 
+static void of_keys_as_near_the_command_s_own_is_named(void **state)
+{
+  (void)state;
+  set("-samplesx", "40");
+  assert_close(FwOptionsCheck(FW_FOR_SAMPLE), FW_ERR_INPUT, 0.0);
+  assert_close(strstr(FwErrorMessage(), "'sampler_samples'") != NULL, 1, 0.0);
+  assert_close(strstr(FwErrorMessage(), "'mixture_samples'") != NULL, 0, 0.0);
+}
+
 static void petsc_options_pass_and_misspelt_ones_do_not(void **state)
 {
   (void)state;
   set("-snes_monitor", "");
   set("-snes_view", "");
   set("-ksp_type", "preonly");
-  TestCall(FwOptionsCheck());
+  TestCall(FwOptionsCheck(FW_FOR_PREDICT));
   set("-snes_montior", "");
   assert_refused((const char *[]){"snes_montior", NULL});
 }
@@ -139,6 +148,7 @@ int main(int argc, char **argv)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup(defaults_and_given_values_are_read, setup),
     cmocka_unit_test_setup(misspelt_key_names_the_nearest, setup),
+    cmocka_unit_test_setup(of_keys_as_near_the_command_s_own_is_named, setup),
     cmocka_unit_test_setup(petsc_options_pass_and_misspelt_ones_do_not, setup),
     cmocka_unit_test_setup(bad_values_are_refused_with_what_would_be_right, setup),
     cmocka_unit_test_setup(resolved_input_holds_defaults_and_quotes, setup),
