@@ -73,7 +73,7 @@ static const FwKey table[] = {
        "T of the posterior exp(-loss/T), loss = 1/2 sum (y - f)^2"),
 
   CHOICE("data_source", "glyphs", "glyphs,teacher,mnist,cifar10,hdf5,csv", DATA, "where the examples come from"),
-  TEXT("data_path", NULL, DATA, "file or folder ($FINWIDTH_DATA/<source>)"),
+  TEXT("data_path", NULL, DATA, "file, or folder with a training and a test file ($FINWIDTH_DATA/<source>)"),
   CHOICE("data_split", "sequence", "sequence,files", DATA,
          "test examples: after the training ones, or from the test file"),
   TEXT("data_images", NULL, DATA, "IDX file of images below data_path, plain or .gz (found by its usual name)"),

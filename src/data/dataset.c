@@ -81,6 +81,7 @@ static PetscErrorCode OpenOnReader(FwDataset data)
 
   PetscFunctionBegin;
   if (!source->ops->is_drawn) PetscCall(FwSourceSetPath(source));
+  FwSourceChooseFolder(source);
   PetscCall(source->ops->open(source));
   PetscCall(SettleShape(data));
   PetscFunctionReturn(PETSC_SUCCESS);

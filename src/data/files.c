@@ -51,6 +51,7 @@ PetscErrorCode FwDataFiles(char **list)
   PetscCall(ReadKeys(&keys, &source.ops));
   if (!source.ops->is_drawn && FwSourceHasPath(&source)) {
     PetscCall(FwSourceSetPath(&source));
+    FwSourceChooseFolder(&source);
     if (!source.ops->file) PetscCall(Add(source.path, list));
     for (PetscInt i = 0; source.ops->file; i++) {
       PetscCall(source.ops->file(&source, i, path));

@@ -140,7 +140,7 @@ static PetscErrorCode CheckFiles(const FwDataKeys *keys, const FwSourceOps *ops)
   PetscCheck(has_source || !keys->path[0], PETSC_COMM_WORLD, FW_ERR_INPUT,
              "data_path '%s' is given without data_source, which says what kind of file it is: want %s", keys->path,
              FwKeyFind("data_source")->choices);
-  PetscCheck(keys->split == FW_SPLIT_SEQUENCE || is_idx || ops == &FwSourceOps_Cifar10, PETSC_COMM_WORLD, FW_ERR_INPUT,
+  PetscCheck(keys->split == FW_SPLIT_SEQUENCE || !ops->is_drawn, PETSC_COMM_WORLD, FW_ERR_INPUT,
              "data_split 'files' needs a test file of its own: data_source '%s' has none, use 'sequence'", ops->name);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -227,15 +227,17 @@ static PetscErrorCode TakeFromFile(FwDataset data, FwPart file, PetscInt64 examp
 /* Training and test files apart */
 static PetscErrorCode TakeFromFiles(FwDataset data, PetscInt64 example[])
 {
-  const FwSourceInfo *info = &data->source.info;
+  const FwSourceInfo *info   = &data->source.info;
+  const char         *folder = FwSourceFolderWords(&data->source);
 
   PetscFunctionBegin;
   PetscCheck(info->n_training > 0 &&
                  info->n_training<info->n_example, PETSC_COMM_SELF, FW_ERR_INPUT,
-                                  "'%s' has no separate %s file: data_split 'files' needs both, use 'sequence'",
+                                  "'%s' has no separate %s file: data_split 'files' needs both, use 'sequence'%s%s",
                                   data->source.path, info->n_training> 0
                ? "test"
-               : "training");
+               : "training",
+             folder ? ", or " : "", folder ? folder : "");
   PetscCall(TakeFromFile(data, FW_TRAIN, example));
   PetscCall(TakeFromFile(data, FW_TEST, example));
   PetscFunctionReturn(PETSC_SUCCESS);

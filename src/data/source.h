@@ -111,6 +111,12 @@ PetscBool FwSourceHasPath(const FwSource *source);
 /** Set source->path from the keys or from $FINWIDTH_DATA. */
 PetscErrorCode FwSourceSetPath(FwSource *source);
 
+/** Where source->path is a folder and the source has one file otherwise: read a training and a test file in it. */
+void FwSourceChooseFolder(FwSource *source);
+
+/** Of a source that has one file: what it could have instead, "a folder with 'train.csv' and 'test.csv'"; NULL for others. */
+const char *FwSourceFolderWords(const FwSource *source);
+
 /** path = folder/name. */
 PetscErrorCode FwPathJoin(const char folder[], const char name[], char path[PETSC_MAX_PATH_LEN]);
 

@@ -169,17 +169,59 @@ static void mistakes_are_named_by_line_and_column(void **state)
                  "has 2 examples");
   assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_size 4", FW_ERR_INPUT, "data_size");
   assert_refused("-data_source csv -data_path %s/t.csv -data_normalise none -data_split files", FW_ERR_INPUT,
-                 "data_split");
+                 "no separate test file: data_split 'files' needs both, use 'sequence', or a folder with 'train.csv'");
+  folder_destroy();
+}
+
+static void a_folder_has_a_training_and_a_test_file(void **state)
+{
+  const char *const options =
+    "-data_source csv -data_path %s -data_normalise none -data_split files -data_train 2 -data_test 2 -data_skip 1";
+  FwDataset data;
+  char     *list;
+  uint64_t  digest[2] = {0};
+
+  (void)state;
+  folder_create();
+  write_text("train.csv", "x,y\n1,10\n2,20\n3,30\n4,40\n");
+  assert_refused(options, FW_ERR_FILE, "test.csv': data_path names a file, or for data_source 'csv' a folder with");
+  write_text("test.csv", "5,50\n6,60\n");
+  data = open_data(options);
+  assert_close(input_at(data, FW_TRAIN, 1, 0), 3, 0); /* skips in the training file alone */
+  assert_close(target_at(data, FW_TRAIN, 0), 20, 0);
+  assert_close(input_at(data, FW_TEST, 1, 0), 6, 0);
+  assert_close(target_at(data, FW_TEST, 0), 50, 0);
+  TestCall(FwDatasetDestroy(&data));
+  for (int i = 0; i < 2; i++) { /* the digest of a run's files is of both */
+    TestCall(FwDataFiles(&list));
+    TestCall(FwDataFilesDigest(list, &digest[i]));
+    TestCall(PetscFree(list));
+    write_text("test.csv", "5,50\n6,61\n");
+  }
+  assert_close(digest[0] == digest[1], 0, 0);
+  data = open_data("-data_source csv -data_path %s -data_normalise none -data_train 3 -data_test 3");
+  assert_close(target_at(data, FW_TEST, 0), 40, 0); /* one sequence, unless asked */
+  assert_close(target_at(data, FW_TEST, 2), 61, 0);
+  TestCall(FwDatasetDestroy(&data));
+  assert_digest_without_ranks(
+    "-data_source csv -data_path %s -data_normalise none -data_train 3 -data_test 3 -data_shuffle");
+  assert_refused("-data_source csv -data_path %s -data_split files -data_train 2 -data_test 3", FW_ERR_INPUT,
+                 "has 2 test examples");
+  write_text("test.csv", "5,6,7\n");
+  assert_refused(options, FW_ERR_INPUT, "has inputs of 1 x 1 x 2, those of");
   folder_destroy();
 }
 
 int main(int argc, char **argv)
 {
-  const struct CMUnitTest tests[] = {
-    cmocka_unit_test(numbers_are_taken_as_they_are), cmocka_unit_test(standard_has_mean_zero_and_deviation_one),
-    cmocka_unit_test(standard_knows_no_unit),        cmocka_unit_test(columns_have_mean_zero_and_deviation_one_each),
-    cmocka_unit_test(whole_targets_may_be_classes),  cmocka_unit_test(mistakes_are_named_by_line_and_column)};
-  int n_failed;
+  const struct CMUnitTest tests[] = {cmocka_unit_test(numbers_are_taken_as_they_are),
+                                     cmocka_unit_test(standard_has_mean_zero_and_deviation_one),
+                                     cmocka_unit_test(standard_knows_no_unit),
+                                     cmocka_unit_test(columns_have_mean_zero_and_deviation_one_each),
+                                     cmocka_unit_test(whole_targets_may_be_classes),
+                                     cmocka_unit_test(mistakes_are_named_by_line_and_column),
+                                     cmocka_unit_test(a_folder_has_a_training_and_a_test_file)};
+  int                     n_failed;
 
   if (FwStart(argc, argv, NULL)) return 1;
   n_failed = cmocka_run_group_tests_name("dataset_csv", tests, NULL, NULL);

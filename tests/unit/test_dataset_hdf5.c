@@ -105,6 +105,31 @@ static void shapes_are_understood(void **state)
   folder_destroy();
 }
 
+static void a_folder_has_a_training_and_a_test_file(void **state)
+{
+  const hsize_t     size[] = {N, 3};
+  const char *const name[] = {"train.h5", "test.h5"};
+  PetscMPIInt       rank;
+  FwDataset         data;
+
+  (void)state;
+  folder_create();
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  for (int i = 0; i < 2; i++) {
+    char from[160];
+
+    write_file(2, size, H5T_NATIVE_DOUBLE);
+    snprintf(from, sizeof from, "%s", file_path("d.h5"));
+    if (rank == 0 && rename(from, file_path(name[i]))) MPI_Abort(PETSC_COMM_WORLD, 1);
+  }
+  data = open_data("-data_source hdf5 -data_path %s -data_normalise none -data_split files -data_train 4 -data_test 3");
+  assert_close(input_at(data, FW_TRAIN, 3, 2), 11, 0);
+  assert_close(input_at(data, FW_TEST, 2, 1), 7, 0);
+  assert_close(target_at(data, FW_TEST, 2), 2, 0);
+  TestCall(FwDatasetDestroy(&data));
+  folder_destroy();
+}
+
 static void files_that_lead_elsewhere_are_refused(void **state)
 {
   const hsize_t size[] = {N, 12};
@@ -226,6 +251,7 @@ int main(int argc, char **argv)
   const struct CMUnitTest tests[] = {
 #if __has_include(<hdf5.h>)
     cmocka_unit_test(shapes_are_understood),
+    cmocka_unit_test(a_folder_has_a_training_and_a_test_file),
     cmocka_unit_test(files_that_lead_elsewhere_are_refused),
     cmocka_unit_test(declared_sizes_are_not_believed),
     cmocka_unit_test(bad_contents_are_refused),
