@@ -26,8 +26,9 @@
 typedef struct {
   double  train_error, train_bias, train_variance; /**< mean over outputs of squared errors per example */
   double  test_error, test_bias, test_variance;
-  double  accuracy;         /**< share of right classes, by sign or by the largest mean; NaN where labels are not classes */
-  double *mean, *deviation; /**< [P_t + n_new][D] posterior mean and standard deviation of the test examples, then of the
+  double  accuracy; /**< share of right classes, by sign or by the largest mean; NaN where labels are not classes */
+  double *mean,
+    *deviation; /**< [P_t + n_new][D] posterior mean and standard deviation of the test examples, then of the
                                  inputs without labels; NULL unless asked for */
 
   /* several outputs, otherwise NULL */
@@ -70,18 +71,19 @@ typedef struct {
   PetscInt       n_train, n_test, n_new, n_output, depth;
   FwTheory       request;
   double         temperature;
-  PetscErrorCode failure;     /**< a numerical error at this point: there are no numbers */
-  char           reason[512]; /**< its message */
+  PetscErrorCode failure;             /**< a numerical error at this point: there are no numbers */
+  char           reason[512];         /**< its message */
+  char           average_reason[512]; /**< why the average that was asked for has no numbers; "" where it has */
   FwErrors       finite, infinite, averaged;
   FwSaddle       saddle;  /**< empty for the infinite network */
   FwAverage      average; /**< not available where it was not asked for */
-  double        *order;   /**< [n_minimum][L] order parameters, the lowest minimum first; several outputs: [n_minimum][D][D] */
-  FwMatrixAverage outputs; /**< the average of several outputs; not available for one */
-  double        *shift;        /**< [n_minimum][L] s of the mean terms; NULL without */
-  FwMeanAverage  mean_average; /**< the average with mean terms; not available without */
-  double         log_evidence, log_evidence_laplace, infinite_log_evidence;
-  PetscInt       n_curve;
-  double        *curve_log_order, *curve_action; /**< [n_curve] the action around its minima */
+  double *order; /**< [n_minimum][L] order parameters, the lowest minimum first; several outputs: [n_minimum][D][D] */
+  FwMatrixAverage outputs;      /**< the average of several outputs; not available for one */
+  double         *shift;        /**< [n_minimum][L] s of the mean terms; NULL without */
+  FwMeanAverage   mean_average; /**< the average with mean terms; not available without */
+  double          log_evidence, log_evidence_laplace, infinite_log_evidence;
+  PetscInt        n_curve;
+  double         *curve_log_order, *curve_action; /**< [n_curve] the action around its minima */
 } FwPrediction;
 
 typedef struct FwPredictorImpl *FwPredictor;
@@ -134,6 +136,9 @@ PetscErrorCode FwPredictorRun(FwPredictor predictor, PetscInt n, const FwModel m
 /** A numerical error, met by all ranks of a point or by the one that solves it alone, becomes the point's `failure` and is
  *  dealt with; any other is handed back. Not collective. */
 PetscErrorCode FwPredictionFail(FwPrediction *prediction, PetscErrorCode code);
+
+/** The same for an error of the average alone, which has no numbers then: the rest stands. Not collective. */
+PetscErrorCode FwPredictionFailAverage(FwPrediction *prediction, PetscErrorCode code);
 
 /** Release and set the handle to NULL; NULL is fine. Collective. */
 PetscErrorCode FwPredictorDestroy(FwPredictor *predictor);

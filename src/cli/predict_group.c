@@ -32,6 +32,7 @@ PetscErrorCode FwPredictWarnAboutFailure(const FwPrediction *p)
 {
   PetscFunctionBegin;
   if (p->failure) PetscCall(FwWarn("no prediction: %s", p->reason));
+  if (p->average_reason[0]) PetscCall(FwWarn("no average: %s", p->average_reason));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -39,7 +40,7 @@ static PetscErrorCode WarnAboutAverage(const FwPrediction *p)
 {
   PetscFunctionBegin;
   if (p->n_output == 1 || !p->request.with_average || !p->saddle.n_minimum) PetscFunctionReturn(PETSC_SUCCESS);
-  if (!p->outputs.is_available)
+  if (!p->outputs.is_available && !p->average_reason[0])
     PetscCall(
       FwWarn("theory_average: no average: with several outputs it is for layers of at least as many units as outputs "
              "(%" PetscInt_FMT ")",

@@ -337,13 +337,15 @@ PetscErrorCode FwPredictWarnAboutAverages(const char prefix[], PetscInt n_point,
 {
   PetscInt    n_failed = 0;
   double      fewest = INFINITY, worst = NAN;
-  char        rhat[96] = "";
+  char        rhat[96] = "", path[96];
   PetscMPIInt rank;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
   for (PetscInt p = 0; p < n_point && rank == 0; p++) {
     if (PredictionAt(prefix, "average_converged", all, p) != 0.0) continue;
+    snprintf(path, sizeof path, "%saverage_train_error", prefix);
+    if (isnan(FwRecordPointMean(all, path, n_point, p))) continue; /* there is no average, which was said */
     n_failed++;
     fewest = fmin(fewest, PredictionAt(prefix, "average_effective_draws", all, p));
     worst  = fmax(worst, PredictionAt(prefix, "average_rhat", all, p));

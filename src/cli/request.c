@@ -251,7 +251,7 @@ static const struct {
 } judged[] = {
   {"converged",             NULL,                             NULL                                         },
   {"/predict/converged",    NULL,                             "the prediction did not converge"            },
-  {"average_converged",     "/predict/average_converged",     "the average over draws did not converge"    },
+  {"average_converged",     "/predict/average_converged",     "the average did not converge"               },
   {"observables_converged", "/predict/observables_converged", "the predicted observables are not to be had"},
 };
 

@@ -255,6 +255,9 @@ PetscErrorCode FwAverageCreate(FwAction action, const FwSaddle *saddle, FwAverag
   PetscCall(Weigh(action, &density, low, high, step, average));
   PetscCall(PetscFree(density.log_value));
   DropEmptyNodes(average);
+  PetscCheck(
+    average->n > 0, PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
+    "theory_average: the weights of the order parameter are not finite numbers: inputs or variances are too large");
   PetscCall(FwActionBounds(action, &bounds));
   average->log_evidence -= 0.5 * (double)bounds.n * log(2.0 * M_PI);
   average->is_available = PETSC_TRUE;

@@ -272,7 +272,7 @@ static PetscErrorCode SetAverage(const Mixture *m, FwLocalPrediction *q)
   q->common.outputs.log_evidence = NAN;
   for (PetscInt i = 0; i < q->saddle.n_row; i++)
     q->common.average.mean_order += a->order[i * (q->saddle.n_row + 1)] / q->saddle.n_row;
-  PetscCall(FwPredictionFail(&q->common, FwErrorsCheck(&q->common.averaged, q->common.n_test, "averaged")));
+  PetscCall(FwErrorsCheck(&q->common.averaged, q->common.n_test, "averaged"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -315,6 +315,18 @@ static PetscErrorCode Observe(FwLocalPredictor p, PetscInt n, const FwModel mode
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode TakeAverage(FwLocalPredictor p, const FwModel *model, FwLocalPrediction *q)
+{
+  FwLocalAverage *a = &q->average;
+
+  PetscFunctionBegin;
+  PetscCall(FwPredictionFailAverage(&q->common, FwLocalMixture(p, model, q)));
+  if (!q->common.average_reason[0]) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscFree3(a->order, a->order_bar, a->error_bar));
+  *a = (FwLocalAverage){0};
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwLocalPredictorRun(FwLocalPredictor p, PetscInt n, const FwModel model[], const FwTheory theory[],
                                    FwLocalPrediction prediction[])
 {
@@ -342,6 +354,6 @@ PetscErrorCode FwLocalPredictorRun(FwLocalPredictor p, PetscInt n, const FwModel
   PetscCall(Observe(p, n, model, prediction));
   for (PetscInt i = 0; i < n; i++)
     if (theory[i].with_average && !prediction[i].common.failure && prediction[i].saddle.n_minimum)
-      PetscCall(FwPredictionFail(&prediction[i].common, FwLocalMixture(p, &model[i], &prediction[i])));
+      PetscCall(TakeAverage(p, &model[i], &prediction[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -304,6 +304,7 @@ PetscErrorCode FwLocalPredictionRecord(const FwLocalPrediction *q, const double 
                          "free energy -T log evidence at the saddle point"));
   if (is_finite) PetscCall(FwLocalObservablesRecord(&q->observables, record));
   if (q->average.is_available) PetscCall(RecordAverage(q, record));
+  PetscCall(FwAverageFailureRecord(c, record));
   PetscCall(FwLocalLessonRecord(q, record));
   PetscCall(RecordLayers(q, record));
   PetscCall(RecordPatches(q, record));

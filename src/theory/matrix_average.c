@@ -356,6 +356,9 @@ PetscErrorCode FwMatrixAverageCreate(MPI_Comm comm, FwMatrixAction action, const
   PetscCall(DestroyProposal(&proposal));
   PetscCall(FwMatrixActionBounds(action, &bounds));
   Normalise((double)bounds.n, average);
+  PetscCheck(
+    isfinite(average->log_evidence), comm, FW_ERR_NUMERICAL,
+    "theory_average: the weights of the order parameters are not finite numbers: inputs or variances are too large");
   PetscCall(AverageOrder(average));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

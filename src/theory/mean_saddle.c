@@ -196,7 +196,7 @@ PetscErrorCode FwMeanSaddleFind(FwMeanAction action, FwSaddle *saddle, double **
   for (PetscInt i = 1; i <= n_step; i++, before = here) {
     PetscCall(FwMeanActionEliminate(action, low + (high - low) * i / n_step, PETSC_FALSE, &here));
     saddle->n_evaluation++;
-    if (before.force[0] > 0.0 || here.force[0] <= 0.0 || saddle->n_minimum == MINIMUM_MAX) continue;
+    if (!(before.force[0] <= 0.0 && here.force[0] > 0.0) || saddle->n_minimum == MINIMUM_MAX) continue; /* or NaN */
     PetscCall(Refine(action, before.log_order, here.log_order, &saddle->minimum[saddle->n_minimum],
                      *shift + saddle->n_minimum));
     if (saddle->minimum[saddle->n_minimum++].reason < 0) saddle->is_converged = PETSC_FALSE;

@@ -123,12 +123,13 @@ PetscErrorCode FwErrorsCheck(const FwErrors *e, PetscInt n_test, const char kind
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPredictionCheck(const FwPrediction *p)
+PetscErrorCode FwPredictionCheck(FwPrediction *p)
 {
   PetscFunctionBegin;
   PetscCall(FwErrorsCheck(&p->infinite, p->n_test, "infinite"));
   if (p->saddle.n_minimum) PetscCall(FwErrorsCheck(&p->finite, p->n_test, "finite"));
-  if (FwPredictionHasAverage(p)) PetscCall(FwErrorsCheck(&p->averaged, p->n_test, "averaged"));
+  if (FwPredictionHasAverage(p))
+    PetscCall(FwPredictionFailAverage(p, FwErrorsCheck(&p->averaged, p->n_test, "averaged")));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -139,6 +140,23 @@ PetscErrorCode FwPredictionFail(FwPrediction *p, PetscErrorCode code)
   p->failure = code;
   PetscCall(PetscStrncpy(p->reason, FwErrorMessage(), sizeof p->reason));
   FwErrorClear();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwPredictionFailAverage(FwPrediction *p, PetscErrorCode code)
+{
+  PetscFunctionBegin;
+  if (FwExitOf(code) != FW_EXIT_NUMERICAL) PetscFunctionReturn(code);
+  PetscCall(PetscStrncpy(p->average_reason, FwErrorMessage(), sizeof p->average_reason));
+  FwErrorClear();
+  PetscCall(FwErrorsDestroy(&p->averaged));
+  PetscCall(FwAverageDestroy(&p->average));
+  PetscCall(FwMatrixAverageDestroy(&p->outputs));
+  PetscCall(FwMeanAverageDestroy(&p->mean_average));
+  p->averaged     = (FwErrors){0};
+  p->average      = (FwAverage){0};
+  p->outputs      = (FwMatrixAverage){0};
+  p->mean_average = (FwMeanAverage){0};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -254,7 +272,7 @@ static PetscErrorCode SolveFinite(FwAction action, FwPrediction *p)
     PetscCall(FwActionLayers(action, p->saddle.minimum[i].log_order, p->order + (size_t)i * p->depth));
   PetscCall(SetEvidence(action, p));
   if (p->request.with_curve) PetscCall(FwPredictionSetCurve(ValueAt, action, p));
-  if (p->request.with_average) PetscCall(FwAverageCreate(action, &p->saddle, &p->average));
+  if (p->request.with_average) PetscCall(FwPredictionFailAverage(p, FwAverageCreate(action, &p->saddle, &p->average)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -133,8 +133,9 @@ PetscErrorCode FwPredictionMeanErrors(FwPredictor predictor, double scale, const
   if (p->saddle.n_minimum) {
     PetscCall(ErrorsAt(predictor, action, scale, exp(p->saddle.minimum[0].log_order),
                        FwMeanDeepCoefficient(p->depth, p->order, p->shift), p, &p->finite));
-    if (p->request.with_average && p->depth == 1) PetscCall(FwMeanAverageCreate(action, &p->saddle, &p->mean_average));
-    if (p->mean_average.is_available) PetscCall(AverageErrors(predictor, action, scale, p));
+    if (p->request.with_average && p->depth == 1)
+      PetscCall(FwPredictionFailAverage(p, FwMeanAverageCreate(action, &p->saddle, &p->mean_average)));
+    if (p->mean_average.is_available) PetscCall(FwPredictionFailAverage(p, AverageErrors(predictor, action, scale, p)));
   }
   PetscCall(FwMeanActionDestroy(&action));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -432,7 +432,7 @@ PetscErrorCode FwPredictionOutputsErrors(FwPredictor predictor, double scale, co
     PetscCall(FwSymmetricApply(p->n_output, p->order, log, log_order));
     PetscCall(ErrorsAt(predictor->spectrum, scale, predictor->data, p, log_order, &p->finite));
     if (p->request.with_average && p->saddle.is_converged)
-      PetscCall(TakeAverage(predictor, scale, model, log_order, p));
+      PetscCall(FwPredictionFailAverage(p, TakeAverage(predictor, scale, model, log_order, p)));
   }
   PetscCall(PetscFree(log_order));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -260,6 +260,14 @@ static PetscErrorCode RecordOutputsAverage(const FwPrediction *p, FwRecord recor
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwAverageFailureRecord(const FwPrediction *p, FwRecord record)
+{
+  PetscFunctionBegin;
+  if (p->average_reason[0])
+    PetscCall(FwRecordInteger(record, "average_converged", 0, "1", "0: there is no average to be trusted"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictionRecordErrors(const FwPrediction *p, PetscBool is_averaged, const double targets[],
                                         FwRecord record)
 {
@@ -306,5 +314,6 @@ PetscErrorCode FwPredictionRecord(const FwPrediction *p, const double targets[],
                            "log evidence averaged over the order parameters"));
   }
   if (p->outputs.is_available) PetscCall(RecordOutputsAverage(p, record));
+  PetscCall(FwAverageFailureRecord(p, record));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -288,7 +288,21 @@ static PetscErrorCode SolvePoints(FwPredictor p, PetscInt n, const FwModel model
   for (PetscInt i = 0; i < n; i++) {
     PetscCall(FwPredictionShare(comm, i % size, &prediction[i]));
     PetscCallMPI(MPI_Bcast(prediction[i].reason, (int)sizeof prediction[i].reason, MPI_CHAR, i % size, comm));
+    PetscCallMPI(
+      MPI_Bcast(prediction[i].average_reason, (int)sizeof prediction[i].average_reason, MPI_CHAR, i % size, comm));
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode FindErrors(FwPredictor p, double scale, const FwModel *model, FwPrediction *prediction)
+{
+  PetscFunctionBegin;
+  if (prediction->request.with_mean)
+    PetscCall(FwPredictionMeanErrors(p, scale, model, prediction));
+  else if (prediction->n_output > 1)
+    PetscCall(FwPredictionOutputsErrors(p, scale, model, prediction));
+  else
+    PetscCall(FwPredictionErrors(p->spectrum, scale, p->data, prediction));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -318,15 +332,9 @@ PetscErrorCode FwPredictorRun(FwPredictor p, PetscInt n, const FwModel model[], 
     if (!prediction[i].failure && prediction[i].request.theory == FW_THEORY_RENORMALISED &&
         prediction[i].request.composition != FW_COMPOSITION_PRODUCT)
       PetscCall(FwPredictionFail(&prediction[i], FwPredictionNest(p, &model[i], &prediction[i])));
-    if (!prediction[i].failure) {
-      if (prediction[i].request.with_mean)
-        PetscCall(FwPredictionMeanErrors(p, scale, &model[i], &prediction[i]));
-      else if (prediction[i].n_output > 1)
-        PetscCall(FwPredictionOutputsErrors(p, scale, &model[i], &prediction[i]));
-      else
-        PetscCall(FwPredictionErrors(p->spectrum, scale, p->data, &prediction[i]));
-      PetscCall(FwPredictionFail(&prediction[i], FwPredictionCheck(&prediction[i])));
-    }
+    if (!prediction[i].failure)
+      PetscCall(FwPredictionFail(&prediction[i], FindErrors(p, scale, &model[i], &prediction[i])));
+    if (!prediction[i].failure) PetscCall(FwPredictionFail(&prediction[i], FwPredictionCheck(&prediction[i])));
     PetscCall(FwProgressStep(progress, i + 1));
   }
   PetscCall(FwProgressEnd(&progress));

@@ -56,7 +56,7 @@ PetscErrorCode FwPredictionFillOutputs(FwDataset data, const FwPrediction *predi
 PetscErrorCode FwPredictionNest(FwPredictor predictor, const FwModel *model, FwPrediction *prediction);
 
 /* prediction.c: FW_ERR_NUMERICAL where an error is not finite or a variance is negative */
-PetscErrorCode FwPredictionCheck(const FwPrediction *prediction);
+PetscErrorCode FwPredictionCheck(FwPrediction *prediction);
 
 /* prediction.c: FW_ERR_NUMERICAL unless the errors of a network of this `kind` are finite and not negative */
 PetscErrorCode FwErrorsCheck(const FwErrors *errors, PetscInt n_test, const char kind[]);
@@ -69,6 +69,9 @@ PetscErrorCode FwErrorsRecord(const FwErrors *errors, PetscInt n_output, const c
    `error`, [FW_ERROR_COUNT][D], and of the accuracy unless NaN; and the effective number of draws */
 PetscErrorCode FwAverageQualityRecord(PetscInt n_output, const double error[], double accuracy_error, double effective,
                                       PetscBool is_converged, FwRecord record);
+
+/* prediction_record.c: that there is no average, where it was asked for */
+PetscErrorCode FwAverageFailureRecord(const FwPrediction *prediction, FwRecord record);
 
 /* prediction_record.c: errors, means and deviations of finite (unless only the infinite is asked for), infinite and, where
    `is_averaged`, averaged networks */

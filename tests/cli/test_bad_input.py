@@ -152,6 +152,19 @@ class BadInput(unittest.TestCase):
         self.refused(5, "GiB", "predict", "-data_train", 2000000000)
         self.refused(5, "less than any run needs", "predict", "-memory", "1K")
 
+    def test_an_average_out_of_reach_leaves_the_saddle_point(self):
+        (self.place / "d.csv").write_text("1,0,0,1\n1,1e-6,0,-1\n0,1,1,0.5\n0.3,0.2,0.7,1\n")
+        for outputs, width in ((1, 1), (2, 3)):
+            command = ("predict", "-data_source", "csv", "-data_path", "d.csv", "-data_normalise", "none", "-data_train", 3,
+                       "-data_test", 1, "-network_width", width, "-network_prior", "1,1e-300", "-network_outputs", outputs,
+                       "-theory_average", "-overwrite")
+            done = run(*command, cwd=self.place)
+            self.assertEqual((done.code, done.err.count("no average: theory_average: the weights")), (4, 1), done.err)
+            r = harness.read(self.place / "predict.h5")
+            self.assertEqual((r["converged"], r["average_converged"], "average_test_error" in r), (1, 0, False))
+            self.assertGreater(r["total_order_parameter"], 0)
+        os.remove(self.place / "predict.h5")
+
     def test_resume_of_another_input(self):
         self.assertEqual(run("predict", "-data_train", 40, cwd=self.place).code, 0)
         self.refused(2, "another input", "predict", "-data_train", 50, "-resume")

@@ -658,7 +658,7 @@ class BadInput(Folder):
         r = harness.read(self.place / "out.h5")
         np.testing.assert_array_equal(r["average_converged"], [0, 1], str(r["average_rhat"]))
         self.assertIn(f"has not converged at 1 of 2 points (R-hat up to {r['average_rhat'][0]:.2f}", done.err)
-        self.assertIn("average over draws did not converge at some points", done.err)
+        self.assertIn("the average did not converge at some points", done.err)
         self.assertTrue(np.isfinite(r["average_test_error"]).all())
         with h5py.File(self.place / "out.h5") as file:
             self.assertEqual(file.attrs["status"], "failed")
