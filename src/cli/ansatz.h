@@ -42,6 +42,13 @@ typedef struct {
   FwCase         counterexample;
 } FwAnsatzPoint;
 
+/** What other commands mean otherwise: their networks are erf and they look at test examples. Before FwRequestCreate(). */
+PetscErrorCode FwAnsatzSetDefaults(void);
+
+/** ansatz_check.c: read and check the keys of all points. Collective on PETSC_COMM_WORLD.
+ * @error FW_ERR_INPUT  keys that contradict each other, or whose start no point has */
+PetscErrorCode FwAnsatzSetUp(const FwRequest *request, FwAnsatz *ansatz);
+
 /** Read the keys of the point that stands in the options database. Collective on PETSC_COMM_WORLD or on a group's ranks,
  *  all of which call it.
  * @error FW_ERR_INPUT  keys that contradict each other */
@@ -49,6 +56,9 @@ PetscErrorCode FwAnsatzPointRead(MPI_Comm comm, FwAnsatzPoint *point);
 
 /** Flow time per unit of `time` of a point: 1 for flows, eta for steps, eta / (1 - beta) with momentum; 1 for iterations. */
 double FwAnsatzTimeUnit(const FwAnsatzPoint *point);
+
+/** Whether examples slide along kinks of the network, where flows can stall. */
+PetscBool FwAnsatzHasKinks(const FwAnsatzPoint *point);
 
 /** Keys within which points form a group. */
 extern const char *const FwAnsatzSharedKeys[];
@@ -66,6 +76,9 @@ PetscErrorCode FwAnsatzEstimate(const FwAnsatz *ansatz, PetscInt n, const PetscI
 
 /** Compute a group of points; `context` is an FwAnsatz. */
 FwScanFunction FwAnsatzGroup;
+
+/** Say what became of the runs, for FwRequestPlan; `context` is an FwAnsatz, whose `failure` is set. */
+PetscErrorCode FwAnsatzConclude(const FwRequest *request, const FwRequestSummary *summary, FwRecord all, void *context);
 
 /** Tables: of one point, with its times; of a scan, a line for each point. The record is looked at on rank 0. Collective. */
 PetscErrorCode FwPrintAnsatz(FwRecord record, PetscInt n_seed);
