@@ -5,6 +5,7 @@
 
 #include "mixture.h"
 #include "mixture_print.h"
+#include "predict.h"
 
 #include <finwidth/dataset.h>
 #include <finwidth/option.h>
@@ -186,6 +187,7 @@ static PetscErrorCode RunPoint(MPI_Comm comm, const FwMixtureCommon *common, con
     PetscCall(Forgive(AddReport(comm, common, number, &point, record), record, &is_converged));
   else if (has_posterior)
     PetscCall(FwPosteriorRecordDigest(group, record));
+  if (has_posterior && !number) PetscCall(FwPredictWarnAboutMean(comm, group->data, &point.model)); /* once of a scan */
   if (has_posterior) PetscCall(AddPosterior(common, group, number, &point, record, &is_converged));
   PetscCall(FwRecordInteger(record, "converged", is_converged, "1", "1: every number can be trusted"));
   PetscCall(FwMixturePointDestroy(&point));

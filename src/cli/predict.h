@@ -43,6 +43,10 @@ PetscErrorCode FwPredictPointDestroy(FwPredictPoint *point);
  */
 PetscErrorCode FwPredictPointAdapt(FwDataset data, FwPredictPoint *point);
 
+/** Warn of labels with a large mean that an odd network without biases cannot fit, with what to do. Collective on `comm`, whose
+ *  are the data. */
+PetscErrorCode FwPredictWarnAboutMean(MPI_Comm comm, FwDataset data, const FwModel *model);
+
 /** Leave out the observables that the theory does not have, with a warning: a sampled network has its own all the same.
  *  Collective as FwPredictPointAdapt(), before which it is called. */
 PetscErrorCode FwPredictLeaveObservables(FwDataset data, FwPredictPoint *point);

@@ -30,8 +30,13 @@ static PetscErrorCode HasMean(const FwModel *model, PetscBool *has_mean)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* |mean| over root mean square of the training labels, the largest of all outputs; 0 where all are zero */
-static PetscErrorCode MeanShare(FwDataset data, double *share)
+/* Of the training labels of the output whose mean is largest beside their root mean square */
+typedef struct {
+  PetscInt output;
+  double   share, mean, deviation; /* share: |mean| over root mean square; 0 where all labels are zero */
+} LabelMean;
+
+static PetscErrorCode FindLabelMean(FwDataset data, LabelMean *largest)
 {
   FwDataSizes   sizes;
   const double *y;
@@ -39,15 +44,18 @@ static PetscErrorCode MeanShare(FwDataset data, double *share)
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwDatasetGetTargets(data, FW_TRAIN, &y));
-  *share = 0.0;
+  *largest = (LabelMean){0};
   for (PetscInt d = 0; d < sizes.n_output; d++) {
-    double sum = 0.0, square = 0.0;
+    double sum = 0.0, square = 0.0, mean, share;
 
     for (PetscInt i = 0; i < sizes.n_train; i++) {
       sum += y[i * sizes.n_output + d];
       square += PetscSqr(y[i * sizes.n_output + d]);
     }
-    if (square > 0.0) *share = PetscMax(*share, fabs(sum) / sqrt(square * sizes.n_train));
+    mean  = sum / sizes.n_train;
+    share = square > 0.0 ? fabs(sum) / sqrt(square * sizes.n_train) : 0.0;
+    if (share > largest->share)
+      *largest = (LabelMean){d, share, mean, sqrt(PetscMax(0.0, square / sizes.n_train - mean * mean))};
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -118,7 +126,7 @@ static PetscErrorCode ChooseMean(FwDataset data, PetscInt n_output, FwPredictPoi
   PetscInt    choice;
   PetscBool   has_mean = PETSC_FALSE;
   const char *obstacle;
-  double      share = 0.0;
+  LabelMean   label;
 
   PetscFunctionBegin;
   PetscCall(FwOptionChoice("theory_mean", &choice, NULL));
@@ -127,9 +135,9 @@ static PetscErrorCode ChooseMean(FwDataset data, PetscInt n_output, FwPredictPoi
   point->theory.with_mean = choice == MEAN_ON ? PETSC_TRUE : PETSC_FALSE;
   point->mean_words[0]    = '\0';
   if (choice == MEAN_OFF || !has_mean) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(MeanShare(data, &share));
+  PetscCall(FindLabelMean(data, &label));
   if (choice == MEAN_AUTO && !obstacle && point->model.depth > 1) obstacle = "preliminary for several hidden layers";
-  if (choice == MEAN_AUTO && !obstacle && share > large_mean) point->theory.with_mean = PETSC_TRUE;
+  if (choice == MEAN_AUTO && !obstacle && label.share > large_mean) point->theory.with_mean = PETSC_TRUE;
   if (obstacle)
     snprintf(point->mean_words, sizeof point->mean_words, "off: %s", obstacle);
   else
@@ -138,8 +146,85 @@ static PetscErrorCode ChooseMean(FwDataset data, PetscInt n_output, FwPredictPoi
              choice == MEAN_AUTO      ? ""
              : point->model.depth > 1 ? " as asked, preliminary for several hidden layers"
                                       : " as asked",
-             share);
+             label.share);
   PetscCall(NoteObservables(point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* --- labels with a mean that no network can fit -------------------------------------------------------------- */
+
+/* |mean of the training inputs|^2 over their mean square, less what P inputs of mean zero have. Collective */
+static PetscErrorCode InputMeanShare(MPI_Comm comm, FwDataset data, double *share)
+{
+  FwSlab  slab;
+  double *sum, mean2 = 0.0;
+
+  PetscFunctionBegin;
+  PetscCall(FwDatasetGetSlab(data, FW_TRAIN, &slab));
+  PetscCall(PetscCalloc1(slab.n_input + 1, &sum)); /* behind it the squares */
+  for (PetscInt i = 0; i < slab.n_local; i++)
+    for (PetscInt j = 0; j < slab.n_input; j++) {
+      const double x = slab.x[(size_t)i * slab.n_input + j];
+
+      sum[j] += x;
+      sum[slab.n_input] += x * x;
+    }
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, sum, slab.n_input + 1, MPI_DOUBLE, MPI_SUM, comm));
+  for (PetscInt j = 0; j < slab.n_input; j++) mean2 += PetscSqr(sum[j] / slab.n);
+  *share = (mean2 / (sum[slab.n_input] / slab.n) - 1.0 / slab.n) / (1.0 - 1.0 / slab.n);
+  PetscCall(PetscFree(sum));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* f(-x) = -f(x) for every choice of the weights */
+static PetscErrorCode IsOdd(const FwModel *model, PetscBool *is_odd)
+{
+  PetscBool has_mean = PETSC_FALSE;
+
+  PetscFunctionBegin;
+  PetscCall(HasMean(model, &has_mean));
+  *is_odd = has_mean ? PETSC_FALSE : PETSC_TRUE;
+  for (PetscInt l = 0; l <= model->depth; l++)
+    if (model->bias[l] > 0.0) *is_odd = PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Advise(const FwModel *model, const LabelMean *label, size_t size, char text[])
+{
+  int n;
+
+  PetscFunctionBegin;
+  n = snprintf(text, size, "subtract it from the targets");
+  if (model->type != FW_NETWORK_FC || model->depth > 8) PetscFunctionReturn(PETSC_SUCCESS);
+  n += snprintf(text + n, size - (size_t)n, ", or give the readout a bias of such a variance: network_bias ");
+  for (PetscInt l = 0; l < model->depth; l++) n += snprintf(text + n, size - (size_t)n, "0,");
+  (void)snprintf(text + n, size - (size_t)n, "%.2g", label->mean * label->mean);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Inputs with a mean of their own can carry that of the labels: then there is nothing to say */
+PetscErrorCode FwPredictWarnAboutMean(MPI_Comm comm, FwDataset data, const FwModel *model)
+{
+  const double large = 0.4, centred = 0.05;
+  double       inputs = 1.0;
+  PetscBool    is_odd = PETSC_FALSE;
+  FwDataSizes  sizes;
+  LabelMean    label;
+  char         advice[160], which[40] = "";
+
+  PetscFunctionBegin;
+  PetscCall(IsOdd(model, &is_odd));
+  PetscCall(FwDatasetGetSizes(data, &sizes));
+  PetscCall(FindLabelMean(data, &label));
+  if (!is_odd || sizes.n_train < 2 || label.share < large) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(InputMeanShare(comm, data, &inputs));
+  if (!(inputs < centred)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(Advise(model, &label, sizeof advice, advice));
+  if (sizes.n_output > 1) snprintf(which, sizeof which, " of output %" PetscInt_FMT, label.output);
+  PetscCall(
+    FwWarn("the training labels%s have mean %.3g and deviation %.3g, and a network that is odd cannot have a mean "
+           "on inputs around zero: %s",
+           which, label.mean, label.deviation, advice));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -270,6 +270,18 @@ class Predict(unittest.TestCase):
             self.assertEqual("drown" in run(*words, cwd=self.place).err, name == "two")
         np.testing.assert_allclose(results[0]["test_error"], results[1]["test_error"], rtol=1e-10)
 
+    def test_labels_whose_mean_an_odd_network_cannot_have_are_warned_of(self):
+        teacher = ["predict", "-data_source", "teacher", "-teacher_inputs", 30, "-data_train", 120, "-data_test", 60, "-overwrite"]
+        errors = []
+        for words, is_warned in [(["-scan_temperature", "0.1,0.01"], True), (["-network_bias", "0,9"], False),
+                                 (["-data_source", "glyphs", "-data_encoding", "onehot"], False)]:  # inputs have a mean
+            done = run(*teacher, "-teacher_offset", 3, *words, "-figure", "none", cwd=self.place)
+            self.assertEqual((done.code, done.err.count("have mean")), (0, is_warned), (words, done.err))
+            errors.append(read(self.place / "predict.h5")["test_error"])
+            if is_warned:
+                self.assertRegex(done.err, r"mean (2\.9|3\.0)\S* and deviation .*: subtract .*: network_bias 0,(8|9)")
+        self.assertLess(20 * errors[1], errors[0][1])  # what is advised helps
+
     def test_cold_linear_network_with_more_examples_than_inputs_converges(self):
         """Its kernel has modes that are zero, which bands of some size do not see."""
         done = run("predict", "-data_train", 600, "-data_test", 20, "-data_size", 16, "-network_activation", "linear",
