@@ -49,8 +49,8 @@ static int DistanceToRow(const char name[], const FwKey *key, unsigned command)
   return 2 * DistanceToKey(name, key->name) + (key->commands & command ? 0 : 1);
 }
 
-/* The nearest keys, up to three; none where more than a third of the letters differ */
-static void SuggestKeys(const char name[], unsigned command, size_t size, char text[])
+/* The nearest keys, up to three, behind a prefix; how many: none where more than a third of the letters differ */
+static PetscInt SuggestKeys(const char prefix[], const char name[], unsigned command, size_t size, char text[])
 {
   enum { MOST = 3 };
   PetscInt     n, n_named = 0;
@@ -63,9 +63,11 @@ static void SuggestKeys(const char name[], unsigned command, size_t size, char t
   for (PetscInt i = 0; i < n && n_named < MOST; i++) {
     if (DistanceToRow(name, &keys[i], command) != least) continue;
     used = n_named ? strlen(text) : 0;
-    snprintf(text + used, size - used, "%s'%s'", n_named ? " or " : "the nearest known key is ", keys[i].name);
+    snprintf(text + used, size - used, "%s'%s%s'", n_named ? " or " : "the nearest known key is ", prefix,
+             keys[i].name);
     n_named++;
   }
+  return n_named;
 }
 
 /* Options that PETSc reads late, when it prints: not yet looked at when we check */
@@ -121,9 +123,10 @@ static PetscBool IsScanKey(const char name[])
 
 static PetscErrorCode CheckNames(unsigned command)
 {
-  PetscInt n;
-  char   **names, **values;
-  char     unknown[FW_KEY_NAME_SIZE] = "", nearest[4 * FW_KEY_NAME_SIZE], place[1024];
+  static const char scan[] = "scan_";
+  PetscInt          n;
+  char            **names, **values;
+  char              unknown[FW_KEY_NAME_SIZE] = "", nearest[4 * FW_KEY_NAME_SIZE], place[1024];
 
   PetscFunctionBegin;
   PetscCall(LetSolverReadItsOptions(SNESNEWTONLS));
@@ -134,7 +137,8 @@ static PetscErrorCode CheckNames(unsigned command)
       PetscCall(PetscStrncpy(unknown, names[i], sizeof unknown));
   PetscCall(PetscOptionsLeftRestore(NULL, &n, &names, &values));
   if (!unknown[0]) PetscFunctionReturn(PETSC_SUCCESS);
-  SuggestKeys(unknown, command, sizeof nearest, nearest);
+  if (!SuggestKeys("", unknown, command, sizeof nearest, nearest) && !strncmp(unknown, scan, strlen(scan)))
+    SuggestKeys(scan, unknown + strlen(scan), command, sizeof nearest, nearest);
   FwInputPlace(unknown, sizeof place, place);
   SETERRQ(PETSC_COMM_WORLD, FW_ERR_INPUT, "%sunknown key '%s': %s", place, unknown, nearest);
 }

@@ -74,7 +74,7 @@ PetscErrorCode FwCommandRun_Predict(const char *input)
                                 .prepare  = FwPredictPrepare,
                                 .function = FwPredictGroup,
                                 .context  = &predict,
-                                .failure  = "the saddle-point solver did not converge",
+                                .failure  = "there is no prediction, or its solver did not converge",
                                 .report   = Report};
 
     PetscCall(FwRequestRun(&request, &plan));

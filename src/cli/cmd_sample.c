@@ -337,13 +337,14 @@ static PetscErrorCode Run(const FwRequest *request)
     .request = request,
     .predict = {.request = request, .shared = no_keys, .is_beside = PETSC_TRUE, .is_quiet = PETSC_TRUE}
   };
-  const FwRequestPlan plan = {.shared   = no_keys,
-                              .groups   = groups,
-                              .prepare  = Introduce,
-                              .function = SampleGroup,
-                              .context  = &sample,
-                              .failure  = "the chains (R-hat, effective samples) have not converged",
-                              .report   = ReportScan};
+  const FwRequestPlan plan = {
+    .shared   = no_keys,
+    .groups   = groups,
+    .prepare  = Introduce,
+    .function = SampleGroup,
+    .context  = &sample,
+    .failure  = "the chains have not converged (R-hat above 1.01, or too few effective samples: more sampler_samples)",
+    .report   = ReportScan};
 
   PetscFunctionBegin;
   PetscCall(FwPredictCheckFile(&sample.predict));

@@ -204,8 +204,10 @@ static PetscErrorCode PrintCommandHelp(const FwCommand *command)
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "finwidth %s: %s\n\nusage:   finwidth %s %s\nexample: %s\n", command->name,
                         command->summary, command->name, command->usage, command->example));
   if (!command->keys) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD,
-                        "\nkeys ('-network_width 500' on the command line is 'network: {width: 500}' in the file):\n"));
+  PetscCall(PetscPrintf(
+    PETSC_COMM_WORLD,
+    "\nkeys ('-network_width 500' on the command line is 'network: {width: 500}' in the file; nearly all can be\n"
+    "scanned: '-scan_network_width 10,100,1000' or '10:1000:3:log', in the file below 'scan'):\n"));
   PetscCall(FwOptionsPrintHelp(command->keys));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

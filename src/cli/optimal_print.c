@@ -158,8 +158,8 @@ static PetscErrorCode PrintAll(FwScan scan, FwRecord all)
   for (PetscInt p = 0; p < n_point; p++)
     if (!isnan(FwRecordAt(all, trial[0], p))) has_trial = PETSC_TRUE;
   PetscCall(FwPrintScanAxes(scan, n_axis, -1));
-  PetscCall(PetscPrintf(PETSC_COMM_SELF, "%13s%13s%13s%13s%13s%13s%s\n", "overlap", "error", "floor", "inf. network",
-                        "inf. linear", "status", has_trial ? "     measured    error bar      z-score" : ""));
+  PetscCall(PetscPrintf(PETSC_COMM_SELF, "%13s%13s%13s%13s%13s%13s%s\n", "overlap", "error", "floor", "info network",
+                        "info linear", "status", has_trial ? "     measured    error bar      z-score" : ""));
   for (PetscInt i = 0; i < n_shown; i++) {
     const PetscInt p = n_shown > 1 ? (PetscInt)((PetscInt64)i * (n_point - 1) / (n_shown - 1)) : 0;
 

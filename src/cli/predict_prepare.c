@@ -61,6 +61,27 @@ static PetscErrorCode Inspect(FwDataset *data)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What was printed so far is that of one point */
+static PetscErrorCode PrintScan(const FwRequest *request)
+{
+  PetscInt n_axis, n_point, n_chosen;
+
+  PetscFunctionBegin;
+  if (request->is_single) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwScanGetSize(request->scan, &n_axis, &n_point, &n_chosen));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "scan    "));
+  for (PetscInt d = 0; d < n_axis; d++) {
+    const FwScanAxis *axis;
+
+    PetscCall(FwScanGetAxis(request->scan, d, &axis));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%s%" PetscInt_FMT " %s", d ? " x " : "", axis->n, axis->key->name));
+  }
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, ", "));
+  if (n_chosen < n_point) PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%" PetscInt_FMT " of ", n_chosen));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%" PetscInt_FMT " points; above is the first\n", n_point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictIntroduce(const FwRequest *request)
 {
   FwDataset data;
@@ -71,6 +92,7 @@ PetscErrorCode FwPredictIntroduce(const FwRequest *request)
   PetscCall(Inspect(&data));
   PetscCall(FwModelFromOptions(&model));
   PetscCall(FwPrintHeader(&model, data));
+  PetscCall(PrintScan(request));
   PetscCall(FwModelDestroy(&model));
   PetscCall(FwDatasetDestroy(&data));
   PetscCall(FwScanApply(request->scan, -1));

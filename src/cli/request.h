@@ -43,7 +43,7 @@ typedef struct {
   const char *const *groups; /**< NULL-terminated paths of the groups that the records fill */
   FwScanFunction    *function;
   void              *context; /**< for the functions */
-  const char        *failure; /**< where `converged` is 0, for exit 4: "the saddle-point solver did not converge" */
+  const char        *failure; /**< where `converged` is 0, for exit 4: "the chains have not converged" */
 
   /** Refuse and print before anything is computed; may be NULL. Collective. */
   PetscErrorCode (*prepare)(const FwRequest *request, void *context);

@@ -274,7 +274,7 @@ static PetscErrorCode NoteRhat(Run *r, PetscInt n_kept)
     worst = PetscMax(worst, rhat);
   }
   snprintf(note, sizeof note, "R-hat %.3f", worst);
-  PetscCall(FwProgressNote(r->progress, note));
+  if (worst > 0.0) PetscCall(FwProgressNote(r->progress, note)); /* of too few samples there is none */
   PetscCall(PetscFree(value));
   PetscCall(PetscTime(&r->note_cost));
   r->note_cost -= r->last_note;

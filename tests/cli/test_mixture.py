@@ -69,6 +69,16 @@ class Mixture(unittest.TestCase):
         self.assertAlmostEqual(r["test_distance"][at], 0.01416, 4)
         self.assertEqual(r["test_expected"][at], -1)
 
+    def test_one_layer_is_known_to_be_no_mirror_image(self):
+        done = self.mixture("-network_width", 10, "-mixture_samples", 4000, "-mixture_method", "bartlett",
+                            "-figure", "none")
+        self.assertEqual(done.code, 0, done.err)
+        self.assertIn("as expected", done.out)
+        r = self.result()
+        at = [t.decode() for t in r["test_name"]].index("reflection bartlett log_det limit")
+        self.assertAlmostEqual(r["test_distance"][at], 0.055037867460722145, 9)  # 1 - 2 P(chi2 < 10 e^-0.1), 10 degrees
+        self.assertEqual(r["test_expected"][at], -1)
+
     def test_reference_rows_through_the_program(self):
         for row in reference("mixture")["moments_limit"]:
             if (row["a"], row["D"]) not in [(0.1, 2), (1.0, 3)]:  # all of them: tests/unit/test_mixture_moments.c

@@ -108,6 +108,7 @@ class Scan(unittest.TestCase):
     def test_points_of_a_part_that_were_not_chosen_are_missing(self):
         done = self.scan("-scan_temperature", "0.1,0.2,0.3", "-scan_network_width", "10,20,30", "-scan_index", "1,6")
         self.assertEqual(done.code, 0, done.err)
+        self.assertIn("scan    2 temperature x 2 network_width, 2 of 4 points; above is the first\n", done.out)
         r = read(self.place / "predict.h5")
         np.testing.assert_array_equal(r["temperature"], [0.1, 0.3])
         np.testing.assert_array_equal(r["network_width"], [10, 20])

@@ -75,6 +75,13 @@ static void misspelt_key_names_the_nearest(void **state)
   assert_refused((const char *[]){"network_widht", "'network_width'", NULL});
 }
 
+static void misspelt_key_of_a_scan_names_the_nearest(void **state)
+{
+  (void)state;
+  set("-scan_temprature", "1,2");
+  assert_refused((const char *[]){"scan_temprature", "'scan_temperature'", NULL});
+}
+
 static void of_keys_as_near_the_command_s_own_is_named(void **state)
 {
   (void)state;
@@ -148,6 +155,7 @@ int main(int argc, char **argv)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup(defaults_and_given_values_are_read, setup),
     cmocka_unit_test_setup(misspelt_key_names_the_nearest, setup),
+    cmocka_unit_test_setup(misspelt_key_of_a_scan_names_the_nearest, setup),
     cmocka_unit_test_setup(of_keys_as_near_the_command_s_own_is_named, setup),
     cmocka_unit_test_setup(petsc_options_pass_and_misspelt_ones_do_not, setup),
     cmocka_unit_test_setup(bad_values_are_refused_with_what_would_be_right, setup),
