@@ -82,7 +82,7 @@ PetscErrorCode FwAnsatzConclude(const FwRequest *request, const FwRequestSummary
 
 /** Tables: of one point, with its times; of a scan, a line for each point. The record is looked at on rank 0. Collective. */
 PetscErrorCode FwPrintAnsatz(FwRecord record, PetscInt n_seed);
-PetscErrorCode FwPrintAnsatzScan(FwScan scan, FwRecord all);
+PetscErrorCode FwPrintAnsatzScan(FwScan scan, FwRecord all, PetscInt n_seed);
 
 /** What is trained, on what. Collective; printed by rank 0 of the world. */
 PetscErrorCode FwPrintAnsatzHeader(const FwAnsatzPoint *point, const char data[], PetscInt n_example, PetscInt n_seed);

@@ -134,7 +134,7 @@ PetscErrorCode FwAnsatzConclude(const FwRequest *request, const FwRequestSummary
   (void)snprintf(ansatz->failure, sizeof ansatz->failure,
                  "the gradient did not come down to ansatz_tolerance within ansatz_steps");
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
-  if (!request->is_single) PetscCall(FwPrintAnsatzScan(request->scan, all));
+  if (!request->is_single) PetscCall(FwPrintAnsatzScan(request->scan, all, ansatz->n_seed));
   if (rank == 0) {
     PetscCall(WarnAboutFeatures(ansatz, all, summary->n_point));
     PetscCall(SayFailure(ansatz, all, summary->n_point));

@@ -63,7 +63,7 @@ PetscErrorCode FwPrintAnsatzHeader(const FwAnsatzPoint *point, const char data[]
 
 /* --- one point ------------------------------------------------------------------------------------------------------- */
 
-/* Arrays [run_seed][time][each]; each: 1 (a power: which may be a bound), or the layers, or one less */
+/* Arrays [run_seed][time][each]; each: 1 (a power, which may be a bound, too), or the layers, or one less */
 typedef enum { SCALAR, POWER, LAYERS, HIDDEN } Extent;
 
 static const struct {
@@ -103,17 +103,36 @@ static char *AlphaCell(double value, char cell[16])
   return cell;
 }
 
-/* Of one run its number, which may be a bound; of several the mean, or none */
-static double MeanAlpha(FwRecord record, const char name[], PetscInt n_seed, PetscInt64 first, PetscInt64 stride)
+/* Of a best alpha the mean over the runs in which it is a number and no bound; of one run its value, which may be a bound */
+typedef struct {
+  double   mean;
+  PetscInt n, n_seed;
+} AlphaMean;
+
+static AlphaMean FindAlpha(FwRecord record, const char name[], PetscInt n_seed, PetscInt64 first, PetscInt64 stride)
 {
-  double sum = 0.0;
+  AlphaMean alpha = {.n_seed = n_seed};
 
   for (PetscInt s = 0; s < n_seed; s++) {
     const double value = FwRecordAt(record, name, first + s * stride);
 
-    sum += n_seed > 1 && FwFeatureIsBound(value) ? NAN : value / (double)n_seed;
+    if (isnan(value) || (n_seed > 1 && FwFeatureIsBound(value))) continue;
+    alpha.mean += value;
+    alpha.n++;
   }
-  return sum;
+  alpha.mean = alpha.n ? alpha.mean / (double)alpha.n : NAN;
+  return alpha;
+}
+
+/* With the number of runs where it is not that of all */
+static char *MeanCell(AlphaMean alpha, char cell[32])
+{
+  char text[32];
+
+  if (!alpha.n || alpha.n == alpha.n_seed) return AlphaCell(alpha.mean, cell);
+  (void)snprintf(text, sizeof text, " %.3f of %" PetscInt_FMT, alpha.mean, alpha.n);
+  (void)snprintf(cell, 32, "%12s", text);
+  return cell;
 }
 
 /* The first entry of each run, averaged */
@@ -123,7 +142,6 @@ static double MeanAt(FwRecord record, size_t c, PetscInt n_seed, PetscInt n_time
   const PetscInt64 each = columns[c].extent <= POWER ? 1 : columns[c].extent == LAYERS ? L : L - 1;
   double           sum  = 0.0;
 
-  if (columns[c].extent == POWER) return MeanAlpha(record, columns[c].name, n_seed, time, n_time);
   for (PetscInt s = 0; s < n_seed; s++)
     sum += FwRecordAt(record, columns[c].name, ((PetscInt64)s * n_time + time) * each) / (double)n_seed;
   return sum;
@@ -141,7 +159,7 @@ static PetscErrorCode PrintTimes(FwRecord record, PetscInt n_seed)
 {
   enum { LINES = 8 };
   const PetscInt n_time = CountTimes(record);
-  char           cell[16];
+  char           cell[32];
 
   PetscFunctionBegin;
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n%12s", "time"));
@@ -151,12 +169,11 @@ static PetscErrorCode PrintTimes(FwRecord record, PetscInt n_seed)
     const PetscInt t = n_time > LINES ? line * (n_time - 1) / (LINES - 1) : line;
 
     PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n%12.5g", FwRecordAt(record, "training_time", t)));
-    for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(columns); c++) {
-      const double mean = MeanAt(record, c, n_seed, n_time, t);
-
-      PetscCall(
-        PetscPrintf(PETSC_COMM_SELF, "%s", columns[c].extent == POWER ? AlphaCell(mean, cell) : Cell(mean, cell)));
-    }
+    for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(columns); c++)
+      PetscCall(PetscPrintf(PETSC_COMM_SELF, "%s",
+                            columns[c].extent == POWER
+                              ? MeanCell(FindAlpha(record, columns[c].name, n_seed, t, n_time), cell)
+                              : Cell(MeanAt(record, c, n_seed, n_time, t), cell)));
   }
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -178,14 +195,14 @@ static PetscErrorCode PrintClosedForm(FwRecord record)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static char *Six(double value, char cell[16])
+static char *Six(AlphaMean alpha, char cell[32])
 {
-  if (isnan(value))
-    (void)snprintf(cell, 16, "-");
-  else if (FwFeatureIsBound(value))
-    (void)AlphaCell(value, cell);
+  if (!alpha.n || FwFeatureIsBound(alpha.mean))
+    (void)AlphaCell(alpha.mean, cell);
+  else if (alpha.n < alpha.n_seed)
+    (void)snprintf(cell, 32, "%.6f of %" PetscInt_FMT, alpha.mean, alpha.n);
   else
-    (void)snprintf(cell, 16, "%.6f", value);
+    (void)snprintf(cell, 32, "%.6f", alpha.mean);
   return cell + strspn(cell, " ");
 }
 
@@ -195,12 +212,12 @@ static PetscErrorCode PrintTheory(FwRecord record, PetscInt n_seed)
   const PetscInt L = (PetscInt)FwRecordIntegerAt(record, "layers", 0), n_time = CountTimes(record);
   const double   rate     = FwRecordPointMean(record, "imbalance_rate", 1, 0);
   const double   critical = FwRecordAt(record, "critical_decay", 0);
-  char           cell[16];
+  char           cell[32];
 
   PetscFunctionBegin;
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n  best alpha by layer "));
   for (PetscInt l = 0; l < L; l++) {
-    const double alpha = MeanAlpha(record, "layer_best_alpha", n_seed, (n_time - 1) * L + l, (PetscInt64)n_time * L);
+    const AlphaMean alpha = FindAlpha(record, "layer_best_alpha", n_seed, (n_time - 1) * L + l, (PetscInt64)n_time * L);
 
     PetscCall(PetscPrintf(PETSC_COMM_SELF, "  %s (%.6f)", Six(alpha, cell), 1.0 / (double)(L - l)));
   }
@@ -226,7 +243,16 @@ PetscErrorCode FwPrintAnsatz(FwRecord record, PetscInt n_seed)
 
 /* --- a scan ------------------------------------------------------------------------------------------------------------ */
 
-static PetscErrorCode PrintAll(FwScan scan, FwRecord all)
+/* A mean at the end, of which the record has the number of runs */
+static char *FinalCell(FwRecord all, const char name[], PetscInt n_seed, PetscInt point, char cell[32])
+{
+  const double value = FwRecordAt(all, name, point);
+
+  if (strcmp(name, "final_best_alpha")) return Cell(value, cell);
+  return MeanCell((AlphaMean){value, (PetscInt)FwRecordIntegerAt(all, "final_best_alpha_runs", point), n_seed}, cell);
+}
+
+static PetscErrorCode PrintAll(FwScan scan, FwRecord all, PetscInt n_seed)
 {
   static const char *const cells[][2] = {
     {"final_loss",            "loss"      },
@@ -239,7 +265,7 @@ static PetscErrorCode PrintAll(FwScan scan, FwRecord all)
     {"final_imbalance_rate",  "rate"      },
   };
   PetscInt n_axis, n_point;
-  char     cell[16];
+  char     cell[32];
 
   PetscFunctionBegin;
   PetscCall(FwScanGetSize(scan, &n_axis, &n_point, NULL));
@@ -251,19 +277,19 @@ static PetscErrorCode PrintAll(FwScan scan, FwRecord all)
     if (!(FwRecordAt(all, "converged", p) >= 0.0)) continue;
     PetscCall(FwPrintScanAxes(scan, n_axis, p));
     for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(cells); c++)
-      PetscCall(PetscPrintf(PETSC_COMM_SELF, "%s", Cell(FwRecordAt(all, cells[c][0], p), cell)));
+      PetscCall(PetscPrintf(PETSC_COMM_SELF, "%s", FinalCell(all, cells[c][0], n_seed, p, cell)));
     PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
   }
   PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwPrintAnsatzScan(FwScan scan, FwRecord all)
+PetscErrorCode FwPrintAnsatzScan(FwScan scan, FwRecord all, PetscInt n_seed)
 {
   PetscMPIInt rank;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
-  if (rank == 0) PetscCall(PrintAll(scan, all));
+  if (rank == 0) PetscCall(PrintAll(scan, all, n_seed));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

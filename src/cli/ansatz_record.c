@@ -260,6 +260,30 @@ static PetscErrorCode RecordFinals(const Found *f)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Of each layer the same as of the first */
+static PetscErrorCode RecordFinalLayers(const Found *f)
+{
+  const FwAlignmentColumn *column = &f->result->rows.column[FW_ALIGNMENT_LAYER_BEST_ALPHA];
+  const FwShape            shape  = {1, {"layer"}, {column->n}};
+  double                  *value, *mean, deviation;
+  PetscInt64              *n_run;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc3(f->n_seed, &value, column->n, &mean, column->n, &n_run));
+  for (PetscInt l = 0; l < column->n; l++) {
+    for (PetscInt s = 0; s < f->n_seed; s++) {
+      value[s] = RowOf(f, s, f->group->plan.n_time - 1)[column->first + l];
+      if (FwFeatureIsBound(value[s])) value[s] = NAN;
+    }
+    n_run[l] = MeanOver(f->n_seed, value, &mean[l], &deviation);
+  }
+  PetscCall(FwRecordReals(f->record, "final_layer_best_alpha", &shape, mean, "1",
+                          "layer_best_alpha at the end, mean over runs in which it is no end of its interval"));
+  PetscCall(FwRecordIntegers(f->record, "final_layer_best_alpha_runs", &shape, n_run, "1", "runs behind the mean"));
+  PetscCall(PetscFree3(value, mean, n_run));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- matrices and weights ---------------------------------------------------------------------------------------------------- */
 
 static PetscErrorCode RecordMatrices(const Found *f)
@@ -477,6 +501,7 @@ static PetscErrorCode RecordPoint(const Found *f)
   PetscCall(RecordEnds(f));
   PetscCall(RecordOutcomes(f));
   PetscCall(RecordFinals(f));
+  PetscCall(RecordFinalLayers(f));
   PetscCall(RecordModes(f));
   PetscCall(RecordExact(f));
   PetscCall(RecordDiagonals(f));

@@ -97,8 +97,9 @@ static PetscErrorCode MakeEdges(PetscInt64 n, double **edge)
 
 PetscErrorCode FwPanelSetGrid(FwPanel *panel, PetscInt64 n_x, PetscInt64 n_y, double *value)
 {
-  FwMap *map     = &panel->map;
-  double largest = 1e-12;
+  const PetscInt64 slimmest = 4; /* a row of square cells would be lower than the numbers of its colours */
+  FwMap           *map      = &panel->map;
+  double           largest  = 1e-12;
 
   PetscFunctionBegin;
   for (PetscInt64 i = 0; i < n_x * n_y; i++) largest = fmax(largest, fabs(value[i]));
@@ -109,11 +110,12 @@ PetscErrorCode FwPanelSetGrid(FwPanel *panel, PetscInt64 n_x, PetscInt64 n_y, do
   PetscCall(MakeEdges(n_y, &map->y_edge));
   PetscCall(FwTicksAddNumbers(&panel->x_tick, n_x));
   PetscCall(FwTicksAddNumbers(&panel->y_tick, n_y));
-  panel->has_x_range = panel->has_y_range = panel->is_square = PETSC_TRUE;
-  panel->x_range[0]                                          = -0.5;
-  panel->x_range[1]                                          = (double)n_x - 0.5;
-  panel->y_range[0]                                          = (double)n_y - 0.5;
-  panel->y_range[1]                                          = -0.5;
+  panel->is_square   = PetscMax(n_x, n_y) <= slimmest * PetscMin(n_x, n_y) ? PETSC_TRUE : PETSC_FALSE;
+  panel->has_x_range = panel->has_y_range = PETSC_TRUE;
+  panel->x_range[0]                       = -0.5;
+  panel->x_range[1]                       = (double)n_x - 0.5;
+  panel->y_range[0]                       = (double)n_y - 0.5;
+  panel->y_range[1]                       = -0.5;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

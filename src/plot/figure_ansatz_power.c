@@ -148,10 +148,10 @@ PetscErrorCode FwTrainedFill_Alpha(const FwTrained *f, FwFigure *figure)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Layer by layer, at one point */
+/* Layer by layer, at one point; a bound is no number and leaves a gap */
 PetscErrorCode FwTrainedFill_Layers(const FwTrained *f, FwFigure *figure)
 {
-  const PetscInt64 L = f->n_layer, last = FwTrainedLastTime(f, 0);
+  const PetscInt64 L = f->n_layer;
   PetscInt64       n_each;
   double          *value, *x, *y, *theory;
   FwPanel         *panel;
@@ -159,13 +159,13 @@ PetscErrorCode FwTrainedFill_Layers(const FwTrained *f, FwFigure *figure)
   PetscFunctionBegin;
   PetscCall(FwFigureAddPanel(figure, &panel));
   PetscCall(FwPanelDescribe(panel, "Fitted power by layer", "layer l", "α of the largest cosine"));
-  PetscCall(FwSliceGet(&f->slice, "layer_best_alpha", &n_each, &value));
+  PetscCall(FwSliceGet(&f->slice, "final_layer_best_alpha", &n_each, &value));
   PetscCall(PetscMalloc3((size_t)L, &x, (size_t)L, &y, (size_t)L, &theory));
   for (PetscInt64 l = 0; l < L; l++) {
     char text[32];
 
     x[l]      = (double)l + 1.0;
-    y[l]      = FwTrainedMean(f, value, L, 0, last, l);
+    y[l]      = n_each == L ? value[l] : NAN;
     theory[l] = 1.0 / (double)(L - l);
     (void)snprintf(text, sizeof text, "%d", (int)l + 1);
     PetscCall(FwTicksAdd(&panel->x_tick, x[l], text));

@@ -191,6 +191,23 @@ class Ansatz(unittest.TestCase):
         self.assertEqual((r["final_best_alpha_runs"], r["final_loss_runs"]), (0, 2))
         self.assertIn("best_alpha is an end of its interval, 0.01 or 3, in 2 of 2 runs", done.err)
 
+    def test_a_mean_best_alpha_leaves_bounds_out_and_tells_of_how_many_runs_it_is(self):
+        done = self.ansatz("-data_source", "teacher", "-teacher_kind", "low-rank", "-network_outputs", 3, "-teacher_inputs", 4,
+                           "-data_train", 30, "-data_test", 0, "-network_depth", 2, "-network_width", 3, "-network_activation", "relu",
+                           "-ansatz_optimiser", "gd", "-ansatz_steps", 5, "-ansatz_step", 0.002, "-ansatz_seeds", 12, "-ansatz_init",
+                           "unbalanced", "-figure", "none")
+        self.assertEqual(done.code, 0, done.err)
+        r = self.result()
+        alpha = r["layer_best_alpha"][:, -1]
+        alpha = np.where((alpha > 0.01) & (alpha < 3), alpha, np.nan)
+        runs = np.isfinite(alpha).sum(axis=0)
+        self.assertTrue(1 < runs[0] < 12, runs)
+        np.testing.assert_array_equal(r["final_layer_best_alpha_runs"], runs)
+        np.testing.assert_allclose(r["final_layer_best_alpha"], np.nanmean(alpha, axis=0), rtol=1e-12)
+        np.testing.assert_allclose(r["final_best_alpha"], r["final_layer_best_alpha"][0], rtol=1e-12)
+        self.assertIn(f" {r['final_best_alpha']:.3f} of {runs[0]}", done.out)
+        self.assertIn(f"by layer   {r['final_best_alpha']:.6f} of {runs[0]} (0.333333)", done.out)
+
     def test_a_midpoint_rule_that_is_given_up_wants_a_larger_step(self):
         self.check_refused([*SMALL, "-ansatz_optimiser", "flow-midpoint", "-ansatz_gradients", 100, "-ansatz_time", 10,
                             "-overwrite"], 4, "want a larger ansatz_step, more ansatz_gradients, or flow")
