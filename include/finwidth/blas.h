@@ -2,7 +2,7 @@
 #pragma once
 
 /** @file
- * The BLAS that runs: which of its kernels fit this processor.
+ * The BLAS that runs: which of its kernels fit this processor, on how many threads.
  */
 
 /** Start the program anew with the kernels that fit, where OpenBLAS has not recognised the processor.
@@ -14,3 +14,13 @@
  * Call it first in main(), before MPI. Returns when there is nothing to mend, or the program cannot be executed again.
  */
 void FwBlasTune(char **argv);
+
+/** One BLAS thread a rank, where ranks share a node.
+ *
+ * OpenBLAS starts a thread for each core that a process may use: ranks side by side would have many more threads than there are
+ * cores. What the user has set (OPENBLAS_NUM_THREADS, GOTO_NUM_THREADS, OMP_NUM_THREADS) is left alone, and so is a rank that
+ * has its node to itself.
+ *
+ * @collective{MPI_COMM_WORLD}, once MPI has started. Returns what MPI returns.
+ */
+int FwBlasShareNode(void);

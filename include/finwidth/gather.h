@@ -38,6 +38,12 @@ PetscErrorCode FwGatherCreate(PetscInt n, const char *const path[], const char o
 
 PetscErrorCode FwGatherGetSummary(FwGather gather, FwGatherSummary *summary);
 
+/** What is missing, in words, for rank 0 to say; "" on other ranks, and where nothing is. Borrowed.
+ * @param[out] points  as `scan_index` takes them; the first ones and "..." where they are many
+ * @param[out] file    the first of the skipped files, and why
+ */
+PetscErrorCode FwGatherGetGaps(FwGather gather, const char **points, const char **file);
+
 /** The command whose results these are, its resolved input without `scan_index`, and the grid. Borrowed. */
 PetscErrorCode FwGatherGetScan(FwGather gather, const char **command, const char **input, FwScan *scan);
 

@@ -87,6 +87,10 @@ PetscErrorCode FwScanGetAxis(FwScan scan, PetscInt axis, const FwScanAxis **valu
 /** Position of a point on an axis. */
 PetscInt FwScanPosition(FwScan scan, PetscInt point, PetscInt axis);
 
+/** Points as `scan_index` takes them, "0-9,12,20-40:5". Where `size` does not hold all, `fits` is false, and the text ends after
+ *  one of its words. */
+PetscErrorCode FwScanPrintIndex(PetscInt n, const PetscInt point[], size_t size, char text[], PetscBool *fits);
+
 /** Set the scanned keys to a point's values, or with point -1 back to what the user gave. */
 PetscErrorCode FwScanApply(FwScan scan, PetscInt point);
 

@@ -17,11 +17,12 @@
 #SBATCH --requeue
 #SBATCH --signal=B:USR2@90
 
-set -euo pipefail
+set -eo pipefail
 cd "${SLURM_SUBMIT_DIR:-.}"
 
 # Modules of the site that hold the program and its libraries
 # module load openmpi petsc hdf5 finwidth
+set -u # after the modules, whose scripts may read what is not set
 
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 # one BLAS thread a rank
 finwidth=${FINWIDTH:-finwidth} # the program, from PATH

@@ -18,11 +18,12 @@
 #BSUB -wa USR2
 #BSUB -wt 2
 
-set -euo pipefail
+set -eo pipefail
 cd "${LS_SUBCWD:-.}"
 
 # Modules of the site that hold the program and its libraries
 # module load openmpi petsc hdf5 finwidth
+set -u # after the modules, whose scripts may read what is not set
 
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 # one BLAS thread a rank
 finwidth=${FINWIDTH:-finwidth} # the program, from PATH

@@ -13,11 +13,12 @@
 #PBS -l select=1:ncpus=4:mpiprocs=4:ompthreads=1:mem=4096mb
 #PBS -l walltime=00:30:00
 
-set -euo pipefail
+set -eo pipefail
 cd "${PBS_O_WORKDIR:-.}"
 
 # Modules of the site that hold the program and its libraries
 # module load openmpi petsc hdf5 finwidth
+set -u # after the modules, whose scripts may read what is not set
 
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 # one BLAS thread a rank
 finwidth=${FINWIDTH:-finwidth} # the program, from PATH

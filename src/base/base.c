@@ -103,7 +103,7 @@ PetscErrorCode FwStart(int argc, char **argv, const char *input)
   MPI_Initialized(&is_running);
   /* OpenBLAS' kernels for a processor that it does not know are slow, and its dsymv reads past the end */
   if (!is_running) FwBlasTune(argv);
-  if (!is_running && MPI_Init(&argc, &argv)) return PETSC_ERR_MPI;
+  if (!is_running && (MPI_Init(&argc, &argv) || FwBlasShareNode())) return PETSC_ERR_MPI;
   if ((code = CheckOptionFiles(argc, argv))) return code;
   if (input && (code = CheckInputFile(input))) return code;
   (void)PetscPushErrorHandler(RecordError, NULL); /* before PETSc starts: it reads files then */

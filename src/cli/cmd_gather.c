@@ -23,7 +23,23 @@ static PetscErrorCode Describe(const FwRequest *request, FwStore store, void *co
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Report(const FwGatherSummary *s, const FwRequestSummary *points)
+static PetscErrorCode ReportGaps(FwGather gather, const FwGatherSummary *s)
+{
+  const char *points, *file;
+
+  PetscFunctionBegin;
+  PetscCall(FwGatherGetGaps(gather, &points, &file));
+  if (s->n_missing)
+    PetscCall(FwWarn("%" PetscInt_FMT " points are missing (scan_index %s): their numbers are in /gather/missing_point",
+                     s->n_missing, points));
+  if (s->n_skipped)
+    PetscCall(FwWarn("%" PetscInt_FMT " files were skipped (the first: %s): their names and the reasons are in "
+                     "/gather/skipped_file and /gather/skipped_reason",
+                     s->n_skipped, file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Report(FwGather gather, const FwGatherSummary *s, const FwRequestSummary *points)
 {
   PetscFunctionBegin;
   PetscCall(PetscPrintf(PETSC_COMM_WORLD,
@@ -33,13 +49,7 @@ static PetscErrorCode Report(const FwGatherSummary *s, const FwRequestSummary *p
     PetscCall(PetscPrintf(PETSC_COMM_WORLD,
                           "        %" PetscInt_FMT " points are in several files, with the same numbers\n",
                           s->n_repeated));
-  if (s->n_missing)
-    PetscCall(FwWarn("%" PetscInt_FMT " points are missing: their numbers are in /gather/missing_point", s->n_missing));
-  if (s->n_skipped)
-    PetscCall(FwWarn("%" PetscInt_FMT
-                     " files were skipped: their names and the reasons are in /gather/skipped_file and "
-                     "/gather/skipped_reason",
-                     s->n_skipped));
+  PetscCall(ReportGaps(gather, s));
   if (points->n_failed) PetscCall(FwWarn("%" PetscInt_FMT " points did not converge", points->n_failed));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -57,7 +67,7 @@ static PetscErrorCode Save(FwRequest *request, FwGather gather, FwStore *store)
   PetscCall(FwGatherGetSummary(gather, &summary));
   PetscCall(FwRequestSummarise(request, all, &points));
   points.n_missing = summary.n_missing;
-  PetscCall(Report(&summary, &points));
+  PetscCall(Report(gather, &summary, &points));
   PetscCall(FwRequestSave(request, &plan, &points, all, store));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

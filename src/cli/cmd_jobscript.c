@@ -236,35 +236,11 @@ static PetscErrorCode ReadScan(const char *input, PetscInt command, const char n
 
 /* --- tasks of an array --------------------------------------------------------------------------------------- */
 
-/* Points as scan_index takes them: runs of equal steps become ranges */
-static PetscErrorCode PrintIndex(PetscInt n, const PetscInt point[], char text[INDEX_SIZE])
-{
-  int used = 0;
-
-  PetscFunctionBegin;
-  text[0] = '\0';
-  for (PetscInt i = 0; i < n && used < INDEX_SIZE;) {
-    const PetscInt step = i + 1 < n ? point[i + 1] - point[i] : 0;
-    PetscInt       last = i;
-
-    while (last + 1 < n && point[last + 1] - point[last] == step) last++;
-    if (last - i < 2 && step != 1) last = i;
-    used += snprintf(text + used, (size_t)(INDEX_SIZE - used), "%s%" PetscInt_FMT, i ? "," : "", point[i]);
-    if (last > i && used < INDEX_SIZE)
-      used += snprintf(text + used, (size_t)(INDEX_SIZE - used), "-%" PetscInt_FMT, point[last]);
-    if (last > i && step > 1 && used < INDEX_SIZE)
-      used += snprintf(text + used, (size_t)(INDEX_SIZE - used), ":%" PetscInt_FMT, step);
-    i = last + 1;
-  }
-  PetscCheck(used < INDEX_SIZE, PETSC_COMM_WORLD, FW_ERR_INPUT,
-             "the points of one task are too many to name: give job_tasks, or use another mode");
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* Whole groups, as evenly as they go */
 static PetscErrorCode FillTasks(const Scan *scan, FwJob *job)
 {
   PetscInt *point;
+  PetscBool fits;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(scan->n_point, &point));
@@ -276,9 +252,33 @@ static PetscErrorCode FillTasks(const Scan *scan, FwJob *job)
       if (scan->group[p] >= 0 && (PetscInt)((PetscInt64)scan->group[p] * job->n_task / scan->n_group) == t)
         point[n++] = p;
     PetscCall(PetscMalloc1(INDEX_SIZE, &job->index[t]));
-    PetscCall(PrintIndex(n, point, job->index[t]));
+    PetscCall(FwScanPrintIndex(n, point, INDEX_SIZE, job->index[t], &fits));
+    PetscCheck(fits, PETSC_COMM_WORLD, FW_ERR_INPUT,
+               "the points of one of %" PetscInt_FMT " tasks are too many to name: %s", job->n_task,
+               job->n_task < scan->n_group ? "give more job_tasks, or another mode" : "use -mode single or farm");
   }
   PetscCall(PetscFree(point));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What a scheduler takes where the site has not set another limit: it refuses the script when it is submitted */
+static PetscErrorCode WarnOfLongArray(const FwJob *job)
+{
+  static const struct {
+    PetscInt    n_task;
+    const char *limit;
+  } most[] = {
+    {1000,  "Slurm's MaxArraySize (scontrol show config)" },
+    {10000, "PBS' max_array_size (qmgr -c 'print server')"},
+    {1000,  "LSF's MAX_JOB_ARRAY_SIZE (bparams -a)"       }
+  };
+
+  PetscFunctionBegin;
+  if (job->n_task > most[job->scheduler].n_task)
+    PetscCall(FwWarn("an array of %" PetscInt_FMT
+                     " tasks is above what %s allows unless the site has raised it, %" PetscInt_FMT
+                     ": give fewer job_tasks where it has not",
+                     job->n_task, most[job->scheduler].limit, most[job->scheduler].n_task));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -298,6 +298,7 @@ static PetscErrorCode MakeTasks(const Scan *scan, FwJob *job)
                      " kernels, each of which is computed in one task: job_tasks %" PetscInt64_FMT " makes no more",
                      scan->n_group, n_task));
   job->n_task = (PetscInt)PetscMin(n_task, scan->n_group);
+  PetscCall(WarnOfLongArray(job));
   PetscCall(FillTasks(scan, job));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

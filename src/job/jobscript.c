@@ -161,8 +161,9 @@ static void PutSettings(FILE *out, const FwJob *job)
 {
   static const char *const folder[] = {"SLURM_SUBMIT_DIR", "PBS_O_WORKDIR", "LS_SUBCWD"};
 
-  fprintf(out, "\nset -euo pipefail\ncd \"${%s:-.}\"\n", folder[job->scheduler]);
+  fprintf(out, "\nset -eo pipefail\ncd \"${%s:-.}\"\n", folder[job->scheduler]);
   PutModules(out, job);
+  fprintf(out, "set -u # after the modules, whose scripts may read what is not set\n");
   fprintf(out, "\nexport OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 # one BLAS thread a rank\n");
   fprintf(out, "finwidth=${FINWIDTH:-finwidth} # the program, from PATH\n");
   PutQuoted(out, "input=", job->input, "\n");

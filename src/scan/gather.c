@@ -366,6 +366,35 @@ PetscErrorCode FwGatherGetSummary(FwGather g, FwGatherSummary *summary)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The numbers of the points in no file; on rank 0 */
+static PetscErrorCode FindMissing(FwGather g, PetscInt missing[])
+{
+  PetscInt n = 0;
+
+  PetscFunctionBegin;
+  for (PetscInt p = 0; p < g->scan->n_point; p++)
+    if (!g->point[p]) missing[n++] = p;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwGatherGetGaps(FwGather g, const char **points, const char **file)
+{
+  PetscInt *missing;
+  PetscBool fits;
+
+  PetscFunctionBegin;
+  *points = "";
+  *file   = g->rank == 0 && g->n_skip ? g->skip[0].reason : "";
+  if (g->rank || !g->n_missing) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1(g->n_missing, &missing));
+  PetscCall(FindMissing(g, missing));
+  PetscCall(FwScanPrintIndex(g->n_missing, missing, sizeof g->missing_text - 4, g->missing_text, &fits));
+  if (!fits) strcat(g->missing_text, ",...");
+  PetscCall(PetscFree(missing));
+  *points = g->missing_text;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwGatherGetScan(FwGather g, const char **command, const char **input, FwScan *scan)
 {
   PetscFunctionBegin;
@@ -398,17 +427,17 @@ PetscErrorCode FwGatherGetRecord(FwGather g, FwRecord *all)
 
 static PetscErrorCode WriteMissing(FwGather g, FwStore store)
 {
-  const FwShape shape   = {.n_dim = 1, .name = {"missing"}, .size = {g->n_missing}};
-  PetscInt64   *missing = NULL;
-  PetscInt      n       = 0;
+  const FwShape shape = {.n_dim = 1, .name = {"missing"}, .size = {g->n_missing}};
+  PetscInt64   *missing;
+  PetscInt     *point;
 
   PetscFunctionBegin;
-  PetscCall(PetscMalloc1(g->n_missing, &missing));
-  for (PetscInt p = 0; p < g->scan->n_point && g->rank == 0; p++)
-    if (!g->point[p]) missing[n++] = p;
+  PetscCall(PetscMalloc2(g->n_missing, &missing, g->n_missing, &point));
+  if (g->rank == 0) PetscCall(FindMissing(g, point));
+  for (PetscInt i = 0; i < g->n_missing && g->rank == 0; i++) missing[i] = point[i];
   PetscCall(FwStoreIntegers(store, "/gather/missing_point", &shape, missing, "1",
                             "points without a result, by their number in the grid: scan_index computes them"));
-  PetscCall(PetscFree(missing));
+  PetscCall(PetscFree2(missing, point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -55,6 +55,7 @@ struct FwGatherImpl {
   FwRecord      *point;    /* [points of the grid] on rank 0 */
   FwRecord       all;
   PetscInt       n_repeated, n_missing;
+  char           missing_text[256];
   char          *group_text[FW_GATHER_GROUPS + 1];
   int            n_group;
 };

@@ -63,6 +63,38 @@ static PetscErrorCode ReadPoints(const char index[], PetscInt n_point, FwScanPar
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Last of the points that go in equal steps from point i: two of them only where they are neighbours */
+static PetscInt FindLast(PetscInt n, const PetscInt point[], PetscInt i, PetscInt *step)
+{
+  PetscInt last = i;
+
+  *step = i + 1 < n ? point[i + 1] - point[i] : 0;
+  while (last + 1 < n && point[last + 1] - point[last] == *step) last++;
+  return last - i < 2 && *step != 1 ? i : last;
+}
+
+PetscErrorCode FwScanPrintIndex(PetscInt n, const PetscInt point[], size_t size, char text[], PetscBool *fits)
+{
+  size_t used = 0;
+
+  PetscFunctionBegin;
+  text[0] = '\0';
+  *fits   = PETSC_TRUE;
+  for (PetscInt i = 0, step; i < n && *fits; i++) {
+    const PetscInt last = FindLast(n, point, i, &step);
+    char           word[96];
+    int            length = snprintf(word, sizeof word, "%s%" PetscInt_FMT, i ? "," : "", point[i]);
+
+    if (last > i) length += snprintf(word + length, sizeof word - (size_t)length, "-%" PetscInt_FMT, point[last]);
+    if (last > i && step > 1) length += snprintf(word + length, sizeof word - (size_t)length, ":%" PetscInt_FMT, step);
+    *fits = used + (size_t)length < size ? PETSC_TRUE : PETSC_FALSE;
+    if (*fits) strcpy(text + used, word);
+    used += (size_t)length;
+    i = last;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* --- its grid ----------------------------------------------------------------------------------------------- */
 
 PetscErrorCode FwScanPartCreate(FwScan scan, const char index[], FwScanPart *part)

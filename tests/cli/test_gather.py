@@ -78,7 +78,7 @@ class Gather(unittest.TestCase):
         self.point("3-4")
         done = self.gather("out.h5", "parts/0.h5", "parts/3-4.h5")
         self.assertEqual(done.code, 0, done.err)
-        self.assertIn("3 points are missing", done.err)
+        self.assertIn("3 points are missing (scan_index 1-2,5): ", done.err)
         self.assertEqual(list(read(self.place / "out.h5", "gather")["missing_point"]), [1, 2, 5])
         r = read(self.place / "out.h5")
         np.testing.assert_array_equal(r["temperature"], [0.1, 0.2, 0.3])
@@ -159,6 +159,7 @@ class Gather(unittest.TestCase):
             self.assertEqual([name.decode() for name in g["skipped_file"]],
                              [f"parts/{name}.h5" for name in ("1", "2", "empty", "foreign", "text")])
             self.assertIn("checksum", g["skipped_reason"][0].decode())
+            self.assertIn(f"5 files were skipped (the first: {g['skipped_reason'][0].decode()})", done.err)
             self.assertEqual(list(g["missing_point"]), [1, 2, 4, 5])
 
     def test_other_inputs_and_versions_are_refused(self):

@@ -51,6 +51,14 @@ class Install(unittest.TestCase):
         self.shell(block("sh", 1).replace("-o temperatures", "-o with-pkg-config"))
         self.check_numbers("./with-pkg-config", 1)
 
+    def test_pkg_config_follows_a_tree_that_was_moved(self):
+        for name in PREFIX.rglob("finwidth.pc"):
+            moved = self.place / "moved" / name.relative_to(PREFIX)
+            moved.parent.mkdir(parents=True)
+            shutil.copy(name, moved)
+            found = self.shell(f"PKG_CONFIG_PATH='{moved.parent}' pkg-config --variable=prefix finwidth")
+            self.assertEqual(Path(found.strip()).resolve(), self.place / "moved")
+
     def test_a_cpp_program_links(self):
         (self.place / "start.cpp").write_text(block("cpp"))
         self.shell(block("sh", 1).replace("mpicc temperatures.c -o temperatures", "mpicxx -Wall -Wextra -Werror start.cpp -o start"))

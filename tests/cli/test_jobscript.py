@@ -160,6 +160,13 @@ class Jobscript(unittest.TestCase):
         text = script("in.yaml", "-scheduler", "slurm", "-mode", "array", "-job_tasks", 2, *GIVEN, cwd=self.place)
         self.assertEqual(re.findall(r"^  '(.*)'$", text, re.M), ["0-1,3-4", "2,5"])
 
+    def test_arrays_longer_than_schedulers_take_are_warned_of(self):
+        words = ["in.yaml", "-mode", "array", "-scan_seed", "1:400:400", "-job_tasks", 1001, *GIVEN]
+        for scheduler, limit in [("slurm", "MaxArraySize"), ("lsf", "MAX_JOB_ARRAY_SIZE"), ("pbs", None)]:
+            done = run("jobscript", *words, "-scheduler", scheduler, cwd=self.place)
+            self.assertEqual((done.code, len(done.lines)), (0, 1 if limit else 0), done.err)
+            self.assertIn(limit or "", done.err)
+
     def test_what_cannot_be_is_refused(self):
         (self.place / "point.yaml").write_text("data: {train: 40}\n")
         for words, message in [((), "usage"), (("in.yaml",), "-scheduler"), (("in.yaml", "-scheduler", "sge"), "slurm,pbs,lsf"),
@@ -232,8 +239,10 @@ class Jobscript(unittest.TestCase):
         self.stand_in("qsub", QSUB)
         self.stand_in("stopping", STOPPING)
         (self.place / "in.pbs.sh").write_text(script("in.yaml", "-scheduler", "pbs", "-mode", "farm", "-output", "f3.h5",
-                                                     "-job_name", "in", "-job_ranks", 3, *GIVEN, cwd=self.place))
-        self.submit("qsub in.pbs.sh")
+                                                     "-job_name", "in", "-job_ranks", 3, "-job_modules", "finwidth/1",
+                                                     *GIVEN, cwd=self.place))
+        self.submit('module() { echo "$1 $2 $NOT_SET_ANYWHERE" >"$STAND_IN/module"; }; export -f module; qsub in.pbs.sh')
+        self.assertEqual((self.bin / "module").read_text(), "load finwidth/1 \n")
         self.assertEqual((self.bin / "record").read_text().splitlines(),
                          ["qsub   in.pbs.sh", "qsub  FINWIDTH_RESTARTS=1 in.pbs.sh"])
         self.check_result("f3.h5")

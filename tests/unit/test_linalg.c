@@ -3,6 +3,7 @@
  * Block-cyclic matrices against plain loops, at a size that no block or grid divides.
  */
 
+#include <finwidth/blas.h>
 #include <finwidth/cholesky.h>
 #include <finwidth/provenance.h>
 #include "../support/collective_assert.h"
@@ -304,6 +305,44 @@ static void indefinite_matrix_and_nan_are_refused(void **state)
   TestCall(FwMatrixDestroy(&a));
 }
 
+extern void openblas_set_num_threads(int) __attribute__((weak));
+extern int  openblas_get_num_threads(void) __attribute__((weak));
+
+/* Threads that are left of two where OMP_NUM_THREADS is `chosen`, or nothing says how many */
+static int threads_of_two(const char *chosen)
+{
+  static const char *const variable[] = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS"};
+  char                    *before[3];
+  int                      n;
+
+  for (int i = 0; i < 3; i++) {
+    before[i] = getenv(variable[i]) ? strdup(getenv(variable[i])) : NULL;
+    unsetenv(variable[i]);
+  }
+  if (chosen) setenv(variable[0], chosen, 1);
+  openblas_set_num_threads(2);
+  TestCall(FwBlasShareNode());
+  n = openblas_get_num_threads();
+  unsetenv(variable[0]);
+  for (int i = 0; i < 3; i++) {
+    if (before[i]) setenv(variable[i], before[i], 1);
+    free(before[i]);
+  }
+  openblas_set_num_threads(1);
+  return n;
+}
+
+static void ranks_side_by_side_have_one_blas_thread_each(void **state)
+{
+  PetscMPIInt n_rank;
+
+  (void)state;
+  if (!openblas_get_num_threads || !openblas_set_num_threads) skip();
+  MPI_Comm_size(PETSC_COMM_WORLD, &n_rank);
+  assert_int_equal(threads_of_two(NULL), n_rank > 1 ? 1 : 2);
+  assert_int_equal(threads_of_two("2"), 2);
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
@@ -316,6 +355,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(half_solve_gives_quadratic_forms),
     cmocka_unit_test(inverse_times_matrix_is_one),
     cmocka_unit_test(indefinite_matrix_and_nan_are_refused),
+    cmocka_unit_test(ranks_side_by_side_have_one_blas_thread_each),
   };
   int n_failed;
 

@@ -144,6 +144,23 @@ static int remove_all(void **state)
   return 0;
 }
 
+static void points_are_printed_as_scan_index_takes_them(void **state)
+{
+  const PetscInt point[] = {0, 1, 4, 6, 9, 12, 15, 20};
+  char           text[16];
+  PetscBool      fits;
+
+  (void)state;
+  TestCall(FwScanPrintIndex(8, point, sizeof text, text, &fits));
+  assert_string_equal(text, "0-1,4,6-15:3,20"); /* 15 characters and the end */
+  assert_true(fits);
+  TestCall(FwScanPrintIndex(8, point, sizeof text - 1, text, &fits));
+  assert_string_equal(text, "0-1,4,6-15:3");
+  assert_false(fits);
+  TestCall(FwScanPrintIndex(0, point, sizeof text, text, &fits));
+  assert_string_equal(text, "");
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
@@ -152,6 +169,7 @@ int main(int argc, char **argv)
     cmocka_unit_test_teardown(a_run_that_begins_anew_takes_nothing_up, remove_all),
     cmocka_unit_test_teardown(groups_that_do_not_divide_the_ranks_have_equally_many, remove_all),
     cmocka_unit_test_teardown(what_the_checkpoint_holds_is_not_kept_twice, remove_all),
+    cmocka_unit_test(points_are_printed_as_scan_index_takes_them),
   };
   PetscMPIInt rank;
   int         n_failed;
