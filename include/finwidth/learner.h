@@ -139,6 +139,7 @@ PetscErrorCode FwLearnerSensitivity(FwLearner learner, const double theta[], dou
  *
  * @collective{learner}
  * @param[out] factor, centred  [L] arrays [n_l][n_l], upper triangles by columns, for l < L; NULL for those not wanted
+ * @error FW_ERR_MEMORY  a layer is too wide for its factors: more than 2^31 - 1 numbers
  * @cost about four times that of the matrices
  */
 PetscErrorCode FwLearnerSensitivityFactors(FwLearner learner, const double theta[], double *const factor[],

@@ -195,14 +195,19 @@ static PetscErrorCode WalkCreate(FwLearner learner, const double theta[], double
   PetscFunctionBegin;
   *walk = (Walk){.learner = learner, .theta = theta, .lowest = L};
   for (PetscInt l = L - 1; l >= 1; l--) {
-    const PetscInt n = learner->shape.width[l];
+    const PetscInt   n     = learner->shape.width[l];
+    const PetscInt64 until = walk->n_number + (PetscInt64)n * (n + c);
 
     walk->is_wanted[l - 1] = (PetscBool)(factor[l - 1] || centred[l - 1]);
     if (!walk->is_wanted[l - 1]) continue;
+    PetscCheck(until <= PETSC_MAX_INT, learner->comm, FW_ERR_MEMORY,
+               "network_width %" PetscInt_FMT ": a factor of the layers' sensitivities has %" PetscInt64_FMT
+               " numbers, want at most %" PetscInt_FMT,
+               n, until, PETSC_MAX_INT);
     walk->lowest       = l;
     walk->first[l - 1] = walk->n_number;
-    walk->n_number += n * (n + c);
-    widest = PetscMax(widest, n);
+    walk->n_number     = (PetscInt)until;
+    widest             = PetscMax(widest, n);
   }
   walk->n_row = PetscMax(c * learner->pass.n_most, widest) + c;
   for (PetscInt l = 1; l < L; l++)

@@ -111,17 +111,18 @@ double FwPosteriorLawSeconds(PetscInt n_output, PetscInt depth, const FwDataSize
 /* The spectrum has a column for each output, the data a row for each example */
 static PetscErrorCode SetLabels(FwPosteriorGroup *group, PetscInt n_train)
 {
-  const double *y;
-  double       *column;
+  const double  *y;
+  double        *column;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetTargets(group->data, FW_TRAIN, &y));
   PetscCall(PetscMalloc1((size_t)n_train * group->n_output, &column));
   for (PetscInt i = 0; i < n_train; i++)
     for (PetscInt d = 0; d < group->n_output; d++) column[(size_t)d * n_train + i] = y[(size_t)i * group->n_output + d];
-  PetscCall(FwSpectrumSetLabels(group->spectrum, group->n_output, column, 0.0));
+  code = FwSpectrumSetLabels(group->spectrum, group->n_output, column, 0.0);
   PetscCall(PetscFree(column));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 /* From where the last run left it, or from the beginning */
@@ -150,26 +151,33 @@ static PetscErrorCode DecomposeTrain(FwPosteriorGroup *group, const FwPosteriorG
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Decompose(FwPosteriorGroup *group, const FwPosteriorGroupPlan *plan, PetscInt bandwidth)
+static PetscErrorCode SetTest(FwPosteriorGroup *group, FwKernel kernel)
 {
-  FwDataSizes   sizes;
-  FwKernel      kernel;
   FwMatrix      matrix;
   const double *diagonal;
 
   PetscFunctionBegin;
+  PetscCall(FwKernelCross(kernel, FW_TEST, &matrix));
+  PetscCall(FwKernelDiagonal(kernel, FW_TEST, &diagonal));
+  PetscCall(FwSpectrumSetTest(group->spectrum, &matrix, diagonal));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Decompose(FwPosteriorGroup *group, const FwPosteriorGroupPlan *plan, PetscInt bandwidth)
+{
+  FwDataSizes    sizes;
+  FwKernel       kernel;
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(group->data, &sizes));
   PetscCall(FwKernelCreate(group->grid, &unit_model, group->data, &kernel));
-  PetscCall(DecomposeTrain(group, plan, kernel, bandwidth));
-  PetscCall(SetLabels(group, sizes.n_train));
-  if (sizes.n_test) {
-    PetscCall(FwKernelCross(kernel, FW_TEST, &matrix));
-    PetscCall(FwKernelDiagonal(kernel, FW_TEST, &diagonal));
-    PetscCall(FwSpectrumSetTest(group->spectrum, &matrix, diagonal));
-  }
-  PetscCall(FwSpectrumFreeze(group->spectrum));
+  code = DecomposeTrain(group, plan, kernel, bandwidth);
+  if (!code) code = SetLabels(group, sizes.n_train);
+  if (!code && sizes.n_test) code = SetTest(group, kernel);
+  if (!code) code = FwSpectrumFreeze(group->spectrum);
   PetscCall(FwKernelDestroy(&kernel));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code); /* the caller may go on without posteriors */
 }
 
 PetscErrorCode FwPosteriorGroupCreate(MPI_Comm comm, const FwPosteriorGroupPlan *plan, FwPosteriorGroup *group)

@@ -58,25 +58,28 @@ static PetscErrorCode SetVariances(FwKernel k, FwPart part)
   const FwModel *model = k->model;
   FwSlab         slab;
   double       **variance;
+  PetscErrorCode code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSlab(k->data, part, &slab));
   k->n[part] = slab.n;
-  PetscCall(PetscMalloc1(model->depth + 1, &variance));
+  PetscCall(PetscCalloc1(model->depth + 1, &variance));
+  k->variance[part] = variance;
   for (PetscInt l = 0; l <= model->depth; l++) PetscCall(PetscMalloc1(PetscMax(slab.n, 1), &variance[l]));
   for (PetscInt i = 0; i < slab.n_local; i++)
     variance[0][slab.first + i] =
       SquaredNorm(slab.n_input, slab.x + (size_t)i * slab.n_input) / (model->prior[0] * slab.n_input) + model->bias[0];
-  for (PetscInt l = 0; l < model->depth; l++)
-    PetscCall(NextVariance(model, l, slab.n_local, variance[l] + slab.first, variance[l + 1] + slab.first));
+  for (PetscInt l = 0; l < model->depth && !code; l++)
+    code = NextVariance(model, l, slab.n_local, variance[l] + slab.first, variance[l + 1] + slab.first);
+  PetscCall(FwErrorAgreeAny(FwGridComm(k->grid), code)); /* a variance may be bad on one rank only */
   for (PetscInt l = 0; l <= model->depth; l++) PetscCall(FwKernelShareSlab(FwGridComm(k->grid), &slab, 1, variance[l]));
-  k->variance[part] = variance;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwKernelCreate(FwGrid grid, const FwModel *model, FwDataset data, FwKernel *kernel)
 {
-  FwKernel k;
+  FwKernel       k;
+  PetscErrorCode code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
   PetscCheck(model->type == FW_NETWORK_FC || model->type == FW_NETWORK_POOL, FwGridComm(grid), FW_ERR_INPUT,
@@ -88,9 +91,10 @@ PetscErrorCode FwKernelCreate(FwGrid grid, const FwModel *model, FwDataset data,
   if (model->type == FW_NETWORK_POOL)
     PetscCall(FwKernelPoolSetUp(k));
   else
-    for (int part = 0; part < FW_PART_COUNT; part++) PetscCall(SetVariances(k, (FwPart)part));
+    for (int part = 0; part < FW_PART_COUNT && !code; part++) code = SetVariances(k, (FwPart)part);
+  if (code) PetscCall(FwKernelDestroy(&k));
   *kernel = k;
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code); /* the caller may go on with other kernels */
 }
 
 PetscErrorCode FwKernelDiagonal(FwKernel kernel, FwPart part, const double **diagonal)
@@ -105,7 +109,8 @@ PetscErrorCode FwKernelDestroy(FwKernel *kernel)
   PetscFunctionBegin;
   if (!*kernel) PetscFunctionReturn(PETSC_SUCCESS);
   for (int part = 0; part < FW_PART_COUNT; part++) {
-    for (PetscInt l = 0; l <= (*kernel)->model->depth; l++) PetscCall(PetscFree((*kernel)->variance[part][l]));
+    for (PetscInt l = 0; l <= (*kernel)->model->depth && (*kernel)->variance[part]; l++)
+      PetscCall(PetscFree((*kernel)->variance[part][l]));
     PetscCall(PetscFree((*kernel)->variance[part]));
   }
   PetscCall(FwPatchKernelDestroy(&(*kernel)->family));
@@ -158,8 +163,7 @@ static PetscErrorCode MakeLayers(FwKernel k, FwMatrix matrix, FwPart column_part
     code = MakePoints(layer->activation, matrix, PETSC_TRUE, row, with_slopes, &layer->rows);
     if (!code) code = MakePoints(layer->activation, matrix, PETSC_FALSE, column, with_slopes, &layer->columns);
   }
-  PetscCall(FwErrorAgreeAny(FwGridComm(k->grid), code)); /* a variance may be bad on one rank only */
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(FwErrorAgreeAny(FwGridComm(k->grid), code)); /* a variance may be bad on one rank only */
 }
 
 static PetscErrorCode FreeLayers(FwKernelMapContext *context)
@@ -202,8 +206,7 @@ static PetscErrorCode MapStrip(const FwStrip *strip, void *user)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* With a diagonal: lower triangle between training examples; else the whole, with test examples as columns */
-/* `diagonal` is that of the kernel between training examples, and NULL for other columns */
+/* `diagonal` is that of the kernel between training examples, of which the lower triangle is mapped; NULL for other columns */
 static PetscErrorCode ApplyMap(FwKernel k, FwKernelPiece *piece, PetscBool with_slopes, FwPart columns,
                                const double diagonal[], FwMatrix matrix)
 {
@@ -212,14 +215,16 @@ static PetscErrorCode ApplyMap(FwKernel k, FwKernelPiece *piece, PetscBool with_
   PetscErrorCode     code;
 
   PetscFunctionBegin;
-  PetscCall(MakeLayers(k, matrix, columns, with_slopes, &context));
-  PetscCall(FwMatrixGetSize(matrix, NULL, NULL, NULL, &n_local));
-  PetscCall(FwProgressBegin("kernel map", n_local, &context.progress));
-  code = FwMatrixVisit(matrix, diagonal ? FW_LOWER : FW_WHOLE, MapStrip, &context);
-  PetscCall(FwProgressEnd(&context.progress));
-  PetscCall(FwErrorAgreeAny(FwGridComm(k->grid), code));
+  code = MakeLayers(k, matrix, columns, with_slopes, &context);
+  if (!code) {
+    PetscCall(FwMatrixGetSize(matrix, NULL, NULL, NULL, &n_local));
+    PetscCall(FwProgressBegin("kernel map", n_local, &context.progress));
+    code = FwMatrixVisit(matrix, diagonal ? FW_LOWER : FW_WHOLE, MapStrip, &context);
+    PetscCall(FwProgressEnd(&context.progress));
+    code = FwErrorAgreeAny(FwGridComm(k->grid), code);
+  }
   PetscCall(FreeLayers(&context));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 /* --- assembly ----------------------------------------------------------------------------------------------- */
@@ -239,30 +244,34 @@ static PetscErrorCode FindInputs(FwKernel k, FwPart part, FwSlabs *inputs, doubl
 PetscErrorCode FwKernelAssembleTrain(FwKernel k, FwKernelPiece *piece, PetscBool with_slopes, const double diagonal[],
                                      FwMatrix *train)
 {
-  FwSlabs inputs;
-  double  scale = 0.0;
+  FwSlabs        inputs;
+  double         scale = 0.0;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FindInputs(k, FW_TRAIN, &inputs, &scale));
   PetscCall(FwMatrixCreate(k->grid, k->n[FW_TRAIN], k->n[FW_TRAIN], train));
   PetscCall(FwMatrixGramOfSlabs(scale, &inputs, *train));
-  PetscCall(ApplyMap(k, piece, with_slopes, FW_TRAIN, diagonal, *train));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  code = ApplyMap(k, piece, with_slopes, FW_TRAIN, diagonal, *train);
+  if (code) PetscCall(FwMatrixDestroy(train));
+  PetscFunctionReturn(code);
 }
 
 PetscErrorCode FwKernelAssembleCross(FwKernel k, FwKernelPiece *piece, PetscBool with_slopes, FwPart columns,
                                      FwMatrix *cross)
 {
-  FwSlabs train, other;
-  double  scale = 0.0;
+  FwSlabs        train, other;
+  double         scale = 0.0;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FindInputs(k, FW_TRAIN, &train, &scale));
   PetscCall(FindInputs(k, columns, &other, &scale));
   PetscCall(FwMatrixCreate(k->grid, k->n[FW_TRAIN], k->n[columns], cross));
   PetscCall(FwMatrixProductOfSlabs(scale, &train, &other, *cross));
-  PetscCall(ApplyMap(k, piece, with_slopes, columns, NULL, *cross));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  code = ApplyMap(k, piece, with_slopes, columns, NULL, *cross);
+  if (code) PetscCall(FwMatrixDestroy(cross));
+  PetscFunctionReturn(code);
 }
 
 PetscErrorCode FwKernelTrain(FwKernel k, FwMatrix *train)

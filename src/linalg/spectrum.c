@@ -98,12 +98,18 @@ PetscErrorCode FwSpectrumCreateKept(FwMatrix *kernel, PetscInt bandwidth, const 
   FwGrid                grid = FwMatrixGrid(*kernel);
   FwSpectrum            s;
   double                after[2];
+  PetscErrorCode        code;
 
   PetscFunctionBegin;
   PetscCheck(form, FwGridComm(grid), PETSC_ERR_ARG_OUTOFRANGE,
              "there is no spectrum of bandwidth %" PetscInt_FMT ": 64, 1 or 0", bandwidth);
   PetscCall(FwSpectrumMake(grid, (*kernel)->n, form, &s));
-  PetscCall(FwMatrixInvariants(*kernel, &s->trace, &s->square));
+  code = FwMatrixInvariants(*kernel, &s->trace, &s->square);
+  if (code) { /* the caller may go on with other kernels */
+    PetscCall(FwMatrixDestroy(kernel));
+    PetscCall(FwSpectrumDestroy(&s));
+    PetscFunctionReturn(code);
+  }
   PetscCall(form->reduce(s, kernel, keep, after));
   PetscCall(FwSpectrumCheckInvariants(s, after));
   *spectrum = s;

@@ -553,13 +553,14 @@ static PetscErrorCode PredictNode(FwSpectrum s, const FwNodes *nodes, PetscInt c
 
 static PetscErrorCode Predict(FwSpectrum s, const FwNodes *nodes)
 {
-  double *work;
+  double        *work;
+  PetscErrorCode code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(2 * BLOCK * COLUMNS, &work));
-  for (PetscInt c = 0; c < nodes->n; c++) PetscCall(PredictNode(s, nodes, c, work));
+  for (PetscInt c = 0; c < nodes->n && !code; c++) code = PredictNode(s, nodes, c, work);
   PetscCall(PetscFree(work));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 const FwSpectrumForm fw_spectrum_band = {.bandwidth = BLOCK, .name = "band", FW_SPECTRUM_FUNCTIONS};

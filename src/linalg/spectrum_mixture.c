@@ -124,10 +124,11 @@ static PetscErrorCode AppendOnes(FwSpectrum s, const FwMixture *m, const FwBiasS
 static PetscErrorCode AppendMixture(FwSpectrum s, double temperature, const FwMixture *m, PetscBool with_variance,
                                     Panel *panel, Parts *parts)
 {
-  const size_t n = (size_t)s->n, all = (size_t)m->n * n, all_ones = s->bias > 0.0 ? all : 0;
-  FwNodes      nodes = {.temperature = temperature, .n = m->n, .order = m->order, .weight = m->weight};
-  FwBiasSums  *node;
-  double      *alpha, *ones, *offset;
+  const size_t   n = (size_t)s->n, all = (size_t)m->n * n, all_ones = s->bias > 0.0 ? all : 0;
+  FwNodes        nodes = {.temperature = temperature, .n = m->n, .order = m->order, .weight = m->weight};
+  FwBiasSums    *node;
+  double        *alpha, *ones, *offset;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc4(all, &alpha, all_ones, &ones, m->n, &offset, m->n, &node));
@@ -137,8 +138,8 @@ static PetscErrorCode AppendMixture(FwSpectrum s, double temperature, const FwMi
   if (with_variance && !s->form->has_modes)
     nodes.latent = panel->square + (size_t)panel->n_mode * (size_t)s->n_test_local;
   panel->n_mode++;
-  PetscCall(s->form->predict(s, &nodes));
-  for (PetscInt c = 0; c < m->n; c++) {
+  code = s->form->predict(s, &nodes);
+  for (PetscInt c = 0; c < m->n && !code; c++) {
     FwSpectrumAddBias(s, alpha + c * n, nodes.ones ? ones + c * n : NULL, &node[c]);
     /* no test example has anything in the modes that are zero, where labels are divided by T: next to that the rest would be
        negligible */
@@ -147,10 +148,10 @@ static PetscErrorCode AppendMixture(FwSpectrum s, double temperature, const FwMi
   }
   *parts = (Parts){.first = panel->n_column};
   for (PetscInt c = 0; c < m->n; c++) parts->order += m->weight[c] * m->order[c];
-  PetscCall(AppendMeans(s, m, node, alpha, offset, panel, parts));
-  if (nodes.ones) PetscCall(AppendOnes(s, m, node, ones, offset, panel, parts));
+  if (!code) code = AppendMeans(s, m, node, alpha, offset, panel, parts);
+  if (!code && nodes.ones) code = AppendOnes(s, m, node, ones, offset, panel, parts);
   PetscCall(PetscFree4(alpha, ones, offset, node));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 /* --- products ----------------------------------------------------------------------------------------------- */
@@ -251,7 +252,7 @@ PetscErrorCode FwSpectrumPredict(FwSpectrum s, double temperature, PetscInt n_mi
   Panel           panel;
   Parts          *parts;
   double         *local;
-  PetscErrorCode  code = PETSC_SUCCESS;
+  PetscErrorCode  code;
 
   PetscFunctionBegin;
   if (!s->n_test) PetscFunctionReturn(PETSC_SUCCESS);
@@ -260,8 +261,7 @@ PetscErrorCode FwSpectrumPredict(FwSpectrum s, double temperature, PetscInt n_mi
   PetscCall(FwSpectrumCheckSolvable(s, temperature));
   PetscCall(CreatePanel(s, n_mixture, mixture, &panel));
   PetscCall(PetscMalloc2(n_mixture, &parts, 3 * n_test, &local));
-  PetscCall(
-    FwErrorAgreeAny(s->grid->comm, FillPanel(s, temperature, n_mixture, mixture, with_variance, &panel, parts)));
+  code = FwErrorAgreeAny(s->grid->comm, FillPanel(s, temperature, n_mixture, mixture, with_variance, &panel, parts));
   for (PetscInt m = 0; m < n_mixture && !code; m++) {
     Collect(s, &panel, &parts[m], panel.square + m * n_test, local, local + n_test, local + 2 * n_test);
     PetscCall(FwSpectrumShare(s, local, posterior[m].mean));

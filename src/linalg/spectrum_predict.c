@@ -129,16 +129,17 @@ static PetscErrorCode PredictOne(FwSpectrum s, double temperature, double order,
 static PetscErrorCode PredictEach(FwSpectrum s, double temperature, PetscInt n, const double order[], double mean[],
                                   double variance[])
 {
-  const size_t n_test = (size_t)s->n_test_local, n_column = (size_t)s->n_label + 1;
-  Single       work;
+  const size_t   n_test = (size_t)s->n_test_local, n_column = (size_t)s->n_label + 1;
+  Single         work;
+  PetscErrorCode code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc3(n_column * s->n, &work.column, n_column * n_test, &work.product, s->n_label, &work.node));
-  for (PetscInt c = 0; c < n; c++)
-    PetscCall(PredictOne(s, temperature, order[c], &work, mean + c * s->n_label * n_test,
-                         variance ? variance + c * n_test : NULL));
+  for (PetscInt c = 0; c < n && !code; c++)
+    code = PredictOne(s, temperature, order[c], &work, mean + c * s->n_label * n_test,
+                      variance ? variance + c * n_test : NULL);
   PetscCall(PetscFree3(work.column, work.product, work.node));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 PetscErrorCode FwSpectrumPredictEach(FwSpectrum s, double temperature, PetscInt n, const double order[], double mean[],
@@ -146,15 +147,15 @@ PetscErrorCode FwSpectrumPredictEach(FwSpectrum s, double temperature, PetscInt 
 {
   const size_t   n_test = (size_t)s->n_test_local;
   double        *mean_local, *variance_local;
-  PetscErrorCode code = PETSC_SUCCESS;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   if (!s->n_test) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(FwSpectrumCheckSolvable(s, temperature));
   PetscCall(PetscMalloc2(n * s->n_label * n_test, &mean_local, n * n_test, &variance_local));
-  PetscCall(FwErrorAgreeAny(s->grid->comm,
-                            PredictEach(s, temperature, n, order, mean_local, variance ? variance_local : NULL)));
-  for (PetscInt i = 0; i < n * s->n_label; i++)
+  code =
+    FwErrorAgreeAny(s->grid->comm, PredictEach(s, temperature, n, order, mean_local, variance ? variance_local : NULL));
+  for (PetscInt i = 0; i < n * s->n_label && !code; i++)
     PetscCall(FwSpectrumShare(s, mean_local + i * n_test, mean + (size_t)i * s->n_test));
   for (PetscInt i = 0; i < n && variance && !code; i++) {
     PetscCall(FwSpectrumShare(s, variance_local + i * n_test, variance + (size_t)i * s->n_test));

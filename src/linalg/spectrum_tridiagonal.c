@@ -403,30 +403,38 @@ static void ExplainAll(FwSpectrum s, const double inverse[], double scale, doubl
   }
 }
 
+/* inverse [P]: room */
+static PetscErrorCode PredictNode(FwSpectrum s, const FwNodes *nodes, PetscInt c, double inverse[])
+{
+  const Form  *form  = s->data;
+  const double order = nodes->order[c];
+
+  PetscFunctionBegin;
+  PetscCall(FactorOrFail(s, nodes->temperature, order));
+  for (PetscInt v = 0; v < s->n_label + (nodes->ones != NULL); v++) {
+    double *x = v < s->n_label ? nodes->alpha + (size_t)(c * s->n_label + v) * s->n : nodes->ones + (size_t)c * s->n;
+
+    PetscCall(PetscArraycpy(x, s->w + (size_t)v * s->n, s->n));
+    SolveLower(s->n, form->multiplier, x);
+    SolveUpper(s->n, form->pivot, form->multiplier, x);
+  }
+  if (!nodes->latent) PetscFunctionReturn(PETSC_SUCCESS);
+  for (PetscInt i = 0; i < s->n; i++) inverse[i] = 1.0 / form->pivot[i];
+  FwSpectrumAddPrior(s, nodes->weight[c] * order, nodes->latent);
+  ExplainAll(s, inverse, -nodes->weight[c] * order * order, nodes->latent);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Predict(FwSpectrum s, const FwNodes *nodes)
 {
-  const Form *form = s->data;
-  double     *inverse;
+  double        *inverse;
+  PetscErrorCode code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(s->n, &inverse));
-  for (PetscInt c = 0; c < nodes->n; c++) {
-    PetscCall(FactorOrFail(s, nodes->temperature, nodes->order[c]));
-    for (PetscInt v = 0; v < s->n_label + (nodes->ones != NULL); v++) {
-      double *x = v < s->n_label ? nodes->alpha + (size_t)(c * s->n_label + v) * s->n : nodes->ones + (size_t)c * s->n;
-
-      PetscCall(PetscArraycpy(x, s->w + (size_t)v * s->n, s->n));
-      SolveLower(s->n, form->multiplier, x);
-      SolveUpper(s->n, form->pivot, form->multiplier, x);
-    }
-    for (PetscInt i = 0; i < s->n; i++) inverse[i] = 1.0 / form->pivot[i];
-    if (nodes->latent) {
-      FwSpectrumAddPrior(s, nodes->weight[c] * nodes->order[c], nodes->latent);
-      ExplainAll(s, inverse, -nodes->weight[c] * nodes->order[c] * nodes->order[c], nodes->latent);
-    }
-  }
+  for (PetscInt c = 0; c < nodes->n && !code; c++) code = PredictNode(s, nodes, c, inverse);
   PetscCall(PetscFree(inverse));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 const FwSpectrumForm fw_spectrum_tridiagonal = {.bandwidth = 1, .name = "tridiagonal", FW_SPECTRUM_FUNCTIONS};

@@ -70,44 +70,46 @@ enum { MIXTURE_MAX = 3 }; /* infinite width, saddle point, exact average */
 static PetscErrorCode TestErrors(FwSpectrum spectrum, double temperature, PetscInt n_mixture, const FwMixture mixture[],
                                  FwDataset data, PetscBool with_means, FwErrors *errors[])
 {
-  FwDataSizes sizes;
-  FwPosterior posterior[MIXTURE_MAX];
-  PetscInt    n;
+  FwDataSizes    sizes;
+  FwPosterior    posterior[MIXTURE_MAX];
+  PetscInt       n;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
   n = sizes.n_test + sizes.n_new;
   for (PetscInt m = 0; m < n_mixture; m++)
     PetscCall(PetscMalloc3(n, &posterior[m].mean, n, &posterior[m].within, n, &posterior[m].between));
-  PetscCall(FwSpectrumPredict(spectrum, temperature, n_mixture, mixture, posterior));
+  code = FwSpectrumPredict(spectrum, temperature, n_mixture, mixture, posterior);
   for (PetscInt m = 0; m < n_mixture; m++) {
     FwPosterior *p = &posterior[m];
 
-    for (PetscInt t = 0; t < n; t++) p->within[t] += p->between[t];
-    PetscCall(FwPredictionTestErrors(data, p->mean, p->within, errors[m]));
+    for (PetscInt t = 0; t < n && !code; t++) p->within[t] += p->between[t];
+    if (!code) code = FwPredictionTestErrors(data, p->mean, p->within, errors[m]);
     if (!with_means) PetscCall(PetscFree2(errors[m]->mean, errors[m]->deviation));
     PetscCall(PetscFree3(p->mean, p->within, p->between));
   }
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 /* Errors averaged over mixtures; their Q in units of the decomposed kernel is Q times `scale` */
 static PetscErrorCode ErrorsAt(FwSpectrum spectrum, double scale, double temperature, PetscInt n_mixture,
                                const FwMixture mixture[], FwDataset data, PetscBool with_means, FwErrors *errors[])
 {
-  FwMixture scaled[MIXTURE_MAX];
-  double   *order[MIXTURE_MAX];
+  FwMixture      scaled[MIXTURE_MAX];
+  double        *order[MIXTURE_MAX];
+  PetscErrorCode code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
   for (PetscInt m = 0; m < n_mixture; m++) {
     PetscCall(PetscMalloc1(mixture[m].n, &order[m]));
     for (PetscInt i = 0; i < mixture[m].n; i++) order[m][i] = scale * mixture[m].order[i];
     scaled[m] = (FwMixture){mixture[m].n, order[m], mixture[m].weight};
-    PetscCall(TrainErrors(spectrum, temperature, &scaled[m], errors[m]));
+    if (!code) code = TrainErrors(spectrum, temperature, &scaled[m], errors[m]);
   }
-  PetscCall(TestErrors(spectrum, temperature, n_mixture, scaled, data, with_means, errors));
+  if (!code) code = TestErrors(spectrum, temperature, n_mixture, scaled, data, with_means, errors);
   for (PetscInt m = 0; m < n_mixture; m++) PetscCall(PetscFree(order[m]));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 /* Numbers that round-off or overflow has eaten must not pass for a result */
@@ -278,7 +280,8 @@ static PetscErrorCode SolveFinite(FwAction action, FwPrediction *p)
 
 PetscErrorCode FwPredictionSolve(FwSpectrum spectrum, double scale, const FwModel *model, FwPrediction *p)
 {
-  FwAction action;
+  FwAction       action;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   if (p->request.with_mean) {
@@ -290,10 +293,10 @@ PetscErrorCode FwPredictionSolve(FwSpectrum spectrum, double scale, const FwMode
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(FwActionCreate(spectrum, scale, model, &action));
-  PetscCall(InfiniteEvidence(action, &p->infinite_log_evidence));
-  if (p->request.theory == FW_THEORY_RENORMALISED) PetscCall(SolveFinite(action, p));
+  code = InfiniteEvidence(action, &p->infinite_log_evidence);
+  if (!code && p->request.theory == FW_THEORY_RENORMALISED) code = SolveFinite(action, p);
   PetscCall(FwActionDestroy(&action));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code); /* the caller may go on with other points */
 }
 
 PetscInt FwPredictionOrderSize(const FwPrediction *p)

@@ -38,13 +38,14 @@ typedef struct {
 static PetscErrorCode AddNode(FwPredictor predictor, double temperature, double order, double weight, Coefficient beta,
                               Posterior *p)
 {
-  double *mean, *variance;
+  double        *mean, *variance;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc2(2 * (size_t)p->n, &mean, p->n, &variance));
-  PetscCall(FwSpectrumPredictEach(predictor->spectrum, temperature, 1, &order, mean, variance));
+  code = FwSpectrumPredictEach(predictor->spectrum, temperature, 1, &order, mean, variance);
   p->total += weight;
-  for (PetscInt t = 0; t < p->n; t++) {
+  for (PetscInt t = 0; t < p->n && !code; t++) {
     const double r = predictor->test_mean[t] - mean[M * p->n + t], here = mean[Y * p->n + t] + r * beta.mean;
     const double away = here - p->mean[t];
 
@@ -52,7 +53,7 @@ static PetscErrorCode AddNode(FwPredictor predictor, double temperature, double 
     p->variance[t] += weight * (variance[t] + beta.variance * r * r + (1.0 - weight / p->total) * away * away);
   }
   PetscCall(PetscFree2(mean, variance));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 /* T A^-1 y is what the mean leaves of the labels, A^-1 y = A_0^-1 (y - beta m); its variance T (1 - T A^-1) */
@@ -67,28 +68,43 @@ static void AddTrain(double temperature, double n_train, double weight, Coeffici
 
 /* --- errors ------------------------------------------------------------------------------------------------- */
 
-/* Over n nodes, in units of the model's kernel */
-static PetscErrorCode ErrorsOver(FwPredictor predictor, FwMeanAction action, double scale, PetscInt n,
-                                 const double order[], const double weight[], const Coefficient beta[],
+/* Values of Q, in units of the model's kernel, with what they weigh */
+typedef struct {
+  PetscInt           n;
+  const double      *order, *weight; /* [n] */
+  const Coefficient *beta;           /* [n] */
+} Nodes;
+
+static PetscErrorCode AddNodes(FwPredictor predictor, FwMeanAction action, double scale, const Nodes *nodes,
+                               const FwPrediction *p, Posterior *posterior, FwErrors *e)
+{
+  PetscFunctionBegin;
+  e->train_bias = e->train_variance = 0.0;
+  for (PetscInt i = 0; i < nodes->n; i++) {
+    const double order = nodes->order[i], weight = nodes->weight[i];
+    FwMeanPoint  point;
+
+    PetscCall(FwMeanActionEvaluate(action, log(order), 0.0, PETSC_FALSE, &point));
+    AddTrain(p->temperature, (double)p->n_train, weight, nodes->beta[i], &point, e);
+    PetscCall(AddNode(predictor, p->temperature, scale * order, weight, nodes->beta[i], posterior));
+  }
+  e->train_error = e->train_bias + e->train_variance;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ErrorsOver(FwPredictor predictor, FwMeanAction action, double scale, const Nodes *nodes,
                                  const FwPrediction *p, FwErrors *e)
 {
-  Posterior posterior = {.n = p->n_test + p->n_new};
+  Posterior      posterior = {.n = p->n_test + p->n_new};
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(PetscCalloc2(posterior.n, &posterior.mean, posterior.n, &posterior.variance));
-  e->train_bias = e->train_variance = 0.0;
-  for (PetscInt i = 0; i < n; i++) {
-    FwMeanPoint point;
-
-    PetscCall(FwMeanActionEvaluate(action, log(order[i]), 0.0, PETSC_FALSE, &point));
-    AddTrain(p->temperature, (double)p->n_train, weight[i], beta[i], &point, e);
-    PetscCall(AddNode(predictor, p->temperature, scale * order[i], weight[i], beta[i], &posterior));
-  }
-  e->train_error = e->train_bias + e->train_variance;
-  PetscCall(FwPredictionTestErrors(predictor->data, posterior.mean, posterior.variance, e));
+  code = AddNodes(predictor, action, scale, nodes, p, &posterior, e);
+  if (!code) code = FwPredictionTestErrors(predictor->data, posterior.mean, posterior.variance, e);
   if (!p->request.with_means && !p->n_new) PetscCall(PetscFree2(e->mean, e->deviation));
   PetscCall(PetscFree2(posterior.mean, posterior.variance));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 /* At Q and the coefficient of m m^T / lambda_L */
@@ -99,12 +115,13 @@ static PetscErrorCode ErrorsAt(FwPredictor predictor, FwMeanAction action, doubl
   const double   b = coefficient / model->prior[model->depth], one = 1.0;
   FwMeanPoint    point;
   Coefficient    beta;
+  const Nodes    node = {.n = 1, .order = &order, .weight = &one, .beta = &beta};
 
   PetscFunctionBegin;
   PetscCall(FwMeanActionEvaluate(action, log(order), 0.0, PETSC_FALSE, &point));
   beta.variance = b / (1.0 + b * point.fit[2]);
   beta.mean     = beta.variance * point.fit[1];
-  PetscCall(ErrorsOver(predictor, action, scale, 1, &order, &one, &beta, p, e));
+  PetscCall(ErrorsOver(predictor, action, scale, &node, p, e));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -113,32 +130,42 @@ static PetscErrorCode AverageErrors(FwPredictor predictor, FwMeanAction action, 
   const FwMeanAverage *a     = &p->mean_average;
   const double         prior = FwMeanActionModel(action)->prior[1];
   Coefficient         *beta;
+  PetscErrorCode       code;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(a->n, &beta));
   for (PetscInt i = 0; i < a->n; i++)
     beta[i] = (Coefficient){.mean = a->first[i] / sqrt(prior), .variance = a->spread[i] / prior};
-  PetscCall(ErrorsOver(predictor, action, scale, a->n, a->order, a->weight, beta, p, &p->averaged));
+  const Nodes nodes = {.n = a->n, .order = a->order, .weight = a->weight, .beta = beta};
+
+  code = ErrorsOver(predictor, action, scale, &nodes, p, &p->averaged);
   PetscCall(PetscFree(beta));
+  PetscFunctionReturn(code);
+}
+
+/* At the saddle point, and averaged over Q */
+static PetscErrorCode FiniteErrors(FwPredictor predictor, FwMeanAction action, double scale, FwPrediction *p)
+{
+  PetscFunctionBegin;
+  PetscCall(ErrorsAt(predictor, action, scale, exp(p->saddle.minimum[0].log_order),
+                     FwMeanDeepCoefficient(p->depth, p->order, p->shift), p, &p->finite));
+  if (p->request.with_average && p->depth == 1)
+    PetscCall(FwPredictionFailAverage(p, FwMeanAverageCreate(action, &p->saddle, &p->mean_average)));
+  if (p->mean_average.is_available) PetscCall(FwPredictionFailAverage(p, AverageErrors(predictor, action, scale, p)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwPredictionMeanErrors(FwPredictor predictor, double scale, const FwModel *model, FwPrediction *p)
 {
-  FwMeanAction action;
+  FwMeanAction   action;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwMeanActionCreate(predictor->spectrum, scale, model, &action));
-  PetscCall(ErrorsAt(predictor, action, scale, 1.0, 1.0, p, &p->infinite));
-  if (p->saddle.n_minimum) {
-    PetscCall(ErrorsAt(predictor, action, scale, exp(p->saddle.minimum[0].log_order),
-                       FwMeanDeepCoefficient(p->depth, p->order, p->shift), p, &p->finite));
-    if (p->request.with_average && p->depth == 1)
-      PetscCall(FwPredictionFailAverage(p, FwMeanAverageCreate(action, &p->saddle, &p->mean_average)));
-    if (p->mean_average.is_available) PetscCall(FwPredictionFailAverage(p, AverageErrors(predictor, action, scale, p)));
-  }
+  code = ErrorsAt(predictor, action, scale, 1.0, 1.0, p, &p->infinite);
+  if (!code && p->saddle.n_minimum) code = FiniteErrors(predictor, action, scale, p);
   PetscCall(FwMeanActionDestroy(&action));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code); /* the caller may go on with other points */
 }
 
 /* --- solution ----------------------------------------------------------------------------------------------- */
@@ -180,15 +207,16 @@ static PetscErrorCode SolveFinite(FwMeanAction action, FwPrediction *p)
 
 PetscErrorCode FwPredictionSolveMean(FwSpectrum spectrum, double scale, const FwModel *model, FwPrediction *p)
 {
-  FwMeanAction action;
-  FwMeanData   data;
+  FwMeanAction   action;
+  FwMeanData     data;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwMeanActionCreate(spectrum, scale, model, &action));
-  PetscCall(FwMeanActionData(action, 0.0, 1.0, &data));
-  p->infinite_log_evidence = FwSaddleEvidence(1.0, (double)p->n_train, data.value, 0.0);
-  if (p->request.theory == FW_THEORY_RENORMALISED)
-    PetscCall(p->depth > 1 ? SolveDeep(action, p) : SolveFinite(action, p));
+  code = FwMeanActionData(action, 0.0, 1.0, &data);
+  if (!code) p->infinite_log_evidence = FwSaddleEvidence(1.0, (double)p->n_train, data.value, 0.0);
+  if (!code && p->request.theory == FW_THEORY_RENORMALISED)
+    code = p->depth > 1 ? SolveDeep(action, p) : SolveFinite(action, p);
   PetscCall(FwMeanActionDestroy(&action));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }

@@ -91,17 +91,18 @@ static PetscErrorCode PredictAt(FwSpectrum spectrum, double temperature, const B
 {
   const PetscInt D = b->n;
   double        *mean, *variance;
+  PetscErrorCode code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
   PetscCall(PetscArrayzero(p->mean, (size_t)p->n * D));
   PetscCall(PetscArrayzero(p->covariance, (size_t)p->n * D * D));
   PetscCall(PetscMalloc2((size_t)D * p->n, &mean, p->n, &variance));
-  for (PetscInt a = 0; a < D; a++) {
-    if (!a || !b->is_multiple) PetscCall(FwSpectrumPredictEach(spectrum, temperature, 1, b->order + a, mean, variance));
-    AddDirection(b->vector + (size_t)a * D, mean, variance, p);
+  for (PetscInt a = 0; a < D && !code; a++) {
+    if (!a || !b->is_multiple) code = FwSpectrumPredictEach(spectrum, temperature, 1, b->order + a, mean, variance);
+    if (!code) AddDirection(b->vector + (size_t)a * D, mean, variance, p);
   }
   PetscCall(PetscFree2(mean, variance));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 /* Bias and variance of the training error of each output, into `train`: [2][D] */
@@ -110,12 +111,13 @@ static PetscErrorCode TrainAt(FwSpectrum spectrum, double temperature, const Bas
   const PetscInt     D = b->n;
   FwOutputsResolvent r;
   FwSpectrumBounds   bounds;
+  PetscErrorCode     code;
 
   PetscFunctionBegin;
   PetscCall(FwSpectrumGetBounds(spectrum, &bounds));
   PetscCall(FwOutputsResolventCreate(D, &r));
-  PetscCall(FwSpectrumResolveOutputs(spectrum, temperature, b->order, b->vector, FW_OUTPUTS_SLOPE, &r));
-  for (PetscInt d = 0; d < D; d++) {
+  code = FwSpectrumResolveOutputs(spectrum, temperature, b->order, b->vector, FW_OUTPUTS_SLOPE, &r);
+  for (PetscInt d = 0; d < D && !code; d++) {
     train[d] = train[D + d] = 0.0;
     for (PetscInt a = 0; a < D; a++) {
       const double v = b->vector[a * D + d];
@@ -126,7 +128,7 @@ static PetscErrorCode TrainAt(FwSpectrum spectrum, double temperature, const Bas
     }
   }
   PetscCall(FwOutputsResolventDestroy(&r));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 /* --- errors ------------------------------------------------------------------------------------------------- */
@@ -225,18 +227,19 @@ static PetscErrorCode ErrorsAt(FwSpectrum spectrum, double scale, FwDataset data
   Basis          basis;
   Posterior      posterior;
   double        *train;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(CreateBasis(D, scale, log_order, &basis));
   PetscCall(CreatePosterior(p->n_test + p->n_new, D, &posterior));
   PetscCall(PetscMalloc1(2 * D, &train));
-  PetscCall(TrainAt(spectrum, p->temperature, &basis, train));
-  PetscCall(PredictAt(spectrum, p->temperature, &basis, &posterior));
-  PetscCall(FwPredictionFillOutputs(data, p, train, posterior.mean, posterior.covariance, e));
+  code = TrainAt(spectrum, p->temperature, &basis, train);
+  if (!code) code = PredictAt(spectrum, p->temperature, &basis, &posterior);
+  if (!code) code = FwPredictionFillOutputs(data, p, train, posterior.mean, posterior.covariance, e);
   PetscCall(PetscFree(train));
   PetscCall(DestroyPosterior(&posterior));
   PetscCall(DestroyBasis(&basis));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 /* --- average over Q ----------------------------------------------------------------------------------------- */
@@ -317,34 +320,47 @@ static PetscErrorCode DestroyAverage(Average *a)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode RunDraws(FwSpectrum spectrum, double scale, Average *a)
+/* draw, train [2][D]: room */
+static PetscErrorCode RunDraw(FwSpectrum spectrum, double scale, PetscInt r, Posterior *draw, double train[],
+                              Average *a)
 {
   const FwPrediction *p = a->p;
   const PetscInt      D = p->n_output;
+  Basis               basis;
+  PetscErrorCode      code;
+
+  PetscFunctionBegin;
+  PetscCall(CreateBasis(D, scale, p->outputs.log_order + (size_t)r * D * D, &basis));
+  code = TrainAt(spectrum, p->temperature, &basis, train);
+  if (!code) code = PredictAt(spectrum, p->temperature, &basis, draw);
+  PetscCall(DestroyBasis(&basis));
+  PetscCall(code);
+  AddDraw(p->outputs.weight[r], draw, a);
+  AddInfluence(r, draw, train, a);
+  for (PetscInt i = 0; i < 2 * D; i++) a->train[i] += p->outputs.weight[r] * train[i];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunDraws(FwSpectrum spectrum, double scale, Average *a)
+{
+  const FwPrediction *p = a->p;
   FwProgress          progress;
   Posterior           draw;
   double             *train;
+  PetscErrorCode      code = PETSC_SUCCESS;
 
   PetscFunctionBegin;
-  PetscCall(CreatePosterior(a->sum.n, D, &draw));
-  PetscCall(PetscMalloc1(2 * D, &train));
+  PetscCall(CreatePosterior(a->sum.n, p->n_output, &draw));
+  PetscCall(PetscMalloc1(2 * p->n_output, &train));
   PetscCall(FwProgressBegin("average over order parameters", p->outputs.n, &progress));
-  for (PetscInt r = 0; r < p->outputs.n; r++) {
-    Basis basis;
-
-    PetscCall(CreateBasis(D, scale, p->outputs.log_order + (size_t)r * D * D, &basis));
-    PetscCall(TrainAt(spectrum, p->temperature, &basis, train));
-    PetscCall(PredictAt(spectrum, p->temperature, &basis, &draw));
-    PetscCall(DestroyBasis(&basis));
-    AddDraw(p->outputs.weight[r], &draw, a);
-    AddInfluence(r, &draw, train, a);
-    for (PetscInt i = 0; i < 2 * D; i++) a->train[i] += p->outputs.weight[r] * train[i];
+  for (PetscInt r = 0; r < p->outputs.n && !code; r++) {
+    code = RunDraw(spectrum, scale, r, &draw, train, a);
     PetscCall(FwProgressStep(progress, r + 1));
   }
   PetscCall(FwProgressEnd(&progress));
   PetscCall(PetscFree(train));
   PetscCall(DestroyPosterior(&draw));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 static PetscErrorCode AverageErrors(FwSpectrum spectrum, double scale, FwDataset data, const double log_order[],
@@ -353,18 +369,19 @@ static PetscErrorCode AverageErrors(FwSpectrum spectrum, double scale, FwDataset
   const PetscInt n_draw = p->outputs.n;
   Average        a;
   Basis          basis;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(CreateAverage(data, p, &a));
   PetscCall(CreateBasis(p->n_output, scale, log_order, &basis));
-  PetscCall(PredictAt(spectrum, p->temperature, &basis, &a.saddle));
+  code = PredictAt(spectrum, p->temperature, &basis, &a.saddle);
   PetscCall(DestroyBasis(&basis));
-  PetscCall(RunDraws(spectrum, scale, &a));
-  PetscCall(FwPredictionFillOutputs(data, p, a.train, a.sum.mean, a.sum.covariance, &p->averaged));
-  for (PetscInt i = 0; i < FW_ERROR_COUNT * p->n_output; i++)
+  if (!code) code = RunDraws(spectrum, scale, &a);
+  if (!code) code = FwPredictionFillOutputs(data, p, a.train, a.sum.mean, a.sum.covariance, &p->averaged);
+  for (PetscInt i = 0; i < FW_ERROR_COUNT * p->n_output && !code; i++)
     p->averaged.error[i] = FwWeightedError(n_draw, p->outputs.weight, a.influence + (size_t)i * n_draw);
   PetscCall(DestroyAverage(&a));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 static PetscErrorCode TakeAverage(FwPredictor predictor, double scale, const FwModel *model, const double log_order[],
@@ -372,13 +389,15 @@ static PetscErrorCode TakeAverage(FwPredictor predictor, double scale, const FwM
 {
   FwMatrixAction action;
   PetscInt64     seed;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwOptionInteger("seed", &seed, NULL));
   PetscCall(FwMatrixActionCreate(predictor->spectrum, scale, model, p->n_output, &action));
-  PetscCall(FwMatrixAverageCreate(FwGridComm(predictor->grid), action, p->order, FW_MATRIX_AVERAGE_DRAWS,
-                                  (uint64_t)seed, &p->outputs));
+  code = FwMatrixAverageCreate(FwGridComm(predictor->grid), action, p->order, FW_MATRIX_AVERAGE_DRAWS, (uint64_t)seed,
+                               &p->outputs);
   PetscCall(FwMatrixActionDestroy(&action));
+  PetscCall(code);
   if (p->outputs.is_available) PetscCall(AverageErrors(predictor->spectrum, scale, predictor->data, log_order, p));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -387,53 +406,68 @@ static PetscErrorCode TakeAverage(FwPredictor predictor, double scale, const FwM
 
 static PetscErrorCode InfiniteEvidence(FwMatrixAction action, FwPrediction *p)
 {
-  const size_t  size = (size_t)p->n_output * p->n_output;
-  FwMatrixPoint point;
-  double       *zero;
+  const size_t   size = (size_t)p->n_output * p->n_output;
+  FwMatrixPoint  point;
+  double        *zero;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwMatrixPointCreate(p->n_output, &point));
   PetscCall(PetscCalloc1(size, &zero));
-  PetscCall(FwMatrixActionEvaluate(action, zero, FW_OUTPUTS_VALUE, &point));
+  code                     = FwMatrixActionEvaluate(action, zero, FW_OUTPUTS_VALUE, &point);
   p->infinite_log_evidence = -0.5 * (double)p->n_train * p->n_output * log(2.0 * M_PI);
-  for (PetscInt a = 0; a < p->n_output; a++)
+  for (PetscInt a = 0; a < p->n_output && !code; a++)
     p->infinite_log_evidence -= 0.5 * (point.resolvent.log_det[a] + point.resolvent.fit[a]);
   PetscCall(PetscFree(zero));
   PetscCall(FwMatrixPointDestroy(&point));
+  PetscFunctionReturn(code);
+}
+
+static PetscErrorCode SolveFinite(FwMatrixAction action, double width, FwPrediction *p)
+{
+  PetscFunctionBegin;
+  PetscCall(FwMatrixSaddleFind(action, &p->saddle, &p->order));
+  p->log_evidence         = FwSaddleEvidence(width, (double)p->n_train * p->n_output, p->saddle.minimum[0].value,
+                                             (double)p->depth * p->n_output);
+  p->log_evidence_laplace = NAN;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwPredictionSolveOutputs(FwSpectrum spectrum, double scale, const FwModel *model, FwPrediction *p)
 {
   FwMatrixAction action;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwMatrixActionCreate(spectrum, scale, model, p->n_output, &action));
-  PetscCall(InfiniteEvidence(action, p));
-  if (p->request.theory == FW_THEORY_RENORMALISED) {
-    PetscCall(FwMatrixSaddleFind(action, &p->saddle, &p->order));
-    p->log_evidence = FwSaddleEvidence(model->width[0], (double)p->n_train * p->n_output, p->saddle.minimum[0].value,
-                                       (double)p->depth * p->n_output);
-    p->log_evidence_laplace = NAN;
-  }
+  code = InfiniteEvidence(action, p);
+  if (!code && p->request.theory == FW_THEORY_RENORMALISED) code = SolveFinite(action, model->width[0], p);
   PetscCall(FwMatrixActionDestroy(&action));
+  PetscFunctionReturn(code); /* the caller may go on with other points */
+}
+
+/* At the saddle point, and averaged over Q; log_order [D][D]: room */
+static PetscErrorCode FiniteErrors(FwPredictor predictor, double scale, const FwModel *model, double log_order[],
+                                   FwPrediction *p)
+{
+  PetscFunctionBegin;
+  PetscCall(FwSymmetricApply(p->n_output, p->order, log, log_order));
+  PetscCall(ErrorsAt(predictor->spectrum, scale, predictor->data, p, log_order, &p->finite));
+  if (p->request.with_average && p->saddle.is_converged)
+    PetscCall(FwPredictionFailAverage(p, TakeAverage(predictor, scale, model, log_order, p)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode FwPredictionOutputsErrors(FwPredictor predictor, double scale, const FwModel *model, FwPrediction *p)
 {
-  const size_t size = (size_t)p->n_output * p->n_output;
-  double      *log_order;
+  const size_t   size = (size_t)p->n_output * p->n_output;
+  double        *log_order;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(PetscCalloc1(size, &log_order));
-  PetscCall(ErrorsAt(predictor->spectrum, scale, predictor->data, p, log_order, &p->infinite));
-  if (p->saddle.n_minimum) {
-    PetscCall(FwSymmetricApply(p->n_output, p->order, log, log_order));
-    PetscCall(ErrorsAt(predictor->spectrum, scale, predictor->data, p, log_order, &p->finite));
-    if (p->request.with_average && p->saddle.is_converged)
-      PetscCall(FwPredictionFailAverage(p, TakeAverage(predictor, scale, model, log_order, p)));
-  }
+  code = ErrorsAt(predictor->spectrum, scale, predictor->data, p, log_order, &p->infinite);
+  if (!code && p->saddle.n_minimum) code = FiniteErrors(predictor, scale, model, log_order, p);
   PetscCall(PetscFree(log_order));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code); /* the caller may go on with other points */
 }

@@ -54,18 +54,19 @@ static PetscErrorCode RemovePart(MPI_Comm comm, const FwPredictorPlan *plan)
 /* Means of the activation, where the kernel is to be without them */
 static PetscErrorCode SetMeans(FwPredictor p, const FwModel *model)
 {
-  FwDataSizes sizes;
-  FwKernel    kernel;
+  FwDataSizes    sizes;
+  FwKernel       kernel;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(p->data, &sizes));
   PetscCall(PetscMalloc2(sizes.n_train, &p->train_mean, sizes.n_test + sizes.n_new, &p->test_mean));
   PetscCall(FwKernelCreate(p->grid, model, p->data, &kernel));
-  PetscCall(FwKernelMean(kernel, FW_TRAIN, p->train_mean));
-  PetscCall(FwKernelMean(kernel, FW_TEST, p->test_mean));
-  PetscCall(FwKernelMean(kernel, FW_NEW, p->test_mean + sizes.n_test));
+  code = FwKernelMean(kernel, FW_TRAIN, p->train_mean);
+  if (!code) code = FwKernelMean(kernel, FW_TEST, p->test_mean);
+  if (!code) code = FwKernelMean(kernel, FW_NEW, p->test_mean + sizes.n_test);
   PetscCall(FwKernelDestroy(&kernel));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 static PetscErrorCode AssembleTrain(FwPredictor p, FwKernel kernel, FwMatrix *train)
@@ -99,23 +100,25 @@ static PetscErrorCode AssemblePart(FwPredictor p, FwKernel kernel, FwPart part, 
 /* Inputs without labels stand behind the test examples */
 static PetscErrorCode SetTest(FwPredictor p, FwKernel kernel)
 {
-  FwDataSizes sizes;
-  FwMatrix    cross = NULL, further, both;
-  double     *diagonal;
+  FwDataSizes    sizes;
+  FwMatrix       cross = NULL, further, both;
+  double        *diagonal;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(p->data, &sizes));
   if (sizes.n_test + sizes.n_new == 0) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc1(sizes.n_test + sizes.n_new, &diagonal));
-  PetscCall(AssemblePart(p, kernel, FW_TEST, 0, sizes.n_test, &cross, diagonal));
-  if (sizes.n_new) {
-    PetscCall(AssemblePart(p, kernel, FW_NEW, sizes.n_test, sizes.n_new, &further, diagonal + sizes.n_test));
-    PetscCall(FwMatrixJoin(&cross, &further, &both));
-    cross = both;
+  code = AssemblePart(p, kernel, FW_TEST, 0, sizes.n_test, &cross, diagonal);
+  if (!code && sizes.n_new) {
+    code = AssemblePart(p, kernel, FW_NEW, sizes.n_test, sizes.n_new, &further, diagonal + sizes.n_test);
+    if (!code) PetscCall(FwMatrixJoin(&cross, &further, &both));
+    if (!code) cross = both;
   }
-  PetscCall(FwSpectrumSetTest(p->spectrum, &cross, diagonal));
+  if (!code) PetscCall(FwSpectrumSetTest(p->spectrum, &cross, diagonal));
+  PetscCall(FwMatrixDestroy(&cross));
   PetscCall(PetscFree(diagonal));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 /* From where the last run left it, or from the beginning */
@@ -143,10 +146,11 @@ static PetscErrorCode ReduceTrain(FwPredictor p, FwKernel kernel, const FwPredic
 /* Targets come by example, the spectrum takes them by output; the mean of the activation is a column behind them */
 static PetscErrorCode SetLabels(FwPredictor p, double bias)
 {
-  FwDataSizes   sizes;
-  const double *y;
-  PetscInt      n_column;
-  double       *column;
+  FwDataSizes    sizes;
+  const double  *y;
+  PetscInt       n_column;
+  double        *column;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(p->data, &sizes));
@@ -158,23 +162,24 @@ static PetscErrorCode SetLabels(FwPredictor p, double bias)
       column[i + (size_t)d * sizes.n_train] = y[d + (size_t)i * sizes.n_output];
   if (p->train_mean)
     PetscCall(PetscArraycpy(column + (size_t)sizes.n_train * sizes.n_output, p->train_mean, sizes.n_train));
-  PetscCall(FwSpectrumSetLabels(p->spectrum, n_column, column, bias));
+  code = FwSpectrumSetLabels(p->spectrum, n_column, column, bias);
   PetscCall(PetscFree(column));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 static PetscErrorCode Decompose(FwPredictor p, const FwModel *model, const FwPredictorPlan *plan)
 {
-  FwKernel kernel;
+  FwKernel       kernel;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(FwKernelCreate(p->grid, model, p->data, &kernel));
-  PetscCall(ReduceTrain(p, kernel, plan));
-  PetscCall(SetLabels(p, model->bias[model->depth]));
-  PetscCall(SetTest(p, kernel));
-  PetscCall(FwSpectrumFreeze(p->spectrum));
+  code = ReduceTrain(p, kernel, plan);
+  if (!code) code = SetLabels(p, model->bias[model->depth]);
+  if (!code) code = SetTest(p, kernel);
+  if (!code) code = FwSpectrumFreeze(p->spectrum);
   PetscCall(FwKernelDestroy(&kernel));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 PetscErrorCode FwPredictorKeep(FwPredictor p, const FwPredictorPlan *plan)

@@ -118,11 +118,38 @@ static void only_fully_connected_networks_have_a_kernel_yet(void **state)
   assert_close(FwKernelCreate(grid, &other, data, &kernel), FW_ERR_INPUT, 0.0);
 }
 
+/* The prior lets the first layer's variance pass what activations take, at the example of largest norm alone */
+static void a_variance_that_one_rank_alone_meets_is_the_error_of_all(void **state)
+{
+  const double limit = 1e150;
+  double      *x = gather_inputs(), largest = 0.0, second = 0.0, weak[DEPTH + 1] = {1.0, 1.0, 1.0, 1.0};
+  FwModel      other = model;
+  FwKernel     kernel;
+
+  (void)state;
+  for (int i = 0; i < P; i++) {
+    double norm = 0.0;
+
+    for (int j = 0; j < INPUTS; j++) norm += x[i * INPUTS + j] * x[i * INPUTS + j];
+    second  = norm > largest ? largest : PetscMax(second, norm);
+    largest = PetscMax(largest, norm);
+  }
+  weak[0]     = 0.5 * (largest + second) / (INPUTS * limit);
+  other.prior = weak;
+  assert_close(FwKernelCreate(grid, &other, data, &kernel), FW_ERR_NUMERICAL, 0.0);
+  FwErrorClear();
+  weak[0] = 1.1 * largest / (INPUTS * limit);
+  TestCall(FwKernelCreate(grid, &other, data, &kernel));
+  TestCall(FwKernelDestroy(&kernel));
+  TestCall(PetscFree(x));
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(assembly_equals_plain_recursion),
     cmocka_unit_test(only_fully_connected_networks_have_a_kernel_yet),
+    cmocka_unit_test(a_variance_that_one_rank_alone_meets_is_the_error_of_all),
   };
   int n_failed;
 
