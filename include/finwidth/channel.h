@@ -34,9 +34,10 @@ extern const char *const FwChannelNames[FW_CHANNEL_COUNT];
 
 typedef struct {
   FwChannelKind kind;
-  double        noise; /**< Delta >= 0; not read by logistic */
-  double        beta;  /**< > 0, of logistic */
-  double        gain;  /**< > 0, of tanh and erf */
+  double        noise;    /**< Delta >= 0; not read by logistic */
+  double        beta;     /**< > 0, of logistic */
+  double        gain;     /**< > 0, of tanh and erf */
+  PetscBool     is_mixed; /**< stands in one array with channels of which FwChannelIsDiscrete() says otherwise */
 } FwChannel;
 
 /** Check the numbers that the kind reads.
@@ -46,7 +47,7 @@ PetscErrorCode FwChannelCheck(const FwChannel *channel);
 /** Whether labels are -1 and 1. */
 PetscBool FwChannelIsDiscrete(const FwChannel *channel);
 
-/** Units of its errors: "label^2" of mean squares, "1" of the probability of a wrong label. */
+/** Units of its errors: "label^2" of mean squares, "1" of the probability of a wrong label; of mixed ones both, in words. */
 const char *FwChannelErrorUnits(const FwChannel *channel);
 
 /** Whether z and -z give the same labels: nothing is learnt from no information at all (start from a small random one). */

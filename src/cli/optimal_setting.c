@@ -9,6 +9,7 @@
 #include <finwidth/option.h>
 
 #include <math.h>
+#include <string.h>
 
 /* Keys of other commands that would change the answer if they were heeded */
 static PetscErrorCode CheckForeign(const FwModel *model)
@@ -46,6 +47,20 @@ static PetscErrorCode ReadGains(FwOptimalSetting *s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* By the words of the whole scan, of which scan_index may leave one kind alone */
+static PetscErrorCode IsMixed(PetscBool *is_mixed)
+{
+  PetscBool has[2]    = {PETSC_FALSE, PETSC_FALSE};
+  char      list[256] = "";
+
+  PetscFunctionBegin;
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-scan_optimal_channel", list, sizeof list, NULL));
+  for (int k = 0; k < FW_CHANNEL_COUNT; k++)
+    if (strstr(list, FwChannelNames[k])) has[FwChannelIsDiscrete(&(FwChannel){.kind = (FwChannelKind)k})] = PETSC_TRUE;
+  *is_mixed = has[0] && has[1] ? PETSC_TRUE : PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode ReadChannel(FwChannel *channel)
 {
   PetscInt kind;
@@ -57,6 +72,7 @@ static PetscErrorCode ReadChannel(FwChannel *channel)
   PetscCall(FwOptionReal("optimal_beta", &channel->beta, NULL));
   PetscCall(FwOptionReal("optimal_channel_gain", &channel->gain, NULL));
   PetscCall(FwChannelCheck(channel));
+  PetscCall(IsMixed(&channel->is_mixed));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -55,6 +55,7 @@ PetscBool FwChannelIsDiscrete(const FwChannel *channel)
 
 const char *FwChannelErrorUnits(const FwChannel *channel)
 {
+  if (channel->is_mixed) return "label^2, or 1 of probit and logistic";
   return FwChannelIsDiscrete(channel) ? "1" : "label^2";
 }
 

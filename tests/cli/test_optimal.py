@@ -45,6 +45,13 @@ class Optimal(unittest.TestCase):
         self.assertEqual(done.code, 0, done.err)
         self.assertIn("no use for the key 'optimal_noise'", done.err)
 
+    def test_errors_of_a_scan_over_kinds_of_channels_have_the_units_of_both(self):
+        for channels, units in (("gaussian,probit", "label^2, or 1 of probit and logistic"), ("gaussian,abs", "label^2")):
+            done = self.optimal("-scan_optimal_channel", channels, "-scan_index", 0, "-overwrite", "-figure", "none")
+            self.assertEqual(done.code, 0, done.err)
+            with h5py.File(self.place / "optimal.h5") as file:
+                self.assertEqual([file[f"optimal/{n}"].attrs["units"] for n in ("error", "error_floor", "overlap")], [units, units, "1"])
+
     def test_experiments_that_do_not_fit_are_refused_before_anything_is_computed(self):
         done = run("optimal", "-optimal_experiment", "ridge", "-optimal_dimension", 300000, "-optimal_alpha", 2, "-dry_run",
                    cwd=self.place)
