@@ -19,31 +19,74 @@ enum { MESSAGE_SIZE = 2048, FAILURE_MAX = 4 };
 static struct {
   char      message[MESSAGE_SIZE];     /* first error of this rank, or of the rank whose error was agreed on */
   PetscBool is_shared;                 /* every rank has it */
+  PetscBool is_out_of_memory;          /* what follows from that is not said */
   char     *warnings, *printed, *held; /* joined by newlines */
   PetscBool is_holding;
   int       n_on_failure;
   void (*on_failure[FAILURE_MAX])(void);
 } state;
 
+/* PETSc 3.18 mixes up its words where it finds no memory: the code is the line of who asked, the message is its function */
+static PetscBool IsOutOfMemory(const char *function)
+{
+  return (!strcmp(function, "PetscMallocAlign") || !strcmp(function, "PetscReallocAlign")) ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* An error raised on a communicator that all ranks share is met by all of them */
+static PetscBool IsMetByAll(MPI_Comm comm)
+{
+  int size = 1, n_rank = 1;
+
+  if (comm == MPI_COMM_NULL) return PETSC_FALSE;
+  MPI_Comm_size(comm, &size);
+  MPI_Comm_size(MPI_COMM_WORLD, &n_rank);
+  return size == n_rank ? PETSC_TRUE : PETSC_FALSE;
+}
+
+static void PrintError(PetscErrorCode code, int rank)
+{
+  fflush(stdout);
+  if (FwExitOf(code) == FW_EXIT_INTERNAL)
+    fprintf(stderr, "finwidth: error: internal error on rank %d, please report it: %s\n", rank, state.message);
+  else
+    fprintf(stderr, "finwidth: error: %s\n", state.message[0] ? state.message : "out of memory");
+  fflush(stderr);
+}
+
+static void KeepMessage(int line, const char *function, const char *file, PetscErrorCode code, const char *message)
+{
+  if (IsOutOfMemory(function))
+    snprintf(state.message, MESSAGE_SIZE, "out of memory in %s(): -dry_run says how much the run needs", message);
+  else if (FwExitOf(code) == FW_EXIT_INTERNAL)
+    snprintf(state.message, MESSAGE_SIZE, "%s (error %d in %s, %s:%d)", message, (int)code, function, file, line);
+  else
+    snprintf(state.message, MESSAGE_SIZE, "%s", message);
+}
+
+/* An error that one rank alone has met: the others do not know, and would wait for it for ever */
+static void EndAll(PetscErrorCode code, int rank)
+{
+  for (int i = 0; i < state.n_on_failure; i++) state.on_failure[i]();
+  PrintError(code, rank);
+  MPI_Abort(MPI_COMM_WORLD, FwExitOf(code));
+}
+
+/* Memory that one rank of several could not get may have been for anything, also on the way to a call that all of them
+   make: no caller can agree on that error */
 static PetscErrorCode RecordError(MPI_Comm comm, int line, const char *function, const char *file, PetscErrorCode code,
                                   PetscErrorType type, const char *message, void *context)
 {
-  (void)context;
-  if (type != PETSC_ERROR_INITIAL) return code;
-  if (FwExitOf(code) == FW_EXIT_INTERNAL)
-    snprintf(state.message, MESSAGE_SIZE, "%s (error %d in %s, %s:%d)", message ? message : "", (int)code, function,
-             file, line);
-  else
-    snprintf(state.message, MESSAGE_SIZE, "%s", message ? message : "");
-  /* an error raised on a communicator that all ranks share is met by all of them */
-  state.is_shared = PETSC_FALSE;
-  if (comm != MPI_COMM_NULL) {
-    int size = 1, n_rank = 1;
+  int rank;
 
-    MPI_Comm_size(comm, &size);
-    MPI_Comm_size(MPI_COMM_WORLD, &n_rank);
-    state.is_shared = (size == n_rank) ? PETSC_TRUE : PETSC_FALSE;
-  }
+  (void)context;
+  if (state.is_out_of_memory) return PETSC_ERR_MEM;
+  if (type != PETSC_ERROR_INITIAL) return code;
+  if (IsOutOfMemory(function)) code = PETSC_ERR_MEM;
+  KeepMessage(line, function, file, code, message ? message : "");
+  state.is_shared        = IsMetByAll(comm);
+  state.is_out_of_memory = code == PETSC_ERR_MEM ? PETSC_TRUE : PETSC_FALSE;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  if (state.is_out_of_memory && !state.is_shared) EndAll(code, rank);
   return code;
 }
 
@@ -110,6 +153,7 @@ PetscErrorCode FwStart(int argc, char **argv, const char *input)
   if ((code = StartPetsc(argc, argv, input))) {
     char first[MESSAGE_SIZE / 2];
 
+    if (code == PETSC_ERR_MEM) return code; /* met by this rank */
     snprintf(first, sizeof first, "%.*s", (int)strcspn(state.message, "\n"), state.message);
     snprintf(state.message, MESSAGE_SIZE, "PETSc did not start, or could not read its options: %s", first);
     state.is_shared = PETSC_TRUE;
@@ -150,16 +194,6 @@ FwExit FwExitOf(PetscErrorCode code)
   }
 }
 
-static void PrintError(PetscErrorCode code, int rank)
-{
-  fflush(stdout);
-  if (FwExitOf(code) == FW_EXIT_INTERNAL)
-    fprintf(stderr, "finwidth: error: internal error on rank %d, please report it: %s\n", rank, state.message);
-  else
-    fprintf(stderr, "finwidth: error: %s\n", state.message[0] ? state.message : "out of memory");
-  fflush(stderr);
-}
-
 void FwOnFailure(void (*function)(void))
 {
   for (int i = 0; i < state.n_on_failure; i++)
@@ -192,24 +226,37 @@ static void FinaliseMpi(FwExit code)
   signal(SIGABRT, on_abort);
 }
 
+/* For the others, who have met the same error: where they have not, after all, they are somewhere in a call that this rank
+   will never make */
+static void WaitForOthers(PetscErrorCode code, int rank)
+{
+  const int        n_wait       = 30000;
+  const useconds_t microseconds = 1000;
+  MPI_Request      request;
+  int              are_here = 0;
+
+  MPI_Ibarrier(MPI_COMM_WORLD, &request);
+  for (int i = 0; i < n_wait && !are_here; i++) {
+    MPI_Test(&request, &are_here, MPI_STATUS_IGNORE);
+    if (!are_here) (void)usleep(microseconds);
+  }
+  if (are_here) return;
+  if (rank) PrintError(code, rank);
+  MPI_Abort(MPI_COMM_WORLD, FwExitOf(code));
+}
+
 int FwFinish(PetscErrorCode code)
 {
   PetscBool is_started = PETSC_FALSE;
-  int       rank;
+  int       rank, n_rank;
 
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &n_rank);
+  if (code && !state.is_shared && n_rank > 1) EndAll(code, rank);
   for (int i = 0; code && i < state.n_on_failure; i++) state.on_failure[i]();
-  if (code && !state.is_shared) { /* the others do not know: they would wait for this rank for ever */
-    int n_rank;
-
-    MPI_Comm_size(MPI_COMM_WORLD, &n_rank);
-    PrintError(code, rank);
-    if (n_rank > 1) MPI_Abort(MPI_COMM_WORLD, FwExitOf(code));
-  } else if (code && rank == 0) {
-    PrintError(code, rank);
-  }
+  if (code && rank == 0) PrintError(code, rank);
   if (code) { /* objects of the failed computation are still alive: PetscFinalize would complain about each */
-    MPI_Barrier(MPI_COMM_WORLD);
+    WaitForOthers(code, rank);
     FinaliseMpi(FwExitOf(code));
     _exit(FwExitOf(code)); /* HDF5 and PETSc must not look at half-closed objects on the way out */
   }
@@ -260,7 +307,7 @@ const char *FwErrorMessage(void)
 void FwErrorClear(void)
 {
   state.message[0] = '\0';
-  state.is_shared  = PETSC_FALSE;
+  state.is_shared = state.is_out_of_memory = PETSC_FALSE;
 }
 
 PetscBool FwHasLine(const char *lines, size_t n, const char line[])

@@ -107,7 +107,6 @@ static PetscErrorCode CreateOnRoot(FwStore store, PetscBool overwrite)
   PetscFunctionBegin;
   PetscCall(FwStoreQuietHdf5());
   PetscCall(FwStoreCheckPath(store->path, overwrite));
-  FwOnFailure(FwStoreAbandonAll);
   PetscCall(FwStoreLock(store));
   if (!overwrite) {
     PetscBool exists;
@@ -137,8 +136,10 @@ PetscErrorCode FwStoreCreate(MPI_Comm comm, const char path[], PetscBool overwri
 
   PetscFunctionBegin;
   PetscCall(Allocate(comm, path, PETSC_TRUE, store));
+  FwOnFailure(FwStoreAbandonAll);
   if ((*store)->rank == 0) code = CreateOnRoot(*store, overwrite);
   PetscCall(AgreeOrDestroy(store, code));
+  PetscCall(FwStoreShareLock(*store));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

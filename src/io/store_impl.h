@@ -85,6 +85,8 @@ void           FwStoreTrailer(const void *image, size_t n_byte, unsigned char tr
 /** store_lock.c */
 PetscErrorCode FwStoreCheckPath(const char path[], PetscBool overwrite);
 PetscErrorCode FwStoreLock(FwStore store);
+/** Have every rank know the lock that rank 0 has taken. Collective on the store's ranks. */
+PetscErrorCode FwStoreShareLock(FwStore store);
 void           FwStoreUnlock(FwStore store);
 /** Have FwStoreAbandonAll() remove this temporary file too; NULL when it is gone. */
 PetscErrorCode FwStoreSetTemporary(FwStore store, const char path[]);

@@ -22,7 +22,7 @@ enum { MAX_OPEN = 16, LOCK_SIZE = 512, HOST_SIZE = 256 };
 static struct {
   volatile sig_atomic_t has_lock, has_temporary;
   pid_t                 owner; /* a forked child must not remove its parent's files */
-  char                  lock[PATH_MAX], temporary[PATH_MAX];
+  char                  lock[PATH_MAX], text[LOCK_SIZE], temporary[PATH_MAX];
 } open_stores[MAX_OPEN];
 
 typedef struct {
@@ -114,14 +114,11 @@ static PetscErrorCode RefuseHeld(const char lock[], const Holder *holder)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode WriteSelf(int descriptor, const char lock[])
+static PetscErrorCode WriteSelf(int descriptor, const char lock[], const char text[])
 {
-  char   text[LOCK_SIZE];
-  size_t n;
+  const size_t n = strlen(text);
 
   PetscFunctionBegin;
-  DescribeSelf(text);
-  n = strlen(text);
   /* written before it is cut: a run that is killed in between leaves a text that says who it was */
   PetscCheck(pwrite(descriptor, text, n, 0) == (ssize_t)n && !ftruncate(descriptor, (off_t)n) && !fsync(descriptor),
              PETSC_COMM_SELF, FW_ERR_FILE, "cannot write lock file '%s': %s", lock, strerror(errno));
@@ -130,7 +127,7 @@ static PetscErrorCode WriteSelf(int descriptor, const char lock[])
 
 /* Two runs may find the same dead lock: flock() lets one of them rewrite it, and the other then reads a live holder.
    The lock is rewritten, not replaced, so that neither can remove what the other has just taken. */
-static PetscErrorCode TakeOver(int descriptor, const char lock[], PetscBool *is_taken)
+static PetscErrorCode TakeOver(int descriptor, const char lock[], const char text[], PetscBool *is_taken)
 {
   struct stat opened, named;
   Holder      holder;
@@ -144,13 +141,13 @@ static PetscErrorCode TakeOver(int descriptor, const char lock[], PetscBool *is_
   if (!IsGone(&holder)) PetscCall(RefuseHeld(lock, &holder));
   if (fstat(descriptor, &opened) || stat(lock, &named) || opened.st_ino != named.st_ino)
     PetscFunctionReturn(PETSC_SUCCESS); /* removed meanwhile: try again from the start */
-  PetscCall(WriteSelf(descriptor, lock));
+  PetscCall(WriteSelf(descriptor, lock, text));
   *is_taken = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* A file that gets its name when it is written: a run that is killed on the way leaves none. Not every file system can */
-static PetscErrorCode MakeWhole(const char lock[], PetscBool *is_made)
+static PetscErrorCode MakeWhole(const char lock[], const char text[], PetscBool *is_made)
 {
   char           folder[PATH_MAX], name[64];
   int            descriptor;
@@ -161,7 +158,7 @@ static PetscErrorCode MakeWhole(const char lock[], PetscBool *is_made)
   FwStoreFolder(lock, sizeof folder, folder);
   descriptor = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
   if (descriptor < 0) PetscFunctionReturn(PETSC_SUCCESS);
-  code = WriteSelf(descriptor, lock);
+  code = WriteSelf(descriptor, lock, text);
   snprintf(name, sizeof name, "/proc/self/fd/%d", descriptor);
   if (!code && !linkat(AT_FDCWD, name, AT_FDCWD, lock, AT_SYMLINK_FOLLOW)) *is_made = PETSC_TRUE;
   close(descriptor);
@@ -169,18 +166,18 @@ static PetscErrorCode MakeWhole(const char lock[], PetscBool *is_made)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode MakeLock(const char lock[], PetscBool *is_made)
+static PetscErrorCode MakeLock(const char lock[], const char text[], PetscBool *is_made)
 {
   int            descriptor;
   PetscErrorCode code;
 
   PetscFunctionBegin;
-  PetscCall(MakeWhole(lock, is_made));
+  PetscCall(MakeWhole(lock, text, is_made));
   if (*is_made) PetscFunctionReturn(PETSC_SUCCESS);
   descriptor = open(lock, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
   if (descriptor < 0 && errno == EEXIST) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(descriptor >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot make lock file '%s': %s", lock, strerror(errno));
-  code = WriteSelf(descriptor, lock);
+  code = WriteSelf(descriptor, lock, text);
   close(descriptor);
   if (code) unlink(lock);
   PetscCall(code);
@@ -188,19 +185,19 @@ static PetscErrorCode MakeLock(const char lock[], PetscBool *is_made)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode TryLock(const char lock[], PetscBool *is_taken)
+static PetscErrorCode TryLock(const char lock[], const char text[], PetscBool *is_taken)
 {
   int            descriptor;
   PetscErrorCode code;
 
   PetscFunctionBegin;
-  PetscCall(MakeLock(lock, is_taken));
+  PetscCall(MakeLock(lock, text, is_taken));
   if (*is_taken) PetscFunctionReturn(PETSC_SUCCESS);
   descriptor = open(lock, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
   if (descriptor < 0 && errno == ENOENT) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(descriptor >= 0, PETSC_COMM_SELF, FW_ERR_EXISTS,
              "another run writes this result: lock file '%s' cannot be read (%s)", lock, strerror(errno));
-  code = TakeOver(descriptor, lock, is_taken);
+  code = TakeOver(descriptor, lock, text, is_taken);
   close(descriptor);
   PetscCall(code);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -247,14 +244,29 @@ static PetscErrorCode FindSlot(FwStore store)
 PetscErrorCode FwStoreLock(FwStore store)
 {
   PetscBool is_taken = PETSC_FALSE;
-  char     *lock;
+  char     *lock, *text;
 
   PetscFunctionBegin;
   PetscCall(FindSlot(store));
   lock = open_stores[store->slot].lock;
+  text = open_stores[store->slot].text;
+  DescribeSelf(text);
   PetscCall(PetscSNPrintf(lock, PATH_MAX, "%s.lock", store->path));
-  for (int attempt = 0; attempt < 10 && !is_taken; attempt++) PetscCall(TryLock(lock, &is_taken));
+  for (int attempt = 0; attempt < 10 && !is_taken; attempt++) PetscCall(TryLock(lock, text, &is_taken));
   PetscCheck(is_taken, PETSC_COMM_SELF, FW_ERR_EXISTS, "other runs keep taking lock file '%s'", lock);
+  open_stores[store->slot].owner    = getpid();
+  open_stores[store->slot].has_lock = 1;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What rank 0 holds: whichever rank ends the run removes it */
+PetscErrorCode FwStoreShareLock(FwStore store)
+{
+  PetscFunctionBegin;
+  if (store->rank) PetscCall(FindSlot(store));
+  PetscCallMPI(MPI_Bcast(open_stores[store->slot].text, LOCK_SIZE, MPI_CHAR, 0, store->comm));
+  if (!store->rank) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscSNPrintf(open_stores[store->slot].lock, PATH_MAX, "%s.lock", store->path));
   open_stores[store->slot].owner    = getpid();
   open_stores[store->slot].has_lock = 1;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -270,16 +282,30 @@ PetscErrorCode FwStoreSetTemporary(FwStore store, const char path[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Not one that another run has taken meanwhile */
+static PetscBool IsOurs(int slot)
+{
+  const int     descriptor = open(open_stores[slot].lock, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  char          text[LOCK_SIZE];
+  const ssize_t n = descriptor < 0 ? -1 : pread(descriptor, text, sizeof text - 1, 0);
+
+  if (descriptor >= 0) close(descriptor);
+  if (n < 0) return PETSC_TRUE;
+  text[n] = '\0';
+  return strcmp(text, open_stores[slot].text) ? PETSC_FALSE : PETSC_TRUE;
+}
+
 static void Abandon(int slot)
 {
   if ((!open_stores[slot].has_lock && !open_stores[slot].has_temporary) || open_stores[slot].owner != getpid()) return;
   if (open_stores[slot].has_temporary) unlink(open_stores[slot].temporary);
-  if (open_stores[slot].has_lock) unlink(open_stores[slot].lock);
+  if (open_stores[slot].has_lock && IsOurs(slot)) unlink(open_stores[slot].lock);
   open_stores[slot].has_temporary = open_stores[slot].has_lock = 0;
 }
 
 void FwStoreUnlock(FwStore store)
 {
+  if (store->slot >= 0 && store->rank) open_stores[store->slot].has_lock = 0;
   if (store->slot >= 0) Abandon(store->slot);
   store->slot = -1;
 }

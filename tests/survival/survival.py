@@ -7,6 +7,8 @@ usage: survival.py [state=FILE] [seconds=LIMIT] [CLASS=COUNT ...]   (all classes
     kills     KILL to a random rank, or mpirun, at a random time; every third time again; then -resume to the end
     signals   TERM, INT, USR2 to the ranks: exit 6; USR1: the run goes on
     faults    the K-th call of a system call fails (strace), for random K
+    memory    an allocation fails that the program asks for, itself or through PETSc, on one rank; sometimes all after it
+    library   an allocation of Open MPI, HDF5 or another library fails
     disks     a file system (tmpfs, as root) with a random room left
     flips     one bit of a result or of a checkpoint flipped
     races     two runs on one output at once
@@ -39,7 +41,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 
-FEW = {"kills": 3, "signals": 1, "faults": 3, "disks": 2, "races": 1, "flips": 6, "inputs": 8}
+FEW = {"kills": 3, "signals": 1, "faults": 3, "memory": 2, "disks": 2, "races": 1, "flips": 6, "inputs": 8}
 SMALL = ["-data_train", "60", "-data_test", "20"]
 SCAN = [*SMALL, "-data_train", "150", "-theory_bandwidth", "0", "-theory_average", "false", "-scan_seed", "1:24:24"]
 # Each takes less than half a second of one processor, and most of it in the work proper
@@ -62,6 +64,7 @@ ALONE = ("faults", "disks", "races", "flips")  # classes that run on one rank: a
 SEED = os.environ.get("FINWIDTH_SURVIVAL_SEED", "1")
 RANDOM = random.Random(SEED)
 HEADER = 96  # bytes of a checkpoint before its records
+FAILING = os.environ.get("FINWIDTH_FAILING", "")  # the library that tests/survival/failing.c makes
 LIMIT = 120  # seconds of a run of less than one
 TURN = 5  # injections into one workload before it is the next one's turn
 
@@ -115,8 +118,11 @@ class Folder:
         self.hit = None
 
     def clean(self):
+        self.clean_but()
+
+    def clean_but(self, *kept):
         for path in self.place.iterdir():
-            if path.name not in ("whole.h5", "good.h5", "good.checkpoint") and path.is_file():
+            if path.name not in ("whole.h5", "good.h5", "good.checkpoint", *kept) and path.is_file():
                 path.unlink()
 
     def remove(self):
@@ -177,6 +183,20 @@ class Bench(Folder):
         self.done = subprocess.run([*traced, *self.command(ranks=1)], cwd=self.place, env=self.environment(),
                                    capture_output=True, text=True, timeout=LIMIT)
         return (self.place / "trace").read_text(errors="replace").splitlines()
+
+    def fail(self, kind, ranks, rank, **more):
+        """A run in which allocations fail."""
+        preload = {"LD_PRELOAD": FAILING, "FINWIDTH_FAIL_OF": kind, "FINWIDTH_FAIL_RANK": str(rank), **more}
+        launch = [harness.MPIEXEC, "-n", str(ranks)] if ranks > 1 else []
+        alone = harness.ALONE if ranks == 1 else {}
+        command = [*launch, "env", *(f"{name}={value}" for name, value in preload.items()), *self.command(ranks=1)]
+        for _ in range(3):
+            process = subprocess.Popen(command, cwd=self.place, env={**self.environment(), **alone},
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            err = self.wait(process)
+            if err is not None:
+                return subprocess.CompletedProcess(process.args, process.returncode, None, err)
+        raise Failure("mpirun hung three times")
 
     def wait(self, process):
         """For its end: what it said on stderr. None where mpirun of Open MPI 4.1 has locked itself up in
@@ -379,6 +399,40 @@ def fault_once(bench):
     bench.finish()
 
 
+@functools.cache
+def allocations(bench, ranks, rank, kind):
+    """Numbers of the allocations in an undisturbed run that were the first from their place in the program."""
+    bench.fail(kind, ranks, rank, FINWIDTH_FAIL_LIST=str(bench.place / "allocations"))
+    bench.clean_but("allocations")
+    return [int(line.split()[1]) for line in (bench.place / "allocations").read_text().splitlines()]
+
+
+def memory_once(bench, kind="own"):
+    """One place in the program after the other, drawn at random, gets no memory."""
+    ranks = RANDOM.choice([1, 2])
+    rank = RANDOM.randrange(ranks)
+    number = RANDOM.choice(allocations(bench, ranks, rank, kind))
+    more = {"FINWIDTH_FAIL_ON": "1"} if RANDOM.random() < 0.2 else {}
+    which = f"allocation {number} on rank {rank} of {ranks}{', and those after it' if more else ''}"
+    try:
+        done = bench.fail(kind, ranks, rank, FINWIDTH_FAIL_AT=str(number), **more)
+    except Failure as failure:
+        raise Failure(f"{which}: {failure}") from None
+    bench.note()
+    check(done.returncode in (bench.code, 3, 5), f"{which}: exit code {done.returncode}: {done.stderr[-700:]}")
+    errors = [line for line in done.stderr.splitlines() if line.startswith("finwidth: error:")]
+    check(len(errors) == (done.returncode not in (0, 4)), f"{which}: {len(errors)} messages: {done.stderr[-700:]}")
+    check(done.returncode != 3 or "Cannot allocate" in errors[0], f"{which}: exit code 3: {errors}")
+    left = [path.name for path in bench.place.iterdir() if path.name.endswith((".lock", ".tmp"))]
+    check(not left, f"{which}: left behind: {left}")
+    bench.check_result()
+    bench.finish()
+
+
+def library_once(bench):
+    memory_once(bench, "library")
+
+
 def disk_once(bench):
     """The workload in a tmpfs that is full but for a random room."""
     disk = bench.place / "disk"
@@ -517,7 +571,8 @@ def is_possible(name):
     return True
 
 
-CLASSES = {"kills": kill_once, "signals": signal_once, "faults": fault_once, "disks": disk_once, "races": race_once,
+CLASSES = {"kills": kill_once, "signals": signal_once, "faults": fault_once, "memory": memory_once,
+           "library": library_once, "disks": disk_once, "races": race_once,
            "flips": flip_once, "inputs": input_once}
 
 
