@@ -6,7 +6,7 @@
  *
  * HDF5 1.10 crashes over a file that it could not write or close, and its parallel driver waits for ever where one rank
  * alone met the error. So HDF5 works in memory here, and what it made is written and read by plain system calls. Nothing
- * here is collective.
+ * here is collective, but FwDiskMakeBeside().
  */
 
 #include <finwidth/base.h>
@@ -19,6 +19,19 @@ PetscErrorCode FwDiskWrite(int descriptor, const char path[], size_t offset, siz
 /** Read n bytes from an offset.
  * @error FW_ERR_FILE  with the system's reason, or the file ends before */
 PetscErrorCode FwDiskRead(int descriptor, const char path[], size_t offset, size_t n, void *data);
+
+/** Give a file of mkostemps(), which only the user can read, the rights that open() would have given it.
+ * @error FW_ERR_FILE  with the system's reason */
+PetscErrorCode FwDiskGrant(int descriptor, const char path[]);
+
+/** Make an empty file for what is to be renamed to `path` when it is whole: PATH.XXXXXX.tmp, which no other run has, so that
+ *  several may write the same file.
+ *
+ * @collective{comm}
+ * @param[in]  size    room in `beside`
+ * @param[out] beside  the file's path, on every rank
+ * @error FW_ERR_FILE  with the system's reason, or the path is too long */
+PetscErrorCode FwDiskMakeBeside(MPI_Comm comm, const char path[], size_t size, char beside[]);
 
 /** The bytes of an HDF5 file. They belong to the caller: from malloc(), released with free() after H5Fclose(). */
 typedef struct {

@@ -13,7 +13,7 @@ typedef struct FwRecordImpl *FwRecord;
 /** Create an empty record; release with FwRecordDestroy(). */
 PetscErrorCode FwRecordCreate(FwRecord *record);
 
-/** Whether no array has been added. */
+/** Whether no array has been added; NULL has none. */
 PetscBool FwRecordIsEmpty(FwRecord record);
 
 /** Put `path` in front of the names that are added from now on, such as "/predict/"; "" ends it. */

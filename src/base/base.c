@@ -230,16 +230,13 @@ static void FinaliseMpi(FwExit code)
    will never make */
 static void WaitForOthers(PetscErrorCode code, int rank)
 {
-  const int        n_wait       = 30000;
-  const useconds_t microseconds = 1000;
-  MPI_Request      request;
-  int              are_here = 0;
+  const double seconds = 20.0, begin = MPI_Wtime();
+  MPI_Request  request;
+  int          are_here = 0;
 
-  MPI_Ibarrier(MPI_COMM_WORLD, &request);
-  for (int i = 0; i < n_wait && !are_here; i++) {
-    MPI_Test(&request, &are_here, MPI_STATUS_IGNORE);
-    if (!are_here) (void)usleep(microseconds);
-  }
+  if (!MPI_Ibarrier(MPI_COMM_WORLD, &request))
+    while (!MPI_Test(&request, &are_here, MPI_STATUS_IGNORE) && !are_here && MPI_Wtime() - begin < seconds)
+      (void)usleep(1000);
   if (are_here) return;
   if (rank) PrintError(code, rank);
   MPI_Abort(MPI_COMM_WORLD, FwExitOf(code));

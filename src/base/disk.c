@@ -6,10 +6,12 @@
 #include <finwidth/disk.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <hdf5.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* --- bytes -------------------------------------------------------------------------------------------------- */
@@ -39,6 +41,45 @@ PetscErrorCode FwDiskRead(int descriptor, const char path[], size_t offset, size
     PetscCheck(got > 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot read '%s': it ends too early", path);
     done += (size_t)got;
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwDiskGrant(int descriptor, const char path[])
+{
+  const mode_t mask = umask(0);
+
+  PetscFunctionBegin;
+  umask(mask);
+  PetscCheck(!fchmod(descriptor, 0666 & ~mask), PETSC_COMM_SELF, FW_ERR_FILE, "cannot set the mode of '%s': %s", path,
+             strerror(errno));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode MakeOnRoot(const char path[], char beside[])
+{
+  const int      descriptor = mkostemps(beside, 4, O_CLOEXEC);
+  PetscErrorCode code;
+
+  PetscFunctionBegin;
+  PetscCheck(descriptor >= 0, PETSC_COMM_SELF, FW_ERR_FILE, "cannot create '%s', nor a file beside it: %s", path,
+             strerror(errno));
+  code = FwDiskGrant(descriptor, beside);
+  (void)close(descriptor);
+  if (code) (void)unlink(beside);
+  PetscCall(code);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode FwDiskMakeBeside(MPI_Comm comm, const char path[], size_t size, char beside[])
+{
+  const int   n = snprintf(beside, size, "%s.XXXXXX.tmp", path);
+  PetscMPIInt rank;
+
+  PetscFunctionBegin;
+  PetscCheck(n > 0 && (size_t)n < size, comm, FW_ERR_FILE, "'%s' is too long a path", path);
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCall(FwErrorAgree(comm, 0, rank ? PETSC_SUCCESS : MakeOnRoot(path, beside)));
+  PetscCallMPI(MPI_Bcast(beside, n, MPI_CHAR, 0, comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

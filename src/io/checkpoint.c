@@ -66,43 +66,63 @@ static PetscErrorCode WriteOnRoot(const char path[], const char tag[], size_t n,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* 0: read; 1: not there; 2: damaged */
-static int ReadFile(const char path[], Header *header, char **bytes)
-{
-  FILE       *file = fopen(path, "rb");
-  struct stat status;
-  int         is_good;
+typedef enum { READ, MISSING, DAMAGED } Outcome;
 
-  if (!file) return errno == ENOENT ? 1 : 2;
-  *bytes  = NULL;
-  is_good = !fstat(fileno(file), &status) && fread(header, sizeof *header, 1, file) == 1 &&
-            !memcmp(header->magic, magic, sizeof magic) && header->tag[sizeof header->tag - 1] == '\0' &&
-            header->n == (uint64_t)status.st_size - sizeof *header;
-  is_good = is_good && !PetscMalloc1((size_t)header->n + 1, bytes);
-  is_good =
-    is_good && fread(*bytes, 1, (size_t)header->n, file) == header->n && DigestOf(*header, *bytes) == header->digest;
+static PetscBool ReadHeader(FILE *file, Header *header)
+{
+  struct stat status;
+
+  return !fstat(fileno(file), &status) && fread(header, sizeof *header, 1, file) == 1 &&
+             !memcmp(header->magic, magic, sizeof magic) && header->tag[sizeof header->tag - 1] == '\0' &&
+             header->n == (uint64_t)status.st_size - sizeof *header
+           ? PETSC_TRUE
+           : PETSC_FALSE;
+}
+
+static PetscErrorCode ReadBody(FILE *file, const Header *header, char **bytes, Outcome *outcome)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc1((size_t)header->n + 1, bytes));
+  if (fread(*bytes, 1, (size_t)header->n, file) == header->n && DigestOf(*header, *bytes) == header->digest)
+    *outcome = READ;
+  else
+    PetscCall(PetscFree(*bytes));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What may not be read is not taken for damaged: it would be removed */
+static PetscErrorCode ReadFile(const char path[], Header *header, char **bytes, Outcome *outcome)
+{
+  FILE          *file = fopen(path, "rb");
+  PetscErrorCode code = PETSC_SUCCESS;
+
+  PetscFunctionBegin;
+  *bytes   = NULL;
+  *outcome = file ? DAMAGED : MISSING;
+  PetscCheck(file || errno == ENOENT, PETSC_COMM_SELF, FW_ERR_FILE, "cannot read checkpoint '%s': %s", path,
+             strerror(errno));
+  if (!file) PetscFunctionReturn(PETSC_SUCCESS);
+  if (ReadHeader(file, header)) code = ReadBody(file, header, bytes, outcome);
   (void)fclose(file);
-  if (!is_good && *bytes) (void)PetscFree(*bytes);
-  return is_good ? 0 : 2;
+  PetscFunctionReturn(code);
 }
 
 static PetscErrorCode ReadOnRoot(const char path[], const char tag[], size_t *n, char **bytes)
 {
-  Header header = {.n = 0};
-  char   previous[PETSC_MAX_PATH_LEN];
-  int    outcome, outcome_before;
+  Header  header = {.n = 0};
+  char    previous[PETSC_MAX_PATH_LEN];
+  Outcome outcome, before;
 
   PetscFunctionBegin;
   *n = 0;
   PetscCall(PetscSNPrintf(previous, sizeof previous, "%s.previous", path));
-  outcome = ReadFile(path, &header, bytes);
-  if (outcome) {
-    outcome_before = ReadFile(previous, &header, bytes);
-    PetscCheck(outcome != 2 || outcome_before == 0, PETSC_COMM_SELF, FW_ERR_FILE,
+  PetscCall(ReadFile(path, &header, bytes, &outcome));
+  if (outcome != READ) {
+    PetscCall(ReadFile(previous, &header, bytes, &before));
+    PetscCheck(outcome == MISSING || before == READ, PETSC_COMM_SELF, FW_ERR_FILE,
                "checkpoint '%s' is damaged, and there is no good one before it: remove it to start anew", path);
-    if (outcome == 2) PetscCall(FwWarn("checkpoint '%s' is damaged: going on from the one before", path));
-    if (outcome_before) *bytes = NULL;
-    if (outcome_before) PetscFunctionReturn(PETSC_SUCCESS);
+    if (outcome == DAMAGED) PetscCall(FwWarn("checkpoint '%s' is damaged: going on from the one before", path));
+    if (before != READ) PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCheck(!strcmp(header.tag, tag), PETSC_COMM_SELF, FW_ERR_INPUT,
              "checkpoint '%s' belongs to a run with another input, other data or another build of the program: go on "

@@ -26,7 +26,7 @@ PetscErrorCode FwRecordCreate(FwRecord *record)
 
 PetscBool FwRecordIsEmpty(FwRecord record)
 {
-  return record->first ? PETSC_FALSE : PETSC_TRUE;
+  return record && record->first ? PETSC_FALSE : PETSC_TRUE;
 }
 
 PetscErrorCode FwRecordSetPrefix(FwRecord record, const char path[])

@@ -45,23 +45,11 @@ static PetscErrorCode FinishImage(FwStore store)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* mkostemps() makes files that only the user can read: give this one what open() would have given it */
-static PetscErrorCode GrantByUmask(int descriptor, const char path[])
-{
-  const mode_t mask = umask(0);
-
-  PetscFunctionBegin;
-  umask(mask);
-  PetscCheck(!fchmod(descriptor, 0666 & ~mask), PETSC_COMM_SELF, FW_ERR_FILE, "cannot set the mode of '%s': %s", path,
-             strerror(errno));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode WriteTemporary(int descriptor, const char path[], const unsigned char image[], size_t n_byte)
 {
   PetscFunctionBegin;
   PetscCall(FwDiskWrite(descriptor, path, 0, n_byte, image));
-  PetscCall(GrantByUmask(descriptor, path));
+  PetscCall(FwDiskGrant(descriptor, path));
   PetscCheck(!fsync(descriptor), PETSC_COMM_SELF, FW_ERR_FILE, "cannot write '%s' to disk: %s", path, strerror(errno));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -196,15 +196,6 @@ static PetscErrorCode ReadTail(Image *image, const Head *head)
 
 /* --- saving ------------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode MakeFile(const char path[])
-{
-  const int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-
-  PetscFunctionBegin;
-  SysTry(path, file >= 0 && !close(file));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* Blocks and checksums have one owner each, and are zero elsewhere: sums are exact */
 static PetscErrorCode GatherEnds(Image *image, FwReduction *whole)
 {
@@ -229,7 +220,6 @@ static PetscErrorCode SaveImage(Image *image, const char digest[])
   FwReduction  whole = *image->r;
 
   PetscFunctionBegin;
-  PetscCall(FwErrorAgree(grid->comm, 0, grid->rank ? 0 : MakeFile(image->path)));
   PetscCall(FwErrorAgreeAny(grid->comm, VisitTiles(image, O_WRONLY, WriteTile)));
   PetscCall(GatherEnds(image, &whole));
   image->r = &whole;
@@ -253,8 +243,7 @@ PetscErrorCode FwReductionSave(FwReduction *r, const char path[], const char dig
   PetscErrorCode code;
 
   PetscFunctionBegin;
-  PetscCheck(strlen(path) + 8 < sizeof temporary, grid->comm, FW_ERR_FILE, "'%s' is too long a path", path);
-  PetscCall(PetscSNPrintf(temporary, sizeof temporary, "%s.tmp", path));
+  PetscCall(FwDiskMakeBeside(grid->comm, path, sizeof temporary, temporary));
   PetscCall(PetscCalloc1(image.n_tile, &image.checksum));
   code = SaveImage(&image, digest);
   if (code && !grid->rank) (void)unlink(temporary);

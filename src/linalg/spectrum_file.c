@@ -222,17 +222,14 @@ static PetscErrorCode MakeHead(Image *image, const char digest[])
 
 /* --- writing ------------------------------------------------------------------------------------------------ */
 
-/* On rank 0: the folder is there and has room. To say so at once is better than to fail on the way */
+/* On rank 0: the disk has room. To say so at once is better than to fail on the way */
 static PetscErrorCode CheckRoom(const Image *image)
 {
   const double   margin = 16777216.0;
   double         bytes  = margin + 8.0 * (double)image->s->n * (double)image->s->n_test;
   struct statvfs disk;
-  FILE          *file = fopen(image->path, "wb");
 
   PetscFunctionBegin;
-  PetscCheck(file && !fclose(file), PETSC_COMM_SELF, FW_ERR_FILE, "cannot create '%s': %s", image->path,
-             strerror(errno));
   for (PetscInt i = 0; i < image->n_piece; i++) bytes += 8.0 * (double)image->piece[i].n;
   SysTry(image->path, !statvfs(image->path, &disk));
   PetscCheck((double)disk.f_bavail * (double)disk.f_frsize >= bytes, PETSC_COMM_SELF, FW_ERR_FILE,
@@ -320,9 +317,8 @@ PetscErrorCode FwSpectrumSave(FwSpectrum s, const char path[], const char digest
   PetscErrorCode code;
 
   PetscFunctionBegin;
-  PetscCheck(strlen(path) + 8 < sizeof temporary, comm, FW_ERR_FILE, "'%s' is too long a path", path);
   PetscCheck(strlen(digest) < N_DIGEST, comm, PETSC_ERR_PLIB, "'%s' is too long a digest", digest);
-  PetscCall(PetscSNPrintf(temporary, sizeof temporary, "%s.tmp", path));
+  PetscCall(FwDiskMakeBeside(comm, path, sizeof temporary, temporary));
   image.path = temporary;
   FillHeader(s, image.header);
   PetscCall(PetscMalloc1(s->n_test, &image.checksum));

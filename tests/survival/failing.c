@@ -17,6 +17,7 @@
 #include <execinfo.h>
 #include <link.h>
 #include <malloc.h>
+#include <mpi.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,13 +91,14 @@ static int IsNewPlace(int n, void *const frame[])
   return 1;
 }
 
-static int Judge(size_t size)
+static int Judge(size_t size, const void *caller)
 {
-  void     *frame[DEPTH];
-  const int n = backtrace(frame, DEPTH);
-  long      k;
-  int       fails;
+  void *frame[DEPTH];
+  long  k;
+  int   n, fails;
 
+  if (wants_own && !KindOf(caller)) return 0; /* most of them, and to follow the stack is slow */
+  n = backtrace(frame, DEPTH);
   if (IsOwn(n, frame) != wants_own) return 0;
   k     = __atomic_add_fetch(&n_seen, 1, __ATOMIC_RELAXED);
   fails = at && (k == at || (fails_on && k > at));
@@ -105,13 +107,13 @@ static int Judge(size_t size)
   return fails;
 }
 
-static int Fails(size_t size)
+static int Fails(size_t size, const void *caller)
 {
   int fails;
 
   if (!is_armed || is_inside) return 0;
   is_inside = 1;
-  fails     = Judge(size);
+  fails     = Judge(size, caller);
   is_inside = 0;
   if (fails) errno = ENOMEM;
   return fails;
@@ -119,22 +121,22 @@ static int Fails(size_t size)
 
 void *malloc(size_t n)
 {
-  return Fails(n) ? NULL : __libc_malloc(n);
+  return Fails(n, __builtin_return_address(0)) ? NULL : __libc_malloc(n);
 }
 
 void *calloc(size_t n, size_t size)
 {
-  return Fails(n * size) ? NULL : __libc_calloc(n, size);
+  return Fails(n * size, __builtin_return_address(0)) ? NULL : __libc_calloc(n, size);
 }
 
 void *realloc(void *old, size_t n)
 {
-  return Fails(n) ? NULL : __libc_realloc(old, n);
+  return Fails(n, __builtin_return_address(0)) ? NULL : __libc_realloc(old, n);
 }
 
 void *memalign(size_t alignment, size_t n)
 {
-  return Fails(n) ? NULL : __libc_memalign(alignment, n);
+  return Fails(n, __builtin_return_address(0)) ? NULL : __libc_memalign(alignment, n);
 }
 
 void *aligned_alloc(size_t alignment, size_t n)
@@ -144,7 +146,7 @@ void *aligned_alloc(size_t alignment, size_t n)
 
 int posix_memalign(void **out, size_t alignment, size_t n)
 {
-  if (Fails(n)) return ENOMEM;
+  if (Fails(n, __builtin_return_address(0))) return ENOMEM;
   *out = __libc_memalign(alignment, n);
   return *out ? 0 : ENOMEM;
 }

@@ -117,6 +117,26 @@ static int remove_both(void **state)
   return 0;
 }
 
+static void memory_that_is_not_there_is_exit_5(void **state)
+{
+#if defined(__SANITIZE_ADDRESS__)
+  (void)state; /* which would end the program */
+  skip();
+#else
+  const size_t huge = (size_t)1 << 50;
+  void        *p;
+
+  (void)state;
+  FwErrorClear();
+  assert_int_equal(FwExitOf(PetscMalloc(huge, &p)), FW_EXIT_MEMORY);
+  assert_non_null(strstr(FwErrorMessage(), "out of memory in memory_that_is_not_there_is_exit_5()"));
+  assert_int_equal(PetscError(PETSC_COMM_SELF, __LINE__, __func__, __FILE__, FW_ERR_FILE, PETSC_ERROR_INITIAL, "so"),
+                   PETSC_ERR_MEM); /* what follows from it is not said */
+  assert_non_null(strstr(FwErrorMessage(), "out of memory"));
+  FwErrorClear();
+#endif
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
@@ -124,6 +144,7 @@ int main(int argc, char **argv)
     cmocka_unit_test_teardown(two_damaged_ones_are_an_error, remove_both),
     cmocka_unit_test_teardown(every_flipped_bit_leads_to_the_checkpoint_before, remove_both),
     cmocka_unit_test_teardown(every_cut_leads_to_the_checkpoint_before, remove_both),
+    cmocka_unit_test(memory_that_is_not_there_is_exit_5),
   };
   int n_failed;
 
