@@ -348,6 +348,21 @@ static PetscErrorCode CheckReplaceable(const char path[], PetscBool overwrite)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A run on NAME takes NAME.chk, and what has more behind that, for its own, and removes it in the end; /dev/stdout and its like
+   are links that rename() would replace */
+static PetscErrorCode CheckName(const char path[], const char name[])
+{
+  const char *mark = strstr(name, ".chk");
+  char        target[8];
+
+  PetscFunctionBegin;
+  while (mark && mark[4] && mark[4] != '.') mark = strstr(mark + 1, ".chk");
+  PetscCheck(!mark, PETSC_COMM_SELF, FW_ERR_FILE, "output '%s': '.chk' is for checkpoints, give another name", path);
+  PetscCheck(readlink(path, target, sizeof target) < 6 || memcmp(target, "/proc/", 6), PETSC_COMM_SELF, FW_ERR_FILE,
+             "output '%s' is not a file", path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwStoreCheckPath(const char path[], PetscBool overwrite)
 {
   enum {
@@ -366,6 +381,7 @@ PetscErrorCode FwStoreCheckPath(const char path[], PetscBool overwrite)
              "output '%s': there is no folder '%s'", path, folder);
   PetscCheck(!access(folder, W_OK | X_OK), PETSC_COMM_SELF, FW_ERR_FILE, "output '%s': cannot write to folder '%s': %s",
              path, folder, strerror(errno));
+  PetscCall(CheckName(path, name));
   PetscCall(CheckLock(path));
   if (lstat(path, &status)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(S_ISREG(status.st_mode) || S_ISLNK(status.st_mode), PETSC_COMM_SELF, FW_ERR_FILE,

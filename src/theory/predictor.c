@@ -9,14 +9,29 @@
 #include <finwidth/kernel_tangent.h>
 #include <finwidth/progress.h>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* --- files --------------------------------------------------------------------------------------------------- */
 
+/* What is no file must not be taken for none, and then be replaced */
+static PetscErrorCode LookFor(const char path[], PetscBool *exists)
+{
+  struct stat status;
+
+  PetscFunctionBegin;
+  *exists = stat(path, &status) ? PETSC_FALSE : PETSC_TRUE;
+  PetscCheck(!*exists || S_ISREG(status.st_mode), PETSC_COMM_SELF, FW_ERR_FILE, "'%s' is not a file", path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode FileExists(MPI_Comm comm, const char path[], PetscBool *exists)
 {
+  PetscMPIInt rank;
+
   PetscFunctionBegin;
-  PetscCall(PetscTestFile(path, '\0', exists));
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCall(FwErrorAgree(comm, 0, rank ? PETSC_SUCCESS : LookFor(path, exists)));
   PetscCallMPI(MPI_Bcast(exists, 1, MPIU_BOOL, 0, comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -184,6 +184,8 @@ class BadInput(unittest.TestCase):
         self.refused(3, "nowhere/out.h5", "predict", "-output", "nowhere/out.h5")
         (self.place / "folder").mkdir()
         self.refused(3, "folder", "predict", "-output", "folder", "-overwrite")
+        os.mkfifo(self.place / "fifo")
+        self.refused(3, "'fifo' is not a file", "predict", "-theory_decomposition", "fifo", "-data_train", 5, "-data_test", 2)
 
     def test_what_a_run_reads_is_never_its_output(self):
         (self.place / "q.yaml").write_text("data: {source: hdf5, path: q.h5}\n")

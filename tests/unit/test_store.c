@@ -428,6 +428,23 @@ static void missing_folder_is_refused(void **state)
   assert_refused(FwStoreCheckOutput(PETSC_COMM_WORLD, folder, PETSC_TRUE), FW_ERR_FILE, "is not a file");
 }
 
+static void names_that_others_use_are_refused(void **state)
+{
+  char path[PATH_SIZE];
+
+  (void)state;
+  on_disk("result.h5.chk.h5", path); /* a run on result.h5 would remove it */
+  assert_refused(FwStoreCheckOutput(PETSC_COMM_WORLD, path, PETSC_TRUE), FW_ERR_FILE, "'.chk' is for checkpoints");
+  on_disk("my.chkpoints.chk", path);
+  assert_refused(FwStoreCheckOutput(PETSC_COMM_WORLD, path, PETSC_TRUE), FW_ERR_FILE, "'.chk' is for checkpoints");
+  on_disk("my.chkpoints.h5", path);
+  TestCall(FwStoreCheckOutput(PETSC_COMM_WORLD, path, PETSC_FALSE));
+  on_disk("stdout", path);
+  if (!rank) (void)!symlink("/proc/self/fd/1", path); /* as /dev/stdout, which rename() would replace */
+  TestCall((PetscErrorCode)MPI_Barrier(PETSC_COMM_WORLD));
+  assert_refused(FwStoreCheckOutput(PETSC_COMM_WORLD, path, PETSC_TRUE), FW_ERR_FILE, "is not a file");
+}
+
 static void second_writer_is_refused_until_first_is_done(void **state)
 {
   FwStore store, other;
@@ -654,6 +671,7 @@ int main(int argc, char **argv)
     each(same_values_give_same_bytes_on_any_number_of_ranks),
     each(existing_result_is_replaced_only_on_request),
     each(missing_folder_is_refused),
+    each(names_that_others_use_are_refused),
     each(second_writer_is_refused_until_first_is_done),
     each(lock_of_dead_process_is_taken_over),
     each(lock_of_other_host_is_respected),
