@@ -70,7 +70,7 @@ static PetscErrorCode Fill_Density(const FwSlice *slice, FwFigure *figure)
     PetscCall(
       AddCurve(slice, "density_log_q", &exact, i, PETSC_FALSE, title, 0.88 * (double)i / (double)(n - 1), panel));
   }
-  if (n > 1) PetscCall(AddCurve(slice, "density_log_q", &curves[1], n - 1, PETSC_FALSE, "limit", 0.0, panel));
+  if (n > 1) PetscCall(AddCurve(slice, "density_log_q", &curves[1], n - 1, PETSC_FALSE, "limit of the last", 0.0, panel));
   if (n > 1) PetscCall(PetscStrncpy(panel->legend_title, slice->x.label, FW_LABEL_SIZE));
   panel->is_legend_right = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -95,14 +95,18 @@ static PetscErrorCode Fill_Survival(const FwSlice *slice, FwFigure *figure)
     {"survival_exact",    FW_MARK_LINE,   FW_BLUE,   "exact"         },
     {"survival_sampled",  FW_MARK_CROSS,  FW_BLACK,  "sampled"       },
   };
-  FwPanel *panel;
-  double   least;
+  const PetscInt64 middle = slice->x.n / 2;
+  FwPanel         *panel;
+  double           least;
+  char             value[FW_LABEL_SIZE], title[FW_LABEL_SIZE] = "One output";
 
   PetscFunctionBegin;
   PetscCall(FwFigureAddPanel(figure, &panel));
-  PetscCall(FwPanelDescribe(panel, "One output", "s", "P(|S₁₁| > s √K₁₁)"));
+  FwSliceFormat(&slice->x, middle, value);
+  if (slice->x.n > 1) (void)snprintf(title, sizeof title, "One output, %.100s = %.100s", slice->x.label, value);
+  PetscCall(FwPanelDescribe(panel, title, "s", "P(|S₁₁| > s √K₁₁)"));
   for (size_t c = 0; c < PETSC_STATIC_ARRAY_LENGTH(curves); c++)
-    PetscCall(AddCurve(slice, "survival_output", &curves[c], slice->x.n / 2, PETSC_TRUE, curves[c].title, 0.0, panel));
+    PetscCall(AddCurve(slice, "survival_output", &curves[c], middle, PETSC_TRUE, curves[c].title, 0.0, panel));
   least           = LeastOf(panel, "sampled");
   panel->is_log_y = panel->is_log_x = panel->has_y_range = panel->is_legend_right = PETSC_TRUE;
   panel->y_range[0] = 0.3 * (isfinite(least) ? least : 1e-6);
@@ -177,20 +181,36 @@ static PetscErrorCode Fill_Eigenvalues(const FwSlice *slice, FwFigure *figure)
 
 /* --- outputs ------------------------------------------------------------------------------------------------------------ */
 
+/* Nothing of a quantity that the file does not have, such as that of two outputs where there is one */
 static PetscErrorCode AddQuantity(const FwSlice *slice, const char name[], FwColour colour, const char title[],
                                   const double at[], FwPanel *panel)
 {
   const Curve exact = {NULL, FW_MARK_LINE, colour, title}, limit = {NULL, FW_MARK_DASHED, colour, ""},
               sampled = {NULL, FW_MARK_SAMPLED, colour, ""};
-  char of_exact[FW_LABEL_SIZE], of_limit[FW_LABEL_SIZE], of_bar[FW_LABEL_SIZE];
+  char      of_exact[FW_LABEL_SIZE], of_limit[FW_LABEL_SIZE], of_bar[FW_LABEL_SIZE];
+  PetscBool has;
+  double   *value;
 
   PetscFunctionBegin;
   snprintf(of_exact, sizeof of_exact, "%s_exact_finite", name);
+  PetscCall(FwSliceGetMean(slice, of_exact, &has, &value));
+  PetscCall(PetscFree(value));
+  if (!has) PetscFunctionReturn(PETSC_SUCCESS);
   snprintf(of_limit, sizeof of_limit, "%s_exact_limit", name);
   snprintf(of_bar, sizeof of_bar, "%s_error_bar", name);
   PetscCall(AddEntry(slice, of_exact, NULL, 0, &exact, at, panel));
   PetscCall(AddEntry(slice, of_limit, NULL, 0, &limit, at, panel));
   PetscCall(AddEntry(slice, name, of_bar, 0, &sampled, at, panel));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* In the legend alone */
+static PetscErrorCode NameMarks(FwPanel *panel)
+{
+  PetscFunctionBegin;
+  PetscCall(FwPanelAdd(panel, FW_MARK_DASHED, FW_BLACK, "limit", 0, NULL, NULL, NULL));
+  PetscCall(FwPanelAdd(panel, FW_MARK_SAMPLED, FW_BLACK, "sampled", 0, NULL, NULL, NULL));
+  panel->is_legend_right = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -207,12 +227,14 @@ static PetscErrorCode Fill_Outputs(const FwSlice *slice, FwFigure *figure)
   PetscCall(AddQuantity(slice, "output_correlation_same", FW_BLUE, "two outputs", a, correlation));
   PetscCall(AddQuantity(slice, "output_correlation_inputs", FW_ORANGE, "two inputs", a, correlation));
   PetscCall(AddQuantity(slice, "output_correlation_different", FW_GREEN, "both differ", a, correlation));
-  correlation->has_y_range = correlation->is_legend_right = PETSC_TRUE;
-  correlation->y_range[0]                                 = 0.0;
-  correlation->y_range[1]                                 = 0.45;
+  PetscCall(NameMarks(correlation));
+  correlation->has_y_range = PETSC_TRUE;
+  correlation->y_range[0]  = 0.0;
+  correlation->y_range[1]  = 0.45;
   PetscCall(FwFigureAddPanel(figure, &kurtosis));
   PetscCall(FwPanelDescribe(kurtosis, "Kurtosis of an output", "a = Σ 1/N", "E S⁴ / (E S²)²"));
   PetscCall(AddQuantity(slice, "output_kurtosis", FW_BLUE, "exact", a, kurtosis));
+  PetscCall(NameMarks(kurtosis));
   FwPanelScale(PETSC_FALSE, kurtosis);
   PetscCall(PetscFree(a));
   PetscFunctionReturn(PETSC_SUCCESS);

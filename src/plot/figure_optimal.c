@@ -94,9 +94,9 @@ static PetscErrorCode StartProfile(const Profile *p, const char title[], const c
   PetscFunctionBegin;
   PetscCall(FwFigureAddPanel(figure, panel));
   PetscCall(FwPanelDescribe(*panel, title, "overlap, log₁₀ q/(1 − q)", y_label));
-  (*panel)->has_x_range = PETSC_TRUE;
-  (*panel)->x_range[0]  = p->odds[0];
-  (*panel)->x_range[1]  = p->odds[p->n - 1];
+  (*panel)->has_x_range = (*panel)->is_legend_right = PETSC_TRUE; /* inside, a dot of it looks like a point */
+  (*panel)->x_range[0]                              = p->odds[0];
+  (*panel)->x_range[1]                              = p->odds[p->n - 1];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -162,7 +162,6 @@ static PetscErrorCode Fill_Curve(const Profile *p, FwFigure *figure)
   for (PetscInt64 i = 0; i < p->n_fixed; i++) height[i] = p->alpha[0];
   PetscCall(AddFixed(p, height, panel));
   PetscCall(PetscFree(height));
-  panel->is_legend_right = PETSC_TRUE;
   ScaleCurve(p, panel);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -224,6 +224,49 @@ static void PutTicks(FILE *script, const FwTicks *ticks, char axis)
   }
 }
 
+/* Of what is positive; low > high where nothing is */
+static void FindRange(const FwPanel *panel, char axis, double range[2])
+{
+  const PetscBool is_x = axis == 'x' ? PETSC_TRUE : PETSC_FALSE;
+
+  range[0] = INFINITY;
+  range[1] = -INFINITY;
+  for (PetscInt s = 0; s < panel->n_series; s++) {
+    const double *value = is_x ? panel->series[s].x : panel->series[s].y;
+
+    for (PetscInt64 i = 0; i < panel->series[s].n && value; i++) {
+      if (!(value[i] > 0.0) || !isfinite(value[i])) continue;
+      range[0] = fmin(range[0], value[i]);
+      range[1] = fmax(range[1], value[i]);
+    }
+  }
+  if (is_x ? panel->has_x_range : panel->has_y_range)
+    for (int end = 0; end < 2; end++) range[end] = is_x ? panel->x_range[end] : panel->y_range[end];
+}
+
+/* Beside the powers of ten, as many as there is room for */
+static PetscBool IsNamed(int digit, double ratio)
+{
+  if (digit == 2 || digit == 5 || ratio <= 2.0) return PETSC_TRUE;
+  return ratio <= 4.0 && (digit == 3 || digit == 7) ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* gnuplot names powers of ten alone, of which a short axis has one or none */
+static void PutDigits(FILE *script, const FwPanel *panel, char axis)
+{
+  double range[2];
+
+  FindRange(panel, axis, range);
+  if (!(range[0] > 0.0) || !(range[1] > range[0]) || floor(log10(range[1])) - ceil(log10(range[0])) >= 1.0) return;
+  for (double power = pow(10.0, floor(log10(range[0]))); power <= range[1]; power *= 10.0)
+    for (int digit = 2; digit < 10; digit++) {
+      const double at = digit * power;
+
+      if (at >= range[0] && at <= range[1] && IsNamed(digit, range[1] / range[0]))
+        fprintf(script, "set %ctics add ('%g' %.9g)\n", axis, at, at);
+    }
+}
+
 static void PutAxes(FILE *script, const FwPanel *panel, PetscBool is_aligned)
 {
   fputs("reset\nset tics nomirror out\nset border 3 lw 1\n", script);
@@ -238,6 +281,8 @@ static void PutAxes(FILE *script, const FwPanel *panel, PetscBool is_aligned)
   if (panel->has_x_range) fprintf(script, "set xrange [%.9g:%.9g]\n", panel->x_range[0], panel->x_range[1]);
   if (panel->has_y_range) fprintf(script, "set yrange [%.9g:%.9g]\n", panel->y_range[0], panel->y_range[1]);
   if (panel->x_step > 0.0) fprintf(script, "set xtics %.9g\n", panel->x_step);
+  if (panel->is_log_x && !panel->x_tick.n) PutDigits(script, panel, 'x');
+  if (panel->is_log_y && !panel->y_tick.n) PutDigits(script, panel, 'y');
   PutTicks(script, &panel->x_tick, 'x');
   PutTicks(script, &panel->y_tick, 'y');
 }

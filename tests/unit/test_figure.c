@@ -203,6 +203,40 @@ static void missing_gnuplot_is_named(void **state)
   assert_refused(code, FW_ERR_FILE, "gnuplot is not installed");
 }
 
+/* The picture of a line from x[0] to x[1] on logarithmic axes has a tick, or not */
+static void assert_tick(const double x[2], const char text[], PetscBool is_expected)
+{
+  FwFigure *figure;
+  FwPanel  *panel;
+  char      drawn[65536] = "";
+  FILE     *file;
+
+  on_disk("ticks.svg", picture);
+  if (rank == 0) {
+    TestCall(PetscNew(&figure));
+    TestCall(FwFigureAddPanel(figure, &panel));
+    TestCall(FwPanelAdd(panel, FW_MARK_LINE, FW_BLUE, "", 2, x, x, NULL));
+    panel->is_log_x = panel->is_log_y = PETSC_TRUE;
+    TestCall(FwFigureRender(figure, picture));
+    TestCall(FwFigureClear(figure));
+    TestCall(PetscFree(figure));
+    file = fopen(picture, "r");
+    if (file) drawn[fread(drawn, 1, sizeof drawn - 1, file)] = '\0';
+    if (file) fclose(file);
+  }
+  assert_close(rank == 0 ? strstr(drawn, text) != NULL : is_expected, is_expected, 0.0);
+}
+
+static void short_logarithmic_axes_name_more_than_powers_of_ten(void **state)
+{
+  const double one_power[] = {20.0, 300.0}, none[] = {20.0, 40.0}, four[] = {1.0, 1000.0};
+
+  (void)state;
+  assert_tick(one_power, ">50<", PETSC_TRUE);
+  assert_tick(none, ">30<", PETSC_TRUE);
+  assert_tick(four, ">50<", PETSC_FALSE);
+}
+
 /* Each would make the file `canary` if any part of it were run */
 static void hostile_texts_are_only_drawn(void **state)
 {
@@ -765,6 +799,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(unknown_extension_names_the_possible_ones),
     cmocka_unit_test(missing_folder_is_refused),
     cmocka_unit_test(missing_gnuplot_is_named),
+    cmocka_unit_test(short_logarithmic_axes_name_more_than_powers_of_ten),
     cmocka_unit_test(hostile_texts_are_only_drawn),
     cmocka_unit_test(scan_over_one_axis_has_its_figures),
     cmocka_unit_test(scan_over_two_axes_has_its_figures),
