@@ -7,9 +7,17 @@
 
 #include <finwidth/base.h>
 
-/** Memory that one rank may use: the key `memory`, or what the node has, divided by its ranks, and no more than the limit on
- *  its address space left when this was first called. Collective. */
+/** Memory that one rank may use: the key `memory`, or what the node has or its control groups allow, divided by its ranks,
+ *  and no more than the limit on its address space left when this was first called. Collective. */
 PetscErrorCode FwEstimateMemory(MPI_Comm comm, double *bytes);
+
+/** What the control groups of a process allow, in bytes, as schedulers and containers set them: the least limit of its group
+ *  and of those above it, in version 1 and 2. PETSC_MAX_REAL where there is none, or nothing can be read. Not collective.
+ *
+ * @param[in] groups  "/proc/self/cgroup"
+ * @param[in] mount   where the hierarchies are, "/sys/fs/cgroup"
+ */
+double FwMemoryGroupLimit(const char groups[], const char mount[]);
 
 /** Program, libraries and MPI's buffers, of each rank. */
 #define FW_ESTIMATE_BASE_BYTES 60e6

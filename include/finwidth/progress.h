@@ -19,6 +19,10 @@ typedef struct FwProgressImpl *FwProgress;
  */
 PetscErrorCode FwProgressBegin(const char name[], PetscInt64 n_step, FwProgress *progress);
 
+/** Seconds from one line to the next, after `elapsed` seconds: one on a terminal, where it replaces the last; in a log a tenth of
+ *  what has passed, from 1 to 600, so that a day is 200 lines. */
+double FwProgressInterval(double elapsed, PetscBool is_terminal);
+
 /** Report that `n_done` steps are done, on this rank. Not collective; cheap enough for a loop over tiles. */
 PetscErrorCode FwProgressStep(FwProgress progress, PetscInt64 n_done);
 

@@ -6,7 +6,9 @@
 #include <finwidth/memory.h>
 #include <finwidth/option.h>
 
+#include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -40,6 +42,51 @@ int FwMemoryCheckLimit(char message[], size_t size)
   return FW_EXIT_MEMORY;
 }
 
+static double ReadLimit(const char path[])
+{
+  FILE  *file  = fopen(path, "r");
+  double limit = PETSC_MAX_REAL;
+
+  if (!file) return limit;
+  if (fscanf(file, "%lf", &limit) != 1) limit = PETSC_MAX_REAL; /* "max" */
+  (void)fclose(file);
+  return limit;
+}
+
+/* Least limit of a group and of those above it. In a container the group may be named as the host sees it, and not be there. */
+static double LeastLimit(const char mount[], const char hierarchy[], const char group[], const char file[])
+{
+  double least = PETSC_MAX_REAL;
+  char   path[2 * PATH_MAX];
+
+  for (int n = (int)strlen(group); n >= 0; n--) {
+    if (group[n] && group[n] != '/') continue;
+    snprintf(path, sizeof path, "%s%s%.*s/%s", mount, hierarchy, n, group, file);
+    least = PetscMin(least, ReadLimit(path));
+  }
+  return least;
+}
+
+double FwMemoryGroupLimit(const char groups[], const char mount[])
+{
+  FILE  *file  = fopen(groups, "r");
+  double least = PETSC_MAX_REAL;
+  char   line[PATH_MAX];
+
+  while (file && fgets(line, sizeof line, file)) { /* number:controllers:group */
+    char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
+
+    if (!group) continue;
+    line[strcspn(line, "\n")] = '\0';
+    *group++                  = '\0';
+    if (!controllers[1]) least = PetscMin(least, LeastLimit(mount, "", group, "memory.max"));
+    if (strstr(controllers, "memory"))
+      least = PetscMin(least, LeastLimit(mount, "/memory", group, "memory.limit_in_bytes"));
+  }
+  if (file) (void)fclose(file);
+  return least;
+}
+
 PetscErrorCode FwEstimateMemory(MPI_Comm comm, double *bytes)
 {
   static double room = -1.0; /* when it was first asked for: before data that later needs count in */
@@ -54,7 +101,8 @@ PetscErrorCode FwEstimateMemory(MPI_Comm comm, double *bytes)
     PetscCallMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
     PetscCallMPI(MPI_Comm_size(node, &n_rank));
     PetscCallMPI(MPI_Comm_free(&node));
-    *bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE) / n_rank;
+    *bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE);
+    *bytes = PetscMin(*bytes, FwMemoryGroupLimit("/proc/self/cgroup", "/sys/fs/cgroup")) / n_rank;
     *bytes = PetscMin(*bytes, room + FW_ESTIMATE_BASE_BYTES);
   }
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, bytes, 1, MPI_DOUBLE, MPI_MIN, comm));

@@ -67,7 +67,7 @@ static const FwKey table[] = {
                                                                      .type     = FW_KEY_BYTES,
                                                                      .unit     = "bytes, such as 8G",
                                                                      .commands = FW_FOR_ALL,
-                                                                     .help     = "memory per rank that may be used (what the node has, divided by its ranks)"},
+                                                                     .help     = "memory per rank that may be used (what the node has or its control group allows, divided by its ranks)"},
   BOOLEAN("dry_run", "false", FW_FOR_ALL, "check, print the resolved input and the estimate, stop"),
   REAL("temperature", "0.01", "label^2", 0.0, PETSC_FALSE, FW_FOR_ALL,
        "T of the posterior exp(-loss/T), loss = 1/2 sum (y - f)^2"),

@@ -9,13 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static const double quiet_seconds = 2.0, interval_seconds = 1.0;
+static const double quiet_seconds = 2.0;
 
 struct FwProgressImpl {
   char           name[64], note[64];
   PetscInt64     n_step, n_skipped;
   PetscLogDouble begin, last; /* s */
   PetscBool      is_shown;    /* on this rank: only where rank 0 has a reader */
+  PetscBool      is_terminal;
 };
 
 /* PETSc cannot look a stage up before it exists without an error, so we register each name once */
@@ -50,8 +51,9 @@ PetscErrorCode FwProgressBegin(const char name[], PetscInt64 n_step, FwProgress 
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
   PetscCall(PetscNew(&p));
   PetscCall(PetscStrncpy(p->name, name, sizeof p->name));
-  p->n_step   = n_step;
-  p->is_shown = rank == 0 ? PETSC_TRUE : PETSC_FALSE;
+  p->n_step      = n_step;
+  p->is_shown    = rank == 0 ? PETSC_TRUE : PETSC_FALSE;
+  p->is_terminal = isatty(STDERR_FILENO) ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(PetscTime(&p->begin));
   p->last = p->begin;
   PetscCall(StageOf(name, &stage));
@@ -60,9 +62,14 @@ PetscErrorCode FwProgressBegin(const char name[], PetscInt64 n_step, FwProgress 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+double FwProgressInterval(double elapsed, PetscBool is_terminal)
+{
+  return is_terminal ? 1.0 : PetscMin(PetscMax(1.0, 0.1 * elapsed), 600.0);
+}
+
 static void PrintLine(FwProgress p, PetscInt64 n_done, double elapsed)
 {
-  const char *end = isatty(STDERR_FILENO) ? "\r" : "\n";
+  const char *end = p->is_terminal ? "\r" : "\n";
 
   if (n_done > p->n_skipped && p->n_step > 0)
     fprintf(stderr, "finwidth: %-20s %3.0f %%  %.0f s, about %.0f s left   %s%s", p->name,
@@ -80,7 +87,8 @@ PetscErrorCode FwProgressStep(FwProgress p, PetscInt64 n_done)
   PetscFunctionBegin;
   if (!p->is_shown) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscTime(&now));
-  if (now - p->begin < quiet_seconds || now - p->last < interval_seconds) PetscFunctionReturn(PETSC_SUCCESS);
+  if (now - p->begin < quiet_seconds || now - p->last < FwProgressInterval(now - p->begin, p->is_terminal))
+    PetscFunctionReturn(PETSC_SUCCESS);
   p->last = now;
   PrintLine(p, n_done, now - p->begin);
   PetscFunctionReturn(PETSC_SUCCESS);

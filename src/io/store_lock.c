@@ -10,13 +10,14 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_OPEN = 16, LOCK_SIZE = 512, HOST_SIZE = 256 };
+enum { MAX_OPEN = 16, LOCK_SIZE = 768, HOST_SIZE = 256, JOB_SIZE = 128 };
 
 /* Fixed room, so that FwStoreAbandonAll() needs neither memory nor a store that is still whole */
 static struct {
@@ -30,6 +31,8 @@ typedef struct {
   long      pid;
   char      time[64];
   long long start; /* of the process, in the kernel's ticks: a number that is used again has another; 0 if unknown */
+  char      job[JOB_SIZE]; /* of Slurm, "" for none */
+  long      restart;       /* how often that has been queued again */
 } Holder;
 
 void FwStoreFolder(const char path[], size_t size, char folder[])
@@ -67,18 +70,33 @@ static PetscBool ReadProcess(long pid, char *state, long long *start)
            : PETSC_FALSE;
 }
 
+/* The job of Slurm that this is part of: it keeps its number when it is queued again, and counts */
+static void FindJob(char job[JOB_SIZE], long *restart)
+{
+  const char *id = getenv("SLURM_JOB_ID"), *cluster = getenv("SLURM_CLUSTER_NAME"),
+             *count = getenv("SLURM_RESTART_COUNT");
+
+  job[0]   = '\0';
+  *restart = count ? strtol(count, NULL, 10) : 0;
+  if (id && id[0]) snprintf(job, JOB_SIZE, "%.60s@%.60s", id, cluster ? cluster : "");
+}
+
 static void DescribeSelf(char text[LOCK_SIZE])
 {
   char         state           = ' ';
   long long    start           = 0;
   const time_t now             = time(NULL);
-  char         host[HOST_SIZE] = "", started[64] = "";
+  char         host[HOST_SIZE] = "", started[64] = "", job[JOB_SIZE];
+  long         restart;
+  int          n;
   struct tm    utc;
 
   gethostname(host, sizeof host - 1);
   if (gmtime_r(&now, &utc)) strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", &utc);
   (void)ReadProcess(getpid(), &state, &start);
-  snprintf(text, LOCK_SIZE, "host %s\npid %ld\ntime %s\nstart %lld\n", host, (long)getpid(), started, start);
+  FindJob(job, &restart);
+  n = snprintf(text, LOCK_SIZE, "host %s\npid %ld\ntime %s\nstart %lld\n", host, (long)getpid(), started, start);
+  if (job[0]) snprintf(text + n, LOCK_SIZE - (size_t)n, "job %s\nrestart %ld\n", job, restart);
 }
 
 /* An empty or foreign lock counts as held: its owner may be about to write into it */
@@ -89,8 +107,19 @@ static void ReadHolder(int descriptor, Holder *holder)
 
   *holder             = (Holder){.host = "unknown", .time = "an unknown time"};
   text[n > 0 ? n : 0] = '\0';
-  (void)!sscanf(text, "host %255s\npid %ld\ntime %63s\nstart %lld", holder->host, &holder->pid, holder->time,
-                &holder->start);
+  (void)!sscanf(text, "host %255s\npid %ld\ntime %63s\nstart %lld\njob %127s\nrestart %ld", holder->host, &holder->pid,
+                holder->time, &holder->start, holder->job, &holder->restart);
+}
+
+/* An earlier run of this very job, on a node that was lost or from which it was taken with KILL: Slurm has ended it before
+   it starts the job again */
+static PetscBool IsEarlierRun(const Holder *holder)
+{
+  char job[JOB_SIZE];
+  long restart;
+
+  FindJob(job, &restart);
+  return job[0] && !strcmp(job, holder->job) && holder->restart < restart ? PETSC_TRUE : PETSC_FALSE;
 }
 
 static PetscBool IsGone(const Holder *holder)
@@ -99,7 +128,8 @@ static PetscBool IsGone(const Holder *holder)
   long long start = 0;
 
   gethostname(host, sizeof host - 1);
-  if (strcmp(host, holder->host) || holder->pid <= 0) return PETSC_FALSE;
+  if (strcmp(host, holder->host)) return IsEarlierRun(holder);
+  if (holder->pid <= 0) return PETSC_FALSE;
   if (ReadProcess(holder->pid, &state, &start))
     return (state == 'Z' || state == 'X' || (holder->start && start != holder->start)) ? PETSC_TRUE : PETSC_FALSE;
   return (kill((pid_t)holder->pid, 0) && errno == ESRCH) ? PETSC_TRUE : PETSC_FALSE;

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * Keys: values of every type, and one clear line for each way of getting one wrong.
+ * Keys: values of every type, and one clear line for each way of getting one wrong. What a job is given and writes: the
+ * limit on its memory, the lines of its log.
  */
 
+#include <finwidth/memory.h>
 #include <finwidth/option.h>
+#include <finwidth/progress.h>
 #include "../support/collective_assert.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static int setup(void **state)
 {
@@ -150,6 +156,57 @@ static void resolved_input_holds_defaults_and_quotes(void **state)
   TestCall(PetscFree(text));
 }
 
+static void write_text(const char folder[], const char name[], const char text[])
+{
+  char  path[256];
+  FILE *file;
+
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  if (!text) {
+    assert_int_equal(mkdir(path, 0777), 0);
+    return;
+  }
+  file = fopen(path, "w");
+  fputs(text, file);
+  assert_int_equal(fclose(file), 0);
+}
+
+/* The group is two below the one that a job was given, and has no limit itself; in version 1 it is not there at all */
+static void the_least_limit_of_control_groups_counts(void **state)
+{
+  char folder[] = "/tmp/finwidth-cgroup-XXXXXX", groups[64], command[96];
+
+  (void)state;
+  assert_non_null(mkdtemp(folder));
+  snprintf(groups, sizeof groups, "%s/cgroup", folder);
+  assert_true(FwMemoryGroupLimit(groups, folder) == PETSC_MAX_REAL); /* there is no such file */
+  write_text(folder, "cgroup", "12:cpu,cpuacct:/\n4:memory:/job_7/step_0\n0::/slurm/job_7/step_0\n");
+  assert_true(FwMemoryGroupLimit(groups, folder) == PETSC_MAX_REAL);
+  write_text(folder, "slurm", NULL);
+  write_text(folder, "slurm/job_7", NULL);
+  write_text(folder, "slurm/job_7/step_0", NULL);
+  write_text(folder, "slurm/memory.max", "8000000000\n");
+  write_text(folder, "slurm/job_7/memory.max", "4000000000\n");
+  write_text(folder, "slurm/job_7/step_0/memory.max", "max\n");
+  assert_true(FwMemoryGroupLimit(groups, folder) == 4e9);
+  write_text(folder, "memory", NULL);
+  write_text(folder, "memory/memory.limit_in_bytes", "3000000000\n");
+  assert_true(FwMemoryGroupLimit(groups, folder) == 3e9);
+  snprintf(command, sizeof command, "rm -r %s", folder);
+  assert_int_equal(system(command), 0);
+}
+
+static void progress_in_a_log_is_seldom(void **state)
+{
+  double n_line = 0.0;
+
+  (void)state;
+  for (double t = 2.0; t < 86400.0; t += FwProgressInterval(t, PETSC_FALSE)) n_line++;
+  assert_true(n_line > 100.0 && n_line < 220.0);
+  assert_true(FwProgressInterval(86400.0, PETSC_TRUE) == 1.0);
+  assert_true(FwProgressInterval(3.0, PETSC_FALSE) == 1.0);
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
@@ -160,6 +217,8 @@ int main(int argc, char **argv)
     cmocka_unit_test_setup(petsc_options_pass_and_misspelt_ones_do_not, setup),
     cmocka_unit_test_setup(bad_values_are_refused_with_what_would_be_right, setup),
     cmocka_unit_test_setup(resolved_input_holds_defaults_and_quotes, setup),
+    cmocka_unit_test(the_least_limit_of_control_groups_counts),
+    cmocka_unit_test(progress_in_a_log_is_seldom),
   };
   int n_failed;
 

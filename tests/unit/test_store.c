@@ -500,6 +500,40 @@ static void lock_of_other_host_is_respected(void **state)
   assert_refused(FwStoreCheckOutput(PETSC_COMM_WORLD, result, PETSC_FALSE), FW_ERR_EXISTS, "4711");
 }
 
+/* Slurm's environment, and a lock that another run of job 77 has left on another node */
+static void set_restarts(const char *job, const char *restarts)
+{
+  FILE *file;
+  char  path[PATH_SIZE];
+
+  setenv("SLURM_JOB_ID", job, 1);
+  setenv("SLURM_CLUSTER_NAME", "alpha", 1);
+  setenv("SLURM_RESTART_COUNT", restarts, 1);
+  write_lock("elsewhere.example", 4711);
+  on_disk("result.h5.lock", path);
+  if (rank == 0) {
+    file = fopen(path, "a");
+    fprintf(file, "start 5\njob 77@alpha\nrestart 1\n");
+    fclose(file);
+  }
+  MPI_Barrier(PETSC_COMM_WORLD);
+}
+
+static void lock_of_an_earlier_run_of_this_job_is_taken_over(void **state)
+{
+  (void)state;
+  set_restarts("77", "1"); /* this run itself may hold it, on another node */
+  assert_refused(FwStoreCheckOutput(PETSC_COMM_WORLD, result, PETSC_FALSE), FW_ERR_EXISTS, "elsewhere.example");
+  set_restarts("78", "2");
+  assert_refused(FwStoreCheckOutput(PETSC_COMM_WORLD, result, PETSC_FALSE), FW_ERR_EXISTS, "elsewhere.example");
+  set_restarts("77", "2");
+  write_result(PETSC_COMM_WORLD, result, PETSC_FALSE);
+  assert_close(count_files(), 1, 0.0);
+  unsetenv("SLURM_JOB_ID");
+  unsetenv("SLURM_CLUSTER_NAME");
+  unsetenv("SLURM_RESTART_COUNT");
+}
+
 static void dropped_store_leaves_nothing(void **state)
 {
   FwStore store;
@@ -675,6 +709,7 @@ int main(int argc, char **argv)
     each(second_writer_is_refused_until_first_is_done),
     each(lock_of_dead_process_is_taken_over),
     each(lock_of_other_host_is_respected),
+    each(lock_of_an_earlier_run_of_this_job_is_taken_over),
     each(dropped_store_leaves_nothing),
     each(umask_decides_who_may_read),
     each(full_disk_is_an_error_and_leaves_previous_result),
