@@ -47,7 +47,7 @@ static PetscErrorCode ChooseDepth(void)
 }
 
 /* Keys that only some channels read */
-enum { USE_NOISE, USE_BETA, USE_GAIN, USES };
+enum { USE_NOISE, USE_BETA, USE_GAIN, USE_TRIAL, USE_ITERATIONS, USES };
 
 static void NoteChannel(const FwChannel *channel, PetscBool use[USES])
 {
@@ -64,18 +64,25 @@ static void NoteChannel(const FwChannel *channel, PetscBool use[USES])
   }
 }
 
-/* An input may keep them for another channel */
+/* An input may keep them for another channel, or an experiment */
 static PetscErrorCode WarnAboutUnused(const PetscBool use[USES])
 {
-  static const char *const key[USES] = {"optimal_noise", "optimal_beta", "optimal_channel_gain"};
+  static const struct {
+    const char *key;
+    int         use;
+    const char *user;
+  } row[] = {
+    {"optimal_noise",        USE_NOISE,      "channels other than 'logistic'"    },
+    {"optimal_beta",         USE_BETA,       "the channel 'logistic'"            },
+    {"optimal_channel_gain", USE_GAIN,       "the channels 'tanh' and 'erf'"     },
+    {"optimal_instances",    USE_TRIAL,      "an optimal_experiment"             },
+    {"optimal_test",         USE_TRIAL,      "an optimal_experiment"             },
+    {"optimal_iterations",   USE_ITERATIONS, "the experiments 'ridge' and 'gamp'"},
+  };
 
   PetscFunctionBegin;
-  for (int u = 0; u < USES; u++) {
-    PetscBool is_set;
-
-    PetscCall(FwOptionIsChosen(key[u], &is_set));
-    if (is_set && !use[u]) PetscCall(FwWarn("optimal_channel has no use for the key '%s' that is given", key[u]));
-  }
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(row); i++)
+    PetscCall(FwRequestWarnUnused(row[i].key, use[row[i].use], row[i].user));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -96,7 +103,9 @@ static PetscErrorCode CheckPoints(Optimal *o)
     NoteChannel(&setting.channel, use);
     o->n_beyond += is_beyond;
     o->n_biased += !setting.is_odd;
-    if (setting.experiment != FW_EXPERIMENT_NONE) o->has_trial = PETSC_TRUE;
+    if (setting.experiment != FW_EXPERIMENT_NONE) o->has_trial = use[USE_TRIAL] = PETSC_TRUE;
+    if (setting.experiment == FW_EXPERIMENT_RIDGE || setting.experiment == FW_EXPERIMENT_GAMP)
+      use[USE_ITERATIONS] = PETSC_TRUE;
     PetscCall(FwTrialCheck(&setting, &o->cost));
     PetscCall(FwOptimalSettingDestroy(&setting));
   }

@@ -181,13 +181,8 @@ static PetscErrorCode WarnAboutUses(const Uses *uses)
   };
 
   PetscFunctionBegin;
-  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(row); i++) {
-    PetscBool is_chosen;
-
-    PetscCall(FwOptionIsChosen(row[i].key, &is_chosen));
-    if (is_chosen && !row[i].is_used)
-      PetscCall(FwWarn("%s has no meaning here: it is for %s", row[i].key, row[i].network));
-  }
+  for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(row); i++)
+    PetscCall(FwRequestWarnUnused(row[i].key, row[i].is_used, row[i].network));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

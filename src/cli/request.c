@@ -182,6 +182,7 @@ PetscErrorCode FwRequestCreate(const char *input, const char command[], unsigned
   PetscCall(FwOptionsResolved(keys, &request->resolved));
   PetscCall(KeepDepth());
   PetscCall(FwScanCreate(&request->scan));
+  PetscCall(FwRequestWarnAboutData(request->scan, keys));
   PetscCall(ReadFiles(input, has_output, request));
   PetscCall(MakeTag(command, request->resolved, request->files, request->tag));
   PetscCall(FwScanGetSize(request->scan, &n_axis, NULL, NULL));

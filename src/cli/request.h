@@ -64,6 +64,11 @@ typedef struct {
  */
 PetscErrorCode FwRequestCreate(const char *input, const char command[], unsigned keys, FwRequest *request);
 
+/** request_unused.c: warn of a key that was given another value than its default and that no point uses; `user` is what it is for.
+ *  And of keys of the data that no point uses, if the command (its FW_FOR_... bit) has data. Not collective, the same on every rank. */
+PetscErrorCode FwRequestWarnUnused(const char key[], PetscBool is_used, const char user[]);
+PetscErrorCode FwRequestWarnAboutData(FwScan scan, unsigned command);
+
 /** Compute the points, save the result, draw its figure.
  *
  * With -resume a complete result of the same input is left as it is.

@@ -43,7 +43,7 @@ class Optimal(unittest.TestCase):
     def test_keys_that_the_channel_does_not_read_are_named(self):
         done = run("optimal", "-optimal_channel", "logistic", "-optimal_noise", 0.5, cwd=self.place)
         self.assertEqual(done.code, 0, done.err)
-        self.assertIn("no use for the key 'optimal_noise'", done.err)
+        self.assertIn("optimal_noise has no meaning here: it is for channels other than 'logistic'", done.err)
 
     def test_errors_of_a_scan_over_kinds_of_channels_have_the_units_of_both(self):
         for channels, units in (("gaussian,probit", "label^2, or 1 of probit and logistic"), ("gaussian,abs", "label^2")):

@@ -79,6 +79,12 @@ class Predict(unittest.TestCase):
         self.assertEqual(done.code, 0, done.err)
         for key in ("theory_draws", "network_mask", "theory_closure"):
             self.assertIn(f"{key} has no meaning here", done.err)
+        (self.place / "in.yaml").write_text("data: {train: 20, inputs: z}\nteacher: {width: 7, kind: linear}\nnetwork: {mask: 7}\n"
+                                            "sampler: {samples: 20}\noptimal: {beta: 3}\n")  # keys of other commands are theirs
+        done = run("predict", "in.yaml", "-dry_run", cwd=self.place)
+        self.assertEqual([line.split()[2] for line in done.err.splitlines()], ["data_inputs", "teacher_width", "network_mask"], done.err)
+        done = run("predict", "in.yaml", "-data_source", "teacher", "-scan_teacher_kind", "linear,one-layer", "-dry_run", cwd=self.place)
+        self.assertEqual(done.err.count("no meaning"), 2, done.err)
 
     def test_resolved_input_of_patches_chooses_nothing(self):
         self.assertEqual(self.predict("-network_type", "cnn", "-network_width", 20).code, 0)
