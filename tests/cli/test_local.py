@@ -266,7 +266,7 @@ class Deep(Folder):
     """Two and three layers of patches against plain loops over paths, at the program's own order parameters."""
     P, PT, T, MASK, WIDTH, PRIOR = 20, 8, 0.1, 4, [15, 12, 9], [1.1, 0.9, 1.2, 0.8]
 
-    def predict_deep(self, depth, activation, *words, width=None, kind="cnn", outputs=1, mask=None):
+    def predict_deep(self, depth, activation, *words, width=None, kind="cnn", outputs=1, mask=None, ranks=RANKS):
         x, y = make_images((1, 1, 16), self.P + self.PT)
         self.x, self.y = x[:, 0, 0], np.stack([y, np.sin(x[:, 0, 0, 1]) - 0.5 * y], axis=1)[:, :outputs]
         data = harness.write_arrays(self.place / "data.h5", x=x, y=self.y[:, 0] if outputs == 1 else self.y)
@@ -274,7 +274,8 @@ class Deep(Folder):
                             "-data_normalise", "none", "-network_type", kind, "-network_depth", depth,
                             *([] if kind == "fc" else ["-network_mask", mask or self.MASK]), "-network_width",
                             width or text(self.WIDTH[:depth]), "-network_prior", text(self.PRIOR[:depth + 1]),
-                            "-network_activation", activation, "-temperature", self.T, "-save_predictions", "true", *words)
+                            "-network_activation", activation, "-temperature", self.T, "-save_predictions", "true", *words,
+                            ranks=ranks)
 
     def layers(self, depth, activation, stride):
         """K^l between positions and K^l / C^l, and the positions under each of the two taps."""
@@ -412,24 +413,24 @@ class Deep(Folder):
         words = ["-network_upper_mask", 2, "-data_source", "hdf5"]
         one = self.predict_deep(2, "erf", *words, outputs=2)
         data = harness.write_arrays(self.place / "turned.h5", x=self.x[:, None, None], y=self.y[:, ::-1])
-        two = self.predict_deep(2, "erf", *words, "-data_path", data, outputs=2)
+        two = self.predict_deep(2, "erf", *words, "-data_path", data, outputs=2, ranks=1)
         self.close("Q", two["order_parameter"], one["order_parameter"][::-1, :, ::-1])
         self.close("error", two["test_error"], one["test_error"][::-1])
 
     def test_one_patch_is_a_fully_connected_network(self):
         for outputs in (1, 2):
-            fc = self.predict_deep(2, "erf", kind="fc", outputs=outputs, width="15,15")
+            fc = self.predict_deep(2, "erf", kind="fc", outputs=outputs, width="15,15", ranks=1)
             for kind in ("cnn", "lcn", "pool"):
-                for closure in ("paths", "stacked"):
+                for closure, ranks in (("paths", RANKS if outputs == 2 else 1), ("stacked", 1)):
                     one = self.predict_deep(2, "erf", "-network_upper_mask", 1, "-theory_closure", closure, mask=16, kind=kind,
-                                            outputs=outputs, width="15,15")
+                                            outputs=outputs, width="15,15", ranks=ranks)
                     for name in ("action", "test_error", "test_bias", "train_error", "infinite_test_error", "log_evidence"):
                         self.close(f"{kind} {closure} {name}", one[name], fc[name])
 
     def test_wide_paths_are_the_infinite_network_of_every_closure(self):
         for kind in ("cnn", "lcn", "pool"):
             words = dict(kind=kind, width="10000000,10000000")
-            paths, stacked = (self.predict_deep(2, "erf", "-network_upper_mask", 2, "-theory_closure", closure, **words)
+            paths, stacked = (self.predict_deep(2, "erf", "-network_upper_mask", 2, "-theory_closure", closure, **words, ranks=1)
                               for closure in ("paths", "stacked"))
             infinite = self.predict_deep(2, "erf", "-network_upper_mask", 2, "-theory_model", "infinite", kind=kind)
             for r in (paths, stacked):
@@ -463,7 +464,7 @@ class Deep(Folder):
         """With mask 1 above and N_2 infinite, Q_2 = 1 and the first layer is alone."""
         words = ["-network_upper_mask", 1, "-network_prior", 1]
         deep = self.predict_deep(2, "linear", *words, width="15,100000000")
-        flat = self.predict_deep(1, "linear", "-network_prior", 1, width=15)
+        flat = self.predict_deep(1, "linear", "-network_prior", 1, width=15, ranks=1)
         self.close("Q", deep["order_parameter"], flat["order_parameter"], 1e-6)
         self.close("error", deep["test_error"], flat["test_error"], 1e-6)
 
