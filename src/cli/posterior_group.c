@@ -577,8 +577,12 @@ static PetscErrorCode PrintScan(FwScan scan, FwRecord all)
     if (!(FwRecordAt(all, "converged", p) >= 0.0)) continue;
     PetscCall(FwPrintScanAxes(scan, n_axis, p));
     for (size_t i = 0; i < PETSC_STATIC_ARRAY_LENGTH(name); i++) {
+      double value;
+
       PetscCall(PetscSNPrintf(path, sizeof path, "/mixture/posterior/%s", name[i]));
-      PetscCall(PetscPrintf(PETSC_COMM_SELF, "%14.7g", FwRecordAt(all, path, p)));
+      value = FwRecordAt(all, path, p);
+      PetscCall(isnan(value) ? PetscPrintf(PETSC_COMM_SELF, "%14s", "-")
+                             : PetscPrintf(PETSC_COMM_SELF, "%14.7g", value));
     }
     PetscCall(PetscPrintf(PETSC_COMM_SELF, "\n"));
   }

@@ -205,7 +205,7 @@ static PetscErrorCode Advise(const FwModel *model, const LabelMean *label, size_
 /* Inputs with a mean of their own can carry that of the labels: then there is nothing to say */
 PetscErrorCode FwPredictWarnAboutMean(MPI_Comm comm, FwDataset data, const FwModel *model)
 {
-  const double large = 0.4, centred = 0.05;
+  const double large = 0.4, centred = 0.05, chance = 3.0; /* labels of mean zero have a share of 1 / sqrt(P) */
   double       inputs = 1.0;
   PetscBool    is_odd = PETSC_FALSE;
   FwDataSizes  sizes;
@@ -216,7 +216,8 @@ PetscErrorCode FwPredictWarnAboutMean(MPI_Comm comm, FwDataset data, const FwMod
   PetscCall(IsOdd(model, &is_odd));
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FindLabelMean(data, &label));
-  if (!is_odd || sizes.n_train < 2 || label.share < large) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!is_odd || label.share < PetscMax(large, chance / sqrt((double)sizes.n_train)))
+    PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(InputMeanShare(comm, data, &inputs));
   if (!(inputs < centred)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(Advise(model, &label, sizeof advice, advice));
