@@ -68,7 +68,8 @@ PetscErrorCode FwActivationIsOdd(FwActivation activation, PetscBool *is_odd);
 PetscErrorCode FwActivationEvaluate(FwActivation activation, PetscInt n, const double z[], double value[],
                                     double slope[], double curvature[]);
 
-/** Mean m(a) = <phi(u)>, second moment k(a, a, a) = <phi(u)^2> (the kernel's diagonal), at n variances a >= 0. */
+/** Mean m(a) = <phi(u)>, second moment k(a, a, a) = <phi(u)^2> (the kernel's diagonal), at n variances a >= 0.
+ * @error FW_ERR_NUMERICAL  as FwPointsCreate() */
 PetscErrorCode FwActivationMean(FwActivation activation, PetscInt n, const double a[], double mean[]);
 PetscErrorCode FwActivationDiagonal(FwActivation activation, PetscInt n, const double a[], double k[]);
 /** Slope of the diagonal's two arguments on the diagonal: k_b(a, a, a) = <phi'(u)^2> and k_a(a, a, a). */

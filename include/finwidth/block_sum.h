@@ -20,7 +20,8 @@ typedef struct {
   MPI_Request  *request;
 } FwBlockSum;
 
-/** Prepare sums of n numbers per block of `rows` (borrowed, as is the communicator). Collective. */
+/** Prepare sums of n numbers per block of `rows` (borrowed, as is the communicator); release with FwBlockSumDestroy().
+ *  Collective. */
 PetscErrorCode FwBlockSumCreate(MPI_Comm comm, const FwRows *rows, PetscInt n, FwBlockSum *sum);
 
 /** Where the numbers of local block b are to be written, before FwBlockSumAdd(). */

@@ -9,7 +9,8 @@
 
 typedef struct FwCholeskyImpl *FwCholesky;
 
-/** Factor a matrix (lower triangle), which is consumed and its handle set to NULL. Collective. Cost n^3 / 3 flops.
+/** Factor a matrix (lower triangle), which is consumed and its handle set to NULL; release with FwCholeskyDestroy().
+ *  Collective. Cost n^3 / 3 flops.
  * @error FW_ERR_NUMERICAL  not positive definite: names the pivot */
 PetscErrorCode FwCholeskyCreate(FwMatrix *matrix, FwCholesky *factor);
 
@@ -23,7 +24,8 @@ PetscErrorCode FwCholeskySolve(FwCholesky factor, FwMatrix b);
 PetscErrorCode FwCholeskyHalfSolve(FwCholesky factor, FwMatrix b);
 
 /** Turn the factor into A^-1 (lower triangle) and hand the matrix over; the factor is destroyed, its handle set to NULL.
- *  Collective. Cost 2 n^3 / 3 flops, in place. */
+ *  Collective. Cost 2 n^3 / 3 flops, in place.
+ * @error FW_ERR_NUMERICAL  the factor is singular */
 PetscErrorCode FwCholeskyInverse(FwCholesky *factor, FwMatrix *inverse);
 
 /** Release and set the handle to NULL; NULL is fine. */

@@ -45,7 +45,7 @@ typedef struct {
   const double *x;
 } FwSlab;
 
-/** Create an empty dataset on the ranks of `comm` (duplicated). Collective. */
+/** Create an empty dataset on the ranks of `comm` (duplicated); release with FwDatasetDestroy(). Collective. */
 PetscErrorCode FwDatasetCreate(MPI_Comm comm, FwDataset *data);
 
 /** Read the keys that describe the data; nothing is opened yet. Collective.

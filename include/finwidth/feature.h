@@ -80,12 +80,14 @@ PetscErrorCode FwFeatureDestroy(FwFeature *feature);
  * @param[out] m        rows
  * @param[out] t        m x n; room for n x n
  * @param[out] is_good  whether all eigenvalues of the scaled K, but for units without any slope, are above 1e-6 of the
- *                       largest: rounding of K then is one of 1e-8 in every eigenvalue of W^T K W, whatever W is */
+ *                       largest: rounding of K then is one of 1e-8 in every eigenvalue of W^T K W, whatever W is
+ * @error FW_ERR_NUMERICAL  the eigenvalues did not converge */
 PetscErrorCode FwFeatureFactor(PetscInt n, const double k[], PetscInt *m, double t[], PetscBool *is_good);
 
 /** 2-norm of X^T P X - Y^T Q Y, where X is a x d, Y is b x d, P and Q symmetric (NULL: the identity). Cost O(d (a + b)^2). */
 PetscErrorCode FwFeatureDifference(PetscInt d, PetscInt a, const double x[], const double p[], PetscInt b,
                                    const double y[], const double q[], double *norm);
 
-/** Largest |eigenvalue| of a symmetric matrix, n x n. */
+/** Largest |eigenvalue| of a symmetric matrix, n x n.
+ * @error FW_ERR_NUMERICAL  they did not converge */
 PetscErrorCode FwFeatureSpectralNorm(PetscInt n, const double c[], double *norm);

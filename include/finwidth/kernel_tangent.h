@@ -20,7 +20,8 @@
 
 #include <finwidth/kernel.h>
 
-/** Assemble Theta_L between training examples: P x P, lower triangle. Collective. Cost P^2 N_0 flops and 2 L maps. */
+/** Assemble Theta_L between training examples: P x P, lower triangle. Collective. Cost P^2 N_0 flops and 2 L maps.
+ * @error FW_ERR_INPUT  the activation is sign, whose slope is zero or infinite; the same for those below */
 PetscErrorCode FwKernelTangentTrain(FwKernel kernel, FwMatrix *train);
 
 /** Assemble Theta_L between training examples (rows) and those of another part (columns): P x P_t. Collective. */

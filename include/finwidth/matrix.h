@@ -30,12 +30,14 @@ typedef PetscErrorCode FwStripFunction(const FwStrip *strip, void *context);
 /** Create an m x n matrix of zeros.
  *
  * @collective{grid}
+ * @param[out] matrix  release with FwMatrixDestroy(), as those of all functions below
  * @error FW_ERR_MEMORY  a rank's share does not fit in memory, or passes what ScaLAPACK's 32-bit indices can count
  */
 PetscErrorCode FwMatrixCreate(FwGrid grid, PetscInt m, PetscInt n, FwMatrix *matrix);
 
 /** The same in blocks of another size, of which all matrices of one product or solve must be: rows and columns that belong
- *  together stay on one rank. Collective. */
+ *  together stay on one rank. Collective.
+ * @error FW_ERR_MEMORY  likewise */
 PetscErrorCode FwMatrixCreateInBlocks(FwGrid grid, PetscInt m, PetscInt n, PetscInt block, FwMatrix *matrix);
 
 /** Set all entries from a copy, column-major, that every rank holds. Not collective. */

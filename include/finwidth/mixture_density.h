@@ -79,7 +79,8 @@ PetscErrorCode FwMixtureRadialCreate(const FwMixtureLaw *law, FwMixtureRadial *r
 /** Mean and variance of g = log det Q / 2, exact. */
 PetscErrorCode FwMixtureRadialMoments(FwMixtureRadial radial, double *mean_g, double *variance_g);
 
-/** log of the joint density of g and r > 0, with respect to dg dr. Cost some 50 interpolations. */
+/** log of the joint density of g and r > 0, with respect to dg dr. Cost some 50 interpolations.
+ * @error FW_ERR_NUMERICAL  the integral does not end within its nodes; the same for the next */
 PetscErrorCode FwMixtureRadialJoint(FwMixtureRadial radial, double g, double r, double *log_density);
 
 /** P(R > r), r = log(q_1 / q_2) / 2 >= 0; 0 where it is below 1e-100. */

@@ -34,6 +34,7 @@ typedef struct {
  * @param[in]  model     widths; the weights' priors and biases do not enter the law of Q
  * @param[in]  n_output  D
  * @param[out] law       a = 0
+ * @error FW_ERR_INPUT  no output, a width below 1
  */
 PetscErrorCode FwMixtureLawFinite(const FwModel *model, PetscInt n_output, FwMixtureLaw *law);
 

@@ -21,7 +21,9 @@ typedef struct {
 
 enum { FW_MOMENT_ORDER_MAX = 12 };
 
-/** Release with FwPartitionsDestroy(). @param[in] order  1 .. FW_MOMENT_ORDER_MAX */
+/** Release with FwPartitionsDestroy().
+ * @param[in] order  1 .. FW_MOMENT_ORDER_MAX
+ * @error FW_ERR_INPUT  another order */
 PetscErrorCode FwPartitionsCreate(PetscInt order, FwPartitions *partitions);
 PetscErrorCode FwPartitionsDestroy(FwPartitions *partitions);
 

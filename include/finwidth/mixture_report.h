@@ -45,7 +45,9 @@ typedef struct {
   double                *row[FW_DRAWN_COUNT]; /**< [n_sample, D + FW_COLUMN_COUNT]; NULL where not drawn */
 } FwMixtureData;
 
-/** Run the tests. @param[out] test  [n] of FwMixtureTestNames() */
+/** Run the tests. On one rank alone.
+ * @param[out] test  [n] of FwMixtureTestNames()
+ * @error FW_ERR_STOPPED  asked to stop */
 PetscErrorCode FwMixtureTests(const FwMixtureData *data, FwMixtureTest test[]);
 
 /** A test is as expected with p > 1e-4 where laws agree and p < 1e-4 where they must be told apart. */

@@ -65,8 +65,9 @@ typedef struct {
  *
  * Cost: none for gaussian; else about 60 to 200 FwChannelMoments().
  *
- * @param[in] reduction  only read here
- * @param[in] least, most  0 < least <= most: the range of alpha
+ * @param[in]  reduction    only read here
+ * @param[in]  least, most  0 < least <= most: the range of alpha
+ * @param[out] optimal      release with FwOptimalDestroy()
  * @error FW_ERR_INPUT      the channel, the range, or a channel that is not gaussian behind a network that is not odd: labels
  *                          then depend on its bias b
  * @error FW_ERR_NUMERICAL  as FwChannelMoments()

@@ -19,11 +19,11 @@ typedef PetscErrorCode FwPanelFunction(const double x[FW_PANEL_POINTS], double v
 
 typedef struct FwPanelsImpl *FwPanels;
 
-/** Panels from `origin` on in both directions */
+/** Panels from `origin` on in both directions; release with FwPanelsDestroy(). */
 PetscErrorCode FwPanelsCreate(double origin, double width, PetscInt n_value, FwPanelFunction *function, void *context,
                               FwPanels *panels);
 
-/** The functions at x; FW_ERR_NUMERICAL where x is absurdly far from the origin */
+/** The functions at x; FW_ERR_NUMERICAL where x is absurdly far from the origin. */
 PetscErrorCode FwPanelsEvaluate(FwPanels panels, double x, double value[]);
 
 /** Panel of x, its points and the weights of the interpolation at x: value(x) = sum_i weight[i] value(point[i]) */

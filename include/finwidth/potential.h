@@ -123,6 +123,7 @@ PetscErrorCode FwPotentialGramSizes(FwPotential potential, PetscInt *n_layer, Pe
  * @param[in]  theta  [n]
  * @param[out] value  for each FwMeasure an array of FwPotentialMeasureSize() entries, or NULL where it is not wanted
  *                    (the same ones on every rank)
+ * @error FW_ERR_NUMERICAL  outputs that are not finite
  */
 PetscErrorCode FwPotentialMeasure(FwPotential potential, const double theta[], double *const value[FW_MEASURE_COUNT]);
 

@@ -62,7 +62,7 @@ void FwStreamUniform(FwStream stream, uint64_t first, size_t n, double value[]);
 void FwStreamNormal(FwStream stream, uint64_t first, size_t n, double value[]);
 
 /** A random order of 0 .. n - 1, by Fisher and Yates from the first n uniform numbers of a stream.
- * @error FW_ERR_MEMORY */
+ * @error PETSC_ERR_MEM  no memory for n numbers */
 PetscErrorCode FwStreamOrder(FwStream stream, PetscInt64 n, PetscInt64 order[]);
 
 /* --- in bulk -------------------------------------------------------------------------------------------------------

@@ -37,9 +37,6 @@ PetscErrorCode FwRecordWarn(FwRecord record, const char lines[]);
 /** Its warnings, joined by newlines; "" for none. Borrowed. */
 const char *FwRecordWarnings(FwRecord record);
 
-/** Value of a scalar; NaN when the record has none of that name. */
-PetscErrorCode FwRecordGet(FwRecord record, const char name[], double *value);
-
 /** Entry `i`, row-major, of an array as a number; NaN when the record has none of that name or it is shorter. */
 double FwRecordAt(FwRecord record, const char name[], PetscInt64 i);
 

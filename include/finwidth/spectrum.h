@@ -128,7 +128,8 @@ PetscErrorCode FwSpectrumCreate(FwMatrix *kernel, PetscInt bandwidth, FwSpectrum
  * ranks, and each of its tiles has a checksum. Where it cannot be written, the decomposition goes on with a warning.
  *
  * @collective{kernel}
- * @param[in] keep  borrowed for the call; NULL for none, and then no request to stop is heard
+ * @param[in]  keep      borrowed for the call; NULL for none, and then no request to stop is heard
+ * @param[out] spectrum  release with FwSpectrumDestroy()
  * @error FW_ERR_STOPPED  asked to stop; the file is written
  * @error FW_ERR_FILE     asked to stop, and the file cannot be written
  */
@@ -151,6 +152,7 @@ PetscErrorCode FwSpectrumGetBandwidth(FwSpectrum spectrum, PetscInt *bandwidth);
  *
  * @collective{spectrum}
  * @param[in] y  [n_label][P] on every rank
+ * @error FW_ERR_NUMERICAL  their squares overflow
  */
 PetscErrorCode FwSpectrumSetLabels(FwSpectrum spectrum, PetscInt n_label, const double y[], double bias);
 

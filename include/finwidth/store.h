@@ -73,9 +73,8 @@ PetscErrorCode FwStoreIntegers(FwStore store, const char path[], const FwShape *
 PetscErrorCode FwStoreTexts(FwStore store, const char path[], const FwShape *shape, const char *const data[],
                             const char units[], const char long_name[]);
 
-/** Set an attribute of an object ("/" for the file) to a string or a number. Collective. */
+/** Set an attribute of an object ("/" for the file) to a string. Collective. */
 PetscErrorCode FwStoreSetText(FwStore store, const char path[], const char name[], const char text[]);
-PetscErrorCode FwStoreSetInteger(FwStore store, const char path[], const char name[], PetscInt64 value);
 
 /** Write the root attributes that every result has: schema, program version and commit, command line, resolved input,
  *  seed, data digest, ranks, libraries, status (`complete`, `partial` or `failed`), warnings, citation, times.

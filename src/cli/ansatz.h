@@ -12,7 +12,7 @@
 #include <finwidth/initial.h>
 #include <finwidth/model.h>
 
-enum { FW_ANSATZ_LIST_MAX = 1024, FW_ANSATZ_TIME_MAX = 10000 };
+enum { FW_ANSATZ_LIST_MAX = 1024 };
 
 /** What holds for all points. */
 typedef struct {

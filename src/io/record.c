@@ -203,15 +203,6 @@ PetscInt64 FwRecordIntegerAt(FwRecord record, const char name[], PetscInt64 i)
   return e && e->head.type == FW_STORE_INTEGER && i >= 0 && i < e->head.n ? e->value[i].integer : 0;
 }
 
-PetscErrorCode FwRecordGet(FwRecord record, const char name[], double *value)
-{
-  const FwRecordEntry *e = FwRecordFind(record, name);
-
-  PetscFunctionBegin;
-  *value = e && e->head.n == 1 ? FwRecordAt(record, name, 0) : NAN;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* --- into a file -------------------------------------------------------------------------------------------- */
 
 static PetscErrorCode WriteEntry(const FwRecordEntry *e, FwStore store, const char group[])

@@ -196,16 +196,6 @@ PetscErrorCode FwStoreSetText(FwStore store, const char path[], const char name[
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode FwStoreSetInteger(FwStore store, const char path[], const char name[], PetscInt64 value)
-{
-  PetscErrorCode code = PETSC_SUCCESS;
-
-  PetscFunctionBegin;
-  if (store->rank == 0) code = FwStorePutInteger(store, path, name, value);
-  PetscCall(FwErrorAgree(store->comm, 0, code));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode PutProvenance(FwStore store, const char resolved[], const char digest[], const char status[],
                                     PetscInt64 seed, PetscMPIInt n_rank)
 {

@@ -506,17 +506,14 @@ static void record_holds_every_observable(void **state)
 {
   FwObservables o;
   FwRecord      record;
-  double        value = NAN;
 
   (void)state;
   set_problem(12, 5, FW_ACTIVATION_ERF);
   o = observe();
   TestCall(FwRecordCreate(&record));
   TestCall(FwObservablesRecord(&o, record));
-  TestCall(FwRecordGet(record, "alignment_after", &value));
-  assert_close(value, o.alignment_after, 0.0);
-  TestCall(FwRecordGet(record, "kernel_distance", &value));
-  assert_close(value, o.kernel_distance, 0.0);
+  assert_close(FwRecordAt(record, "alignment_after", 0), o.alignment_after, 0.0);
+  assert_close(FwRecordAt(record, "kernel_distance", 0), o.kernel_distance, 0.0);
   TestCall(FwRecordDestroy(&record));
   TestCall(FwObservablesDestroy(&o));
 }
