@@ -31,10 +31,12 @@ PetscErrorCode FwOptionsPrintMarkdown(void)
   const FwKey *keys = FwKeyTable(&n);
 
   PetscFunctionBegin;
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD,
-                        "# All keys\n\nMade by `finwidth help keys` from the one table in `src/base/option_table.c`; a "
-                        "test compares the two.\n\n"
-                        "| key | value | default | meaning |\n| --- | --- | --- | --- |\n"));
+  PetscCall(PetscPrintf(
+    PETSC_COMM_WORLD,
+    "# All keys\n\nMade by `finwidth help keys` from the one table in `src/base/option_table.c`; a "
+    "test compares the two. Keys of numbers and choices can be scanned: `-scan_network_width 10,100,1000` or "
+    "`10:1000:3:log`, in a file below `scan`.\n\n"
+    "| key | value | default | meaning |\n| --- | --- | --- | --- |\n"));
   for (PetscInt i = 0; i < n; i++) {
     char range[512];
 

@@ -15,13 +15,23 @@
 /* enough to write a checkpoint and leave before the scheduler kills the job */
 static const double margin_seconds = 30.0;
 
-static volatile sig_atomic_t n_stop_signal, is_stop_asked, is_checkpoint_asked;
+enum { PATIENCE_SECONDS = 3 };
+
+static volatile sig_atomic_t is_stop_signalled, is_stop_asked, is_checkpoint_asked;
 static PetscLogDouble        deadline; /* on PetscTime()'s clock; 0 for none */
 
+/* timeout(1), schedulers and whoever signals a process and its group send the first signal twice within no time: only a later
+   one is that of somebody who does not want to wait */
 static void OnStopSignal(int signal_number)
 {
+  static volatile sig_atomic_t first_second;
+  struct timespec              now;
+
   (void)signal_number;
-  if (++n_stop_signal > 1) _exit(FW_EXIT_STOPPED);
+  (void)clock_gettime(CLOCK_MONOTONIC, &now);
+  if (!is_stop_signalled) first_second = (sig_atomic_t)now.tv_sec;
+  is_stop_signalled = 1;
+  if (now.tv_sec - first_second >= PATIENCE_SECONDS) _exit(FW_EXIT_STOPPED);
 }
 
 /* mpirun passes USR1 and USR2 on to every rank at once, which it does not do with TERM: schedulers send them ahead of the
@@ -95,7 +105,7 @@ PetscErrorCode FwStopRequestedWithin(MPI_Comm comm, double seconds, PetscBool *s
 
   PetscFunctionBegin;
   PetscCall(PetscTime(&now));
-  mine = n_stop_signal > 0 || is_stop_asked || (deadline > 0.0 && now + seconds > deadline);
+  mine = is_stop_signalled || is_stop_asked || (deadline > 0.0 && now + seconds > deadline);
   PetscCallMPI(MPI_Allreduce(&mine, &any, 1, MPI_INT, MPI_MAX, comm));
   *stop = any ? PETSC_TRUE : PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);

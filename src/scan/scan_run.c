@@ -255,7 +255,7 @@ static PetscErrorCode RunRounds(FwScanWork *w)
 
   PetscFunctionBegin;
   PetscCall(PetscCalloc2(w->scan->n_point, &point, w->scan->n_point, &record));
-  PetscCall(FwProgressBegin("scan", w->n_group, &progress));
+  PetscCall(FwProgressBegin(w->scan->n_axis ? "scan" : "run", w->n_group, &progress));
   for (PetscInt first = 0; first < w->n_group; first += w->n_comm) {
     PetscInt       n    = 0;
     PetscErrorCode code = FwScanRunGroup(w, w->is_idle ? w->n_group : first + w->comm_index, &n, point, record), agreed;

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -72,13 +73,22 @@ def start(*words, ranks=1, cwd=None, env=None):
 
 
 def signal_ranks(place, number):
-    """To the ranks that run in a folder: mpirun passes TERM on a second later, and then returns 1 whatever they return."""
+    """To the ranks that run in a folder: mpirun passes TERM on a second later, and then returns 1 whatever they return. TERM
+    goes to them twice, as timeout(1) sends it."""
+    ranks = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "comm").read_text() == "finwidth\n" and (process / "cwd").resolve() == place:
-                os.kill(int(process.name), number)
+                ranks.append(int(process.name))
         except OSError:
             pass
+    for pause in (0.02, 0) if number == signal.SIGTERM else (0,):
+        for rank in ranks:
+            try:
+                os.kill(rank, number)
+            except OSError:
+                pass
+        time.sleep(pause)  # or the two might be one
 
 
 def wait_for(path, seconds=120):
