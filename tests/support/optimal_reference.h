@@ -58,6 +58,7 @@ static inline FwChannel reference_channel(Reference row)
 
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (!strcmp(name, names[i].name))
-      return (FwChannel){names[i].kind, reference_value(channel, "Delta"), reference_value(channel, "beta"), 2.0};
+      return (FwChannel){names[i].kind, reference_value(channel, "Delta"), reference_value(channel, "beta"), 2.0,
+                         PETSC_FALSE};
   abort();
 }

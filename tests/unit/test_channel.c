@@ -8,18 +8,18 @@
 #include "../support/collective_assert.h"
 
 static const FwChannel channels[] = {
-  {FW_CHANNEL_GAUSSIAN, 0.3,  1.0,  1.0},
-  {FW_CHANNEL_PROBIT,   0.0,  1.0,  1.0},
-  {FW_CHANNEL_PROBIT,   0.2,  1.0,  1.0},
-  {FW_CHANNEL_LOGISTIC, 0.0,  1.5,  1.0},
-  {FW_CHANNEL_LOGISTIC, 0.0,  60.0, 1.0},
-  {FW_CHANNEL_ABS,      0.0,  1.0,  1.0},
-  {FW_CHANNEL_ABS,      0.1,  1.0,  1.0},
-  {FW_CHANNEL_TANH,     0.1,  1.0,  1.5},
-  {FW_CHANNEL_ERF,      0.02, 1.0,  2.0},
-  {FW_CHANNEL_ERF,      1e-4, 1.0,  2.0},
-  {FW_CHANNEL_TANH,     0.0,  1.0,  1.5},
-  {FW_CHANNEL_ERF,      0.0,  1.0,  0.7},
+  {FW_CHANNEL_GAUSSIAN, 0.3,  1.0,  1.0, PETSC_FALSE},
+  {FW_CHANNEL_PROBIT,   0.0,  1.0,  1.0, PETSC_FALSE},
+  {FW_CHANNEL_PROBIT,   0.2,  1.0,  1.0, PETSC_FALSE},
+  {FW_CHANNEL_LOGISTIC, 0.0,  1.5,  1.0, PETSC_FALSE},
+  {FW_CHANNEL_LOGISTIC, 0.0,  60.0, 1.0, PETSC_FALSE},
+  {FW_CHANNEL_ABS,      0.0,  1.0,  1.0, PETSC_FALSE},
+  {FW_CHANNEL_ABS,      0.1,  1.0,  1.0, PETSC_FALSE},
+  {FW_CHANNEL_TANH,     0.1,  1.0,  1.5, PETSC_FALSE},
+  {FW_CHANNEL_ERF,      0.02, 1.0,  2.0, PETSC_FALSE},
+  {FW_CHANNEL_ERF,      1e-4, 1.0,  2.0, PETSC_FALSE},
+  {FW_CHANNEL_TANH,     0.0,  1.0,  1.5, PETSC_FALSE},
+  {FW_CHANNEL_ERF,      0.0,  1.0,  0.7, PETSC_FALSE},
 };
 
 enum { CHANNELS = PETSC_STATIC_ARRAY_LENGTH(channels) };
@@ -144,9 +144,11 @@ static void averages_are_those_of_labels_one_by_one(void **state)
 /* Steep: a logistic channel becomes the sign, a readout erf(gain z) does, and little noise is none */
 static void limits_agree(void **state)
 {
-  const FwChannel sign = {FW_CHANNEL_PROBIT, 0.0, 1.0, 1.0}, steep = {FW_CHANNEL_LOGISTIC, 0.0, 1e5, 1.0},
-                  clean = {FW_CHANNEL_TANH, 0.0, 1.0, 1.2}, quiet = {FW_CHANNEL_TANH, 1e-7, 1.0, 1.2},
-                  probit = {FW_CHANNEL_PROBIT, 0.3, 1.0, 1.0};
+  const FwChannel sign   = {FW_CHANNEL_PROBIT, 0.0, 1.0, 1.0, PETSC_FALSE},
+                  steep  = {FW_CHANNEL_LOGISTIC, 0.0, 1e5, 1.0, PETSC_FALSE},
+                  clean  = {FW_CHANNEL_TANH, 0.0, 1.0, 1.2, PETSC_FALSE},
+                  quiet  = {FW_CHANNEL_TANH, 1e-7, 1.0, 1.2, PETSC_FALSE},
+                  probit = {FW_CHANNEL_PROBIT, 0.3, 1.0, 1.0, PETSC_FALSE};
 
   (void)state;
   assert_close(log_z(&steep, 1.0, -0.7, 0.4), log_z(&sign, 1.0, -0.7, 0.4), 1e-8);
@@ -167,9 +169,9 @@ static void limits_agree(void **state)
 /* By quadrature up to beta sqrt(V) = 1e4, above it as a probit channel: the two meet, and the end is the sign */
 static void a_steep_logistic_channel_is_a_sign_with_little_noise(void **state)
 {
-  const FwChannel below  = {FW_CHANNEL_LOGISTIC, 0.0, 9.9e3, 1.0},
-                  probit = {FW_CHANNEL_PROBIT, M_PI * M_PI / 3.0 / (9.9e3 * 9.9e3), 1.0, 1.0},
-                  sign   = {FW_CHANNEL_PROBIT, 0.0, 1.0, 1.0};
+  const FwChannel below  = {FW_CHANNEL_LOGISTIC, 0.0, 9.9e3, 1.0, PETSC_FALSE},
+                  probit = {FW_CHANNEL_PROBIT, M_PI * M_PI / 3.0 / (9.9e3 * 9.9e3), 1.0, 1.0, PETSC_FALSE},
+                  sign   = {FW_CHANNEL_PROBIT, 0.0, 1.0, 1.0, PETSC_FALSE};
   double psi[2], square[2], error[2], clean[2];
 
   (void)state;
@@ -184,7 +186,7 @@ static void a_steep_logistic_channel_is_a_sign_with_little_noise(void **state)
     assert_close(error[0], error[1], 1e-13);
   }
   for (double beta = 1e10; beta <= 1e100; beta *= 1e15) {
-    const FwChannel steep = {FW_CHANNEL_LOGISTIC, 0.0, beta, 1.0};
+    const FwChannel steep = {FW_CHANNEL_LOGISTIC, 0.0, beta, 1.0, PETSC_FALSE};
 
     TestCall(FwChannelMoments(&steep, 0.4, 0.6, &psi[0], &square[0]));
     TestCall(FwChannelMoments(&sign, 0.4, 0.6, &psi[1], &square[1]));
@@ -232,18 +234,19 @@ static void labels_drawn_have_the_guessed_mean(void **state)
 
 static void bad_channels_and_labels_are_refused(void **state)
 {
-  const FwChannel abs = {FW_CHANNEL_ABS, 0.0, 1.0, 1.0}, clean = {FW_CHANNEL_TANH, 0.0, 1.0, 1.0};
-  const double    minus = -1.0, two = 2.0, w = 0.0;
-  double          g;
+  const FwChannel abs   = {FW_CHANNEL_ABS, 0.0, 1.0, 1.0, PETSC_FALSE},
+                  clean = {FW_CHANNEL_TANH, 0.0, 1.0, 1.0, PETSC_FALSE};
+  const double minus = -1.0, two = 2.0, w = 0.0;
+  double       g;
 
   (void)state;
-  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_GAUSSIAN, -0.1, 1.0, 1.0}), FW_ERR_INPUT);
-  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_LOGISTIC, -0.1, 0.0, 1.0}), FW_ERR_INPUT);
-  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_LOGISTIC, 0.1, 1e-300, 0.0}), FW_ERR_INPUT);
-  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_LOGISTIC, 0.1, 1e300, 0.0}), FW_ERR_INPUT);
-  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_ERF, 0.1, 0.0, 0.0}), FW_ERR_INPUT);
-  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_COUNT, 0.1, 0.0, 0.0}), FW_ERR_INPUT);
-  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_LOGISTIC, -0.1, 1.0, 0.0}), 0);
+  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_GAUSSIAN, -0.1, 1.0, 1.0, PETSC_FALSE}), FW_ERR_INPUT);
+  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_LOGISTIC, -0.1, 0.0, 1.0, PETSC_FALSE}), FW_ERR_INPUT);
+  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_LOGISTIC, 0.1, 1e-300, 0.0, PETSC_FALSE}), FW_ERR_INPUT);
+  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_LOGISTIC, 0.1, 1e300, 0.0, PETSC_FALSE}), FW_ERR_INPUT);
+  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_ERF, 0.1, 0.0, 0.0, PETSC_FALSE}), FW_ERR_INPUT);
+  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_COUNT, 0.1, 0.0, 0.0, PETSC_FALSE}), FW_ERR_INPUT);
+  assert_int_equal(FwChannelCheck(&(FwChannel){FW_CHANNEL_LOGISTIC, -0.1, 1.0, 0.0, PETSC_FALSE}), 0);
   assert_int_equal(FwChannelOutput(&abs, 1, &minus, &w, 1.0, NULL, &g, NULL), FW_ERR_NUMERICAL);
   assert_int_equal(FwChannelOutput(&clean, 1, &two, &w, 1.0, NULL, &g, NULL), FW_ERR_NUMERICAL);
   assert_int_equal(FwChannelOutput(&abs, 1, &two, &w, 0.0, NULL, &g, NULL), FW_ERR_NUMERICAL);

@@ -112,9 +112,10 @@ static void published_numbers_of_two_layers(void **state)
     {2.4, 0.267492},
     {4.7, 0.228159}
   };
-  FwOptimal regression =
-              curve_of(2, FW_ACTIVATION_TANH, 2.0, (FwChannel){FW_CHANNEL_GAUSSIAN, 0.0, 1.0, 1.0}, 0.1, 10.0),
-            labels = curve_of(2, FW_ACTIVATION_TANH, 2.0, (FwChannel){FW_CHANNEL_PROBIT, 0.0, 1.0, 1.0}, 0.1, 10.0);
+  FwOptimal regression = curve_of(2, FW_ACTIVATION_TANH, 2.0,
+                                  (FwChannel){FW_CHANNEL_GAUSSIAN, 0.0, 1.0, 1.0, PETSC_FALSE}, 0.1, 10.0),
+            labels = curve_of(2, FW_ACTIVATION_TANH, 2.0, (FwChannel){FW_CHANNEL_PROBIT, 0.0, 1.0, 1.0, PETSC_FALSE},
+                              0.1, 10.0);
 
   (void)state;
   for (int i = 0; i < 5; i++) {
@@ -139,12 +140,12 @@ static void published_numbers_of_two_layers(void **state)
 /* --- identities --------------------------------------------------------------------------------------------------- */
 
 static const FwChannel channels[] = {
-  {FW_CHANNEL_GAUSSIAN, 0.2,  1.0, 1.0},
-  {FW_CHANNEL_PROBIT,   0.1,  1.0, 1.0},
-  {FW_CHANNEL_LOGISTIC, 0.0,  3.0, 1.0},
-  {FW_CHANNEL_ABS,      0.05, 1.0, 1.0},
-  {FW_CHANNEL_TANH,     0.1,  1.0, 2.0},
-  {FW_CHANNEL_ERF,      0.3,  1.0, 1.0},
+  {FW_CHANNEL_GAUSSIAN, 0.2,  1.0, 1.0, PETSC_FALSE},
+  {FW_CHANNEL_PROBIT,   0.1,  1.0, 1.0, PETSC_FALSE},
+  {FW_CHANNEL_LOGISTIC, 0.0,  3.0, 1.0, PETSC_FALSE},
+  {FW_CHANNEL_ABS,      0.05, 1.0, 1.0, PETSC_FALSE},
+  {FW_CHANNEL_TANH,     0.1,  1.0, 2.0, PETSC_FALSE},
+  {FW_CHANNEL_ERF,      0.3,  1.0, 1.0, PETSC_FALSE},
 };
 
 enum { CHANNELS = PETSC_STATIC_ARRAY_LENGTH(channels) };
@@ -198,7 +199,7 @@ static void information_and_noise(void **state)
 
   (void)state;
   for (int k = 0; k < 5; k++) {
-    const FwChannel channel = {FW_CHANNEL_GAUSSIAN, 1.0 / (s + (k - 2) * h), 1.0, 1.0};
+    const FwChannel channel = {FW_CHANNEL_GAUSSIAN, 1.0 / (s + (k - 2) * h), 1.0, 1.0, PETSC_FALSE};
     FwOptimal       optimal = curve_of(3, FW_ACTIVATION_ERF, 1.0, channel, 0.1, 9.0);
 
     i_nn[k] = solve(optimal, 1.7).information_network;
@@ -237,7 +238,7 @@ static void fixed_points_are_those_of_state_evolution(void **state)
 static void a_linear_network_without_noise_is_solved_at_alpha_one(void **state)
 {
   FwOptimal optimal =
-    curve_of(3, FW_ACTIVATION_LINEAR, 1.0, (FwChannel){FW_CHANNEL_GAUSSIAN, 0.0, 1.0, 1.0}, 0.1, 10.0);
+    curve_of(3, FW_ACTIVATION_LINEAR, 1.0, (FwChannel){FW_CHANNEL_GAUSSIAN, 0.0, 1.0, 1.0, PETSC_FALSE}, 0.1, 10.0);
 
   (void)state;
   for (double alpha = 0.25; alpha < 4.0; alpha *= 2.0) {
@@ -255,9 +256,10 @@ static void noise_without_end_leaves_everything_unknown(void **state)
 {
   (void)state;
   for (double noise = 1e10; noise < 1e305; noise *= 1e50) {
-    FwOptimal optimal =
-                curve_of(1, FW_ACTIVATION_ERF, 1.0, (FwChannel){FW_CHANNEL_GAUSSIAN, noise, 1.0, 1.0}, 0.1, 10.0),
-              labels = curve_of(1, FW_ACTIVATION_ERF, 1.0, (FwChannel){FW_CHANNEL_PROBIT, noise, 1.0, 1.0}, 0.1, 10.0);
+    FwOptimal optimal = curve_of(1, FW_ACTIVATION_ERF, 1.0,
+                                 (FwChannel){FW_CHANNEL_GAUSSIAN, noise, 1.0, 1.0, PETSC_FALSE}, 0.1, 10.0),
+              labels = curve_of(1, FW_ACTIVATION_ERF, 1.0, (FwChannel){FW_CHANNEL_PROBIT, noise, 1.0, 1.0, PETSC_FALSE},
+                                0.1, 10.0);
     FwReduction          r = reduce(1, FW_ACTIVATION_ERF, 1.0);
     const FwOptimalPoint p = solve(optimal, 2.0);
 
@@ -274,7 +276,7 @@ static void noise_without_end_leaves_everything_unknown(void **state)
   const FwReduction drowned = {.eta = 1e-80, .gamma = 1.0, .variance = 1.0}; /* 800 layers of sign */
   FwOptimal         deep;
 
-  TestCall(FwOptimalCreate(&drowned, &(FwChannel){FW_CHANNEL_GAUSSIAN, 0.1, 1.0, 1.0}, 0.1, 10.0, &deep));
+  TestCall(FwOptimalCreate(&drowned, &(FwChannel){FW_CHANNEL_GAUSSIAN, 0.1, 1.0, 1.0, PETSC_FALSE}, 0.1, 10.0, &deep));
   assert_close(solve(deep, 2.0).mmse_weights, 1.0, 1e-15);
   assert_close(solve(deep, 2.0).information_linear, 0.0, 1e-150);
   TestCall(FwOptimalDestroy(&deep));
@@ -283,9 +285,11 @@ static void noise_without_end_leaves_everything_unknown(void **state)
 /* alpha error -> 0.4417 (Gyorgyi & Tishby 1990); with a nonlinear part the error ends at its angle */
 static void noiseless_labels_at_many_examples(void **state)
 {
-  FwReduction r      = reduce(2, FW_ACTIVATION_TANH, 1.0);
-  FwOptimal   linear = curve_of(0, FW_ACTIVATION_ERF, 1.0, (FwChannel){FW_CHANNEL_PROBIT, 0.0, 1.0, 1.0}, 1.0, 1e6),
-            deep     = curve_of(2, FW_ACTIVATION_TANH, 1.0, (FwChannel){FW_CHANNEL_PROBIT, 0.0, 1.0, 1.0}, 1.0, 1e6);
+  FwReduction r = reduce(2, FW_ACTIVATION_TANH, 1.0);
+  FwOptimal   linear =
+              curve_of(0, FW_ACTIVATION_ERF, 1.0, (FwChannel){FW_CHANNEL_PROBIT, 0.0, 1.0, 1.0, PETSC_FALSE}, 1.0, 1e6),
+            deep = curve_of(2, FW_ACTIVATION_TANH, 1.0, (FwChannel){FW_CHANNEL_PROBIT, 0.0, 1.0, 1.0, PETSC_FALSE}, 1.0,
+                            1e6);
 
   (void)state;
   assert_close(1e6 * solve(linear, 1e6).error, 0.44170, 1e-5);
@@ -303,7 +307,8 @@ static void phase_retrieval_has_its_transitions(void **state)
 
   (void)state;
   for (int i = 0; i < 3; i++) {
-    FwOptimal optimal = curve_of(0, FW_ACTIVATION_ERF, 1.0, (FwChannel){FW_CHANNEL_ABS, noise[i], 1.0, 1.0}, 0.3, 2.0);
+    FwOptimal optimal =
+      curve_of(0, FW_ACTIVATION_ERF, 1.0, (FwChannel){FW_CHANNEL_ABS, noise[i], 1.0, 1.0, PETSC_FALSE}, 0.3, 2.0);
 
     TestCall(FwOptimalGetThresholds(optimal, &t[i]));
     assert_close(t[i].weak_recovery, 0.5 * pow(1.0 + noise[i], 2), 1e-15);
@@ -329,7 +334,8 @@ static void phase_retrieval_has_its_transitions(void **state)
 /* At the information-theoretic threshold both maxima are equally high */
 static void two_maxima_change_places(void **state)
 {
-  FwOptimal optimal = curve_of(0, FW_ACTIVATION_ERF, 1.0, (FwChannel){FW_CHANNEL_ABS, 3e-4, 1.0, 1.0}, 0.3, 2.0);
+  FwOptimal optimal =
+    curve_of(0, FW_ACTIVATION_ERF, 1.0, (FwChannel){FW_CHANNEL_ABS, 3e-4, 1.0, 1.0, PETSC_FALSE}, 0.3, 2.0);
   FwOptimalThresholds t;
 
   (void)state;
@@ -350,7 +356,7 @@ static void two_maxima_change_places(void **state)
 static void what_is_even_cannot_be_learnt(void **state)
 {
   FwOptimal optimal =
-    curve_of(1, FW_ACTIVATION_QUADRATIC, 1.0, (FwChannel){FW_CHANNEL_GAUSSIAN, 0.1, 1.0, 1.0}, 1.0, 1e3);
+    curve_of(1, FW_ACTIVATION_QUADRATIC, 1.0, (FwChannel){FW_CHANNEL_GAUSSIAN, 0.1, 1.0, 1.0, PETSC_FALSE}, 1.0, 1e3);
 
   (void)state;
   assert_close(solve(optimal, 1e3).fixed[0].overlap, 0.0, 0.0);
@@ -361,8 +367,9 @@ static void what_is_even_cannot_be_learnt(void **state)
 static void bad_requests_are_refused(void **state)
 {
   FwReduction     relu = reduce(1, FW_ACTIVATION_RELU, 1.0), erf_layer = reduce(1, FW_ACTIVATION_ERF, 1.0);
-  const FwChannel sign = {FW_CHANNEL_PROBIT, 0.0, 1.0, 1.0}, wrong = {FW_CHANNEL_GAUSSIAN, -1.0, 1.0, 1.0},
-                  faint = {FW_CHANNEL_TANH, 1e-12, 1.0, 1.0};
+  const FwChannel sign  = {FW_CHANNEL_PROBIT, 0.0, 1.0, 1.0, PETSC_FALSE},
+                  wrong = {FW_CHANNEL_GAUSSIAN, -1.0, 1.0, 1.0, PETSC_FALSE},
+                  faint = {FW_CHANNEL_TANH, 1e-12, 1.0, 1.0, PETSC_FALSE};
   FwOptimal      optimal;
   FwOptimalPoint point;
 
