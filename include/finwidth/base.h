@@ -44,6 +44,9 @@ enum {
  * command line wins over it. On bad input the message is kept for FwFinish() and the call returns FW_ERR_INPUT, with
  * MPI running.
  *
+ * From then on memory that one rank of several cannot get, and a call of MPI that fails on it, end the run at once, with the
+ * message and MPI_Abort(): they may be met on the way to a call that all ranks make, where nobody can agree on anything.
+ *
  * @collective{MPI_COMM_WORLD}
  * @param[in] argc, argv  the command line: argv[0] is the program, the rest are options
  * @param[in] input       path of a YAML file, or NULL

@@ -63,16 +63,33 @@ static void KeepMessage(int line, const char *function, const char *file, PetscE
     snprintf(state.message, MESSAGE_SIZE, "%s", message);
 }
 
+static int wanted_exit;
+
+static void LeaveAtOnce(int signal_number)
+{
+  (void)signal_number;
+  _exit(wanted_exit);
+}
+
+/* Threads of MPI's libraries may crash on the way out, which is no reason for another exit code */
+static void AbortMpi(FwExit code)
+{
+  wanted_exit = code;
+  (void)signal(SIGSEGV, LeaveAtOnce);
+  (void)signal(SIGABRT, LeaveAtOnce);
+  MPI_Abort(MPI_COMM_WORLD, code);
+}
+
 /* An error that one rank alone has met: the others do not know, and would wait for it for ever */
 static void EndAll(PetscErrorCode code, int rank)
 {
   for (int i = 0; i < state.n_on_failure; i++) state.on_failure[i]();
   PrintError(code, rank);
-  MPI_Abort(MPI_COMM_WORLD, FwExitOf(code));
+  AbortMpi(FwExitOf(code));
 }
 
 /* Memory that one rank of several could not get may have been for anything, also on the way to a call that all of them
-   make: no caller can agree on that error */
+   make, and so may a call of MPI that has failed: no caller can agree on such an error */
 static PetscErrorCode RecordError(MPI_Comm comm, int line, const char *function, const char *file, PetscErrorCode code,
                                   PetscErrorType type, const char *message, void *context)
 {
@@ -86,7 +103,7 @@ static PetscErrorCode RecordError(MPI_Comm comm, int line, const char *function,
   state.is_shared        = IsMetByAll(comm);
   state.is_out_of_memory = code == PETSC_ERR_MEM ? PETSC_TRUE : PETSC_FALSE;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  if (state.is_out_of_memory && !state.is_shared) EndAll(code, rank);
+  if ((code == PETSC_ERR_MEM || code == PETSC_ERR_MPI) && !state.is_shared) EndAll(code, rank);
   return code;
 }
 
@@ -201,14 +218,6 @@ void FwOnFailure(void (*function)(void))
   if (state.n_on_failure < FAILURE_MAX) state.on_failure[state.n_on_failure++] = function;
 }
 
-static int exit_code;
-
-static void LeaveAtOnce(int signal_number)
-{
-  (void)signal_number;
-  _exit(exit_code);
-}
-
 /* MPI_Finalize has HDF5 close its files, and HDF5 1.10 crashes there where closing one has failed before; and it unloads
    libraries, in which a thread of theirs may still run. The message is out, nothing is half-written: what is left is the
    exit code. */
@@ -218,9 +227,9 @@ static void FinaliseMpi(FwExit code)
   void (*on_abort)(int);
 
   fflush(stdout);
-  exit_code  = code;
-  on_segment = signal(SIGSEGV, LeaveAtOnce);
-  on_abort   = signal(SIGABRT, LeaveAtOnce);
+  wanted_exit = code;
+  on_segment  = signal(SIGSEGV, LeaveAtOnce);
+  on_abort    = signal(SIGABRT, LeaveAtOnce);
   MPI_Finalize();
   signal(SIGSEGV, on_segment);
   signal(SIGABRT, on_abort);
@@ -239,7 +248,7 @@ static void WaitForOthers(PetscErrorCode code, int rank)
       (void)usleep(1000);
   if (are_here) return;
   if (rank) PrintError(code, rank);
-  MPI_Abort(MPI_COMM_WORLD, FwExitOf(code));
+  AbortMpi(FwExitOf(code));
 }
 
 int FwFinish(PetscErrorCode code)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /** @file
- * To be preloaded: an allocation of a rank fails.
+ * To be preloaded: an allocation of a rank fails, or a call of MPI.
  *
- * FINWIDTH_FAIL_OF     "own": those that finwidth asks for, itself or through the C library or PETSc; "library": all others
+ * FINWIDTH_FAIL_OF     "own": those that finwidth asks for, itself or through the C library or PETSc; "library": all others;
+ *                      "mpi": collective calls of MPI by finwidth or PETSc
  * FINWIDTH_FAIL_AT     which of them, counted from 1 after MPI_Init(); 0 for none
  * FINWIDTH_FAIL_RANK   on which rank of mpirun; without it, on each
  * FINWIDTH_FAIL_ON     if it is set, those behind that one fail, too
@@ -12,7 +13,6 @@
  */
 
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <link.h>
@@ -34,7 +34,7 @@ static struct {
   enum { PROGRAM = 1, THROUGH } kind; /* others are libraries */
 } parts[N_PART];
 
-static int          n_part, is_armed, wants_own, fails_on;
+static int          n_part, is_armed, wants_own, wants_mpi, fails_on;
 static long         n_seen, at;
 static __thread int is_inside;
 static FILE        *list;
@@ -107,11 +107,11 @@ static int Judge(size_t size, const void *caller)
   return fails;
 }
 
-static int Fails(size_t size, const void *caller)
+static int Fails(int is_mpi, size_t size, const void *caller)
 {
   int fails;
 
-  if (!is_armed || is_inside) return 0;
+  if (!is_armed || is_inside || is_mpi != wants_mpi) return 0;
   is_inside = 1;
   fails     = Judge(size, caller);
   is_inside = 0;
@@ -121,22 +121,22 @@ static int Fails(size_t size, const void *caller)
 
 void *malloc(size_t n)
 {
-  return Fails(n, __builtin_return_address(0)) ? NULL : __libc_malloc(n);
+  return Fails(0, n, __builtin_return_address(0)) ? NULL : __libc_malloc(n);
 }
 
 void *calloc(size_t n, size_t size)
 {
-  return Fails(n * size, __builtin_return_address(0)) ? NULL : __libc_calloc(n, size);
+  return Fails(0, n * size, __builtin_return_address(0)) ? NULL : __libc_calloc(n, size);
 }
 
 void *realloc(void *old, size_t n)
 {
-  return Fails(n, __builtin_return_address(0)) ? NULL : __libc_realloc(old, n);
+  return Fails(0, n, __builtin_return_address(0)) ? NULL : __libc_realloc(old, n);
 }
 
 void *memalign(size_t alignment, size_t n)
 {
-  return Fails(n, __builtin_return_address(0)) ? NULL : __libc_memalign(alignment, n);
+  return Fails(0, n, __builtin_return_address(0)) ? NULL : __libc_memalign(alignment, n);
 }
 
 void *aligned_alloc(size_t alignment, size_t n)
@@ -146,7 +146,7 @@ void *aligned_alloc(size_t alignment, size_t n)
 
 int posix_memalign(void **out, size_t alignment, size_t n)
 {
-  if (Fails(n, __builtin_return_address(0))) return ENOMEM;
+  if (Fails(0, n, __builtin_return_address(0))) return ENOMEM;
   *out = __libc_memalign(alignment, n);
   return *out ? 0 : ENOMEM;
 }
@@ -161,17 +161,19 @@ static void Arm(void)
   if (!of || (rank && wanted && strcmp(rank, wanted))) return;
   (void)backtrace(frame, 1); /* the first call loads a library */
   dl_iterate_phdr(AddObject, NULL);
-  wants_own = !strcmp(of, "own");
+  wants_mpi = !strcmp(of, "mpi");
+  wants_own = wants_mpi || !strcmp(of, "own");
   fails_on  = getenv("FINWIDTH_FAIL_ON") != NULL;
   at        = number ? atol(number) : 0;
   list      = path ? fopen(path, "w") : NULL;
   is_armed  = 1;
 }
 
+/* --- MPI, by its profiling interface ------------------------------------------------------------------------ */
+
 int MPI_Init(int *argc, char ***argv)
 {
-  int (*next)(int *, char ***) = (int (*)(int *, char ***))dlsym(RTLD_NEXT, "MPI_Init");
-  const int failed             = next(argc, argv);
+  const int failed = PMPI_Init(argc, argv);
 
   Arm();
   return failed;
@@ -179,9 +181,47 @@ int MPI_Init(int *argc, char ***argv)
 
 int MPI_Finalize(void)
 {
-  int (*next)(void) = (int (*)(void))dlsym(RTLD_NEXT, "MPI_Finalize");
-
   is_armed = 0;
   if (list) fclose(list);
-  return next();
+  return PMPI_Finalize();
+}
+
+#define REFUSE \
+  if (Fails(1, 0, __builtin_return_address(0))) return MPI_ERR_OTHER
+
+int MPI_Barrier(MPI_Comm comm)
+{
+  REFUSE;
+  return PMPI_Barrier(comm);
+}
+
+int MPI_Bcast(void *value, int n, MPI_Datatype type, int root, MPI_Comm comm)
+{
+  REFUSE;
+  return PMPI_Bcast(value, n, type, root, comm);
+}
+
+int MPI_Reduce(const void *in, void *out, int n, MPI_Datatype type, MPI_Op op, int root, MPI_Comm comm)
+{
+  REFUSE;
+  return PMPI_Reduce(in, out, n, type, op, root, comm);
+}
+
+int MPI_Allreduce(const void *in, void *out, int n, MPI_Datatype type, MPI_Op op, MPI_Comm comm)
+{
+  REFUSE;
+  return PMPI_Allreduce(in, out, n, type, op, comm);
+}
+
+int MPI_Allgather(const void *in, int n_in, MPI_Datatype type_in, void *out, int n_out, MPI_Datatype type_out,
+                  MPI_Comm comm)
+{
+  REFUSE;
+  return PMPI_Allgather(in, n_in, type_in, out, n_out, type_out, comm);
+}
+
+int MPI_Comm_split(MPI_Comm comm, int colour, int key, MPI_Comm *part)
+{
+  REFUSE;
+  return PMPI_Comm_split(comm, colour, key, part);
 }

@@ -9,6 +9,7 @@ usage: survival.py [state=FILE] [seconds=LIMIT] [CLASS=COUNT ...]   (all classes
     faults    the K-th call of a system call fails (strace), for random K
     memory    an allocation fails that the program asks for, itself or through PETSc, on one rank; sometimes all after it
     library   an allocation of Open MPI, HDF5 or another library fails
+    messages  a collective call of MPI returns an error on one rank of two
     disks     a file system (tmpfs, as root) with a random room left
     flips     one bit of a result or of a checkpoint flipped
     races     two runs on one output at once
@@ -41,7 +42,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 
-FEW = {"kills": 3, "signals": 1, "faults": 3, "memory": 2, "disks": 2, "races": 1, "flips": 6, "inputs": 8}
+FEW = {"kills": 3, "signals": 1, "faults": 2, "memory": 1, "disks": 2, "races": 1, "flips": 6, "inputs": 8}
 SMALL = ["-data_train", "60", "-data_test", "20"]
 SCAN = [*SMALL, "-data_train", "150", "-theory_bandwidth", "0", "-theory_average", "false", "-scan_seed", "1:24:24"]
 # Each takes less than half a second of one processor, and most of it in the work proper
@@ -409,30 +410,34 @@ def allocations(bench, ranks, rank, kind):
 
 def memory_once(bench, kind="own"):
     """One place in the program after the other, drawn at random, gets no memory."""
-    ranks = RANDOM.choice([1, 2])
+    ranks = 2 if kind == "mpi" else RANDOM.choice([1, 2])
     rank = RANDOM.randrange(ranks)
     number = RANDOM.choice(allocations(bench, ranks, rank, kind))
     more = {"FINWIDTH_FAIL_ON": "1"} if RANDOM.random() < 0.2 else {}
-    which = f"allocation {number} on rank {rank} of {ranks}{', and those after it' if more else ''}"
+    which = f"{'call' if kind == 'mpi' else 'allocation'} {number} on rank {rank} of {ranks}{', and those after it' if more else ''}"
     try:
         done = bench.fail(kind, ranks, rank, FINWIDTH_FAIL_AT=str(number), **more)
     except Failure as failure:
         raise Failure(f"{which}: {failure}") from None
     bench.note()
-    if kind == "own":
-        check_memory_exit(bench, done, which)
+    if kind != "library":
+        check_ending(bench, done, which, {"own": (3, 5), "mpi": (1,)}[kind])
     bench.check_result()
     if bench.hit != "neither":  # or else there is nothing to go on from
         bench.finish()
 
 
-def check_memory_exit(bench, done, which):
-    check(done.returncode in (bench.code, 3, 5), f"{which}: exit code {done.returncode}: {done.stderr[-700:]}")
+def check_ending(bench, done, which, codes):
+    check(done.returncode in (bench.code, *codes), f"{which}: exit code {done.returncode}: {done.stderr[-700:]}")
     errors = [line for line in done.stderr.splitlines() if line.startswith("finwidth: error:")]
     check(len(errors) == (done.returncode not in (0, 4)), f"{which}: {len(errors)} messages: {done.stderr[-700:]}")
     check(done.returncode != 3 or "Cannot allocate" in errors[0], f"{which}: exit code 3: {errors}")
     left = [path.name for path in bench.place.iterdir() if path.name.endswith(".lock") or path.match(".*.tmp")]
     check(not left, f"{which}: left behind: {left}")
+
+
+def message_once(bench):
+    memory_once(bench, "mpi")
 
 
 def library_once(bench):
@@ -575,13 +580,13 @@ def is_possible(name):
         return can
     if name == "faults":
         return shutil.which("strace") and not subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True).returncode
-    if name in ("memory", "library"):
+    if name in ("memory", "library", "messages"):
         return FAILING
     return True
 
 
 CLASSES = {"kills": kill_once, "signals": signal_once, "faults": fault_once, "memory": memory_once,
-           "library": library_once, "disks": disk_once, "races": race_once,
+           "library": library_once, "messages": message_once, "disks": disk_once, "races": race_once,
            "flips": flip_once, "inputs": input_once}
 
 

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { P = 150, P_TEST = 7 };
@@ -135,6 +136,22 @@ static void another_digest_is_refused(void **state)
   expect_refusal(path, "examples 1a2b, kernel relu", "another kernel");
 }
 
+static void what_another_run_writes_meanwhile_is_let_alone(void **state)
+{
+  FwSpectrum  spectrum = make_spectrum(1, P_TEST);
+  char        other[300];
+  struct stat status;
+
+  (void)state;
+  snprintf(other, sizeof other, "%s.tmp", path);
+  if (!rank) (void)!mkdir(other, 0700);
+  TestCall(FwSpectrumSave(spectrum, path, digest));
+  assert_close(stat(other, &status), 0, 0.0);
+  TestCall((PetscErrorCode)MPI_Barrier(PETSC_COMM_WORLD));
+  if (!rank) (void)rmdir(other);
+  TestCall(FwSpectrumDestroy(&spectrum));
+}
+
 static void missing_file_and_folder_are_refused(void **state)
 {
   FwSpectrum spectrum = make_spectrum(1, P_TEST);
@@ -217,6 +234,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(saved_and_loaded_spectrum_is_the_same_on_other_ranks),
     cmocka_unit_test(spectrum_without_test_examples_is_saved),
     cmocka_unit_test(another_digest_is_refused),
+    cmocka_unit_test(what_another_run_writes_meanwhile_is_let_alone),
     cmocka_unit_test(missing_file_and_folder_are_refused),
     cmocka_unit_test(every_damaged_byte_is_noticed),
     cmocka_unit_test(truncated_file_is_refused),
