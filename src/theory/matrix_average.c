@@ -11,6 +11,10 @@
  *     1_L x C + 11^T x (B - C / L),   B = N d2S/dH2 / 2,   C E = N Phi(H / L) o E / 2:
  *
  * C the curvature of one innovation's law, C / L what is in B of them. It need not be exact: weights make up for it.
+ *
+ * Where few draws count, hardly wider layers than outputs, the law is lopsided, and those that count most may not be among
+ * them: then nothing shows that they are missing. Draws from there are pilots. Their weights, flattened until a quarter of
+ * them counts, give mean and deviation along each direction, and the draws are made anew around these.
  */
 
 #include <finwidth/matrix_average.h>
@@ -18,17 +22,22 @@
 
 #include <finwidth/random.h>
 
+#include <float.h>
 #include <math.h>
 
 enum {
-  FREEDOM_LEAST = 10
-}; /* of Student's distribution; more where there are many numbers, or their length scatters */
+  FREEDOM_LEAST = 10, /* of Student's distribution; more where there are many numbers, or their length scatters */
+  PILOTS        = 2,  /* rounds of them at most */
+  ENOUGH        = 4   /* one draw of so many that counts needs no other round */
+};
 
 /* Where the draws come from */
 typedef struct {
   FwMatrixAction action;
   PetscInt       n_output, n_layer, n_packed, n_number, freedom; /* m; L m */
+  PetscInt       round;                                          /* of pilots behind it */
   double        *centre;                                         /* [D][D] H at the saddle point */
+  double        *offset;                                         /* [L m] from there to the mean of the draws */
   double        *spread;  /* [L m][L m] row k: direction of the k-th normal number */
   double         log_det; /* of the precision */
   uint64_t       seed;
@@ -161,7 +170,7 @@ static PetscErrorCode CreateProposal(FwMatrixAction action, const double order[]
                   .n_number = L * m,
                   .freedom  = PetscMax(FREEDOM_LEAST, L * m),
                   .seed     = seed};
-  PetscCall(PetscMalloc2((size_t)n * n, &p->centre, (size_t)L * m * L * m, &p->spread));
+  PetscCall(PetscCalloc3((size_t)n * n, &p->centre, L * m, &p->offset, (size_t)L * m * L * m, &p->spread));
   PetscCall(FwSymmetricApply(n, order, log, p->centre));
   PetscCall(FillSpread(action, p));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -170,34 +179,55 @@ static PetscErrorCode CreateProposal(FwMatrixAction action, const double order[]
 static PetscErrorCode DestroyProposal(Proposal *p)
 {
   PetscFunctionBegin;
-  PetscCall(PetscFree2(p->centre, p->spread));
+  PetscCall(PetscFree3(p->centre, p->offset, p->spread));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Draw r, h of all layers, and the logarithm of its density. Student's numbers: normal ones over the root of a mean of
+/* The L m numbers of draw r, and the logarithm of its density. Student's numbers: normal ones over the root of a mean of
    squares of others */
-static PetscErrorCode Draw(const Proposal *p, PetscInt r, double h[], double *log_density)
+static PetscErrorCode DrawNumbers(const Proposal *p, PetscInt r, double number[], double *log_density)
 {
-  const PetscInt m = p->n_number, n = p->n_output;
-  const FwStream stream = FwStreamCreate(p->seed, FW_RANDOM_THEORY_ORDER, (uint64_t)r, 0, 0);
+  const PetscInt m      = p->n_number;
+  const FwStream stream = FwStreamCreate(p->seed, FW_RANDOM_THEORY_ORDER, (uint64_t)r, (uint64_t)p->round, 0);
   const double   nu     = (double)p->freedom;
-  double        *number, *x, square = 0.0, length = 0.0;
+  double        *normal, square = 0.0, length = 0.0;
 
   PetscFunctionBegin;
-  PetscCall(PetscCalloc2(m + p->freedom, &number, m, &x));
-  FwStreamNormal(stream, 0, (size_t)(m + p->freedom), number);
-  for (PetscInt k = 0; k < p->freedom; k++) square += number[m + k] * number[m + k] / nu;
+  PetscCall(PetscMalloc1(m + p->freedom, &normal));
+  FwStreamNormal(stream, 0, (size_t)(m + p->freedom), normal);
+  for (PetscInt k = 0; k < p->freedom; k++) square += normal[m + k] * normal[m + k] / nu;
   for (PetscInt k = 0; k < m; k++) {
-    number[k] /= sqrt(square);
+    number[k] = normal[k] / sqrt(square);
     length += number[k] * number[k];
-    for (PetscInt i = 0; i < m; i++) x[i] += number[k] * p->spread[k * m + i];
   }
+  *log_density = lgamma(0.5 * (nu + m)) - lgamma(0.5 * nu) - 0.5 * m * log(nu * M_PI) + 0.5 * p->log_det -
+                 0.5 * (nu + m) * log1p(length / nu);
+  PetscCall(PetscFree(normal));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* x += the directions times the numbers */
+static void AddSpread(const Proposal *p, const double number[], double x[])
+{
+  for (PetscInt k = 0; k < p->n_number; k++)
+    for (PetscInt i = 0; i < p->n_number; i++) x[i] += number[k] * p->spread[k * p->n_number + i];
+}
+
+/* Draw r, h of all layers */
+static PetscErrorCode Draw(const Proposal *p, PetscInt r, double h[], double *log_density)
+{
+  const PetscInt n = p->n_output;
+  double        *number, *x;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc2(p->n_number, &number, p->n_number, &x));
+  PetscCall(DrawNumbers(p, r, number, log_density));
+  PetscCall(PetscArraycpy(x, p->offset, p->n_number));
+  AddSpread(p, number, x);
   for (PetscInt l = 0; l < p->n_layer; l++) {
     FwMatrixUnpack(n, x + l * p->n_packed, h + l * n * n);
     for (PetscInt i = 0; i < n * n; i++) h[l * n * n + i] += p->centre[i] / p->n_layer;
   }
-  *log_density = lgamma(0.5 * (nu + m)) - lgamma(0.5 * nu) - 0.5 * m * log(nu * M_PI) + 0.5 * p->log_det -
-                 0.5 * (nu + m) * log1p(length / nu);
   PetscCall(PetscFree2(number, x));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -315,6 +345,68 @@ static void Normalise(double n_train, FwMatrixAverage *average)
   average->log_evidence_error = sqrt(PetscMax(0.0, square - 1.0 / average->n));
 }
 
+/* --- pilots ------------------------------------------------------------------------------------------------- */
+
+/* Powers of the weights, of sum one; how many of them count: all where the power is small enough */
+static double Flatten(const FwMatrixAverage *average, double power, double flat[])
+{
+  double sum = 0.0, square = 0.0;
+
+  for (PetscInt r = 0; r < average->n; r++) sum += flat[r] = pow(PetscMax(average->weight[r], DBL_MIN), power);
+  for (PetscInt r = 0; r < average->n; r++) {
+    flat[r] /= sum;
+    square += flat[r] * flat[r];
+  }
+  return 1.0 / square;
+}
+
+/* Mean and deviation of the pilots' numbers under flattened weights become those of the next draws: the same bits on all
+   ranks. The deviation that is left is that of Student's numbers, a little wide, which is the safe side */
+static PetscErrorCode Adapt(const FwMatrixAverage *pilots, Proposal *p)
+{
+  const PetscInt m     = p->n_number;
+  double         power = 1.0, density, *flat, *number, *mean, *square;
+
+  PetscFunctionBegin;
+  PetscCall(PetscMalloc2(pilots->n, &flat, m, &number));
+  PetscCall(PetscCalloc2(m, &mean, m, &square));
+  while (Flatten(pilots, power, flat) * ENOUGH < pilots->n) power *= 0.8;
+  for (PetscInt r = 0; r < pilots->n; r++) {
+    PetscCall(DrawNumbers(p, r, number, &density));
+    for (PetscInt k = 0; k < m; k++) mean[k] += flat[r] * number[k];
+    for (PetscInt k = 0; k < m; k++) square[k] += flat[r] * number[k] * number[k];
+  }
+  AddSpread(p, mean, p->offset);
+  for (PetscInt k = 0; k < m; k++) {
+    const double deviation = sqrt(square[k] - mean[k] * mean[k]);
+
+    for (PetscInt i = 0; i < m; i++) p->spread[k * m + i] *= deviation;
+    p->log_det -= 2.0 * log(deviation);
+  }
+  p->round++;
+  PetscCall(PetscFree2(flat, number));
+  PetscCall(PetscFree2(mean, square));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Weighted draws; those of a round of pilots are left behind */
+static PetscErrorCode DrawAll(MPI_Comm comm, Proposal *p, double n_train, FwMatrixAverage *average)
+{
+  const size_t size = (size_t)average->n * p->n_output * p->n_output;
+
+  PetscFunctionBegin;
+  while (1) {
+    PetscCall(PetscArrayzero(average->log_order, size));
+    PetscCall(PetscArrayzero(average->weight, average->n));
+    PetscCall(WeighAll(comm, p, average));
+    Normalise(n_train, average);
+    if (p->round == PILOTS || !(average->effective * ENOUGH < average->n)) PetscFunctionReturn(PETSC_SUCCESS);
+    PetscCall(Adapt(average, p));
+  }
+}
+
+/* --- average ------------------------------------------------------------------------------------------------ */
+
 static PetscErrorCode AverageOrder(FwMatrixAverage *average)
 {
   const size_t size = (size_t)average->n_output * average->n_output;
@@ -352,10 +444,9 @@ PetscErrorCode FwMatrixAverageCreate(MPI_Comm comm, FwMatrixAction action, const
   PetscCall(PetscCalloc4(n * size, &average->log_order, n, &average->weight, size, &average->mean_order, size,
                          &average->mean_order_error));
   PetscCall(FwErrorAgreeAny(comm, CreateProposal(action, order, seed, &proposal)));
-  PetscCall(WeighAll(comm, &proposal, average));
-  PetscCall(DestroyProposal(&proposal));
   PetscCall(FwMatrixActionBounds(action, &bounds));
-  Normalise((double)bounds.n, average);
+  PetscCall(DrawAll(comm, &proposal, (double)bounds.n, average));
+  PetscCall(DestroyProposal(&proposal));
   PetscCheck(
     isfinite(average->log_evidence), comm, FW_ERR_NUMERICAL,
     "theory_average: the weights of the order parameters are not finite numbers: inputs or variances are too large");
