@@ -51,7 +51,9 @@ enum {
 
 /** An average that rests on draws has converged with so many effective ones, of chains with at most this R-hat. */
 #define FW_AVERAGE_EFFECTIVE_LEAST 50.0
-#define FW_AVERAGE_RHAT_MOST       1.1
+/** Of weighted draws more: fewer are a sign that those with the largest weights are missing. */
+#define FW_AVERAGE_WEIGHTED_LEAST 128.0
+#define FW_AVERAGE_RHAT_MOST      1.1
 
 /** The choices of `theory_model` and `theory_composition`. */
 typedef enum { FW_THEORY_RENORMALISED, FW_THEORY_INFINITE, FW_THEORY_NTK } FwTheoryModel;

@@ -355,7 +355,8 @@ PetscErrorCode FwPredictWarnAboutAverages(const char prefix[], PetscInt n_point,
   if (isfinite(fewest))
     PetscCall(FwWarn("the average has not converged at %" PetscInt_FMT " of %" PetscInt_FMT
                      " points (%sas few as %.1f effective draws, want %g): do not trust it and its error bars there%s",
-                     n_failed, n_point, rhat, fewest, FW_AVERAGE_EFFECTIVE_LEAST,
+                     n_failed, n_point, rhat, fewest,
+                     isnan(worst) ? FW_AVERAGE_WEIGHTED_LEAST : FW_AVERAGE_EFFECTIVE_LEAST,
                      isnan(worst) ? "" : ", raise theory_draws"));
   else
     PetscCall(FwWarn("the average has not converged at %" PetscInt_FMT " of %" PetscInt_FMT

@@ -248,7 +248,7 @@ static PetscErrorCode RecordOutputsAverage(const FwPrediction *p, FwRecord recor
 
   PetscFunctionBegin;
   PetscCall(FwAverageQualityRecord(p->n_output, p->averaged.error, NAN, a->effective,
-                                   a->effective >= FW_AVERAGE_EFFECTIVE_LEAST, record));
+                                   a->effective >= FW_AVERAGE_WEIGHTED_LEAST, record));
   PetscCall(FwRecordReals(record, "average_order_parameter", &order, a->mean_order, "1",
                           "posterior mean of the order parameter"));
   PetscCall(FwRecordReals(record, "average_order_parameter_error_bar", &order, a->mean_order_error, "1",
