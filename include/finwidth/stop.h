@@ -4,7 +4,7 @@
 /** @file
  * Requests to stop: signals, and the wall time given to the run.
  *
- * TERM or INT asks to stop at the next good step; one that comes three seconds later or more ends the program at once. USR2 asks to stop too, however
+ * TERM or INT asks to stop at the next good step; one that comes a second later or more ends the program at once. USR2 asks to stop too, however
  * often it comes: job scripts send it to mpirun, which passes it on. USR1 asks for a checkpoint, and the run goes on.
  * A long computation asks FwStopRequested() and FwCheckpointRequested() between steps.
  */

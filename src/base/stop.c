@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,7 +16,7 @@
 /* enough to write a checkpoint and leave before the scheduler kills the job */
 static const double margin_seconds = 30.0;
 
-enum { PATIENCE_SECONDS = 3 };
+enum { PATIENCE_MILLISECONDS = 1000 };
 
 static volatile sig_atomic_t is_stop_signalled, is_stop_asked, is_checkpoint_asked;
 static PetscLogDouble        deadline; /* on PetscTime()'s clock; 0 for none */
@@ -24,14 +25,16 @@ static PetscLogDouble        deadline; /* on PetscTime()'s clock; 0 for none */
    one is that of somebody who does not want to wait */
 static void OnStopSignal(int signal_number)
 {
-  static volatile sig_atomic_t first_second;
-  struct timespec              now;
+  static volatile int64_t first; /* milliseconds; only this handler, which nothing interrupts, uses it */
+  struct timespec         clock;
+  int64_t                 now;
 
   (void)signal_number;
-  (void)clock_gettime(CLOCK_MONOTONIC, &now);
-  if (!is_stop_signalled) first_second = (sig_atomic_t)now.tv_sec;
+  (void)clock_gettime(CLOCK_MONOTONIC, &clock);
+  now = 1000 * (int64_t)clock.tv_sec + clock.tv_nsec / 1000000;
+  if (!is_stop_signalled) first = now;
   is_stop_signalled = 1;
-  if (now.tv_sec - first_second >= PATIENCE_SECONDS) _exit(FW_EXIT_STOPPED);
+  if (now - first >= PATIENCE_MILLISECONDS) _exit(FW_EXIT_STOPPED);
 }
 
 /* mpirun passes USR1 and USR2 on to every rank at once, which it does not do with TERM: schedulers send them ahead of the
@@ -53,6 +56,8 @@ static void Install(int signal_number, void (*handler)(int))
   struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
 
   sigemptyset(&action.sa_mask);
+  sigaddset(&action.sa_mask, SIGTERM);
+  sigaddset(&action.sa_mask, SIGINT);
   (void)sigaction(signal_number, &action, NULL); /* fails for no signal that there is */
 }
 

@@ -93,7 +93,7 @@ static PetscErrorCode Sample(MPI_Comm comm, const FwMixtureCommon *common, Petsc
                          .resume       = common->request->resume,
                          .interval     = FwRequestCheckpointSeconds(),
                          .has_progress = common->request->is_single,
-                         .is_part      = common->has_posterior && point->n_output > 2 ? PETSC_TRUE : PETSC_FALSE};
+                         .is_part      = PETSC_TRUE}; /* the report follows */
 
   for (int s = 0; s < FW_DRAWN_COUNT; s++)
     if (common->report.is_drawn[s])
@@ -187,7 +187,7 @@ static PetscErrorCode RunPoint(MPI_Comm comm, const FwMixtureCommon *common, con
     PetscCall(Forgive(AddReport(comm, common, number, &point, record), record, &is_converged));
   else if (has_posterior)
     PetscCall(FwPosteriorRecordDigest(group, record));
-  if (has_posterior && !number) PetscCall(FwPredictWarnAboutMean(comm, group->data, &point.model)); /* once of a scan */
+  if (has_posterior) PetscCall(FwPredictWarnAboutMean(comm, group->data, number, &point.model));
   if (has_posterior) PetscCall(AddPosterior(common, group, number, &point, record, &is_converged));
   PetscCall(FwRecordInteger(record, "converged", is_converged, "1", "1: every number can be trusted"));
   PetscCall(FwMixturePointDestroy(&point));

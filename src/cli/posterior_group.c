@@ -399,17 +399,19 @@ static PetscErrorCode AddLaw(const Point *point, int which, const FwMixtureLaw *
 /* Errors of the prediction at the saddle point, for one output */
 static PetscErrorCode AddSaddleErrors(const Point *point, double order, FwRecord record)
 {
-  const double scaled = order * point->scale;
-  double      *mean, *variance;
-  Errors       errors;
+  const double   scaled = order * point->scale;
+  double        *mean, *variance;
+  Errors         errors;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc2(point->n_test, &mean, point->n_test, &variance));
-  PetscCall(FwSpectrumPredictEach(point->group->spectrum, point->model->temperature, 1, &scaled, mean, variance));
-  errors = FindErrors(point->n_test, 1, mean, variance, point->target);
+  code = FwSpectrumPredictEach(point->group->spectrum, point->model->temperature, 1, &scaled, mean, variance);
+  if (!code) errors = FindErrors(point->n_test, 1, mean, variance, point->target);
+  PetscCall(PetscFree2(mean, variance));
+  PetscCall(code);
   PetscCall(FwRecordSetPrefix(record, part_prefix[SADDLE]));
   PetscCall(RecordErrors(&errors, record));
-  PetscCall(PetscFree2(mean, variance));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -424,19 +426,29 @@ static PetscErrorCode PrintSaddle(const Point *point, double order, double mean_
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode RecordAndPrintSaddle(const Point *point, const double order[], const double mean_q[],
+                                           FwRecord record)
+{
+  PetscFunctionBegin;
+  PetscCall(FwRecordSetPrefix(record, "/mixture/posterior/"));
+  PetscCall(RecordSaddle(point->group, order, mean_q, record));
+  if (point->group->n_output == 1 && point->n_test) PetscCall(AddSaddleErrors(point, order[0], record));
+  PetscCall(PrintSaddle(point, order[0], mean_q[0]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode AddSaddle(const Point *point, const double mean_q[], FwRecord record)
 {
   const PetscInt d = point->group->n_output;
   double        *order;
+  PetscErrorCode code;
 
   PetscFunctionBegin;
   PetscCall(PetscMalloc1(d * d, &order));
-  PetscCall(FindSaddle(point->group, point->model, point->scale, order));
-  PetscCall(FwRecordSetPrefix(record, "/mixture/posterior/"));
-  PetscCall(RecordSaddle(point->group, order, mean_q, record));
-  if (d == 1 && point->n_test) PetscCall(AddSaddleErrors(point, order[0], record));
-  PetscCall(PrintSaddle(point, order[0], mean_q[0]));
+  code = FindSaddle(point->group, point->model, point->scale, order);
+  if (!code) code = RecordAndPrintSaddle(point, order, mean_q, record);
   PetscCall(PetscFree(order));
+  PetscCall(code);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -444,7 +456,7 @@ static PetscErrorCode AddSaddle(const Point *point, const double mean_q[], FwRec
 static PetscErrorCode Judge(Point *point, int which, PetscErrorCode code, FwRecord record)
 {
   PetscFunctionBegin;
-  if (code != FW_ERR_NUMERICAL) PetscCall(code);
+  if (FwExitOf(code) != FW_EXIT_NUMERICAL) PetscCall(code);
   if (code) {
     PetscCall(PetscStrncpy(point->failure[which], FwErrorMessage(), sizeof point->failure[which]));
     FwErrorClear();

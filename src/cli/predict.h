@@ -43,9 +43,9 @@ PetscErrorCode FwPredictPointDestroy(FwPredictPoint *point);
  */
 PetscErrorCode FwPredictPointAdapt(FwDataset data, FwPredictPoint *point);
 
-/** Warn of labels with a large mean that an odd network without biases cannot fit, with what to do. Collective on `comm`, whose
- *  are the data. */
-PetscErrorCode FwPredictWarnAboutMean(MPI_Comm comm, FwDataset data, const FwModel *model);
+/** Warn of labels with a large mean that an odd network without biases cannot fit, with what to do: once of a scan, at its
+ *  point of number 0, and wherever a part of it is computed. Collective on `comm`, whose are the data. */
+PetscErrorCode FwPredictWarnAboutMean(MPI_Comm comm, FwDataset data, PetscInt number, const FwModel *model);
 
 /** Leave out the observables that the theory does not have, with a warning: a sampled network has its own all the same.
  *  Collective as FwPredictPointAdapt(), before which it is called. */

@@ -203,16 +203,18 @@ static PetscErrorCode Advise(const FwModel *model, const LabelMean *label, size_
 }
 
 /* Inputs with a mean of their own can carry that of the labels: then there is nothing to say */
-PetscErrorCode FwPredictWarnAboutMean(MPI_Comm comm, FwDataset data, const FwModel *model)
+PetscErrorCode FwPredictWarnAboutMean(MPI_Comm comm, FwDataset data, PetscInt number, const FwModel *model)
 {
   const double large = 0.4, centred = 0.05, chance = 3.0; /* labels of mean zero have a share of 1 / sqrt(P) */
   double       inputs = 1.0;
-  PetscBool    is_odd = PETSC_FALSE;
+  PetscBool    is_odd = PETSC_FALSE, is_part;
   FwDataSizes  sizes;
   LabelMean    label;
   char         advice[160], which[40] = "";
 
   PetscFunctionBegin;
+  PetscCall(FwOptionIsSet("scan_index", &is_part));
+  if (number && !is_part) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(IsOdd(model, &is_odd));
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FindLabelMean(data, &label));
@@ -302,6 +304,20 @@ static PetscErrorCode WarnAboutZeroLabels(FwDataset data, const FwDataSizes *siz
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* [n, L, L] are images to their owner, and L channels to us */
+static PetscErrorCode WarnAboutSquares(const FwDataSizes *sizes, const FwModel *model)
+{
+  const PetscInt least = 8;
+
+  PetscFunctionBegin;
+  if (model->type == FW_NETWORK_FC || sizes->height > 1 || sizes->channels != sizes->width || sizes->width < least)
+    PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwWarn("the inputs are read as %" PetscInt_FMT " channels of %" PetscInt_FMT " places each; images of one "
+                   "channel are [n, 1, %" PetscInt_FMT ", %" PetscInt_FMT "] in the file",
+                   sizes->channels, sizes->width, sizes->width, sizes->width));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwPredictPointAdapt(FwDataset data, FwPredictPoint *point)
 {
   FwDataSizes sizes;
@@ -309,6 +325,7 @@ PetscErrorCode FwPredictPointAdapt(FwDataset data, FwPredictPoint *point)
   PetscFunctionBegin;
   PetscCall(FwDatasetGetSizes(data, &sizes));
   PetscCall(FwPredictPointCheck(&sizes, point));
+  PetscCall(WarnAboutSquares(&sizes, &point->model));
   if (point->with_observables) PetscCall(WarnAboutZeroLabels(data, &sizes));
   PetscCall(ChooseMean(data, sizes.n_output, point));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -376,7 +376,7 @@ PetscErrorCode FwPredictGroup(MPI_Comm comm, FwScan scan, PetscInt n, const Pets
     if (predict->is_beside) PetscCall(FwPredictLeaveObservables(group.data, &here[i]));
     PetscCall(FwPredictPointAdapt(group.data, &here[i]));
   }
-  if (!point[0]) PetscCall(FwPredictWarnAboutMean(comm, group.data, &here[0].model)); /* once of a scan */
+  PetscCall(FwPredictWarnAboutMean(comm, group.data, point[0], &here[0].model));
   if (!is_quiet && here[0].mean_words[0]) PetscCall(PetscPrintf(comm, "mean    terms %s\n", here[0].mean_words));
   code = FwPredictIsLocal(&here[0].model) ? FwPredictLocalPoints(group.grid, group.data, is_quiet, &points)
                                           : PredictOnKernel(predict, &points, is_quiet, &group);

@@ -28,20 +28,6 @@ static PetscErrorCode ReadTargets(FwSource *source, FwForeign set)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Gray images without an axis of channels look like that; a fully-connected network does not mind */
-static PetscErrorCode WarnOfSquares(const FwSource *source)
-{
-  const FwSourceInfo *info  = &source->info;
-  const PetscInt      least = 8;
-
-  PetscFunctionBegin;
-  if (info->is_image || info->channels != info->width || info->channels < least) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(FwWarn("'%s': '%s' is read as %" PetscInt_FMT " channels of %" PetscInt_FMT " places each; images of one "
-                   "channel are [n, 1, %" PetscInt_FMT ", %" PetscInt_FMT "]",
-                   source->path, source->keys->inputs, info->channels, info->width, info->channels, info->width));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* [n, N_0], [n, C, L] or [n, C, H, W] */
 static PetscErrorCode SettleInputs(FwSource *source)
 {
@@ -60,7 +46,6 @@ static PetscErrorCode SettleInputs(FwSource *source)
                          .height     = n_dimension > 3 ? (PetscInt)size[2] : 1,
                          .width      = (PetscInt)size[n_dimension - 1],
                          .is_image   = n_dimension > 3 ? PETSC_TRUE : PETSC_FALSE};
-  PetscCall(WarnOfSquares(source));
   PetscCheck((double)info->channels * info->height * info->width <= PETSC_MPI_INT_MAX, PETSC_COMM_SELF, FW_ERR_INPUT,
              "'%s': an example of '%s' is too large", source->path, source->keys->inputs);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -111,8 +111,8 @@ static void ReadHolder(int descriptor, Holder *holder)
                 holder->time, &holder->start, holder->job, &holder->restart);
 }
 
-/* An earlier run of this very job, on a node that was lost or from which it was taken with KILL: Slurm has ended it before
-   it starts the job again */
+/* An earlier run of this very job, on a node that was lost or from which it was taken with KILL: Slurm starts the job again
+   once it holds that run for ended. On a node that merely cannot be reached it may live on: it then computes the same. */
 static PetscBool IsEarlierRun(const Holder *holder)
 {
   char job[JOB_SIZE];

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <float.h>
 #include <limits.h>
 #include <math.h>
 #include <spawn.h>
@@ -257,7 +258,7 @@ static void PutDigits(FILE *script, const FwPanel *panel, char axis)
   double range[2];
 
   FindRange(panel, axis, range);
-  if (!(range[0] > 0.0) || !(range[1] > range[0]) || floor(log10(range[1])) - ceil(log10(range[0])) >= 1.0) return;
+  if (!(range[0] >= DBL_MIN) || !(range[1] > range[0]) || floor(log10(range[1])) - ceil(log10(range[0])) >= 1.0) return;
   for (double power = pow(10.0, floor(log10(range[0]))); power <= range[1]; power *= 10.0)
     for (int digit = 2; digit < 10; digit++) {
       const double at = digit * power;

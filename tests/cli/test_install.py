@@ -52,7 +52,9 @@ class Install(unittest.TestCase):
         self.check_numbers("./with-pkg-config", 1)
 
     def test_pkg_config_follows_a_tree_that_was_moved(self):
-        for name in PREFIX.rglob("finwidth.pc"):
+        names = list(PREFIX.rglob("finwidth.pc"))
+        self.assertTrue(names)
+        for name in names:
             moved = self.place / "moved" / name.relative_to(PREFIX)
             moved.parent.mkdir(parents=True)
             shutil.copy(name, moved)

@@ -14,10 +14,10 @@ enum { N = 5 };
 static void write_file(int n_dimension, const hsize_t size[], hid_t type)
 {
   PetscMPIInt rank;
-  double      x[320], y[N] = {0, 1, 2, 3, 4};
+  double      x[240], y[N] = {0, 1, 2, 3, 4};
 
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
-  for (int i = 0; i < 320; i++) x[i] = i;
+  for (int i = 0; i < 240; i++) x[i] = i;
   if (rank == 0) {
     const hsize_t n     = N;
     const hid_t   file  = H5Fcreate(file_path("d.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
@@ -92,16 +92,10 @@ static void check_channels(const char more[], int channels)
 
 static void shapes_are_understood(void **state)
 {
-  PetscMPIInt rank;
-
   (void)state;
   folder_create();
   check_shape(2, (const hsize_t[]){N, 12}, 1, 1, 12);
   check_shape(3, (const hsize_t[]){N, 2, 6}, 2, 1, 6);
-  assert_close(strstr(FwWarnings(), "channels") != NULL, 0, 0);
-  check_shape(3, (const hsize_t[]){N, 8, 8}, 8, 1, 8); /* gray images, perhaps */
-  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
-  assert_close(strstr(FwWarnings(), "8 channels of 8 places") != NULL, rank == 0, 0);
   check_shape(4, (const hsize_t[]){N, 2, 4, 4}, 2, 4, 4);
   write_file(4, (const hsize_t[]){N, 3, 4, 4}, H5T_NATIVE_FLOAT);
   check_channels("", 1); /* colour becomes gray as it does from any source */

@@ -338,6 +338,8 @@ static void ranks_side_by_side_have_one_blas_thread_each(void **state)
 
   (void)state;
   if (!openblas_get_num_threads || !openblas_set_num_threads) skip();
+  openblas_set_num_threads(2);
+  if (openblas_get_num_threads() != 2) skip(); /* one without threads */
   MPI_Comm_size(PETSC_COMM_WORLD, &n_rank);
   assert_int_equal(threads_of_two(NULL), n_rank > 1 ? 1 : 2);
   assert_int_equal(threads_of_two("2"), 2);
