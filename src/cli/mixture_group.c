@@ -164,7 +164,7 @@ static PetscErrorCode AddPosterior(const FwMixtureCommon *common, const FwPoster
 static PetscErrorCode Forgive(PetscErrorCode code, FwRecord record, PetscBool *is_converged)
 {
   PetscFunctionBegin;
-  if (code != FW_ERR_NUMERICAL) PetscFunctionReturn(code);
+  if (FwExitOf(code) != FW_EXIT_NUMERICAL) PetscFunctionReturn(code);
   PetscCall(FwWarn("%s", FwErrorMessage()));
   PetscCall(FwRecordSetPrefix(record, ""));
   FwErrorClear();

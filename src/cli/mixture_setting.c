@@ -6,6 +6,7 @@
 #include "mixture.h"
 
 #include <finwidth/activation.h>
+#include <finwidth/mixture_moments.h>
 #include <finwidth/option.h>
 
 #include <math.h>
@@ -124,6 +125,8 @@ static PetscErrorCode ReadReport(FwMixtureRequest *report)
   PetscFunctionBegin;
   PetscCall(FwOptionChoices("mixture_method", &n, method));
   PetscCall(FwOptionInteger("mixture_moments", &order, NULL));
+  PetscCheck(order <= FW_MOMENT_ORDER_MAX, PETSC_COMM_WORLD, FW_ERR_INPUT,
+             "key 'mixture_moments' is %" PetscInt64_FMT ", want 1 .. %d", order, FW_MOMENT_ORDER_MAX);
   *report = (FwMixtureRequest){.order = (PetscInt)order};
   for (PetscInt i = 0; i < n; i++) {
     if (method[i] == BRUTE) report->is_drawn[FW_DRAWN_BRUTE] = PETSC_TRUE;

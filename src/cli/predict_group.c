@@ -307,6 +307,7 @@ static PetscErrorCode PredictPoints(Group *group, const FwPredictPoints *p)
                                                         &group->plan, &group->predictor));
   if (code) {
     PetscCall(RecordFailure(group, p, code));
+    PetscCall(FwPredictorForget(group->comm, &group->plan));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   code = PredictAll(group, p);

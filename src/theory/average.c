@@ -13,6 +13,8 @@
 #include <math.h>
 
 /* exp(-drop) is below round-off of the sum */
+static const double step_most =
+  0.3; /* a flat top ends in walls like exp(-e^u): the rule's error there is exp(-pi^2 / step) */
 static const double drop = 44.0;
 
 /* What round-off may make of the logarithm of a weight */
@@ -100,7 +102,7 @@ static PetscErrorCode FindWindow(FwAction action, const FwSaddle *saddle, double
 
   PetscFunctionBegin;
   *low = *high = saddle->minimum[0].log_order;
-  *step        = INFINITY;
+  *step        = step_most;
   for (PetscInt i = 0; i < saddle->n_minimum; i++) {
     const double u         = saddle->minimum[i].log_order;
     double       deviation = INFINITY;
@@ -256,7 +258,7 @@ PetscErrorCode FwAverageCreate(FwAction action, const FwSaddle *saddle, FwAverag
   PetscCall(PetscFree(density.log_value));
   DropEmptyNodes(average);
   PetscCheck(
-    average->n > 0, PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
+    average->n > 0 && isfinite(average->log_evidence), PETSC_COMM_WORLD, FW_ERR_NUMERICAL,
     "theory_average: the weights of the order parameter are not finite numbers: inputs or variances are too large");
   PetscCall(FwActionBounds(action, &bounds));
   average->log_evidence -= 0.5 * (double)bounds.n * log(2.0 * M_PI);

@@ -267,6 +267,39 @@ static void average_over_two_layers_equals_a_double_integral(void **state)
   free_problem(&p);
 }
 
+/* As many examples as units and labels that are small beside the kernel: the action is flat at its minimum, and its density
+   ends in walls */
+static void average_over_a_flat_action_sees_its_walls(void **state)
+{
+  enum { N = 3 };
+  const double step = 0.02, half = 0.5 * N, width[1] = {N}, k[N] = {1.0, 1.0, 1.0}, y[N] = {1e-4, -1e-4, 1e-4};
+  double       total = 0.0, order = 0.0;
+  Problem      p;
+  FwSaddle     saddle;
+  FwAverage    average;
+
+  (void)state;
+  make_problem(&p, 1, width, 1e-13, 1.0, 0.0);
+  TestCall(FwActionDestroy(&p.action));
+  TestCall(FwSpectrumDestroy(&p.spectrum));
+  p.spectrum = make_spectrum(N, k, y, 0.0);
+  TestCall(FwActionCreate(p.spectrum, 1.0, &p.model, &p.action));
+  for (double u = -40.0; u < 5.0; u += step) {
+    const double a      = exp(u) + 1e-13;
+    const double weight = exp(half * (u - exp(u)) - half * log(a) - 0.5 * N * 1e-8 / a);
+
+    total += weight;
+    order += weight * exp(u);
+  }
+  TestCall(FwSaddleFind(p.action, &saddle));
+  TestCall(FwAverageCreate(p.action, &saddle, &average));
+  assert_close(average.mean_order, order / total, 1e-9);
+  assert_close(average.log_evidence, log(total * step) + half * log(half / (2.0 * M_PI)) - lgamma(half), 1e-9);
+  TestCall(FwAverageDestroy(&average));
+  TestCall(FwSaddleDestroy(&saddle));
+  free_problem(&p);
+}
+
 /* Half of the modes are zero: what the labels have there costs |y|^2 / T whatever Q is, and must not be felt beside the
    rest of the action, of order one */
 static void average_does_not_feel_labels_that_no_order_parameter_fits(void **state)
@@ -318,6 +351,7 @@ int main(int argc, char **argv)
     cmocka_unit_test(both_minima_of_a_bistable_action_are_found),
     cmocka_unit_test(solver_that_may_not_iterate_says_so),
     cmocka_unit_test(average_over_two_layers_equals_a_double_integral),
+    cmocka_unit_test(average_over_a_flat_action_sees_its_walls),
     cmocka_unit_test(average_does_not_feel_labels_that_no_order_parameter_fits),
   };
   int n_failed;
