@@ -196,6 +196,7 @@ static void a_folder_has_a_training_and_a_test_file(void **state)
     TestCall(FwDataFiles(&list));
     TestCall(FwDataFilesDigest(list, &digest[i]));
     TestCall(PetscFree(list));
+    MPI_Barrier(PETSC_COMM_WORLD); /* each rank has read the file for itself */
     write_text("test.csv", "5,50\n6,61\n");
   }
   assert_close(digest[0] == digest[1], 0, 0);
