@@ -6,6 +6,16 @@
 #include "grid_impl.h"
 #include "scalapack.h"
 
+/* Sums of three ranks and more in an order of their own, not that in which they come: the same bits every time */
+static void MakeRepeatable(int context)
+{
+  enum { REPEATABLE = 15, COHERENT = 16 }; /* as blacs.h of ScaLAPACK numbers them */
+  const int yes = 1;
+
+  Cblacs_set(context, REPEATABLE, &yes);
+  Cblacs_set(context, COHERENT, &yes);
+}
+
 PetscErrorCode FwGridCreate(MPI_Comm comm, FwGrid *grid)
 {
   FwGrid g;
@@ -21,6 +31,8 @@ PetscErrorCode FwGridCreate(MPI_Comm comm, FwGrid *grid)
   g->context = g->slab_context = g->handle;
   Cblacs_gridinit(&g->context, "Row", g->n_row, g->n_col);
   Cblacs_gridinit(&g->slab_context, "Row", 1, g->size);
+  MakeRepeatable(g->context);
+  MakeRepeatable(g->slab_context);
   Cblacs_gridinfo(g->context, &g->n_row, &g->n_col, &g->my_row, &g->my_col);
   *grid = g;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -13,6 +13,7 @@ int  Csys2blacs_handle(MPI_Comm comm);
 void Cfree_blacs_system_handle(int handle);
 void Cblacs_gridinit(int *context, const char *order, int n_row, int n_col);
 void Cblacs_gridinfo(int context, int *n_row, int *n_col, int *my_row, int *my_col);
+void Cblacs_set(int context, int what, const int *value);
 void Cblacs_gridexit(int context);
 
 int  numroc_(const int *n, const int *nb, const int *process, const int *source, const int *n_process);

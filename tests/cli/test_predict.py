@@ -276,6 +276,16 @@ class Predict(unittest.TestCase):
             self.assertEqual("drown" in run(*words, cwd=self.place).err, name == "two")
         np.testing.assert_allclose(results[0]["test_error"], results[1]["test_error"], rtol=1e-10)
 
+    def test_three_ranks_give_the_same_bits_every_time(self):
+        """Sums of three ranks depend on their order, which must not be that of arrival."""
+        results = []
+        for _ in range(4):
+            done = run("predict", "-data_train", 300, "-data_test", 100, "-network_depth", 2, "-network_width", 200, "-overwrite",
+                       "-figure", "none", cwd=self.place, ranks=3)
+            self.assertEqual(done.code, 0, done.err)
+            results.append([read(self.place / "predict.h5")[name] for name in ("test_error", "log_evidence")])
+        np.testing.assert_array_equal(results[1:], [results[0]] * 3)
+
     def test_labels_whose_mean_an_odd_network_cannot_have_are_warned_of(self):
         teacher = ["predict", "-data_source", "teacher", "-teacher_inputs", 30, "-data_train", 120, "-data_test", 60, "-overwrite"]
         errors = []
