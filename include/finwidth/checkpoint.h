@@ -14,7 +14,6 @@ typedef struct {
   PetscBool   resume;           /**< take up a checkpoint that is there */
   double      interval;         /**< seconds between checkpoints */
   PetscBool   has_progress;     /**< show progress; then the ranks are all ranks */
-  PetscBool   is_part;          /**< more follows: a checkpoint of the finished run, too */
 } FwKeptRun;
 
 /** Write a checkpoint; `bytes` is looked at on rank 0 only.

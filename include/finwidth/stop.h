@@ -4,8 +4,9 @@
 /** @file
  * Requests to stop: signals, and the wall time given to the run.
  *
- * TERM or INT asks to stop at the next good step; one that comes a second later or more ends the program at once. USR2 asks to stop too, however
- * often it comes: job scripts send it to mpirun, which passes it on. USR1 asks for a checkpoint, and the run goes on.
+ * TERM or INT asks to stop at the next good step; one that comes a second later or more ends the program at once. USR2
+ * asks to stop too, however often it comes: job scripts send it to mpirun, which passes it on. USR1 asks for a checkpoint,
+ * and the run goes on.
  * A long computation asks FwStopRequested() and FwCheckpointRequested() between steps.
  */
 
@@ -21,7 +22,12 @@ PetscErrorCode FwStopSetUp(void);
 /** Whether any rank of `comm` was asked to stop, or the wall time is nearly over. Collective on `comm`. */
 PetscErrorCode FwStopRequested(MPI_Comm comm, PetscBool *stop);
 
-/** The same, or the wall time will be over within `seconds`, which the next step may take on this rank. Collective. */
+/** End here where any rank was asked to stop, and there is nothing of this step to keep: `where` is said, such as "within a
+ *  sample". Collective on `comm`.
+ * @error FW_ERR_STOPPED  as FwStopRequested() */
+PetscErrorCode FwStopLeave(MPI_Comm comm, const char where[]);
+
+/** As FwStopRequested(), or the wall time will be over within `seconds`, which the next step may take on this rank. Collective. */
 PetscErrorCode FwStopRequestedWithin(MPI_Comm comm, double seconds, PetscBool *stop);
 
 /** Seconds of the wall time that are left, without the margin in which a run leaves; INFINITY where there is no limit. */

@@ -103,6 +103,16 @@ PetscErrorCode FwStopRequested(MPI_Comm comm, PetscBool *stop)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode FwStopLeave(MPI_Comm comm, const char where[])
+{
+  PetscBool stop;
+
+  PetscFunctionBegin;
+  PetscCall(FwStopRequested(comm, &stop));
+  PetscCheck(!stop, comm, FW_ERR_STOPPED, "stopped early %s: run the same command with -resume", where);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FwStopRequestedWithin(MPI_Comm comm, double seconds, PetscBool *stop)
 {
   PetscLogDouble now;

@@ -7,6 +7,7 @@
 #include "mixture_print.h"
 #include "predict.h"
 
+#include <finwidth/checkpoint.h>
 #include <finwidth/dataset.h>
 #include <finwidth/option.h>
 
@@ -92,8 +93,7 @@ static PetscErrorCode Sample(MPI_Comm comm, const FwMixtureCommon *common, Petsc
                          .tag          = point->tag,
                          .resume       = common->request->resume,
                          .interval     = FwRequestCheckpointSeconds(),
-                         .has_progress = common->request->is_single,
-                         .is_part      = PETSC_TRUE}; /* the report follows */
+                         .has_progress = common->request->is_single};
 
   for (int s = 0; s < FW_DRAWN_COUNT; s++)
     if (common->report.is_drawn[s])
@@ -172,6 +172,18 @@ static PetscErrorCode Forgive(PetscErrorCode code, FwRecord record, PetscBool *i
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A scan would gather the samples of all its points; a single run keeps them until its result stands */
+static PetscErrorCode ForgetSamples(MPI_Comm comm, const FwMixtureCommon *common, PetscInt number)
+{
+  char path[PETSC_MAX_PATH_LEN];
+
+  PetscFunctionBegin;
+  if (common->request->is_single) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FwRequestPointCheckpoint(common->request, number, sizeof path, path));
+  PetscCall(FwCheckpointRemove(comm, path));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* At mixture_a infinity there is a posterior and no prior to report on. No `group`: it failed, and with it every posterior */
 static PetscErrorCode RunPoint(MPI_Comm comm, const FwMixtureCommon *common, const FwPosteriorGroup *group,
                                PetscInt number, FwRecord record)
@@ -190,6 +202,7 @@ static PetscErrorCode RunPoint(MPI_Comm comm, const FwMixtureCommon *common, con
   if (has_posterior) PetscCall(FwPredictWarnAboutMean(comm, group->data, number, &point.model));
   if (has_posterior) PetscCall(AddPosterior(common, group, number, &point, record, &is_converged));
   PetscCall(FwRecordInteger(record, "converged", is_converged, "1", "1: every number can be trusted"));
+  PetscCall(ForgetSamples(comm, common, number));
   PetscCall(FwMixturePointDestroy(&point));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -13,18 +13,6 @@
 #include <math.h>
 #include <petscblaslapack.h>
 
-/* A sample of wide layers takes half a minute: what it has so far is nothing that could be kept */
-static PetscErrorCode LeaveIfAsked(void)
-{
-  PetscBool stop;
-
-  PetscFunctionBegin;
-  PetscCall(FwStopRequested(PETSC_COMM_SELF, &stop));
-  PetscCheck(!stop, PETSC_COMM_SELF, FW_ERR_STOPPED,
-             "stopped early, within a sample: run the same command with -resume");
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* Y [n_in, r] = W^T V, V [n_out, r], columns first; the weights W [n_out, n_in] of a layer are drawn in panels that stay
    in the cache */
 static PetscErrorCode Propagate(FwStream weights, PetscInt n_in, PetscInt n_out, PetscInt r, const double v[],
@@ -41,7 +29,8 @@ static PetscErrorCode Propagate(FwStream weights, PetscInt n_in, PetscInt n_out,
     const PetscBLASInt inner = (PetscBLASInt)PetscMin(width, n_out - j);
     const double       one = 1.0, old = j > 0 ? 1.0 : 0.0;
 
-    if (j / width % PANELS_UNASKED == PANELS_UNASKED - 1) PetscCall(LeaveIfAsked());
+    if (j / width % PANELS_UNASKED == PANELS_UNASKED - 1)
+      PetscCall(FwStopLeave(PETSC_COMM_SELF, "within a sample")); /* of wide layers it takes half a minute */
     FwStreamNormalBulk(weights, (uint64_t)j * (uint64_t)n_in, (size_t)(inner * rows), panel);
     PetscCallBLAS("BLASgemm",
                   BLASgemm_("N", "N", &rows, &columns, &inner, &one, panel, &rows, v + j, &leading, &old, y, &rows));

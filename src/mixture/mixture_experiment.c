@@ -288,7 +288,7 @@ static PetscErrorCode RunRounds(Work *w)
     PetscCall(AfterRound(w));
   }
   if (progress) PetscCall(FwProgressEnd(&progress));
-  if (has_drawn && w->run->is_part && w->run->checkpoint) PetscCall(WriteCheckpoint(w));
+  if (has_drawn && w->run->checkpoint) PetscCall(WriteCheckpoint(w)); /* what is made of them takes time, too */
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -153,17 +153,14 @@ static PetscErrorCode DrawBlock(const FwMixtureLaw *law, FwLikelihood *likelihoo
 static PetscErrorCode DrawAll(const FwMixtureLaw *law, FwLikelihood *likelihood, const FwMixturePosteriorPlan *plan,
                               FwProgress progress, FwParticles *p)
 {
-  PetscInt  most = p->n_local;
-  PetscBool stop = PETSC_FALSE;
+  PetscInt most = p->n_local;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &most, 1, MPIU_INT, MPI_MAX, p->comm));
   for (PetscInt at = 0; at < most; at += FW_PARTICLE_BLOCK) {
     PetscCall(FwErrorAgreeAny(p->comm, DrawBlock(law, likelihood, plan->seed, at, p)));
     PetscCall(FwProgressStep(progress, PetscMin(at + FW_PARTICLE_BLOCK, p->n_local)));
-    if (plan->checkpoint) PetscCall(FwStopRequested(p->comm, &stop));
-    PetscCheck(!stop, p->comm, FW_ERR_STOPPED,
-               "stopped early, in the importance sampling of a posterior: run the same command with -resume");
+    if (plan->checkpoint) PetscCall(FwStopLeave(p->comm, "in the importance sampling of a posterior"));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -460,17 +460,6 @@ static PetscErrorCode TwoSamplers(const FwMixtureData *data, const Id *id, FwMix
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode LeaveIfAsked(void)
-{
-  PetscBool stop;
-
-  PetscFunctionBegin;
-  PetscCall(FwStopRequested(PETSC_COMM_SELF, &stop));
-  PetscCheck(!stop, PETSC_COMM_SELF, FW_ERR_STOPPED,
-             "stopped early, among the tests of the samples: run the same command with -resume");
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode FwMixtureTests(const FwMixtureData *data, FwMixtureTest test[])
 {
   Id             id[ID_MAX];
@@ -482,7 +471,7 @@ PetscErrorCode FwMixtureTests(const FwMixtureData *data, FwMixtureTest test[])
     NameOf(&id[t], test[t].name);
   }
   for (PetscInt t = 0; t < n; t++) {
-    PetscCall(LeaveIfAsked());
+    PetscCall(FwStopLeave(PETSC_COMM_SELF, "among the tests of the samples"));
     if (id[t].statistic == KS) PetscCall(AgainstLaw(data, &id[t], &test[t]));
     if (id[t].statistic == MEAN || id[t].statistic == VARIANCE) PetscCall(AgainstCumulant(data, &id[t], &test[t]));
     if (id[t].statistic == REFLECTION) PetscCall(Reflection(data, &id[t], &test[t]));

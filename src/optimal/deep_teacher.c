@@ -122,14 +122,12 @@ static PetscErrorCode AnswerLocal(Chunk *c, FwDesign design, double z[])
 static PetscErrorCode AnswerAll(MPI_Comm comm, Chunk *c, FwDesign design, double z[])
 {
   PetscMPIInt n_rank;
-  PetscBool   stop;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_size(comm, &n_rank));
   for (c->b = 0; c->b < (c->rows->n_block + n_rank - 1) / n_rank; c->b += FW_DESIGN_CHUNK) {
     PetscCall(FwErrorAgreeAny(comm, AnswerLocal(c, design, z)));
-    PetscCall(FwStopRequested(comm, &stop));
-    PetscCheck(!stop, comm, FW_ERR_STOPPED, "stopped early");
+    PetscCall(FwStopLeave(comm, "in the labels of a teacher"));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -342,16 +342,6 @@ static PetscErrorCode DestroyWalk(Walk *w)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode LeaveIfAsked(MPI_Comm comm)
-{
-  PetscBool stop;
-
-  PetscFunctionBegin;
-  PetscCall(FwStopRequested(comm, &stop));
-  PetscCheck(!stop, comm, FW_ERR_STOPPED, "stopped early in the average over order parameters");
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* In burn-in the step follows the acceptance, ever more slowly */
 static PetscErrorCode BurnIn(Walk *w, PetscInt n_move)
 {
@@ -360,7 +350,7 @@ static PetscErrorCode BurnIn(Walk *w, PetscInt n_move)
     double    acceptance = 0.0;
     PetscBool is_accepted;
 
-    PetscCall(LeaveIfAsked(FwLocalActionComm(w->action)));
+    PetscCall(FwStopLeave(FwLocalActionComm(w->action), "in the average over order parameters"));
     PetscCall(Move(w, &acceptance, &is_accepted));
     w->step = PetscMin(longest_step, w->step * exp((acceptance - acceptance_wanted) / sqrt(1.0 + (double)i)));
   }
@@ -374,7 +364,7 @@ static PetscErrorCode Draw(Walk *w, FwLocalChain *chain)
     double    acceptance  = 0.0;
     PetscBool is_accepted = PETSC_FALSE;
 
-    PetscCall(LeaveIfAsked(FwLocalActionComm(w->action)));
+    PetscCall(FwStopLeave(FwLocalActionComm(w->action), "in the average over order parameters"));
     PetscCall(Move(w, &acceptance, &is_accepted));
     chain->acceptance += (is_accepted ? 1.0 : 0.0) / (double)chain->n;
     ToOrder(w, w->x, chain->order + (size_t)i * w->n * w->n);

@@ -78,11 +78,10 @@ static void Compare(Descent *d, PetscBool *is_better)
 /* Evaluate at d->order; note whether S has risen above the lowest, and keep what is better */
 static PetscErrorCode EvaluateHere(Descent *d)
 {
-  PetscBool is_better = PETSC_FALSE, stop;
+  PetscBool is_better = PETSC_FALSE;
 
   PetscFunctionBegin;
-  PetscCall(FwStopRequested(FwLocalActionComm(d->action), &stop));
-  PetscCheck(!stop, FwLocalActionComm(d->action), FW_ERR_STOPPED, "stopped early in the search for the saddle point");
+  PetscCall(FwStopLeave(FwLocalActionComm(d->action), "in the search for the saddle point"));
   PetscCall(FwLocalActionEvaluate(d->action, d->order, &d->point));
   d->n_evaluation++;
   d->n_stagnant++;

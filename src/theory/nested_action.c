@@ -143,12 +143,10 @@ PetscErrorCode FwNestedFactor(FwNestedAction a, const double log_order[])
 {
   const PetscInt depth   = a->model->depth;
   double         log_det = 0.0, value = INFINITY;
-  PetscBool      is_positive = PETSC_FALSE, stop = PETSC_FALSE;
+  PetscBool      is_positive = PETSC_FALSE;
 
   PetscFunctionBegin;
-  PetscCall(FwStopRequested(FwGridComm(a->grid), &stop));
-  PetscCheck(!stop, FwGridComm(a->grid), FW_ERR_STOPPED,
-             "stopped early in the descent of the action: run the same command with -resume");
+  PetscCall(FwStopLeave(FwGridComm(a->grid), "in the descent of the action"));
   a->has_value = a->has_gradient = PETSC_FALSE;
   PetscCall(FwCholeskyDestroy(&a->factor));
   for (PetscInt l = 0; l < depth; l++) {

@@ -77,7 +77,7 @@ static void rows_come_from_the_checkpoint(void **state)
 
 static void rows_of_a_part_are_all_in_the_checkpoint(void **state)
 {
-  const FwKeptRun run = {.checkpoint = "mixture_experiment.chk", .tag = "tag", .interval = 1e9, .is_part = PETSC_TRUE};
+  const FwKeptRun run = {.checkpoint = "mixture_experiment.chk", .tag = "tag", .interval = 1e9};
   PetscInt        n_row = 0;
   PetscMPIInt     rank;
   double         *row[COUNT];
